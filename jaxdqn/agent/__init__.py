@@ -1,0 +1,1 @@
+"""The mathematics of agents: arrays in, arrays out; no device, environment or file."""

@@ -1,0 +1,33 @@
+"""Epsilon-greedy exploration."""
+
+import chex
+import jax
+import jax.numpy as jnp
+
+
+def linear_epsilon(
+    step: int, *, start: float, end: float, begin_step: int, decay_steps: int
+) -> float:
+    """Epsilon at an agent step: `start` up to `begin_step`, then linear to `end`."""
+    if step <= begin_step:
+        return start
+    share = min(1.0, (step - begin_step) / decay_steps) if decay_steps else 1.0
+    return start + share * (end - start)
+
+
+def epsilon_greedy(key: jax.Array, q_values: jax.Array, epsilon: jax.Array) -> jax.Array:
+    """A random action with probability epsilon, else the best; for one environment.
+
+    Args:
+      key: consumed here; every environment needs its own.
+      q_values: [A] float32.
+      epsilon: [] float32 in [0, 1].
+
+    Returns:
+      [] int32 action.
+    """
+    chex.assert_rank([q_values, epsilon], [1, 0])
+    explore_key, action_key = jax.random.split(key)
+    explore = jax.random.uniform(explore_key) < epsilon
+    random_action = jax.random.randint(action_key, (), 0, q_values.shape[0])
+    return jnp.where(explore, random_action, jnp.argmax(q_values)).astype(jnp.int32)

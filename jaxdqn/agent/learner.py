@@ -1,0 +1,138 @@
+"""The update step: pure, for one batch, on one device or averaged over many."""
+
+from collections.abc import Callable
+from typing import NamedTuple, Protocol
+
+import chex
+import flax.struct
+import jax
+import jax.numpy as jnp
+import optax
+
+from jaxdqn.agent import losses
+
+
+@flax.struct.dataclass
+class TrainState:
+    """All that learning changes."""
+
+    params: chex.ArrayTree  # online network
+    target_params: chex.ArrayTree  # the same shapes
+    opt_state: optax.OptState
+    updates: jax.Array  # [] int32, updates done
+    key: jax.Array  # [] PRNG key, folded with `updates` for each draw and never changed
+
+
+class Transitions(Protocol):
+    """A batch of B transitions, each over up to n steps."""
+
+    observation: jax.Array  # [B, S, *frame_shape]
+    action: jax.Array  # [B] int32
+    reward: jax.Array  # [B] float32, discounted sum
+    discount: jax.Array  # [B] float32, of the bootstrap value
+    next_observation: jax.Array  # [B, S, *frame_shape]
+
+
+Metrics = dict[str, jax.Array]
+
+
+class Learner(NamedTuple):
+    """Pure functions that learn."""
+
+    init: Callable[[jax.Array, jax.Array], TrainState]  # (key, an observation [1, S, *F])
+    update: Callable[[TrainState, Transitions], tuple[TrainState, Metrics]]
+
+
+METRICS = ("loss", "q_mean", "grad_norm")
+
+
+def make_optimizer(
+    name: str, learning_rate: optax.ScalarOrSchedule, epsilon: float, max_grad_norm: float
+) -> optax.GradientTransformation:
+    """Adam, or the centred RMSProp of Mnih et al. (2015) with its epsilon inside the root."""
+    if name == "adam":
+        optimizer = optax.adam(learning_rate, eps=epsilon)
+    elif name == "rmsprop":
+        optimizer = optax.rmsprop(
+            learning_rate, decay=0.95, eps=epsilon, centered=True, eps_in_sqrt=True
+        )
+    else:
+        raise ValueError(f"no optimizer is called {name!r}")
+    if max_grad_norm:
+        return optax.chain(optax.clip_by_global_norm(max_grad_norm), optimizer)
+    return optimizer
+
+
+def make_learner(
+    network_init: Callable[[jax.Array, jax.Array], chex.ArrayTree],
+    q_values: Callable[[chex.ArrayTree, jax.Array], jax.Array],
+    optimizer: optax.GradientTransformation,
+    *,
+    double_q: bool,
+    td_loss: Callable[[jax.Array], jax.Array],
+    target_tau: float,
+    target_period_updates: int,
+    axis_name: str | None = None,
+) -> Learner:
+    """Builds DQN's learner (Mnih et al., 2015; van Hasselt et al., arXiv:1509.06461).
+
+    Args:
+      network_init: (key, observation [1, S, *F]) -> parameters.
+      q_values: (parameters, [B, S, *F]) -> [B, A].
+      optimizer: of the online parameters.
+      double_q: choose the bootstrap action with the online network.
+      td_loss: elementwise loss of TD errors.
+      target_tau: share of the online parameters moved into the target; 1 is a hard copy
+        (the soft update is that of Lillicrap et al., arXiv:1509.02971).
+      target_period_updates: updates between such moves.
+      axis_name: mesh axis over which the batch is split; gradients and metrics are averaged.
+    """
+
+    def init(key: jax.Array, observation: jax.Array) -> TrainState:
+        params_key, draw_key = jax.random.split(key)
+        params = network_init(params_key, observation)
+        return TrainState(
+            params=params,
+            # A copy: donated buffers must not be shared.
+            target_params=jax.tree.map(jnp.copy, params),
+            opt_state=optimizer.init(params),
+            updates=jnp.zeros((), jnp.int32),
+            key=draw_key,
+        )
+
+    def loss_fn(
+        params: chex.ArrayTree, target_params: chex.ArrayTree, batch: Transitions
+    ) -> tuple[jax.Array, Metrics]:
+        q_tm1 = q_values(params, batch.observation)
+        q_target_t = q_values(target_params, batch.next_observation)
+        if double_q:
+            q_online_t = q_values(jax.lax.stop_gradient(params), batch.next_observation)
+            td_error = jax.vmap(losses.double_q_td_error)(
+                q_tm1, batch.action, batch.reward, batch.discount, q_online_t, q_target_t
+            )
+        else:
+            td_error = jax.vmap(losses.q_td_error)(
+                q_tm1, batch.action, batch.reward, batch.discount, q_target_t
+            )
+        loss = jnp.mean(td_loss(td_error))
+        return loss, {"loss": loss, "q_mean": jnp.mean(jnp.max(q_tm1, axis=-1))}
+
+    def update(state: TrainState, batch: Transitions) -> tuple[TrainState, Metrics]:
+        grads, metrics = jax.grad(loss_fn, has_aux=True)(state.params, state.target_params, batch)
+        if axis_name is not None:
+            grads, metrics = jax.lax.pmean((grads, metrics), axis_name)
+        deltas, opt_state = optimizer.update(grads, state.opt_state, state.params)
+        params = optax.apply_updates(state.params, deltas)
+        updates = state.updates + 1
+        target_params = jax.lax.cond(
+            updates % target_period_updates == 0,
+            lambda: optax.incremental_update(params, state.target_params, target_tau),
+            lambda: state.target_params,
+        )
+        metrics["grad_norm"] = optax.global_norm(grads)
+        state = state.replace(
+            params=params, target_params=target_params, opt_state=opt_state, updates=updates
+        )
+        return state, metrics
+
+    return Learner(init=init, update=update)

@@ -1,0 +1,58 @@
+"""TD errors and losses of one transition; callers vmap."""
+
+import chex
+import jax
+import jax.numpy as jnp
+
+
+def q_td_error(
+    q_tm1: jax.Array, a_tm1: jax.Array, r_t: jax.Array, discount_t: jax.Array, q_t: jax.Array
+) -> jax.Array:
+    """Q-learning error of one transition (Watkins, 1989; Mnih et al., 2015).
+
+    Args:
+      q_tm1: [A] online values in the source state.
+      a_tm1: [] int, the action taken.
+      r_t: [] reward, summed over n steps if there are several.
+      discount_t: [] gamma^n, or 0 where the game ended; gamma^n at a time limit.
+      q_t: [A] target values in the state reached.
+
+    Returns:
+      [] target minus prediction; the gradient flows through the prediction alone.
+    """
+    chex.assert_rank([q_tm1, a_tm1, r_t, discount_t, q_t], [1, 0, 0, 0, 1])
+    target = r_t + discount_t * jnp.max(q_t)
+    return jax.lax.stop_gradient(target) - q_tm1[a_tm1]
+
+
+def double_q_td_error(
+    q_tm1: jax.Array,
+    a_tm1: jax.Array,
+    r_t: jax.Array,
+    discount_t: jax.Array,
+    q_select_t: jax.Array,
+    q_eval_t: jax.Array,
+) -> jax.Array:
+    """Double Q-learning error of one transition (van Hasselt et al., arXiv:1509.06461).
+
+    Args:
+      q_tm1: [A] online values in the source state.
+      a_tm1: [] int, the action taken.
+      r_t: [] reward, summed over n steps if there are several.
+      discount_t: [] gamma^n, or 0 where the game ended; gamma^n at a time limit.
+      q_select_t: [A] online values in the state reached; they choose the action.
+      q_eval_t: [A] target values in the state reached; they value it.
+
+    Returns:
+      [] target minus prediction; the gradient flows through the prediction alone.
+    """
+    chex.assert_rank([q_tm1, a_tm1, r_t, discount_t, q_select_t, q_eval_t], [1, 0, 0, 0, 1, 1])
+    target = r_t + discount_t * q_eval_t[jnp.argmax(q_select_t)]
+    return jax.lax.stop_gradient(target) - q_tm1[a_tm1]
+
+
+def huber(td_error: jax.Array, delta: float) -> jax.Array:
+    """Half the square up to `delta`, linear beyond (Huber, 1964), elementwise."""
+    size = jnp.abs(td_error)
+    quadratic = jnp.minimum(size, delta)
+    return 0.5 * quadratic**2 + delta * (size - quadratic)

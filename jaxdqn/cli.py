@@ -1,0 +1,87 @@
+"""Settings as absl flags, and the frame in which every program runs."""
+
+import dataclasses
+import sys
+import types
+import typing
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from absl import app, flags, logging
+
+from jaxdqn import config as config_lib
+
+
+def define_settings() -> None:
+    """Defines one flag for each field of `Config`. Unset flags are None: the preset decides."""
+    hints = typing.get_type_hints(config_lib.Config)
+    for field in dataclasses.fields(config_lib.Config):
+        kind, default = hints[field.name], field.default
+        if isinstance(kind, types.UnionType):
+            kind = next(arg for arg in typing.get_args(kind) if arg is not types.NoneType)
+        text = field.metadata["help"]
+        if default not in (None, ""):
+            shown = ",".join(map(str, default)) if isinstance(default, tuple) else default
+            text += f" (default: {shown}, or the preset's)"
+        if kind is bool:
+            flags.DEFINE_boolean(field.name, None, text)
+        elif kind is int:
+            flags.DEFINE_integer(field.name, None, text)
+        elif kind is float:
+            flags.DEFINE_float(field.name, None, text)
+        elif kind is str:
+            flags.DEFINE_string(field.name, None, text)
+        else:
+            flags.DEFINE_list(field.name, None, text)
+        flags.declare_key_flag(field.name)
+
+
+def given_settings() -> dict[str, Any]:
+    """The settings that the user gave, by name.
+
+    Raises:
+      SettingError: a list of numbers holds something else.
+    """
+    names = [field.name for field in dataclasses.fields(config_lib.Config)]
+    given = {name: flags.FLAGS[name].value for name in names}
+    given = {name: value for name, value in given.items() if value is not None}
+    for name, value in given.items():
+        if isinstance(value, list):
+            try:
+                given[name] = tuple(int(item) for item in value)
+            except ValueError:
+                raise config_lib.SettingError(
+                    name, f"is {','.join(value)!r}; whole numbers with commas between them"
+                ) from None
+    return given
+
+
+def run_program(define_flags: Callable[[], None], main: Callable[[], int]) -> None:
+    """Parses the command line, runs `main`, and exits with its code.
+
+    Wrong usage, whether absl or a check of settings finds it, is one line and exit code 2.
+    """
+
+    def parse(argv: Sequence[str]) -> list[str]:
+        try:
+            rest = flags.FLAGS(argv)
+        except flags.Error as error:
+            _refuse(str(error))
+        if rest[1:]:
+            _refuse(f"unexpected argument {rest[1]!r}: settings are given as --name=value")
+        return rest
+
+    def guarded(_: list[str]) -> None:
+        logging.set_verbosity(logging.WARNING)  # Orbax tells of every file at INFO
+        try:
+            sys.exit(main())
+        except config_lib.SettingError as error:
+            _refuse(str(error))
+
+    define_flags()
+    app.run(guarded, flags_parser=parse)
+
+
+def _refuse(message: str) -> typing.NoReturn:
+    print(f"error: {' '.join(message.split())}", file=sys.stderr)
+    sys.exit(2)

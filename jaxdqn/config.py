@@ -1,0 +1,242 @@
+"""The settings of a run: one frozen dataclass, checked when it is made.
+
+Every field is a flag of the same name (see `cli`), so units stand in the names. A step is one agent
+step of one environment; an Atari step is four frames unless `frame_skip` says otherwise.
+"""
+
+import dataclasses
+import math
+from typing import Any
+
+
+class SettingError(ValueError):
+    """A setting that cannot be: says which one, its value and what would be right."""
+
+    def __init__(self, setting: str, problem: str):
+        self.setting = setting
+        super().__init__(f"--{setting}: {problem}")
+
+
+def _setting(default: Any, help_text: str) -> Any:
+    return dataclasses.field(default=default, metadata={"help": help_text})
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Config:
+    """All settings of a training run.
+
+    Raises:
+      SettingError: when a value is out of its range or does not fit another one.
+    """
+
+    # What is played.
+    env: str = _setting("", "game: a plain name such as Breakout or CartPole, or a full EnvPool id")
+    preset: str = _setting("", "named settings that the other flags change (default: by the game)")
+    seed: int = _setting(0, "seed of everything random in the run")
+    total_steps: int = _setting(10_000_000, "agent steps of the whole run, over all environments")
+    num_envs: int = _setting(32, "environments played side by side; an even number plays in halves")
+    env_threads: int = _setting(0, "emulator threads of each half; 0 leaves it to EnvPool")
+    frame_stack: int = _setting(1, "newest frames that the network sees")
+    # None leaves an option to the environment; a value is refused where the option does not exist.
+    frame_skip: int | None = _setting(None, "emulator frames per agent step (Atari)")
+    noop_max: int | None = _setting(None, "most random no-ops that open a game, at least 1 (Atari)")
+    repeat_action_probability: float | None = _setting(
+        None, "chance that the emulator repeats the last action: sticky actions (Atari)"
+    )
+    full_action_space: bool | None = _setting(None, "all 18 joystick actions (Atari)")
+    use_fire_reset: bool | None = _setting(None, "press FIRE to open a game (Atari)")
+    img_height: int | None = _setting(None, "height of a frame in pixels (Atari)")
+    img_width: int | None = _setting(None, "width of a frame in pixels (Atari)")
+    max_episode_steps: int | None = _setting(None, "time limit of a game in agent steps")
+
+    # Replay.
+    replay_capacity: int = _setting(100_000, "steps that the replay holds, over all environments")
+    batch_size: int = _setting(32, "transitions per update")
+    steps_per_update: int = _setting(4, "agent steps per update")
+    updates_per_slice: int = _setting(
+        0, "updates the device runs in one go; 0: as many as fall due in one turn"
+    )
+    learning_starts_steps: int = _setting(20_000, "random steps that fill the replay at first")
+
+    # Learning.
+    discount: float = _setting(0.99, "discount factor gamma of one step")
+    n_step: int = _setting(1, "rewards summed before bootstrapping")
+    double_q: bool = _setting(True, "choose the bootstrap action with the online network")
+    loss: str = _setting("huber", "loss of a TD error: huber or mse")
+    huber_delta: float = _setting(1.0, "TD error at which the Huber loss turns linear")
+    reward_clip: float = _setting(
+        0.0, "clip rewards to [-x, x] for learning; 0 leaves them. Returns are never clipped"
+    )
+    life_loss_ends: bool = _setting(False, "learn as if a lost life ended the game (Atari)")
+    optimizer: str = _setting("adam", "adam, or rmsprop (centred, epsilon inside the root)")
+    learning_rate: float = _setting(1e-4, "learning rate at the first update")
+    learning_rate_end: float | None = _setting(
+        None, "learning rate at the end of the run, reached linearly (default: it stays)"
+    )
+    optimizer_epsilon: float = _setting(1e-8, "the optimizer's epsilon")
+    max_grad_norm: float = _setting(10.0, "clip gradients to this global norm; 0 does not")
+    target_tau: float = _setting(0.005, "share of the online network moved into the target at a time")
+    target_period_updates: int = _setting(1, "updates between moves of the target network")
+    network: str = _setting("mlp", "network: nature (three convolutions) or mlp")
+    hidden_sizes: tuple[int, ...] = _setting((512,), "sizes of the dense layers, comma-separated")
+
+    # Exploration.
+    epsilon_start: float = _setting(1.0, "share of random actions when learning starts")
+    epsilon_end: float = _setting(0.01, "share of random actions after the decay")
+    epsilon_decay_steps: int = _setting(250_000, "steps of the linear decay, after learning starts")
+
+    # Reports.
+    eval_every_steps: int = _setting(250_000, "steps between evaluations; 0: only at the end")
+    eval_episodes: int = _setting(30, "whole games of an evaluation; 0 evaluates never")
+    eval_epsilon: float = _setting(0.01, "share of random actions in evaluations")
+    checkpoint_every_steps: int = _setting(250_000, "steps between checkpoints; 0: only at the end")
+    keep_checkpoints: int = _setting(3, "newest checkpoints kept")
+    log_every_steps: int = _setting(10_000, "steps between rows of metrics")
+
+    def __post_init__(self) -> None:
+        """Refuses what cannot be."""
+        for name in _AT_LEAST_ONE:
+            _require(getattr(self, name) >= 1, name, f"is {getattr(self, name)}; at least 1")
+        for name in _AT_LEAST_ZERO:
+            _require(getattr(self, name) >= 0, name, f"is {getattr(self, name)}; at least 0")
+        for name in _PROBABILITIES:
+            value = getattr(self, name)
+            _require(value is None or 0 <= value <= 1, name, f"is {value}; between 0 and 1")
+        for name in _POSITIVE:
+            value = getattr(self, name)
+            _require(
+                0 < value and math.isfinite(value), name, f"is {value}; a finite number above 0"
+            )
+        for name in _OPTIONAL_COUNTS:
+            value = getattr(self, name)
+            _require(value is None or value >= 1, name, f"is {value}; at least 1")
+        for name, choices in _CHOICES.items():
+            value = getattr(self, name)
+            _require(value in choices, name, f"is {value!r}; one of {', '.join(choices)}")
+        _require(0 < self.target_tau <= 1, "target_tau", f"is {self.target_tau}; above 0, at most 1")
+        _require(self.seed < 2**31, "seed", f"is {self.seed}; below 2**31")
+        _require(
+            self.learning_rate_end is None or 0 <= self.learning_rate_end < math.inf,
+            "learning_rate_end",
+            f"is {self.learning_rate_end}; at least 0",
+        )
+        _require(
+            all(size >= 1 for size in self.hidden_sizes),
+            "hidden_sizes",
+            f"is {self.hidden_sizes}; each at least 1",
+        )
+        self._check_replay()
+
+    def _check_replay(self) -> None:
+        capacity, envs = self.replay_capacity, self.num_envs
+        _require(
+            self.batch_size <= capacity,
+            "batch_size",
+            f"is {self.batch_size}, more than the replay holds (--replay_capacity={capacity})",
+        )
+        _require(
+            capacity % envs == 0,
+            "replay_capacity",
+            f"is {capacity}, which --num_envs={envs} does not divide; "
+            f"nearest: {nearest_multiples(capacity, envs)}",
+        )
+        smallest = envs * (self.frame_stack + self.n_step + 1)
+        _require(
+            capacity >= smallest,
+            "replay_capacity",
+            f"is {capacity}; --num_envs={envs} with --frame_stack={self.frame_stack} and "
+            f"--n_step={self.n_step} needs at least {smallest}",
+        )
+        smallest_start = max(self.batch_size, smallest)
+        _require(
+            smallest_start <= self.learning_starts_steps,
+            "learning_starts_steps",
+            f"is {self.learning_starts_steps}; a first batch needs at least {smallest_start}",
+        )
+        _require(
+            self.learning_starts_steps <= capacity,
+            "learning_starts_steps",
+            f"is {self.learning_starts_steps}, more than the replay holds "
+            f"(--replay_capacity={capacity})",
+        )
+
+    @property
+    def num_groups(self) -> int:
+        """Groups of environments that take turns: one emulates while the device serves the other."""
+        return 2 if self.num_envs % 2 == 0 else 1
+
+    @property
+    def group_size(self) -> int:
+        """Environments in one group."""
+        return self.num_envs // self.num_groups
+
+    @property
+    def slice_updates(self) -> int:
+        """Updates that the device runs in one go."""
+        return self.updates_per_slice or max(1, self.group_size // self.steps_per_update)
+
+    @property
+    def env_options(self) -> dict[str, Any]:
+        """What the environment is told; only what a preset or the user set."""
+        options = {name: getattr(self, name) for name in _ENV_OPTIONS}
+        return {name: value for name, value in options.items() if value is not None}
+
+
+def nearest_multiples(value: int, factor: int) -> str:
+    """The multiples of `factor` around `value`, for a message: '96 or 128'."""
+    below = value // factor * factor
+    return f"{below} or {below + factor}" if below else str(factor)
+
+
+def _require(condition: bool, setting: str, problem: str) -> None:
+    if not condition:
+        raise SettingError(setting, problem)
+
+
+_AT_LEAST_ONE = (
+    "total_steps",
+    "num_envs",
+    "frame_stack",
+    "replay_capacity",
+    "batch_size",
+    "steps_per_update",
+    "n_step",
+    "target_period_updates",
+    "keep_checkpoints",
+    "log_every_steps",
+)
+_AT_LEAST_ZERO = (
+    "seed",
+    "env_threads",
+    "updates_per_slice",
+    "reward_clip",
+    "max_grad_norm",
+    "epsilon_decay_steps",
+    "eval_every_steps",
+    "eval_episodes",
+    "checkpoint_every_steps",
+)
+_PROBABILITIES = (
+    "repeat_action_probability",
+    "discount",
+    "epsilon_start",
+    "epsilon_end",
+    "eval_epsilon",
+)
+_POSITIVE = ("learning_rate", "optimizer_epsilon", "huber_delta")
+_ENV_OPTIONS = (
+    "frame_skip",
+    "noop_max",
+    "repeat_action_probability",
+    "full_action_space",
+    "use_fire_reset",
+    "img_height",
+    "img_width",
+    "max_episode_steps",
+)
+_OPTIONAL_COUNTS = ("frame_skip", "noop_max", "img_height", "img_width", "max_episode_steps")
+_CHOICES = {
+    "loss": ("huber", "mse"),
+    "optimizer": ("adam", "rmsprop"),
+    "network": ("nature", "mlp"),
+}

@@ -1,0 +1,1 @@
+"""Vectorized environments; every quirk of an emulator ends here."""

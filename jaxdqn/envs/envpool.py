@@ -1,0 +1,146 @@
+"""EnvPool's environments as `VectorEnv`s.
+
+EnvPool (Weng et al., arXiv:2206.10558) restarts an ended game on the step after its end: that step
+ignores its action and returns the first observation with reward 0. See `api.TimeStep.is_first`.
+"""
+
+import contextlib
+import importlib
+from collections.abc import Iterator, Mapping
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from jaxdqn.envs import api
+
+
+class UnsupportedEnvError(ValueError):
+    """An environment whose observations or actions a Q-network of this package cannot take."""
+
+
+class UnknownOptionError(ValueError):
+    """An option that the environment does not have."""
+
+    def __init__(self, option: str, env_id: str):
+        self.option = option
+        super().__init__(f"{env_id} has no such option")
+
+
+def _module() -> ModuleType:
+    # Imported late: it takes over a second.
+    return importlib.import_module("envpool")
+
+
+@contextlib.contextmanager
+def _quietly() -> Iterator[None]:
+    """Silences Gymnasium's remarks on bounds that EnvPool declares in float64."""
+    logger = importlib.import_module("gymnasium.logger")
+    before, logger.min_level = logger.min_level, logger.ERROR
+    try:
+        yield
+    finally:
+        logger.min_level = before
+
+
+def _checked_options(env_id: str, options: Mapping[str, Any]) -> dict[str, Any]:
+    """Options as EnvPool takes them. Frames come singly: the replay and the actor stack them."""
+    made = dict(options)
+    with _quietly():
+        config = _module().make_spec(env_id).config
+    for option in made:
+        if not hasattr(config, option):
+            raise UnknownOptionError(option, env_id)
+    if hasattr(config, "stack_num"):
+        made["stack_num"] = 1
+    return made
+
+
+def describe(env_id: str, options: Mapping[str, Any]) -> api.EnvSpec:
+    """The shapes of an environment, without starting it.
+
+    Raises:
+      UnknownOptionError: an option that this environment does not have.
+      UnsupportedEnvError: actions that are not discrete, or observations that are not one array.
+    """
+    with _quietly():
+        spec = _module().make_spec(env_id, **_checked_options(env_id, options))
+        actions, observations = spec.action_space, spec.observation_space
+    if type(actions).__name__ != "Discrete":
+        raise UnsupportedEnvError(f"{env_id} has actions {actions}; a Q-network needs Discrete")
+    if type(observations).__name__ != "Box" or not observations.shape:
+        raise UnsupportedEnvError(f"{env_id} has observations {observations}; need one Box array")
+    shape = tuple(observations.shape)
+    if hasattr(spec.config, "stack_num"):
+        shape = shape[1:]  # EnvPool's leading axis counts stacked frames; here it is 1
+    return api.EnvSpec(
+        env_id=env_id,
+        frame_shape=shape,
+        frame_dtype=np.dtype(observations.dtype),
+        num_actions=int(actions.n),
+        frame_skip=int(getattr(spec.config, "frame_skip", 1)),
+    )
+
+
+class EnvPoolEnv:
+    """A pool in synchronous mode: rows come in the order of the environments, whatever the threads.
+
+    Args:
+      env_id: EnvPool's id, such as 'Breakout-v5'.
+      num_envs: E.
+      seed: environment i plays with `seed + i`; below 2**31 - E.
+      options: what EnvPool should not take its default for, such as `frame_skip`.
+      num_threads: emulator threads; 0 lets EnvPool choose.
+    """
+
+    def __init__(
+        self,
+        env_id: str,
+        num_envs: int,
+        seed: int,
+        options: Mapping[str, Any],
+        num_threads: int = 0,
+    ):
+        self.spec = describe(env_id, options)
+        self.num_envs = num_envs
+        with _quietly():
+            self._pool = _module().make_gymnasium(
+                env_id,
+                num_envs=num_envs,
+                seed=seed,
+                num_threads=num_threads,
+                **_checked_options(env_id, options),
+            )
+        self._ended = np.ones(num_envs, bool)  # the row before this one closed a game
+        self._lives = np.zeros(num_envs, np.int32)
+        self._pool.async_reset()
+
+    def send(self, actions: npt.NDArray[np.integer]) -> None:
+        """Starts the step that plays `actions` [E]."""
+        self._pool.send(np.asarray(actions, np.int32))
+
+    def receive(self) -> api.TimeStep:
+        """Waits for the step under way."""
+        observation, reward, terminated, truncated, info = self._pool.recv()
+        # EnvPool's `terminated` excludes an end that falls on the time limit; the emulator's own
+        # game over does not.
+        game_over = info.get("terminated", terminated).astype(bool)
+        lives = info.get("lives", np.zeros_like(self._lives))
+        is_first = self._ended
+        step = api.TimeStep(
+            frame=observation.reshape(self.num_envs, *self.spec.frame_shape),
+            # With `reward_clip` off, EnvPool's two rewards agree; the info one is never clipped.
+            reward=info.get("reward", reward).astype(np.float32),
+            terminated=game_over,
+            truncated=truncated.astype(bool),
+            is_first=is_first,
+            life_lost=(lives < self._lives) & ~is_first,
+        )
+        self._ended = step.terminated | step.truncated
+        self._lives = lives.copy()
+        return step
+
+    def close(self) -> None:
+        """Frees the emulators."""
+        self._pool.close()

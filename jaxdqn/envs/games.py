@@ -1,0 +1,67 @@
+"""Names of games: 'Breakout' for 'Breakout-v5', and the nearest names to a wrong one."""
+
+import difflib
+import functools
+import importlib
+from collections.abc import Mapping
+
+# EnvPool's families whose games are known by a plain name too, and the version that a name means.
+_PLAIN_NAMES = {
+    "Acrobot": "Acrobot-v1",
+    "CartPole": "CartPole-v1",
+    "Catch": "Catch-v0",
+    "MountainCar": "MountainCar-v0",
+}
+
+
+class UnknownGameError(ValueError):
+    """No environment has this name; the message holds the nearest ones."""
+
+
+@functools.cache
+def _families() -> Mapping[str, str]:
+    """EnvPool id -> the module that implements it."""
+    # Imported late: EnvPool takes over a second to import, and --help needs none of it.
+    registry = importlib.import_module("envpool.registration").registry
+    return {env_id: entry[0] for env_id, entry in registry.specs.items()}
+
+
+def atari_names() -> list[str]:
+    """The plain names of all Atari games that EnvPool has, sorted."""
+    return sorted(i.removesuffix("-v5") for i, family in _families().items() if "atari" in family)
+
+
+def is_atari(env_id: str) -> bool:
+    """Whether an EnvPool id names an Atari game."""
+    return _families().get(env_id) == "envpool.atari"
+
+
+def plain_name(env_id: str) -> str:
+    """The short name of an EnvPool id, fit for a folder: 'Breakout-v5' -> 'Breakout'."""
+    if is_atari(env_id):
+        return env_id.removesuffix("-v5")
+    for name, full in _PLAIN_NAMES.items():
+        if full == env_id:
+            return name
+    return env_id.replace("/", "_")
+
+
+def resolve(name: str) -> str:
+    """Returns the EnvPool id that a plain name or a full id stands for.
+
+    Raises:
+      UnknownGameError: nothing has that name; the message lists the nearest ones.
+    """
+    if name in _families():
+        return name
+    if name in _PLAIN_NAMES:
+        return _PLAIN_NAMES[name]
+    if is_atari(f"{name}-v5"):
+        return f"{name}-v5"
+    known = {known.lower(): known for known in [*_families(), *_PLAIN_NAMES, *atari_names()]}
+    # Plain names first: they are what a user most likely meant.
+    plain = {known.lower(): known for known in [*_PLAIN_NAMES, *atari_names()]}
+    near = difflib.get_close_matches(name.lower(), plain, n=3, cutoff=0.6)
+    near = near or difflib.get_close_matches(name.lower(), known, n=3, cutoff=0.6)
+    hint = ", ".join(known[match] for match in near) or "Breakout, Pong, CartPole"
+    raise UnknownGameError(f"EnvPool has no environment {name!r}; nearest: {hint}")

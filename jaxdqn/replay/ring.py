@@ -1,0 +1,202 @@
+"""A circular buffer of single frames on the device; stacks and n-step sums are made when sampled.
+
+A row holds what E environments showed at one moment and the actions they were then given. When
+`stride` groups of environments take turns, they write rows in turn, so that the rows of one stream
+are `stride` apart. Every frame is stored once: a stack of four costs a quarter of stacked storage,
+and neither n nor the stack's height is baked into what is stored.
+
+Rows are counted from the run's first on (`count` of them); row r lies in slot r mod R.
+"""
+
+import math
+from collections.abc import Callable
+from typing import NamedTuple
+
+import chex
+import flax.struct
+import jax
+import jax.numpy as jnp
+
+# Bits of RingState.flags.
+FIRST, TERMINATED, TRUNCATED, LIFE_LOST = 1, 2, 4, 8
+
+# Rows drawn for one transition; the first that is not a game's last row is taken. Were one row in
+# ten such a last row, all eight would be one in 1e8 draws; then a neighbour is taken.
+_CANDIDATES = 8
+
+
+@flax.struct.dataclass
+class Row:
+    """What E environments showed at one moment, and what they were told to do."""
+
+    frame: jax.Array  # [E, *frame_shape] as the environment gave it
+    reward: jax.Array  # [E] float32, unclipped, of the step that led here
+    terminated: jax.Array  # [E] bool
+    truncated: jax.Array  # [E] bool
+    is_first: jax.Array  # [E] bool
+    life_lost: jax.Array  # [E] bool
+
+
+@flax.struct.dataclass
+class RingState:
+    """R rows of E environments."""
+
+    frame: jax.Array  # [R, E, D] frames, flat: devices that tile memory would pad small images
+    reward: jax.Array  # [R, E] float32, unclipped, of the step that led to this frame
+    action: jax.Array  # [R, E] int32, chosen on seeing this frame
+    flags: jax.Array  # [R, E] uint8, bits FIRST, TERMINATED, TRUNCATED, LIFE_LOST
+    count: jax.Array  # [] int32, rows written since the start
+
+
+@flax.struct.dataclass
+class Batch:
+    """B transitions, each over up to n steps."""
+
+    observation: jax.Array  # [B, S, *frame_shape]
+    action: jax.Array  # [B] int32
+    reward: jax.Array  # [B] float32, clipped, discounted and summed
+    discount: jax.Array  # [B] float32: gamma^steps, or 0 where the game ended
+    next_observation: jax.Array  # [B, S, *frame_shape]
+
+
+class Ring(NamedTuple):
+    """Pure functions over a `RingState`."""
+
+    init: Callable[[int], RingState]  # (E)
+    add: Callable[[RingState, Row, jax.Array], RingState]  # (state, row, actions [E])
+    sample: Callable[[RingState, jax.Array, int], Batch]  # (state, key, B)
+    gather: Callable[[RingState, jax.Array, jax.Array], Batch]  # (state, rows [B], envs [B])
+    draw: Callable[[RingState, jax.Array, int], tuple[jax.Array, jax.Array]]  # -> rows, envs
+
+
+def bytes_per_step(frame_shape: tuple[int, ...], frame_dtype: jnp.dtype) -> int:
+    """Device bytes of one step of one environment: frame, reward, action, flags."""
+    return math.prod(frame_shape) * jnp.dtype(frame_dtype).itemsize + 4 + 4 + 1
+
+
+def make_ring(
+    *,
+    num_rows: int,
+    frame_shape: tuple[int, ...],
+    frame_dtype: jnp.dtype,
+    frame_stack: int,
+    stride: int,
+    n_step: int,
+    discount: float,
+    reward_clip: float,
+    life_loss_ends: bool,
+) -> Ring:
+    """Builds a ring.
+
+    Args:
+      num_rows: R.
+      frame_shape: of one frame.
+      frame_dtype: of frames.
+      frame_stack: S, frames in an observation.
+      stride: rows between two of one stream; the number of groups that take turns.
+      n_step: n, most rewards in a sum.
+      discount: gamma.
+      reward_clip: rewards are clipped to [-x, x] when sampled; 0 leaves them.
+      life_loss_ends: whether a lost life ends a return as a game over does.
+
+    Raises:
+      ValueError: too few rows for one transition.
+    """
+    history, future = (frame_stack - 1) * stride, n_step * stride
+    if num_rows <= history + future:
+        raise ValueError(f"{num_rows} rows cannot hold {history} before and {future} after a row")
+    ends = TERMINATED | TRUNCATED | (LIFE_LOST if life_loss_ends else 0)
+    no_bootstrap = TERMINATED | (LIFE_LOST if life_loss_ends else 0)
+
+    def init(num_envs: int) -> RingState:
+        return RingState(
+            frame=jnp.zeros((num_rows, num_envs, math.prod(frame_shape)), frame_dtype),
+            reward=jnp.zeros((num_rows, num_envs), jnp.float32),
+            action=jnp.zeros((num_rows, num_envs), jnp.int32),
+            flags=jnp.zeros((num_rows, num_envs), jnp.uint8),
+            count=jnp.zeros((), jnp.int32),
+        )
+
+    def add(state: RingState, row: Row, actions: jax.Array) -> RingState:
+        slot = state.count % num_rows
+        flags = (
+            row.is_first * FIRST
+            + row.terminated * TERMINATED
+            + row.truncated * TRUNCATED
+            + row.life_lost * LIFE_LOST
+        )
+
+        def put(into: jax.Array, values: jax.Array) -> jax.Array:
+            values = values.reshape(1, *into.shape[1:]).astype(into.dtype)
+            return jax.lax.dynamic_update_slice_in_dim(into, values, slot, axis=0)
+
+        return RingState(
+            frame=put(state.frame, row.frame),
+            reward=put(state.reward, row.reward),
+            action=put(state.action, actions),
+            flags=put(state.flags, flags),
+            count=state.count + 1,
+        )
+
+    def draw(state: RingState, key: jax.Array, batch_size: int) -> tuple[jax.Array, jax.Array]:
+        """Uniform rows and environments whose whole history and future are in the ring."""
+        oldest = jnp.maximum(state.count - num_rows, 0)
+        low, high = oldest + history, state.count - future
+        rows_key, envs_key = jax.random.split(key)
+        shape = (_CANDIDATES, batch_size)
+        rows = jax.random.randint(rows_key, shape, low, jnp.maximum(high, low + 1))
+        envs = jax.random.randint(envs_key, shape, 0, state.flags.shape[1])
+        # After a game's last row the environment ignores the action: no transition starts there.
+        is_last = state.flags[rows % num_rows, envs] & (TERMINATED | TRUNCATED) != 0
+        best = jnp.argmin(is_last, axis=0)  # the first candidate that is none
+        pick = jnp.arange(batch_size)
+        row, env, still_last = rows[best, pick], envs[best, pick], is_last[best, pick]
+        # Never two last rows in sequence: the neighbour is a transition.
+        neighbour = jnp.where(row - stride >= low, row - stride, row + stride)
+        return jnp.where(still_last, neighbour, row), env
+
+    def stack_rows(state: RingState, row: jax.Array, env: jax.Array) -> jax.Array:
+        """Rows [B, S] whose frames make the stack at `row` [B], oldest first."""
+        positions = jnp.arange(frame_stack)
+        window = row[:, None] - stride * (frame_stack - 1 - positions)[None, :]
+        is_first = state.flags[window % num_rows, env[:, None]] & FIRST != 0
+        # The first frame of a game stands for all that would lie before it.
+        start = jnp.max(jnp.where(is_first, positions[None, :], 0), axis=1)
+        reached = jnp.maximum(positions[None, :], start[:, None])
+        return row[:, None] - stride * (frame_stack - 1 - reached)
+
+    def gather(state: RingState, row: jax.Array, env: jax.Array) -> Batch:
+        """The transitions that start at rows [B] of environments [B]."""
+        chex.assert_rank([row, env], [1, 1])
+        steps = jnp.arange(1, n_step + 1)
+        future_slots = (row[:, None] + stride * steps[None, :]) % num_rows
+        flags = state.flags[future_slots, env[:, None]]
+        rewards = state.reward[future_slots, env[:, None]]
+        if reward_clip:
+            rewards = jnp.clip(rewards, -reward_clip, reward_clip)
+        # Step k counts when no step before it ended the return.
+        open_after = jnp.cumprod(flags & ends == 0, axis=1)
+        counts = jnp.concatenate([jnp.ones_like(open_after[:, :1]), open_after[:, :-1]], axis=1)
+        num_steps = jnp.sum(counts, axis=1)
+        gammas = discount ** (steps - 1).astype(jnp.float32)
+        reward = jnp.sum(counts * gammas[None, :] * rewards, axis=1)
+        over = jnp.any((counts == 1) & (flags & no_bootstrap != 0), axis=1)
+        bootstrap = jnp.where(over, 0.0, discount ** num_steps.astype(jnp.float32))
+
+        rows = jnp.concatenate(
+            [stack_rows(state, row, env), stack_rows(state, row + stride * num_steps, env)], axis=1
+        )
+        frames = state.frame[rows % num_rows, env[:, None]]
+        frames = frames.reshape(row.shape[0], 2, frame_stack, *frame_shape)
+        return Batch(
+            observation=frames[:, 0],
+            action=state.action[row % num_rows, env],
+            reward=reward,
+            discount=bootstrap,
+            next_observation=frames[:, 1],
+        )
+
+    def sample(state: RingState, key: jax.Array, batch_size: int) -> Batch:
+        return gather(state, *draw(state, key, batch_size))
+
+    return Ring(init=init, add=add, sample=sample, gather=gather, draw=draw)

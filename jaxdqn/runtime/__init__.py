@@ -1,0 +1,1 @@
+"""Effects: devices, emulators, files, signals."""

@@ -1,0 +1,107 @@
+"""What a person sees: the plan, a progress bar on a terminal, plain lines elsewhere."""
+
+import datetime
+import sys
+from collections.abc import Mapping
+
+import tqdm
+
+from jaxdqn import config as config_lib
+from jaxdqn.envs import api
+from jaxdqn.runtime import device, memory, metrics
+
+
+def plan(
+    config: config_lib.Config,
+    spec: api.EnvSpec,
+    *,
+    num_params: int,
+    devices: str,
+    free_device_bytes: int,
+    free_host_bytes: int,
+    run_dir: str,
+    from_step: int,
+) -> str:
+    """The plan of a run, printed before it starts."""
+    updates = device.planned_updates(config)
+    frame = "x".join(map(str, spec.frame_shape)) or "1"
+    lines = {
+        "game": f"{spec.env_id}, {spec.num_actions} actions, {config.frame_stack} x {frame} "
+        f"{spec.frame_dtype.name}; {config.num_envs} environments in {config.num_groups} groups",
+        "preset": f"{config.preset}, seed {config.seed}",
+        "devices": devices,
+        "network": f"{config.network}, {num_params:,} parameters",
+        "replay": f"{config.replay_capacity:,} steps, "
+        f"{_gigabytes(memory.replay_bytes(config, spec))}; free: device "
+        f"{_gigabytes(free_device_bytes)}, host {_gigabytes(free_host_bytes)}",
+        "steps": f"{config.total_steps:,} ({config.total_steps * spec.frame_skip:,} frames)",
+        "updates": f"{updates:,} of {config.batch_size}, "
+        f"{config.batch_size / config.steps_per_update:g} samples per step"
+        + ("" if updates else f": learning would start at step {config.learning_starts_steps:,}"),
+        "time": "told once measured",
+        "run_dir": run_dir + (f", going on from step {from_step:,}" if from_step else ""),
+    }
+    return "\n".join(f"{name:>8}  {text}" for name, text in lines.items())
+
+
+def _gigabytes(count: int) -> str:
+    return f"{count / 1e9:.2f} GB" if count >= 1e8 else f"{count / 1e6:.2f} MB"
+
+
+class Progress:
+    """Shows how far a run is."""
+
+    def __init__(self, total_steps: int, from_step: int):
+        self._total = total_steps
+        self._bar = (
+            tqdm.tqdm(
+                total=total_steps,
+                initial=from_step,
+                unit=" steps",
+                unit_scale=True,
+                dynamic_ncols=True,
+                smoothing=0.05,
+            )
+            if sys.stderr.isatty()
+            else None
+        )
+
+    def advance(self, step: int) -> None:
+        """Moves the bar."""
+        if self._bar is not None:
+            self._bar.update(step - self._bar.n)
+
+    def row(self, step: int, row: Mapping[str, metrics.Value]) -> None:
+        """Shows a row of training metrics."""
+        shown = {
+            "return": _short(row["episode_return_mean"]),
+            "loss": _short(row["loss"]),
+            "epsilon": _short(row["epsilon"]),
+        }
+        if self._bar is not None:
+            self._bar.set_postfix(shown)
+            return
+        speed = row["steps_per_second"]
+        left = "unknown"
+        if speed:
+            seconds = int(max(0, self._total - step) / speed)
+            left = str(datetime.timedelta(seconds=seconds))
+        values = "  ".join(f"{name} {value}" for name, value in shown.items())
+        rate = f"{speed:,.0f}" if speed else "-"
+        self.say(f"step {step:,}/{self._total:,}  {rate} steps/s  left {left}  {values}")
+
+    def say(self, line: str) -> None:
+        """Prints a line, above the bar if there is one."""
+        if self._bar is not None:
+            self._bar.write(line)
+        else:
+            print(line, flush=True)
+
+    def close(self) -> None:
+        """Ends the bar."""
+        if self._bar is not None:
+            self._bar.close()
+
+
+def _short(value: metrics.Value) -> str:
+    return "-" if value is None else f"{value:.3g}"

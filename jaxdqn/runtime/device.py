@@ -1,0 +1,187 @@
+"""What the devices run: acting with recording, and slices of updates. Built once, pure, compiled."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+from jax.sharding import Mesh
+
+from jaxdqn import config as config_lib
+from jaxdqn.agent import actor as actor_lib
+from jaxdqn.agent import learner as learner_lib
+from jaxdqn.agent import losses, networks
+from jaxdqn.envs import api
+from jaxdqn.replay import ring as ring_lib
+from jaxdqn.runtime import mesh as mesh_lib
+
+_ACTOR_SPECS = actor_lib.ActorState(
+    stack=mesh_lib.BY_ENV, key=mesh_lib.REPLICATED, acts=mesh_lib.REPLICATED
+)
+_RING_SPECS = ring_lib.RingState(
+    frame=mesh_lib.BY_RING_ENV,
+    reward=mesh_lib.BY_RING_ENV,
+    action=mesh_lib.BY_RING_ENV,
+    flags=mesh_lib.BY_RING_ENV,
+    count=mesh_lib.REPLICATED,
+)
+
+
+class Device(NamedTuple):
+    """Compiled functions. Those that take large state donate it: rebind it in the same line."""
+
+    init_learner: Callable[[jax.Array], learner_lib.TrainState]  # (key)
+    init_ring: Callable[[], ring_lib.RingState]
+    init_actor: Callable[[jax.Array], actor_lib.ActorState]  # (key), of one group
+    # (params, actor state, ring, row, epsilon []) -> actor state, ring, actions [E]
+    act_and_record: Callable[..., tuple[actor_lib.ActorState, ring_lib.RingState, jax.Array]]
+    # (train state, metric sums [M + 1], ring) -> train state, metric sums
+    learn: Callable[..., tuple[learner_lib.TrainState, jax.Array]]
+    init_sums: Callable[[], jax.Array]  # sums of `learner.METRICS`, and the number of updates
+
+
+def make_network(config: config_lib.Config, spec: api.EnvSpec) -> networks.QNetwork:
+    """The Q-network of a run."""
+    return networks.make_network(config.network, config.hidden_sizes, spec.num_actions)
+
+
+def make_actor(config: config_lib.Config, spec: api.EnvSpec) -> actor_lib.Actor:
+    """The actor of a run."""
+    return actor_lib.make_actor(
+        make_network(config, spec).apply,
+        frame_shape=spec.frame_shape,
+        frame_dtype=jnp.dtype(spec.frame_dtype),
+        frame_stack=config.frame_stack,
+    )
+
+
+def make_ring(config: config_lib.Config, spec: api.EnvSpec) -> ring_lib.Ring:
+    """The replay of a run."""
+    return ring_lib.make_ring(
+        num_rows=config.replay_capacity // config.group_size,
+        frame_shape=spec.frame_shape,
+        frame_dtype=jnp.dtype(spec.frame_dtype),
+        frame_stack=config.frame_stack,
+        stride=config.num_groups,
+        n_step=config.n_step,
+        discount=config.discount,
+        reward_clip=config.reward_clip,
+        life_loss_ends=config.life_loss_ends,
+    )
+
+
+def make_learner(
+    config: config_lib.Config, spec: api.EnvSpec, axis_name: str | None
+) -> learner_lib.Learner:
+    """The learner of a run."""
+    network = make_network(config, spec)
+    learning_rate: optax.ScalarOrSchedule = config.learning_rate
+    if config.learning_rate_end is not None:
+        learning_rate = optax.linear_schedule(
+            config.learning_rate, config.learning_rate_end, max(1, planned_updates(config))
+        )
+    return learner_lib.make_learner(
+        network.init,
+        network.apply,
+        learner_lib.make_optimizer(
+            config.optimizer, learning_rate, config.optimizer_epsilon, config.max_grad_norm
+        ),
+        double_q=config.double_q,
+        td_loss=td_loss(config),
+        target_tau=config.target_tau,
+        target_period_updates=config.target_period_updates,
+        axis_name=axis_name,
+    )
+
+
+def td_loss(config: config_lib.Config) -> Callable[[jax.Array], jax.Array]:
+    """The elementwise loss of TD errors."""
+    if config.loss == "mse":
+        return jnp.square
+    return lambda td_error: losses.huber(td_error, config.huber_delta)
+
+
+def planned_updates(config: config_lib.Config) -> int:
+    """Updates of the whole run, a slice's rest left out."""
+    return max(0, config.total_steps - config.learning_starts_steps) // config.steps_per_update
+
+
+def build(config: config_lib.Config, spec: api.EnvSpec, mesh: Mesh) -> Device:
+    """Builds the device's side of a run."""
+    actor, ring = make_actor(config, spec), make_ring(config, spec)
+    learner = make_learner(config, spec, mesh_lib.AXIS)
+    shards = mesh.devices.size
+    local_envs, local_batch = config.group_size // shards, config.batch_size // shards
+    replicated = mesh_lib.REPLICATED
+
+    @mesh_lib.on_mesh(mesh, in_specs=replicated, out_specs=replicated)
+    def init_learner(key: jax.Array) -> learner_lib.TrainState:
+        observation = jnp.zeros(
+            (1, config.frame_stack, *spec.frame_shape), jnp.dtype(spec.frame_dtype)
+        )
+        return learner.init(key, observation)
+
+    @mesh_lib.on_mesh(mesh, in_specs=(), out_specs=_RING_SPECS)
+    def init_ring() -> ring_lib.RingState:
+        return ring.init(local_envs)
+
+    @mesh_lib.on_mesh(mesh, in_specs=replicated, out_specs=_ACTOR_SPECS)
+    def init_actor(key: jax.Array) -> actor_lib.ActorState:
+        return actor.init(key, local_envs)
+
+    @mesh_lib.on_mesh(
+        mesh,
+        in_specs=(replicated, _ACTOR_SPECS, _RING_SPECS, mesh_lib.BY_ENV, replicated),
+        out_specs=(_ACTOR_SPECS, _RING_SPECS, mesh_lib.BY_ENV),
+        donate_argnums=(1, 2),
+    )
+    def act_and_record(
+        params: Any,
+        actor_state: actor_lib.ActorState,
+        ring_state: ring_lib.RingState,
+        row: ring_lib.Row,
+        epsilon: jax.Array,
+    ) -> tuple[actor_lib.ActorState, ring_lib.RingState, jax.Array]:
+        actor_state, actions = actor.act(
+            params, actor_state, row.frame, row.is_first, epsilon, shard=_shard_index()
+        )
+        return actor_state, ring.add(ring_state, row, actions), actions
+
+    @mesh_lib.on_mesh(
+        mesh,
+        in_specs=(replicated, replicated, _RING_SPECS),
+        out_specs=(replicated, replicated),
+        donate_argnums=(0, 1),
+    )
+    def learn(
+        train_state: learner_lib.TrainState, sums: jax.Array, ring_state: ring_lib.RingState
+    ) -> tuple[learner_lib.TrainState, jax.Array]:
+        def one_update(
+            carry: tuple[learner_lib.TrainState, jax.Array], _: None
+        ) -> tuple[tuple[learner_lib.TrainState, jax.Array], None]:
+            state, sums = carry
+            key = jax.random.fold_in(jax.random.fold_in(state.key, state.updates), _shard_index())
+            state, metrics = learner.update(state, ring.sample(ring_state, key, local_batch))
+            row = jnp.stack([*(metrics[name] for name in learner_lib.METRICS), jnp.ones(())])
+            return (state, sums + row), None
+
+        carry, _ = jax.lax.scan(one_update, (train_state, sums), length=config.slice_updates)
+        return carry
+
+    @mesh_lib.on_mesh(mesh, in_specs=(), out_specs=replicated)
+    def init_sums() -> jax.Array:
+        return jnp.zeros(len(learner_lib.METRICS) + 1)
+
+    return Device(
+        init_learner=init_learner,
+        init_ring=init_ring,
+        init_actor=init_actor,
+        act_and_record=act_and_record,
+        learn=learn,
+        init_sums=init_sums,
+    )
+
+
+def _shard_index() -> jax.Array:
+    return jax.lax.axis_index(mesh_lib.AXIS)

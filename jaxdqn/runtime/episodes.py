@@ -1,0 +1,42 @@
+"""Returns and lengths of whole games."""
+
+import collections
+
+import numpy as np
+
+from jaxdqn.envs import api
+
+
+class EpisodeTracker:
+    """Sums rewards as the game gave them and closes a game at its end or time limit."""
+
+    def __init__(self, num_envs: int):
+        self._returns = np.zeros(num_envs, np.float64)
+        self._lengths = np.zeros(num_envs, np.int64)
+
+    def add(self, step: api.TimeStep) -> list[tuple[int, float, int]]:
+        """Takes one time step; returns (environment, return, length) of each game that ended."""
+        self._returns[step.is_first] = 0.0
+        self._lengths[step.is_first] = 0
+        self._returns += step.reward
+        self._lengths += ~step.is_first  # a first row is no agent step
+        ended = np.flatnonzero(step.terminated | step.truncated)
+        return [(int(i), float(self._returns[i]), int(self._lengths[i])) for i in ended]
+
+
+class RecentGames:
+    """Means over the last 100 games."""
+
+    def __init__(self) -> None:
+        self._games: collections.deque[tuple[float, int]] = collections.deque(maxlen=100)
+
+    def add(self, game_return: float, length: int) -> None:
+        """Takes one finished game."""
+        self._games.append((game_return, length))
+
+    def means(self) -> tuple[float | None, float | None]:
+        """Mean return and mean length in steps; None before the first game ends."""
+        if not self._games:
+            return None, None
+        returns, lengths = zip(*self._games, strict=True)
+        return float(np.mean(returns)), float(np.mean(lengths))

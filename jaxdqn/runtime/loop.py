@@ -1,0 +1,100 @@
+"""Emulators and device side by side.
+
+The environments are split in groups that take turns. In one turn the device records a group's time
+step and chooses its actions; then, while these emulators play, it runs the updates that fell due.
+The order is fixed, so equal seeds give equal runs.
+"""
+
+import dataclasses
+from collections.abc import Iterator, Sequence
+
+import jax
+import numpy as np
+from jax.sharding import Mesh
+
+from jaxdqn import config as config_lib
+from jaxdqn.agent import actor as actor_lib
+from jaxdqn.agent import exploration
+from jaxdqn.agent import learner as learner_lib
+from jaxdqn.envs import api
+from jaxdqn.replay import ring as ring_lib
+from jaxdqn.runtime import device as device_lib
+from jaxdqn.runtime import episodes as episodes_lib
+from jaxdqn.runtime import mesh as mesh_lib
+
+
+@dataclasses.dataclass
+class Counters:
+    """Where a run stands; saved with every checkpoint."""
+
+    steps: int = 0  # agent steps; a game's first row is none
+    updates: int = 0
+    episodes: int = 0  # whole games
+    time_s: float = 0.0  # of training, over all starts of the run
+
+
+@dataclasses.dataclass
+class RunState:
+    """All that changes in a run. The loop rebinds the device's arrays, which it donates."""
+
+    train_state: learner_lib.TrainState
+    sums: jax.Array  # [M + 1] sums of metrics since they were last read, and of updates
+    ring: ring_lib.RingState
+    actors: list[actor_lib.ActorState]  # one for each group
+    counters: Counters
+    recent: episodes_lib.RecentGames
+    rows: int = 0  # rows written to the ring
+    # Updates fall due from here on; a run that resumes without its replay fills it again first.
+    learning_from_step: int = 0
+    learning_from_update: int = 0
+
+
+def epsilon(config: config_lib.Config, steps: int) -> float:
+    """The share of random actions at an agent step of the run."""
+    return exploration.linear_epsilon(
+        steps,
+        start=config.epsilon_start,
+        end=config.epsilon_end,
+        begin_step=config.learning_starts_steps,
+        decay_steps=config.epsilon_decay_steps,
+    )
+
+
+def updates_owed(config: config_lib.Config, state: RunState) -> int:
+    """Updates that have fallen due and are not done."""
+    steps = state.counters.steps - state.learning_from_step
+    done = state.counters.updates - state.learning_from_update
+    return max(0, steps) // config.steps_per_update - done
+
+
+def turns(
+    config: config_lib.Config,
+    device: device_lib.Device,
+    mesh: Mesh,
+    groups: Sequence[api.VectorEnv],
+    state: RunState,
+) -> Iterator[None]:
+    """Plays and learns for ever; changes `state` in place and yields after each group's turn."""
+    trackers = [episodes_lib.EpisodeTracker(group.num_envs) for group in groups]
+    while True:
+        for index, group in enumerate(groups):
+            step = group.receive()
+            for _, game_return, length in trackers[index].add(step):
+                state.counters.episodes += 1
+                state.recent.add(game_return, length)
+            state.counters.steps += int(np.count_nonzero(~step.is_first))
+            row = mesh_lib.put(mesh, ring_lib.Row(**step._asdict()), mesh_lib.BY_ENV)
+            share = mesh_lib.put(
+                mesh, np.float32(epsilon(config, state.counters.steps)), mesh_lib.REPLICATED
+            )
+            state.actors[index], state.ring, actions = device.act_and_record(
+                state.train_state.params, state.actors[index], state.ring, row, share
+            )
+            state.rows += 1
+            group.send(jax.device_get(actions))
+            while updates_owed(config, state) >= config.slice_updates:
+                state.train_state, state.sums = device.learn(
+                    state.train_state, state.sums, state.ring
+                )
+                state.counters.updates += config.slice_updates
+            yield

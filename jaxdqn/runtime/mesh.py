@@ -1,0 +1,43 @@
+"""Devices: a mesh with one axis, `data`, over which environments, replay and batches are split."""
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import numpy as np
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+
+AXIS = "data"
+REPLICATED = PartitionSpec()
+BY_ENV = PartitionSpec(AXIS)  # leading axis: environments, or the batch
+BY_RING_ENV = PartitionSpec(None, AXIS)  # [rows, environments, ...]
+
+
+def make_mesh(num_devices: int | None = None) -> Mesh:
+    """A mesh of the first `num_devices` devices, all by default."""
+    devices = jax.devices()[:num_devices]
+    return Mesh(np.array(devices), (AXIS,))
+
+
+def put(mesh: Mesh, tree: Any, spec: PartitionSpec) -> Any:
+    """Moves host arrays to the devices."""
+    return jax.device_put(tree, NamedSharding(mesh, spec))
+
+
+def on_mesh(
+    mesh: Mesh,
+    in_specs: Any,
+    out_specs: Any,
+    donate_argnums: int | tuple[int, ...] = (),
+) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Decorates a function that each device runs on its own share, compiled."""
+
+    def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
+        # The function averages over the axis itself, so replication is its promise, not checked.
+        mapped = jax.shard_map(
+            function, mesh=mesh, in_specs=in_specs, out_specs=out_specs, check_vma=False
+        )
+        return functools.wraps(function)(jax.jit(mapped, donate_argnums=donate_argnums))
+
+    return decorate

@@ -1,0 +1,48 @@
+r"""Trains a deep Q-network.
+
+  python -m jaxdqn.train --env=Breakout
+
+The same command again goes on from the last checkpoint.
+"""
+
+import pathlib
+
+from absl import flags
+
+from jaxdqn import cli, config, presets
+
+
+def _define_flags() -> None:
+    flags.DEFINE_string("run_dir", None, "folder of the run (default: runs/ENV-PRESET-seedN)")
+    flags.DEFINE_boolean("overwrite", False, "start anew where a run lies already")
+    for name in ("run_dir", "overwrite"):
+        flags.declare_key_flag(name)
+    cli.define_settings()
+
+
+def main() -> int:
+    """Trains as the flags say; returns the exit code."""
+    given = cli.given_settings()
+    env, preset = given.pop("env", None), given.pop("preset", "")
+    if not env:
+        raise config.SettingError("env", "name a game, such as --env=Breakout")
+    settings = presets.resolve(env, preset, given)
+
+    # Imported late: --help and wrong settings need no jax, which takes seconds to import.
+    import jax
+
+    from jaxdqn.runtime import training
+
+    jax.config.update("jax_numpy_rank_promotion", "raise")
+    run_dir, overwrite = flags.FLAGS.run_dir, flags.FLAGS.overwrite
+    settings, spec, mesh, path = training.prepare(
+        settings,
+        path=pathlib.Path(run_dir) if run_dir else None,
+        overwrite=overwrite,
+        capacity_chosen_by_user="replay_capacity" in given,
+    )
+    return training.run(settings, spec, mesh, path, overwrite)
+
+
+if __name__ == "__main__":
+    cli.run_program(_define_flags, main)
