@@ -11,8 +11,8 @@ def linear_epsilon(
     """Epsilon at an agent step: `start` up to `begin_step`, then linear to `end`."""
     if step <= begin_step:
         return start
-    share = min(1.0, (step - begin_step) / decay_steps) if decay_steps else 1.0
-    return start + share * (end - start)
+    left = max(0.0, 1 - (step - begin_step) / decay_steps) if decay_steps else 0.0
+    return end + left * (start - end)
 
 
 def epsilon_greedy(key: jax.Array, q_values: jax.Array, epsilon: jax.Array) -> jax.Array:

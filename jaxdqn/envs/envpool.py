@@ -112,6 +112,8 @@ class EnvPoolEnv:
                 num_threads=num_threads,
                 **_checked_options(env_id, options),
             )
+            # EnvPool would make its spaces at the first step, and Gymnasium remark on them there.
+            _ = self._pool.observation_space
         self._ended = np.ones(num_envs, bool)  # the row before this one closed a game
         self._lives = np.zeros(num_envs, np.int32)
         self._pool.async_reset()

@@ -1,0 +1,66 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxdqn.agent import actor, exploration
+
+
+@pytest.mark.parametrize(
+    ("step", "expected"), [(0, 1.0), (100, 1.0), (150, 0.55), (200, 0.1), (10**9, 0.1)]
+)
+def test_linear_epsilon(step, expected):
+    epsilon = exploration.linear_epsilon(step, start=1.0, end=0.1, begin_step=100, decay_steps=100)
+    assert epsilon == pytest.approx(expected)
+
+
+def test_no_decay_ends_at_once():
+    assert exploration.linear_epsilon(101, start=1, end=0.1, begin_step=100, decay_steps=0) == 0.1
+
+
+def test_share_of_random_actions(key):
+    keys = jax.random.split(key, 20_000)
+    act = jax.vmap(exploration.epsilon_greedy, in_axes=(0, None, None))
+    actions = act(keys, jnp.array([0.0, 1.0, 0.0, 0.0]), jnp.float32(0.4))
+    # 0.6 greedy and a quarter of 0.4 by chance; standard error 0.0032
+    assert np.mean(np.asarray(actions) == 1) == pytest.approx(0.7, abs=0.015)
+    counts = np.bincount(np.asarray(actions), minlength=4)
+    np.testing.assert_allclose(counts[[0, 2, 3]] / 20_000, 0.1, atol=0.01)
+
+
+def play(num_envs, steps, epsilon, key):
+    """Actions [steps, E] of an actor whose Q-values prefer action 2 everywhere."""
+    built = actor.make_actor(
+        lambda params, stack: jnp.tile(jnp.array([[0.0, 0.0, 1.0, 0.0]]), (stack.shape[0], 1)),
+        frame_shape=(3,),
+        frame_dtype=jnp.dtype("float32"),
+        frame_stack=2,
+    )
+    state, act, rows = built.init(key, num_envs), jax.jit(built.act), []
+    for _ in range(steps):
+        frame, is_first = jnp.zeros((num_envs, 3)), jnp.zeros(num_envs, bool)
+        state, actions = act(None, state, frame, is_first, jnp.float32(epsilon))
+        rows.append(np.asarray(actions))
+    return np.stack(rows)
+
+
+def test_exploration_is_drawn_for_each_environment(key):
+    explored = play(num_envs=8, steps=400, epsilon=0.5, key=key) != 2
+    assert np.all(explored.mean(axis=0) == pytest.approx(0.375, abs=0.12))
+    # Drawn once for the batch, all columns would be equal; independent ones hardly correlate.
+    correlation = np.corrcoef(explored.T.astype(float))
+    assert np.abs(correlation[~np.eye(8, dtype=bool)]).max() < 0.3
+
+
+def test_greedy_never_explores(key):
+    assert np.all(play(num_envs=4, steps=50, epsilon=0.0, key=key) == 2)
+
+
+def test_roll_stack():
+    stack = jnp.array([[1], [2], [3]])
+    np.testing.assert_array_equal(
+        actor.roll_stack(stack, jnp.array([4]), jnp.bool_(False)), [[2], [3], [4]]
+    )
+    np.testing.assert_array_equal(
+        actor.roll_stack(stack, jnp.array([4]), jnp.bool_(True)), [[4], [4], [4]]
+    )
