@@ -6,22 +6,38 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from jaxdqn.agent import convolution
 
-def scale_pixels(observation: jax.Array) -> jax.Array:
-    """Bytes to [0, 1]; other dtypes as they are. Returns float32."""
-    scale = 1 / 255 if observation.dtype == jnp.uint8 else 1.0
-    return observation.astype(jnp.float32) * scale
+
+def _pixel_scale(observation: jax.Array) -> float:
+    """What takes an observation to about [-1, 1]: bytes are divided by 255, floats stay."""
+    return 1 / 255 if observation.dtype == jnp.uint8 else 1.0
 
 
 class NatureTorso(nn.Module):
-    """The three convolutions of Mnih et al. (Nature, 2015), flattened."""
+    """The three convolutions of Mnih et al. (Nature, 2015), flattened.
+
+    The parameters are those of plain convolutions, [height, width, in, out], whichever way they
+    are computed.
+    """
+
+    convolution: convolution.Implementation
 
     @nn.compact
     def __call__(self, observation: jax.Array) -> jax.Array:
-        """[B, S, H, W] uint8 -> [B, F] float32."""
-        x = jnp.moveaxis(scale_pixels(observation), 1, -1)
-        for features, size, stride in ((32, 8, 4), (64, 4, 2), (64, 3, 1)):
-            x = nn.relu(nn.Conv(features, (size, size), (stride, stride), padding="VALID")(x))
+        """[B, S, H, W] uint8 or float32 -> [B, F] float32."""
+        x, scale = observation, _pixel_scale(observation)
+        for i, (features, size, stride) in enumerate(((32, 8, 4), (64, 4, 2), (64, 3, 1))):
+            inputs = x.shape[1] if i == 0 else x.shape[-1]
+            kernel = self.param(
+                f"conv_{i}_kernel", nn.initializers.lecun_normal(), (size, size, inputs, features)
+            )
+            bias = self.param(f"conv_{i}_bias", nn.initializers.zeros, (features,))
+            if i == 0:  # scaling the kernel instead of the frames lets bytes travel as bytes
+                x = convolution.conv2d_frames(x, kernel * scale, stride, self.convolution)
+            else:
+                x = convolution.conv2d(x, kernel, stride, self.convolution)
+            x = nn.relu(x + bias.reshape(1, 1, 1, -1))
         return x.reshape(x.shape[0], -1)
 
 
@@ -31,7 +47,8 @@ class FlatTorso(nn.Module):
     @nn.compact
     def __call__(self, observation: jax.Array) -> jax.Array:
         """[B, ...] -> [B, F] float32."""
-        return scale_pixels(observation).reshape(observation.shape[0], -1)
+        x = observation.astype(jnp.float32) * _pixel_scale(observation)
+        return x.reshape(observation.shape[0], -1)
 
 
 class QNetwork(nn.Module):
@@ -50,9 +67,12 @@ class QNetwork(nn.Module):
         return nn.Dense(self.num_actions)(x)
 
 
-TORSOS = {"nature": NatureTorso, "mlp": FlatTorso}
-
-
-def make_network(name: str, hidden_sizes: Sequence[int], num_actions: int) -> QNetwork:
-    """A Q-network by the name of its torso, a key of `TORSOS`."""
-    return QNetwork(torso=TORSOS[name](), hidden_sizes=tuple(hidden_sizes), num_actions=num_actions)
+def make_network(
+    name: str,
+    hidden_sizes: Sequence[int],
+    num_actions: int,
+    convolution: convolution.Implementation,
+) -> QNetwork:
+    """A Q-network by the name of its torso: 'nature' or 'mlp'."""
+    torso = NatureTorso(convolution) if name == "nature" else FlatTorso()
+    return QNetwork(torso=torso, hidden_sizes=tuple(hidden_sizes), num_actions=num_actions)

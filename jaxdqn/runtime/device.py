@@ -1,7 +1,7 @@
 """What the devices run: acting with recording, and slices of updates. Built once, pure, compiled."""
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -43,7 +43,11 @@ class Device(NamedTuple):
 
 def make_network(config: config_lib.Config, spec: api.EnvSpec) -> networks.QNetwork:
     """The Q-network of a run."""
-    return networks.make_network(config.network, config.hidden_sizes, spec.num_actions)
+    # XLA's own convolutions are slow on CPUs, most of all inside a scan.
+    convolution: Literal["matmul", "xla"] = "matmul" if jax.default_backend() == "cpu" else "xla"
+    return networks.make_network(
+        config.network, config.hidden_sizes, spec.num_actions, convolution
+    )
 
 
 def make_actor(config: config_lib.Config, spec: api.EnvSpec) -> actor_lib.Actor:

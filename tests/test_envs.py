@@ -1,0 +1,158 @@
+import importlib
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxdqn.envs import envpool, games
+from jaxdqn.replay import ring as ring_lib
+from jaxdqn.runtime import episodes
+
+OPTIONS = {"max_episode_steps": 180, "repeat_action_probability": 0.0}
+
+
+def play(env, steps, seed=0):
+    """Yields (time step, the actions that follow it) of random play."""
+    rng = np.random.default_rng(seed)
+    for _ in range(steps):
+        step = env.receive()
+        actions = rng.integers(0, env.spec.num_actions, env.num_envs)
+        env.send(actions)
+        yield step, actions
+    env.receive()
+    env.close()
+
+
+def test_rebuilt_stacks_equal_envpools_own():
+    """Byte for byte over 2,000 steps of 8 games: ends, lost lives, time limits, many wraps."""
+    num_envs, num_rows, steps = 8, 64, 2_000
+    pool = importlib.import_module("envpool").make_gymnasium(
+        "Breakout-v5", num_envs=num_envs, seed=7, stack_num=4, **OPTIONS
+    )
+    ring = ring_lib.make_ring(
+        num_rows=num_rows,
+        frame_shape=(84, 84),
+        frame_dtype=jnp.dtype("uint8"),
+        frame_stack=4,
+        stride=1,
+        n_step=1,
+        discount=0.99,
+        reward_clip=1.0,
+        life_loss_ends=True,
+    )
+    state, add, gather = ring.init(num_envs), jax.jit(ring.add, donate_argnums=0), ring.gather
+    gather = jax.jit(gather)
+    stacks, seen = {}, {"terminated": 0, "truncated": 0, "life_lost": 0}
+    stack, _ = pool.reset()
+    compared = 0
+    env = envpool.EnvPoolEnv("Breakout-v5", num_envs, 7, OPTIONS)
+    for t, (step, actions) in enumerate(play(env, steps)):
+        stacks[t] = stack
+        stacks.pop(t - num_rows, None)
+        state = add(state, ring_lib.Row(**step._asdict()), actions.astype(np.int32))
+        for name in seen:
+            seen[name] += np.count_nonzero(getattr(step, name))
+        if t % 30 == 29:  # every row is compared while it is new and again when it is old
+            rows = np.arange(max(3, t - num_rows + 4), t)
+            at, envs = np.repeat(rows, num_envs), np.tile(np.arange(num_envs), len(rows))
+            pad = num_rows * num_envs - len(at)  # one shape, one compilation
+            batch = gather(state, np.pad(at, (0, pad), "edge"), np.pad(envs, (0, pad), "edge"))
+            observation = np.asarray(batch.observation)[: len(at)]
+            expected = np.stack([stacks[r][e] for r, e in zip(at, envs, strict=True)])
+            np.testing.assert_array_equal(observation, expected)
+            compared += len(at)
+        stack = pool.step(actions.astype(np.int32))[0]
+    assert seen["terminated"] >= 8 and seen["truncated"] >= 8 and seen["life_lost"] >= 100, seen
+    assert compared > 30_000
+
+
+def test_returns_equal_a_naive_recount():
+    env = envpool.EnvPoolEnv("Breakout-v5", 4, 3, OPTIONS)
+    tracker, tracked, rows = episodes.EpisodeTracker(4), [[] for _ in range(4)], []
+    for step, _ in play(env, 1_500):
+        rows.append(step)
+        for index, game_return, length in tracker.add(step):
+            tracked[index].append((game_return, length))
+    for e in range(4):
+        games_seen, rewards = [], []
+        for step in rows:
+            if step.is_first[e]:
+                assert step.reward[e] == 0
+                rewards = []
+            else:
+                rewards.append(float(step.reward[e]))
+            if step.terminated[e] or step.truncated[e]:
+                games_seen.append((sum(rewards), len(rewards)))
+        assert tracked[e] == games_seen
+        assert len(games_seen) >= 4
+        assert sum(score for score, _ in games_seen) > 0
+
+
+def test_first_rows_follow_ends_and_lose_no_life():
+    env = envpool.EnvPoolEnv("Breakout-v5", 4, 3, OPTIONS)
+    before = None
+    for step, _ in play(env, 1_000):
+        ended = np.ones(4, bool) if before is None else before.terminated | before.truncated
+        np.testing.assert_array_equal(step.is_first, ended)
+        assert not np.any(step.is_first & step.life_lost)
+        before = step
+
+
+def test_same_seed_same_bytes_whatever_the_threads():
+    plays = [
+        [step for step, _ in play(envpool.EnvPoolEnv("Breakout-v5", 4, 5, OPTIONS, threads), 200)]
+        for threads in (1, 2)
+    ]
+    for one, two in zip(*plays, strict=True):
+        for a, b in zip(one, two, strict=True):
+            np.testing.assert_array_equal(a, b)
+
+
+def test_time_limit_truncates_and_pole_fall_terminates():
+    env = envpool.EnvPoolEnv("CartPole-v1", 4, 0, {"max_episode_steps": 15})
+    steps = [step for step, _ in play(env, 200)]
+    fallen = sum(np.count_nonzero(s.terminated & ~s.truncated) for s in steps)
+    limited = sum(np.count_nonzero(s.truncated & ~s.terminated) for s in steps)
+    assert fallen > 0 and limited > 0
+
+
+@pytest.mark.parametrize(
+    ("name", "env_id"),
+    [
+        ("Breakout", "Breakout-v5"),
+        ("SpaceInvaders", "SpaceInvaders-v5"),
+        ("CartPole", "CartPole-v1"),
+        ("MountainCar", "MountainCar-v0"),
+        ("Acrobot", "Acrobot-v1"),
+        ("Catch", "Catch-v0"),
+        ("Breakout-v5", "Breakout-v5"),
+        ("LunarLander-v3", "LunarLander-v3"),
+    ],
+)
+def test_names(name, env_id):
+    assert games.resolve(name) == env_id
+    assert games.resolve(games.plain_name(env_id)) in (env_id, name)
+
+
+def test_all_atari_games_are_known():
+    names = games.atari_names()
+    assert len(names) >= 100 and {"Pong", "MontezumaRevenge", "YarsRevenge"} <= set(names)
+    assert all(games.is_atari(games.resolve(name)) for name in names)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "near"), [("Breakot", "Breakout"), ("cartpole", "CartPole"), ("pong", "Pong")]
+)
+def test_unknown_name_gives_the_nearest(wrong, near):
+    with pytest.raises(games.UnknownGameError, match=near):
+        games.resolve(wrong)
+
+
+def test_what_a_q_network_cannot_take_is_refused():
+    with pytest.raises(envpool.UnsupportedEnvError, match="Discrete"):
+        envpool.describe("Pendulum-v1", {})
+    with pytest.raises(envpool.UnsupportedEnvError, match="Box"):
+        envpool.describe("FrozenLake-v1", {})
+    with pytest.raises(envpool.UnknownOptionError, match="no such option"):
+        envpool.describe("CartPole-v1", {"frame_skip": 4})
