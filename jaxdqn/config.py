@@ -75,7 +75,9 @@ class Config:
     )
     optimizer_epsilon: float = _setting(1e-8, "the optimizer's epsilon")
     max_grad_norm: float = _setting(10.0, "clip gradients to this global norm; 0 does not")
-    target_tau: float = _setting(0.005, "share of the online network moved into the target at a time")
+    target_tau: float = _setting(
+        0.005, "share of the online network moved into the target at a time"
+    )
     target_period_updates: int = _setting(1, "updates between moves of the target network")
     network: str = _setting("mlp", "network: nature (three convolutions) or mlp")
     hidden_sizes: tuple[int, ...] = _setting((512,), "sizes of the dense layers, comma-separated")
@@ -105,7 +107,7 @@ class Config:
         for name in _POSITIVE:
             value = getattr(self, name)
             _require(
-                0 < value and math.isfinite(value), name, f"is {value}; a finite number above 0"
+                value > 0 and math.isfinite(value), name, f"is {value}; a finite number above 0"
             )
         for name in _OPTIONAL_COUNTS:
             value = getattr(self, name)
@@ -113,7 +115,9 @@ class Config:
         for name, choices in _CHOICES.items():
             value = getattr(self, name)
             _require(value in choices, name, f"is {value!r}; one of {', '.join(choices)}")
-        _require(0 < self.target_tau <= 1, "target_tau", f"is {self.target_tau}; above 0, at most 1")
+        _require(
+            0 < self.target_tau <= 1, "target_tau", f"is {self.target_tau}; above 0, at most 1"
+        )
         _require(self.seed < 2**31, "seed", f"is {self.seed}; below 2**31")
         _require(
             self.learning_rate_end is None or 0 <= self.learning_rate_end < math.inf,
@@ -162,7 +166,7 @@ class Config:
 
     @property
     def num_groups(self) -> int:
-        """Groups of environments that take turns: one emulates while the device serves the other."""
+        """Groups of environments that take turns: one emulates while the other is served."""
         return 2 if self.num_envs % 2 == 0 else 1
 
     @property

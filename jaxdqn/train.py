@@ -31,17 +31,18 @@ def main() -> int:
     # Imported late: --help and wrong settings need no jax, which takes seconds to import.
     import jax
 
-    from jaxdqn.runtime import training
+    from jaxdqn.runtime import setup, training
 
     jax.config.update("jax_numpy_rank_promotion", "raise")
     run_dir, overwrite = flags.FLAGS.run_dir, flags.FLAGS.overwrite
-    settings, spec, mesh, path = training.prepare(
-        settings,
-        path=pathlib.Path(run_dir) if run_dir else None,
-        overwrite=overwrite,
-        capacity_chosen_by_user="replay_capacity" in given,
+    return training.run(
+        setup.prepare(
+            settings,
+            path=pathlib.Path(run_dir) if run_dir else None,
+            overwrite=overwrite,
+            capacity_chosen_by_user="replay_capacity" in given,
+        )
     )
-    return training.run(settings, spec, mesh, path, overwrite)
 
 
 if __name__ == "__main__":

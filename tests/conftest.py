@@ -1,6 +1,6 @@
 import os
 
-# Before jax is imported anywhere: tests run on eight virtual devices, and use one unless they say so.
+# Before jax is imported anywhere: eight virtual devices, of which tests use one unless they say so.
 os.environ["JAX_PLATFORMS"] = "cpu"
 os.environ["XLA_FLAGS"] = (
     os.environ.get("XLA_FLAGS", "") + " --xla_force_host_platform_device_count=8"

@@ -3,7 +3,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxdqn.agent import actor, exploration
+from jaxdqn.agent import actor, exploration, networks
 
 
 @pytest.mark.parametrize(
@@ -31,7 +31,12 @@ def test_share_of_random_actions(key):
 def play(num_envs, steps, epsilon, key):
     """Actions [steps, E] of an actor whose Q-values prefer action 2 everywhere."""
     built = actor.make_actor(
-        lambda params, stack: jnp.tile(jnp.array([[0.0, 0.0, 1.0, 0.0]]), (stack.shape[0], 1)),
+        networks.Network(
+            init=lambda key, observation: None,
+            q_values=lambda params, stack: jnp.tile(
+                jnp.array([[0.0, 0.0, 1.0, 0.0]]), (stack.shape[0], 1)
+            ),
+        ),
         frame_shape=(3,),
         frame_dtype=jnp.dtype("float32"),
         frame_stack=2,

@@ -8,11 +8,10 @@ import flax.struct
 import jax
 import jax.numpy as jnp
 
-from jaxdqn.agent import exploration
+from jaxdqn.agent import exploration, networks
 
 
-@flax.struct.dataclass
-class ActorState:
+class ActorState(flax.struct.PyTreeNode):
     """What acting remembers between steps of E environments."""
 
     stack: jax.Array  # [E, S, *frame_shape] newest S frames, newest last
@@ -40,7 +39,7 @@ def roll_stack(stack: jax.Array, frame: jax.Array, is_first: jax.Array) -> jax.A
 
 
 def make_actor(
-    q_values: Callable[[chex.ArrayTree, jax.Array], jax.Array],
+    network: networks.Network,
     *,
     frame_shape: tuple[int, ...],
     frame_dtype: jnp.dtype,
@@ -49,7 +48,7 @@ def make_actor(
     """Builds an epsilon-greedy actor.
 
     Args:
-      q_values: (parameters, [E, S, *frame_shape]) -> [E, A].
+      network: the Q-network.
       frame_shape: of one frame.
       frame_dtype: of frames.
       frame_stack: S, frames that the network sees.
@@ -78,7 +77,7 @@ def make_actor(
         key = jax.random.fold_in(jax.random.fold_in(state.key, state.acts), shard)
         keys = jax.random.split(key, frame.shape[0])
         actions = jax.vmap(exploration.epsilon_greedy, in_axes=(0, 0, None))(
-            keys, q_values(params, stack), epsilon
+            keys, network.q_values(params, stack), epsilon
         )
         return state.replace(stack=stack, acts=state.acts + 1), actions
 

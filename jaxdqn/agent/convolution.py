@@ -23,7 +23,9 @@ from jax import Array, lax
 Implementation = Literal["matmul", "xla"]
 
 
-def conv2d(x: Array, kernel: Array, stride: int, implementation: Implementation = "matmul") -> Array:
+def conv2d(
+    x: Array, kernel: Array, stride: int, implementation: Implementation = "matmul"
+) -> Array:
     """Convolve without padding, ``[B, H, W, C] -> [B, H', W', O]``.
 
     Args:
@@ -123,7 +125,7 @@ def _conv(x: Array, kernel: Array) -> Array:
 
 
 def _conv_forward(x: Array, kernel: Array) -> tuple[Array, tuple[Array, Array, Array]]:
-    height, width, inputs, outputs = kernel.shape
+    height, width, _, outputs = kernel.shape
     window, size = (height, width), (x.shape[1] - height + 1, x.shape[2] - width + 1)
     if not _is_wide(kernel):
         rows = _patches(_unpack(x, kernel.dtype), window)
@@ -135,9 +137,7 @@ def _conv_forward(x: Array, kernel: Array) -> tuple[Array, tuple[Array, Array, A
     return reduce(add, y), (x, rows, kernel)
 
 
-def _conv_backward(
-    residuals: tuple[Array, Array, Array], dy: Array
-) -> tuple[Array | None, Array]:
+def _conv_backward(residuals: tuple[Array, Array, Array], dy: Array) -> tuple[Array | None, Array]:
     x, rows, kernel = residuals
     height, width, inputs, outputs = kernel.shape
     if _is_wide(kernel):

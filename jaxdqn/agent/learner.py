@@ -9,11 +9,10 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from jaxdqn.agent import losses
+from jaxdqn.agent import losses, networks
 
 
-@flax.struct.dataclass
-class TrainState:
+class TrainState(flax.struct.PyTreeNode):
     """All that learning changes."""
 
     params: chex.ArrayTree  # online network
@@ -64,8 +63,7 @@ def make_optimizer(
 
 
 def make_learner(
-    network_init: Callable[[jax.Array, jax.Array], chex.ArrayTree],
-    q_values: Callable[[chex.ArrayTree, jax.Array], jax.Array],
+    network: networks.Network,
     optimizer: optax.GradientTransformation,
     *,
     double_q: bool,
@@ -77,8 +75,7 @@ def make_learner(
     """Builds DQN's learner (Mnih et al., 2015; van Hasselt et al., arXiv:1509.06461).
 
     Args:
-      network_init: (key, observation [1, S, *F]) -> parameters.
-      q_values: (parameters, [B, S, *F]) -> [B, A].
+      network: the Q-network.
       optimizer: of the online parameters.
       double_q: choose the bootstrap action with the online network.
       td_loss: elementwise loss of TD errors.
@@ -90,7 +87,7 @@ def make_learner(
 
     def init(key: jax.Array, observation: jax.Array) -> TrainState:
         params_key, draw_key = jax.random.split(key)
-        params = network_init(params_key, observation)
+        params = network.init(params_key, observation)
         return TrainState(
             params=params,
             # A copy: donated buffers must not be shared.
@@ -103,10 +100,10 @@ def make_learner(
     def loss_fn(
         params: chex.ArrayTree, target_params: chex.ArrayTree, batch: Transitions
     ) -> tuple[jax.Array, Metrics]:
-        q_tm1 = q_values(params, batch.observation)
-        q_target_t = q_values(target_params, batch.next_observation)
+        q_tm1 = network.q_values(params, batch.observation)
+        q_target_t = network.q_values(target_params, batch.next_observation)
         if double_q:
-            q_online_t = q_values(jax.lax.stop_gradient(params), batch.next_observation)
+            q_online_t = network.q_values(jax.lax.stop_gradient(params), batch.next_observation)
             td_error = jax.vmap(losses.double_q_td_error)(
                 q_tm1, batch.action, batch.reward, batch.discount, q_online_t, q_target_t
             )

@@ -1,7 +1,9 @@
 """Q-networks. They take frames as the environment gives them and own scaling and layout."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
+import chex
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -67,12 +69,25 @@ class QNetwork(nn.Module):
         return nn.Dense(self.num_actions)(x)
 
 
+class Network(NamedTuple):
+    """Pure functions of a Q-network."""
+
+    init: Callable[[jax.Array, jax.Array], chex.ArrayTree]  # (key, observation [1, S, *F])
+    q_values: Callable[[chex.ArrayTree, jax.Array], jax.Array]  # (params, [B, S, *F]) -> [B, A]
+
+
 def make_network(
     name: str,
     hidden_sizes: Sequence[int],
     num_actions: int,
     convolution: convolution.Implementation,
-) -> QNetwork:
+) -> Network:
     """A Q-network by the name of its torso: 'nature' or 'mlp'."""
     torso = NatureTorso(convolution) if name == "nature" else FlatTorso()
-    return QNetwork(torso=torso, hidden_sizes=tuple(hidden_sizes), num_actions=num_actions)
+    module = QNetwork(torso=torso, hidden_sizes=tuple(hidden_sizes), num_actions=num_actions)
+
+    def q_values(params: chex.ArrayTree, observation: jax.Array) -> jax.Array:
+        values: Any = module.apply(params, observation)  # flax types it as whatever it may return
+        return values
+
+    return Network(init=module.init, q_values=q_values)

@@ -25,7 +25,9 @@ class EnvSpec(NamedTuple):
     """What stays the same over the life of an environment."""
 
     env_id: str
-    frame_shape: tuple[int, ...]  # of one frame of one environment, channels dropped if there is one
+    frame_shape: tuple[
+        int, ...
+    ]  # of one frame of one environment, channels dropped if there is one
     frame_dtype: np.dtype[np.generic]
     num_actions: int
     frame_skip: int  # emulator frames per agent step; 1 where the notion does not exist

@@ -36,7 +36,7 @@ def _module() -> ModuleType:
 @contextlib.contextmanager
 def _quietly() -> Iterator[None]:
     """Silences Gymnasium's remarks on bounds that EnvPool declares in float64."""
-    logger = importlib.import_module("gymnasium.logger")
+    logger: Any = importlib.import_module("gymnasium.logger")
     before, logger.min_level = logger.min_level, logger.ERROR
     try:
         yield
@@ -117,14 +117,17 @@ class EnvPoolEnv:
         self._ended = np.ones(num_envs, bool)  # the row before this one closed a game
         self._lives = np.zeros(num_envs, np.int32)
         self._pool.async_reset()
+        self._under_way = True
 
     def send(self, actions: npt.NDArray[np.integer]) -> None:
         """Starts the step that plays `actions` [E]."""
         self._pool.send(np.asarray(actions, np.int32))
+        self._under_way = True
 
     def receive(self) -> api.TimeStep:
         """Waits for the step under way."""
         observation, reward, terminated, truncated, info = self._pool.recv()
+        self._under_way = False
         # EnvPool's `terminated` excludes an end that falls on the time limit; the emulator's own
         # game over does not.
         game_over = info.get("terminated", terminated).astype(bool)
@@ -144,5 +147,7 @@ class EnvPoolEnv:
         return step
 
     def close(self) -> None:
-        """Frees the emulators."""
+        """Waits for the step under way, if any, and frees the emulators."""
+        if self._under_way:
+            self.receive()
         self._pool.close()

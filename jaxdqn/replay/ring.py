@@ -25,8 +25,7 @@ FIRST, TERMINATED, TRUNCATED, LIFE_LOST = 1, 2, 4, 8
 _CANDIDATES = 8
 
 
-@flax.struct.dataclass
-class Row:
+class Row(flax.struct.PyTreeNode):
     """What E environments showed at one moment, and what they were told to do."""
 
     frame: jax.Array  # [E, *frame_shape] as the environment gave it
@@ -37,8 +36,7 @@ class Row:
     life_lost: jax.Array  # [E] bool
 
 
-@flax.struct.dataclass
-class RingState:
+class RingState(flax.struct.PyTreeNode):
     """R rows of E environments."""
 
     frame: jax.Array  # [R, E, D] frames, flat: devices that tile memory would pad small images
@@ -48,8 +46,7 @@ class RingState:
     count: jax.Array  # [] int32, rows written since the start
 
 
-@flax.struct.dataclass
-class Batch:
+class Batch(flax.struct.PyTreeNode):
     """B transitions, each over up to n steps."""
 
     observation: jax.Array  # [B, S, *frame_shape]

@@ -16,7 +16,7 @@ from jaxdqn.runtime import loop
 
 
 class Checkpoints:
-    """The checkpoints of one run. Saving is asynchronous: training goes on while files are written."""
+    """The checkpoints of one run. Saving is asynchronous: training goes on meanwhile."""
 
     def __init__(self, directory: pathlib.Path, keep: int):
         self._manager = ocp.CheckpointManager(

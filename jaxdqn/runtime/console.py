@@ -3,43 +3,37 @@
 import datetime
 import sys
 from collections.abc import Mapping
+from typing import Any
 
+import jax
 import tqdm
 
-from jaxdqn import config as config_lib
-from jaxdqn.envs import api
-from jaxdqn.runtime import device, memory, metrics
+from jaxdqn.runtime import memory, metrics, parts
+from jaxdqn.runtime import setup as setup_lib
 
 
-def plan(
-    config: config_lib.Config,
-    spec: api.EnvSpec,
-    *,
-    num_params: int,
-    devices: str,
-    free_device_bytes: int,
-    free_host_bytes: int,
-    run_dir: str,
-    from_step: int,
-) -> str:
+def plan(setup: setup_lib.Setup, params: Any, from_step: int) -> str:
     """The plan of a run, printed before it starts."""
-    updates = device.planned_updates(config)
+    config, spec, devices = setup.config, setup.spec, setup.mesh.devices
+    num_params = sum(leaf.size for leaf in jax.tree.leaves(params))
+    updates = parts.planned_updates(config)
     frame = "x".join(map(str, spec.frame_shape)) or "1"
     lines = {
         "game": f"{spec.env_id}, {spec.num_actions} actions, {config.frame_stack} x {frame} "
         f"{spec.frame_dtype.name}; {config.num_envs} environments in {config.num_groups} groups",
         "preset": f"{config.preset}, seed {config.seed}",
-        "devices": devices,
-        "network": f"{config.network}, {num_params:,} parameters",
+        "devices": f"{devices.size} x {devices.flat[0].device_kind}",
+        "network": f"{config.network} {'-'.join(map(str, config.hidden_sizes))}, "
+        f"{num_params:,} parameters",
         "replay": f"{config.replay_capacity:,} steps, "
         f"{_gigabytes(memory.replay_bytes(config, spec))}; free: device "
-        f"{_gigabytes(free_device_bytes)}, host {_gigabytes(free_host_bytes)}",
+        f"{_gigabytes(setup.free_device_bytes)}, host {_gigabytes(setup.free_host_bytes)}",
         "steps": f"{config.total_steps:,} ({config.total_steps * spec.frame_skip:,} frames)",
         "updates": f"{updates:,} of {config.batch_size}, "
         f"{config.batch_size / config.steps_per_update:g} samples per step"
         + ("" if updates else f": learning would start at step {config.learning_starts_steps:,}"),
         "time": "told once measured",
-        "run_dir": run_dir + (f", going on from step {from_step:,}" if from_step else ""),
+        "run_dir": str(setup.path) + (f", going on from step {from_step:,}" if from_step else ""),
     }
     return "\n".join(f"{name:>8}  {text}" for name, text in lines.items())
 

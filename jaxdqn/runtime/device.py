@@ -1,25 +1,33 @@
-"""What the devices run: acting with recording, and slices of updates. Built once, pure, compiled."""
+"""What the devices run: acting with recording, and slices of updates; pure and compiled."""
 
 from collections.abc import Callable
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import jax
 import jax.numpy as jnp
-import optax
-from jax.sharding import Mesh
+from jax.sharding import Mesh, PartitionSpec
 
 from jaxdqn import config as config_lib
 from jaxdqn.agent import actor as actor_lib
 from jaxdqn.agent import learner as learner_lib
-from jaxdqn.agent import losses, networks
 from jaxdqn.envs import api
 from jaxdqn.replay import ring as ring_lib
 from jaxdqn.runtime import mesh as mesh_lib
+from jaxdqn.runtime import parts
 
-_ACTOR_SPECS = actor_lib.ActorState(
-    stack=mesh_lib.BY_ENV, key=mesh_lib.REPLICATED, acts=mesh_lib.REPLICATED
+_State = TypeVar("_State")
+
+
+def _specs(kind: Callable[..., _State], **specs: PartitionSpec) -> _State:
+    """A state whose leaves are partition specs."""
+    return kind(**specs)
+
+
+_ACTOR_SPECS = _specs(
+    actor_lib.ActorState, stack=mesh_lib.BY_ENV, key=mesh_lib.REPLICATED, acts=mesh_lib.REPLICATED
 )
-_RING_SPECS = ring_lib.RingState(
+_RING_SPECS = _specs(
+    ring_lib.RingState,
     frame=mesh_lib.BY_RING_ENV,
     reward=mesh_lib.BY_RING_ENV,
     action=mesh_lib.BY_RING_ENV,
@@ -41,80 +49,10 @@ class Device(NamedTuple):
     init_sums: Callable[[], jax.Array]  # sums of `learner.METRICS`, and the number of updates
 
 
-def make_network(config: config_lib.Config, spec: api.EnvSpec) -> networks.QNetwork:
-    """The Q-network of a run."""
-    # XLA's own convolutions are slow on CPUs, most of all inside a scan.
-    convolution: Literal["matmul", "xla"] = "matmul" if jax.default_backend() == "cpu" else "xla"
-    return networks.make_network(
-        config.network, config.hidden_sizes, spec.num_actions, convolution
-    )
-
-
-def make_actor(config: config_lib.Config, spec: api.EnvSpec) -> actor_lib.Actor:
-    """The actor of a run."""
-    return actor_lib.make_actor(
-        make_network(config, spec).apply,
-        frame_shape=spec.frame_shape,
-        frame_dtype=jnp.dtype(spec.frame_dtype),
-        frame_stack=config.frame_stack,
-    )
-
-
-def make_ring(config: config_lib.Config, spec: api.EnvSpec) -> ring_lib.Ring:
-    """The replay of a run."""
-    return ring_lib.make_ring(
-        num_rows=config.replay_capacity // config.group_size,
-        frame_shape=spec.frame_shape,
-        frame_dtype=jnp.dtype(spec.frame_dtype),
-        frame_stack=config.frame_stack,
-        stride=config.num_groups,
-        n_step=config.n_step,
-        discount=config.discount,
-        reward_clip=config.reward_clip,
-        life_loss_ends=config.life_loss_ends,
-    )
-
-
-def make_learner(
-    config: config_lib.Config, spec: api.EnvSpec, axis_name: str | None
-) -> learner_lib.Learner:
-    """The learner of a run."""
-    network = make_network(config, spec)
-    learning_rate: optax.ScalarOrSchedule = config.learning_rate
-    if config.learning_rate_end is not None:
-        learning_rate = optax.linear_schedule(
-            config.learning_rate, config.learning_rate_end, max(1, planned_updates(config))
-        )
-    return learner_lib.make_learner(
-        network.init,
-        network.apply,
-        learner_lib.make_optimizer(
-            config.optimizer, learning_rate, config.optimizer_epsilon, config.max_grad_norm
-        ),
-        double_q=config.double_q,
-        td_loss=td_loss(config),
-        target_tau=config.target_tau,
-        target_period_updates=config.target_period_updates,
-        axis_name=axis_name,
-    )
-
-
-def td_loss(config: config_lib.Config) -> Callable[[jax.Array], jax.Array]:
-    """The elementwise loss of TD errors."""
-    if config.loss == "mse":
-        return jnp.square
-    return lambda td_error: losses.huber(td_error, config.huber_delta)
-
-
-def planned_updates(config: config_lib.Config) -> int:
-    """Updates of the whole run, a slice's rest left out."""
-    return max(0, config.total_steps - config.learning_starts_steps) // config.steps_per_update
-
-
 def build(config: config_lib.Config, spec: api.EnvSpec, mesh: Mesh) -> Device:
     """Builds the device's side of a run."""
-    actor, ring = make_actor(config, spec), make_ring(config, spec)
-    learner = make_learner(config, spec, mesh_lib.AXIS)
+    actor, ring = parts.make_actor(config, spec), parts.make_ring(config, spec)
+    learner = parts.make_learner(config, spec, mesh_lib.AXIS)
     shards = mesh.devices.size
     local_envs, local_batch = config.group_size // shards, config.batch_size // shards
     replicated = mesh_lib.REPLICATED

@@ -32,7 +32,7 @@ def evaluate(
     *,
     num_episodes: int,
     epsilon: float,
-    seed: int,
+    key: jax.Array,
     should_stop: Callable[[], bool] = lambda: False,
 ) -> Scores | None:
     """Plays `num_episodes` whole games.
@@ -45,14 +45,14 @@ def evaluate(
       env: fresh environments, whose number divides `num_episodes`; closed here.
       num_episodes: games over all environments.
       epsilon: share of random actions.
-      seed: of those actions.
+      key: of those actions.
       should_stop: asked at every step; an evaluation that is cut short returns None.
     """
     quota = num_episodes // env.num_envs
     if quota * env.num_envs != num_episodes:
         raise ValueError(f"{env.num_envs} environments cannot share {num_episodes} games equally")
     act = jax.jit(actor.act, donate_argnums=1)
-    state = jax.jit(actor.init, static_argnums=1)(jax.device_put(jax.random.key(seed)), env.num_envs)
+    state = jax.jit(actor.init, static_argnums=1)(key, env.num_envs)
     epsilon_array = jax.device_put(np.float32(epsilon))
     tracker = episodes.EpisodeTracker(env.num_envs)
     games: list[list[tuple[float, int]]] = [[] for _ in range(env.num_envs)]
@@ -67,7 +67,6 @@ def evaluate(
             frame, is_first = jax.device_put((step.frame, step.is_first))
             state, actions = act(params, state, frame, is_first, epsilon_array)
             env.send(jax.device_get(actions))
-        env.receive()  # leave no step under way
     finally:
         env.close()
     returns, lengths = zip(*(game for played in games for game in played), strict=True)

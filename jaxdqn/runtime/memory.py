@@ -3,7 +3,6 @@
 import dataclasses
 import pathlib
 
-import jax
 import psutil
 from jax.sharding import Mesh
 

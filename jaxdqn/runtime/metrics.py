@@ -1,4 +1,4 @@
-"""Where metrics go: `metrics.jsonl`, one object a line, and TensorBoard events of the same names."""
+"""Where metrics go: `metrics.jsonl`, one object a line, and TensorBoard events of those names."""
 
 import json
 import pathlib

@@ -1,0 +1,91 @@
+"""What is checked, and decided, before a run writes anything."""
+
+import dataclasses
+import pathlib
+from typing import NamedTuple
+
+from jax.sharding import Mesh
+
+from jaxdqn import config as config_lib
+from jaxdqn.envs import api, envpool
+from jaxdqn.runtime import memory, run_dir
+from jaxdqn.runtime import mesh as mesh_lib
+
+
+class Setup(NamedTuple):
+    """A run that can begin."""
+
+    config: config_lib.Config  # with a replay that fits
+    spec: api.EnvSpec
+    mesh: Mesh
+    path: pathlib.Path  # the run directory
+    overwrite: bool
+    free_device_bytes: int  # before the run takes its share
+    free_host_bytes: int
+
+
+def prepare(
+    config: config_lib.Config,
+    *,
+    path: pathlib.Path | None,
+    overwrite: bool,
+    capacity_chosen_by_user: bool,
+) -> Setup:
+    """Checks all that can be checked before anything is written.
+
+    Args:
+      config: settings that fit each other.
+      path: the run directory; None for the default one.
+      overwrite: whether a run that lies there gives way.
+      capacity_chosen_by_user: a replay of the user's size is refused where it does not fit; that
+        of a preset shrinks.
+
+    Raises:
+      SettingError: names the setting that cannot be.
+    """
+    mesh = mesh_lib.make_mesh()
+    spec = _describe(config)
+    _check_division(config, mesh.devices.size)
+    path = path or run_dir.default_path(config)
+    stored = run_dir.read_settings(path)
+    run_dir.check_writable(path)
+    if stored is not None and not overwrite:
+        if not capacity_chosen_by_user:
+            # It may have shrunk to the memory that was free when the run began.
+            capacity_chosen_by_user = True
+            config = dataclasses.replace(config, replay_capacity=stored["replay_capacity"])
+        run_dir.check_same(path, stored, config)
+    free_bytes = memory.free_device_bytes(mesh)
+    config = memory.fit_replay(config, spec, free_bytes, capacity_chosen_by_user)
+    return Setup(config, spec, mesh, path, overwrite, free_bytes, memory.free_host_bytes())
+
+
+def _describe(config: config_lib.Config) -> api.EnvSpec:
+    try:
+        spec = envpool.describe(config.env, config.env_options)
+    except envpool.UnknownOptionError as error:
+        raise config_lib.SettingError(error.option, str(error)) from None
+    except envpool.UnsupportedEnvError as error:
+        raise config_lib.SettingError("env", str(error)) from None
+    if config.network == "nature" and (len(spec.frame_shape) != 2 or min(spec.frame_shape) < 36):
+        shape = "x".join(map(str, spec.frame_shape))
+        raise config_lib.SettingError(
+            "network",
+            f"nature needs images of at least 36x36, but {spec.env_id} shows {shape}; use mlp",
+        )
+    return spec
+
+
+def _check_division(config: config_lib.Config, num_devices: int) -> None:
+    """Each device holds an equal share of each group of environments and of the batch."""
+    for name, factor in (
+        ("num_envs", num_devices * config.num_groups),
+        ("batch_size", num_devices),
+    ):
+        value = getattr(config, name)
+        if value % factor:
+            raise config_lib.SettingError(
+                name,
+                f"is {value}, which {num_devices} devices cannot share equally; "
+                f"nearest: {config_lib.nearest_multiples(value, factor)}",
+            )

@@ -1,0 +1,84 @@
+"""Values and gradients agree with XLA's convolution."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxdqn.agent.convolution import conv2d, conv2d_frames
+
+SHAPES = [  # batch, height, width, channels, kernel height, kernel width, outputs, stride
+    (32, 84, 84, 4, 8, 8, 32, 4),
+    (32, 20, 20, 32, 4, 4, 64, 2),
+    (32, 9, 9, 64, 3, 3, 64, 1),
+    (2, 84, 84, 1, 8, 8, 16, 4),
+    (3, 23, 17, 3, 5, 4, 7, 2),
+    (2, 11, 13, 5, 3, 3, 4, 4),
+    (2, 10, 10, 6, 1, 1, 8, 1),
+    (2, 10, 9, 6, 1, 1, 3, 2),
+    (1, 5, 5, 2, 5, 5, 3, 3),
+    (5, 12, 12, 3, 2, 3, 40, 1),
+]
+
+
+def close(actual, expected):
+    scale = np.abs(expected).max()
+    np.testing.assert_allclose(actual, expected, rtol=0, atol=1e-5 * scale)
+
+
+def problem(shape, dtype):
+    batch, height, width, channels, *window, outputs, stride = shape
+    rng = np.random.default_rng(0)
+    if dtype == "uint8":
+        x = rng.integers(0, 256, (batch, height, width, channels), dtype=np.uint8)
+    else:
+        x = rng.standard_normal((batch, height, width, channels), dtype=np.float32)
+    kernel = rng.standard_normal((*window, channels, outputs), dtype=np.float32)
+    y = jax.eval_shape(lambda: conv2d(x, kernel, stride, "xla"))
+    dy = rng.standard_normal(y.shape, dtype=np.float32)
+    return jnp.asarray(x), jnp.asarray(kernel), jnp.asarray(dy), stride
+
+
+def value_and_gradients(function, x, kernel, dy):
+    if x.dtype == jnp.uint8:
+        y, pull = jax.vjp(lambda kernel: function(x, kernel), kernel)
+    else:
+        y, pull = jax.vjp(function, x, kernel)
+    return y, *pull(dy)
+
+
+@pytest.mark.parametrize("jit", [False, True])
+@pytest.mark.parametrize("dtype", ["uint8", "float32"])
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+def test_equals_xla(shape, dtype, jit):
+    x, kernel, dy, stride = problem(shape, dtype)
+    expected = value_and_gradients(lambda x, k: conv2d(x, k, stride, "xla"), x, kernel, dy)
+
+    def both(x, kernel, dy):
+        plain = value_and_gradients(lambda x, k: conv2d(x, k, stride), x, kernel, dy)
+        return plain, value_and_gradients(stacked, x, kernel, dy)
+
+    def stacked(x, kernel):
+        return conv2d_frames(x.transpose(0, 3, 1, 2), kernel, stride)
+
+    for actual in (jax.jit(both) if jit else both)(x, kernel, dy):
+        assert [a.shape for a in actual] == [e.shape for e in expected]
+        for a, e in zip(actual, expected, strict=True):
+            close(a, e)
+
+
+def test_gradient_of_loss_over_bytes():
+    x, kernel, _, stride = problem(SHAPES[0], "uint8")
+
+    def loss(kernel, implementation):
+        return (conv2d(x, kernel / 255, stride, implementation) ** 2).mean()
+
+    close(jax.grad(loss)(kernel, "matmul"), jax.grad(loss)(kernel, "xla"))
+
+
+def test_maps_and_scans():
+    x, kernel, _, stride = problem(SHAPES[4], "float32")
+    xs = jnp.stack([x, 2 * x])
+    expected = jnp.stack([conv2d(a, kernel, stride, "xla") for a in xs])
+    close(jax.vmap(lambda a: conv2d(a, kernel, stride))(xs), expected)
+    close(jax.lax.map(lambda a: conv2d(a, kernel, stride), xs), expected)
