@@ -126,7 +126,7 @@ def make_learner(
             lambda: optax.incremental_update(params, state.target_params, target_tau),
             lambda: state.target_params,
         )
-        metrics["grad_norm"] = optax.global_norm(grads)
+        metrics["grad_norm"] = optax.tree.norm(grads)
         state = state.replace(
             params=params, target_params=target_params, opt_state=opt_state, updates=updates
         )

@@ -1,0 +1,173 @@
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from jaxdqn import presets
+from jaxdqn.agent import learner as learner_lib
+from jaxdqn.agent import losses, networks
+from jaxdqn.envs import api
+from jaxdqn.replay import ring as ring_lib
+from jaxdqn.runtime import mesh as mesh_lib
+from jaxdqn.runtime import parts
+
+SPEC = api.EnvSpec("Breakout-v5", (84, 84), np.dtype("uint8"), 4, 4)
+
+# Q(s, .) = s @ w for states of two numbers: a network whose update can be worked out by hand.
+LINEAR = networks.Network(
+    init=lambda key, observation: jnp.array([[1.0, 0.0], [0.0, 2.0]]),
+    q_values=lambda params, observation: observation @ params,
+)
+
+
+def linear_learner(**settings):
+    settings = {"double_q": True, "target_tau": 0.25, "target_period_updates": 1, **settings}
+    return learner_lib.make_learner(
+        LINEAR,
+        optax.sgd(0.1),
+        td_loss=lambda td_error: losses.huber(td_error, 1.0),
+        **settings,
+    )
+
+
+def one_transition(reward=0.5, discount=0.9):
+    return ring_lib.Batch(
+        observation=jnp.array([[1.0, 1.0]]),
+        action=jnp.array([0]),
+        reward=jnp.array([reward]),
+        discount=jnp.array([discount]),
+        next_observation=jnp.array([[3.0, 1.0]]),
+    )
+
+
+def test_update_by_hand(key):
+    learner = linear_learner()
+    state = learner.init(key, jnp.zeros((1, 2)))
+    # The two networks disagree: online says [3, 2] in the next state, target [0, 5].
+    target = jnp.array([[0.0, 1.0], [0.0, 2.0]])
+    state, metrics = jax.jit(learner.update)(state.replace(target_params=target), one_transition())
+    # Online prefers action 0, which the target network values at 0: error = 0.5 + 0 - 1 = -0.5,
+    # loss 0.125, gradient of the loss in w[:, 0] = 0.5 * s = [0.5, 0.5].
+    np.testing.assert_allclose(metrics["loss"], 0.125, rtol=1e-6)
+    np.testing.assert_allclose(metrics["grad_norm"], np.sqrt(0.5), rtol=1e-6)
+    np.testing.assert_allclose(metrics["q_mean"], 2.0, rtol=1e-6)  # max of [1, 2]
+    params = np.array([[0.95, 0.0], [-0.05, 2.0]])
+    np.testing.assert_allclose(state.params, params, atol=1e-6)
+    np.testing.assert_allclose(state.target_params, 0.75 * target + 0.25 * params, atol=1e-6)
+    assert state.updates == 1
+
+
+def test_without_double_q_the_target_chooses(key):
+    learner = linear_learner(double_q=False)
+    state = learner.init(key, jnp.zeros((1, 2)))
+    target = jnp.array([[0.0, 1.0], [0.0, 2.0]])
+    _, metrics = learner.update(state.replace(target_params=target), one_transition())
+    error = 0.5 + 0.9 * 5 - 1  # beyond Huber's delta of 1
+    np.testing.assert_allclose(metrics["loss"], error - 0.5, rtol=1e-6)
+
+
+def test_hard_copy_every_third_update(key):
+    learner = linear_learner(target_tau=1.0, target_period_updates=3)
+    state, update = learner.init(key, jnp.zeros((1, 2))), jax.jit(learner.update)
+    first = np.asarray(state.params)
+    for count in range(1, 7):
+        state, _ = update(state, one_transition())
+        if count % 3 == 0:
+            first = np.asarray(state.params)
+        np.testing.assert_array_equal(state.target_params, first)
+
+
+def test_rmsprop_is_centred_with_epsilon_inside_the_root():
+    optimizer = learner_lib.make_optimizer("rmsprop", 0.1, 0.01, max_grad_norm=0.0)
+    params = jnp.array([1.0])
+    deltas, _ = optimizer.update(jnp.array([2.0]), optimizer.init(params), params)
+    mean, square = 0.05 * 2.0, 0.05 * 4.0
+    np.testing.assert_allclose(deltas, [-0.1 * 2.0 / np.sqrt(square - mean**2 + 0.01)], rtol=1e-5)
+
+
+def test_gradients_are_clipped_to_a_global_norm():
+    optimizer = learner_lib.make_optimizer("adam", 0.1, 1e8, max_grad_norm=1.0)
+    params = jnp.array([0.0, 0.0])
+    # An epsilon that dwarfs the root leaves Adam's first step proportional to the gradient.
+    deltas, _ = optimizer.update(jnp.array([3.0, 4.0]), optimizer.init(params), params)
+    np.testing.assert_allclose(deltas, [-0.6e-9, -0.8e-9], rtol=1e-4)
+
+
+def test_unknown_optimizer_is_refused():
+    with pytest.raises(ValueError, match="sgd"):
+        learner_lib.make_optimizer("sgd", 0.1, 1e-8, 0.0)
+
+
+def nature_batch(size):
+    rng = np.random.default_rng(0)
+    frames = rng.integers(0, 256, (2, size, 4, 84, 84), np.uint8)
+    return ring_lib.Batch(
+        observation=frames[0],
+        action=rng.integers(0, 4, size).astype(np.int32),
+        reward=rng.normal(size=size).astype(np.float32),
+        discount=np.full(size, 0.99, np.float32),
+        next_observation=frames[1],
+    )
+
+
+def test_one_device_and_eight_give_the_same_update(key):
+    """Nature network, Adam, 16 transitions; sums are taken in another order, so within 1e-5."""
+    config = dataclasses.replace(presets.resolve("Breakout", "", {}), batch_size=16)
+    learner = parts.make_learner(config, SPEC, mesh_lib.AXIS)
+    results = []
+    for num_devices in (1, 8):
+        mesh = mesh_lib.make_mesh(num_devices)
+        replicated, by_env = mesh_lib.REPLICATED, mesh_lib.BY_ENV
+        init = mesh_lib.on_mesh(mesh, replicated, replicated)(
+            lambda key: learner.init(key, jnp.zeros((1, 4, 84, 84), jnp.uint8))
+        )
+        update = mesh_lib.on_mesh(mesh, (replicated, by_env), replicated)(learner.update)
+        state = init(mesh_lib.put(mesh, key, replicated))
+        batch = mesh_lib.put(mesh, nature_batch(16), by_env)
+        for _ in range(2):
+            state, metrics = update(state, batch)
+        results.append(jax.device_get((state.params, state.target_params, metrics)))
+    for one, eight in zip(*map(jax.tree.leaves, results), strict=True):
+        np.testing.assert_allclose(one, eight, atol=1e-5)
+
+
+def test_eight_devices_hold_equal_parameters(key):
+    """Replication is a promise of the update, not checked by the compiler."""
+    mesh = mesh_lib.make_mesh(8)
+    config = presets.resolve("Breakout", "", {})
+    learner = parts.make_learner(config, SPEC, mesh_lib.AXIS)
+    replicated = mesh_lib.REPLICATED
+    init = mesh_lib.on_mesh(mesh, replicated, replicated)(
+        lambda key: learner.init(key, jnp.zeros((1, 4, 84, 84), jnp.uint8))
+    )
+    update = mesh_lib.on_mesh(mesh, (replicated, mesh_lib.BY_ENV), replicated)(learner.update)
+    batch = mesh_lib.put(mesh, nature_batch(16), mesh_lib.BY_ENV)
+    state, _ = update(init(mesh_lib.put(mesh, key, replicated)), batch)
+    for leaf in jax.tree.leaves(state.params):
+        shards = [np.asarray(shard.data) for shard in leaf.addressable_shards]
+        assert len(shards) == 8
+        for shard in shards[1:]:
+            np.testing.assert_array_equal(shard, shards[0])
+
+
+def test_the_nature_network_has_its_parameters(key):
+    """1,686,180 at 84x84x4 with 4 actions, whichever way the convolutions are computed."""
+    observation = jnp.zeros((1, 4, 84, 84), jnp.uint8)
+    trees = [
+        networks.make_network("nature", (512,), 4, how).init(key, observation)
+        for how in ("matmul", "xla")
+    ]
+    assert sum(x.size for x in jax.tree.leaves(trees[0])) == 1_686_180
+    jax.tree.map(np.testing.assert_array_equal, *trees)
+
+
+def test_both_convolutions_give_the_same_values(key):
+    frames = nature_batch(8).observation
+    plain, products = (networks.make_network("nature", (512,), 4, h) for h in ("xla", "matmul"))
+    params = plain.init(key, frames[:1])
+    np.testing.assert_allclose(
+        plain.q_values(params, frames), products.q_values(params, frames), atol=1e-6
+    )

@@ -1,0 +1,137 @@
+"""The training program as its users see it."""
+
+import json
+import re
+import signal
+import subprocess
+import time
+
+import pytest
+
+from tests import program
+
+
+@pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_saves_and_the_same_command_goes_on(tmp_path, signum):
+    flags = ("--env=CartPole", f"--run_dir={tmp_path / 'run'}", "--total_steps=20000")
+    flags += ("--eval_episodes=2", "--eval_every_steps=0", "--checkpoint_every_steps=0")
+    process = subprocess.Popen(
+        program.command(*flags),
+        env=program.environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    for line in process.stdout:
+        if line.startswith("step 3,"):
+            break
+    process.send_signal(signum)
+    begun = time.monotonic()
+    stdout, stderr = process.communicate(timeout=60)
+    assert time.monotonic() - begun < 15
+    assert process.returncode == 128 + signum, stderr
+    assert "goes on from there" in stdout.splitlines()[-1]
+    (saved,) = (int(path.name) for path in (tmp_path / "run" / "checkpoints").iterdir())
+    assert saved >= 3000
+    before, _ = program.rows(tmp_path / "run")
+
+    result = program.train(*flags)
+    assert result.returncode == 0, result.stderr
+    assert f"going on from step {saved:,}" in result.stdout
+    after, _ = program.rows(tmp_path / "run")
+    assert after[: len(before)] == before
+    following = after[len(before)]
+    for name in ("step", "updates", "episodes", "time_s"):
+        assert following[name] > before[-1][name] or name == "updates"
+    assert following["updates"] >= before[-1]["updates"]
+    assert after[-1]["updates"] > before[-1]["updates"]
+    steps = [row["step"] for row in after]
+    assert steps == sorted(set(steps)) and steps[-1] >= 20000
+
+
+def test_eight_devices_train(tmp_path):
+    result = program.train(
+        "--env=CartPole",
+        f"--run_dir={tmp_path / 'run'}",
+        "--num_envs=16",
+        "--total_steps=3000",
+        "--replay_capacity=16000",
+        "--eval_episodes=8",
+        num_devices=8,
+    )
+    assert result.returncode == 0, result.stderr
+    assert "8 x cpu" in result.stdout
+    training, _ = program.rows(tmp_path / "run")
+    assert training[-1]["updates"] == (training[-1]["step"] - 1000) // 2 // 4 * 4
+
+
+def test_catch_is_learned(tmp_path):
+    """The whole way: from the emulators through the replay and the learner to evaluations."""
+    result = program.train(
+        "--env=Catch", f"--run_dir={tmp_path / 'run'}", "--total_steps=12000", "--seed=1"
+    )
+    assert result.returncode == 0, result.stderr
+    _, evaluations = program.rows(tmp_path / "run")
+    assert evaluations[-1]["eval_episodes"] == 100
+    assert evaluations[-1]["eval_return_mean"] >= 0.9
+
+
+def test_overwrite_starts_anew_and_spares_other_files(tmp_path):
+    flags = ("--env=Catch", f"--run_dir={tmp_path / 'run'}", "--total_steps=1200")
+    assert program.train(*flags, "--eval_episodes=0").returncode == 0
+    (tmp_path / "run" / "thesis.txt").write_text("mine")
+    result = program.train(*flags, "--eval_episodes=0", "--seed=3", "--overwrite")
+    assert result.returncode == 0, result.stderr
+    assert "going on" not in result.stdout
+    config = json.loads((tmp_path / "run" / "config.json").read_text())
+    assert config["settings"]["seed"] == 3
+    assert (tmp_path / "run" / "thesis.txt").read_text() == "mine"
+
+
+def test_overwrite_spares_what_is_no_run(tmp_path):
+    (tmp_path / "thesis.txt").write_text("mine")
+    result = program.train("--env=Catch", f"--run_dir={tmp_path}", "--overwrite")
+    assert result.returncode == 2 and "not a run directory" in result.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
+
+
+def test_a_flagfile(tmp_path):
+    (tmp_path / "my.flags").write_text("--env=Catch\n--total_steps=100\n--eval_episodes=0\n")
+    result = program.train("--flagfile=my.flags", "--seed=5", cwd=tmp_path)
+    assert result.returncode == 0, result.stderr
+    assert (tmp_path / "runs" / "Catch-classic-seed5" / "metrics.jsonl").exists()
+
+
+WRONG = [
+    ((), "--env"),
+    (("--env=Breakot",), "Breakout"),
+    (("--env=FrozenLake-v1",), "--env"),
+    (("--env=CartPole", "--no_such_flag=1"), "no_such_flag"),
+    (("--env=CartPole", "--seed=one"), "--seed=one"),
+    (("--env=CartPole", "stray"), "stray"),
+    (("--env=CartPole", "--preset=best"), "--preset"),
+    (("--env=CartPole", "--batch_size=200000"), "--batch_size"),
+    (("--env=CartPole", "--replay_capacity=100001"), "--replay_capacity"),
+    (("--env=CartPole", "--discount=2"), "--discount"),
+    (("--env=CartPole", "--frame_skip=4"), "--frame_skip"),
+    (("--env=CartPole", "--network=nature"), "--network"),
+    (("--env=CartPole", "--hidden_sizes=64,wide"), "--hidden_sizes"),
+    (("--env=CartPole", "--run_dir=/proc/run"), "--run_dir"),
+    (("--env=Breakout", "--replay_capacity=3200000000"), "--replay_capacity"),
+]
+
+
+@pytest.mark.parametrize(("flags", "named"), WRONG, ids=str)
+def test_wrong_input_is_one_line_and_writes_nothing(flags, named, tmp_path):
+    result = program.train(*flags, cwd=tmp_path)
+    assert result.returncode == 2
+    assert result.stdout == ""
+    assert result.stderr.startswith("error: ") and result.stderr.count("\n") == 1
+    assert named in result.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_replay_that_does_not_fit_names_the_largest(tmp_path):
+    result = program.train("--env=Breakout", "--replay_capacity=3200000000", cwd=tmp_path)
+    largest = int(re.search(r"the largest that fits is (\d+)", result.stderr).group(1))
+    assert largest % 32 == 0 and 0 < largest < 3_200_000_000
