@@ -33,7 +33,6 @@ def define_settings() -> None:
             flags.DEFINE_string(field.name, None, text)
         else:
             flags.DEFINE_list(field.name, None, text)
-        flags.declare_key_flag(field.name)
 
 
 def given_settings() -> dict[str, Any]:
@@ -77,6 +76,9 @@ def run_program(define_flags: Callable[[], None], main: Callable[[], int]) -> No
             sys.exit(main())
         except config_lib.SettingError as error:
             _refuse(str(error))
+        except KeyboardInterrupt:  # outside of what a program itself saves on
+            print("interrupted", file=sys.stderr)
+            sys.exit(130)
 
     define_flags()
     app.run(guarded, flags_parser=parse)

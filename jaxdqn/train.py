@@ -15,9 +15,8 @@ from jaxdqn import cli, config, presets
 def _define_flags() -> None:
     flags.DEFINE_string("run_dir", None, "folder of the run (default: runs/ENV-PRESET-seedN)")
     flags.DEFINE_boolean("overwrite", False, "start anew where a run lies already")
-    for name in ("run_dir", "overwrite"):
-        flags.declare_key_flag(name)
     cli.define_settings()
+    flags.adopt_module_key_flags(cli)  # --help shows them
 
 
 def main() -> int:

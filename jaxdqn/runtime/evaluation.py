@@ -25,6 +25,13 @@ def num_envs_for(num_episodes: int) -> int:
     return max(n for n in range(1, MAX_ENVS + 1) if num_episodes % n == 0)
 
 
+def compiled(actor: actor_lib.Actor) -> actor_lib.Actor:
+    """The same actor, compiled once for all evaluations of a run."""
+    return actor_lib.Actor(
+        init=jax.jit(actor.init, static_argnums=1), act=jax.jit(actor.act, donate_argnums=1)
+    )
+
+
 def evaluate(
     actor: actor_lib.Actor,
     params: Any,
@@ -40,7 +47,7 @@ def evaluate(
     Every environment plays as many games as any other: the first N to end would favour short ones.
 
     Args:
-      actor: how to play.
+      actor: how to play, from `compiled`.
       params: of the network, as they shall be scored.
       env: fresh environments, whose number divides `num_episodes`; closed here.
       num_episodes: games over all environments.
@@ -51,8 +58,7 @@ def evaluate(
     quota = num_episodes // env.num_envs
     if quota * env.num_envs != num_episodes:
         raise ValueError(f"{env.num_envs} environments cannot share {num_episodes} games equally")
-    act = jax.jit(actor.act, donate_argnums=1)
-    state = jax.jit(actor.init, static_argnums=1)(key, env.num_envs)
+    state = actor.init(key, env.num_envs)
     epsilon_array = jax.device_put(np.float32(epsilon))
     tracker = episodes.EpisodeTracker(env.num_envs)
     games: list[list[tuple[float, int]]] = [[] for _ in range(env.num_envs)]
@@ -65,7 +71,7 @@ def evaluate(
                 if len(games[index]) < quota:
                     games[index].append((game_return, length))
             frame, is_first = jax.device_put((step.frame, step.is_first))
-            state, actions = act(params, state, frame, is_first, epsilon_array)
+            state, actions = actor.act(params, state, frame, is_first, epsilon_array)
             env.send(jax.device_get(actions))
     finally:
         env.close()

@@ -52,6 +52,7 @@ class _Training:
         self._config, self._spec, self._mesh = setup.config, setup.spec, setup.mesh
         self._path, self._stop = setup.path, stop
         self._device = device.build(setup.config, setup.spec, setup.mesh)
+        self._evaluated_actor = evaluation.compiled(parts.make_actor(setup.config, setup.spec))
         self._checkpoints = checkpoints.Checkpoints(
             setup.path / run_dir.CHECKPOINTS, setup.config.keep_checkpoints
         )
@@ -198,7 +199,7 @@ class _Training:
         num_envs = evaluation.num_envs_for(config.eval_episodes)
         with jax.transfer_guard("allow"):
             scores = evaluation.evaluate(
-                parts.make_actor(config, self._spec),
+                self._evaluated_actor,
                 self._state.train_state.params,
                 self._make_env(num_envs, _EVALUATION, steps),
                 num_episodes=config.eval_episodes,
