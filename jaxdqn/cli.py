@@ -10,6 +10,7 @@ from typing import Any
 from absl import app, flags, logging
 
 from jaxdqn import config as config_lib
+from jaxdqn import presets
 
 
 def define_settings() -> None:
@@ -20,9 +21,13 @@ def define_settings() -> None:
         if isinstance(kind, types.UnionType):
             kind = next(arg for arg in typing.get_args(kind) if arg is not types.NoneType)
         text = field.metadata["help"]
-        if default not in (None, ""):
-            shown = ",".join(map(str, default)) if isinstance(default, tuple) else default
-            text += f" (default: {shown}, or the preset's)"
+        shown = [] if default in (None, "") else [f"default: {_as_typed(default)}"]
+        shown += [
+            f"{name}: {_as_typed(preset.settings[field.name])}"
+            for name, preset in presets.PRESETS.items()
+            if preset.settings.get(field.name, default) != default
+        ]
+        text += f" ({'; '.join(shown)})" if shown else ""
         if kind is bool:
             flags.DEFINE_boolean(field.name, None, text)
         elif kind is int:
@@ -33,6 +38,11 @@ def define_settings() -> None:
             flags.DEFINE_string(field.name, None, text)
         else:
             flags.DEFINE_list(field.name, None, text)
+
+
+def _as_typed(value: Any) -> str:
+    """A setting's value as a user types it."""
+    return ",".join(map(str, value)) if isinstance(value, tuple) else str(value).lower()
 
 
 def given_settings() -> dict[str, Any]:

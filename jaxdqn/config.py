@@ -56,7 +56,9 @@ class Config:
     updates_per_slice: int = _setting(
         0, "updates the device runs in one go; 0: as many as fall due in one turn"
     )
-    learning_starts_steps: int = _setting(20_000, "random steps that fill the replay at first")
+    learning_starts_steps: int = _setting(
+        20_000, "steps that fill the replay before learning starts"
+    )
 
     # Learning.
     discount: float = _setting(0.99, "discount factor gamma of one step")
@@ -89,7 +91,11 @@ class Config:
 
     # Reports.
     eval_every_steps: int = _setting(250_000, "steps between evaluations; 0: only at the end")
-    eval_episodes: int = _setting(30, "whole games of an evaluation; 0 evaluates never")
+    eval_episodes: int = _setting(
+        30,
+        "whole games of an evaluation, on up to 64 environments that each play equally many; "
+        "0 evaluates never",
+    )
     eval_epsilon: float = _setting(0.01, "share of random actions in evaluations")
     checkpoint_every_steps: int = _setting(250_000, "steps between checkpoints; 0: only at the end")
     keep_checkpoints: int = _setting(3, "newest checkpoints kept")
@@ -130,6 +136,11 @@ class Config:
             f"is {self.hidden_sizes}; each at least 1",
         )
         self._check_replay()
+        _require(
+            self.updates_per_slice <= max(1, self.planned_updates),
+            "updates_per_slice",
+            f"is {self.updates_per_slice}; the whole run has {self.planned_updates} updates",
+        )
 
     def _check_replay(self) -> None:
         capacity, envs = self.replay_capacity, self.num_envs
@@ -163,6 +174,11 @@ class Config:
             f"is {self.learning_starts_steps}, more than the replay holds "
             f"(--replay_capacity={capacity})",
         )
+
+    @property
+    def planned_updates(self) -> int:
+        """Updates that fall due in the whole run."""
+        return max(0, self.total_steps - self.learning_starts_steps) // self.steps_per_update
 
     @property
     def num_groups(self) -> int:

@@ -91,4 +91,8 @@ def resolve(env: str, preset: str, changes: Mapping[str, Any]) -> config_lib.Con
             "preset", f"is {preset!r}; one of {', '.join(sorted(PRESETS))}"
         )
     merged = {**PRESETS[preset].settings, **changes, "env": env_id, "preset": preset}
+    num_envs = merged.get("num_envs", config_lib.Config.num_envs)
+    if "replay_capacity" not in changes and num_envs > 0:
+        # The preset's capacity gives way to the user's number of environments.
+        merged["replay_capacity"] -= merged["replay_capacity"] % num_envs
     return dataclasses.replace(config_lib.Config(), **merged)

@@ -37,7 +37,7 @@ def main() -> int:
     return training.run(
         setup.prepare(
             settings,
-            path=pathlib.Path(run_dir) if run_dir else None,
+            path=pathlib.Path(run_dir).expanduser() if run_dir else None,
             overwrite=overwrite,
             capacity_chosen_by_user="replay_capacity" in given,
         )

@@ -1,14 +1,6 @@
 import json
 
-import numpy as np
-import pytest
-
-from jaxdqn import config as config_lib
-from jaxdqn import presets
-from jaxdqn.envs import api
-from jaxdqn.runtime import episodes, memory, metrics
-
-SPEC = api.EnvSpec("Breakout-v5", (84, 84), np.dtype("uint8"), 4, 4)
+from jaxdqn.runtime import metrics
 
 
 def test_a_writer_drops_rows_that_lie_ahead(tmp_path):
@@ -29,28 +21,22 @@ def test_a_writer_drops_rows_that_lie_ahead(tmp_path):
     ]
 
 
-def test_recent_games_are_the_last_hundred():
-    recent = episodes.RecentGames()
-    assert recent.means() == (None, None)
-    for score in range(150):
-        recent.add(score, 10 * score)
-    assert recent.means() == (np.mean(range(50, 150)), 10 * np.mean(range(50, 150)))
+def test_what_is_not_finite_is_null(tmp_path):
+    writer = metrics.Writer(tmp_path, 0)
+    writer.write(1, {"loss": float("nan"), "q_mean": float("inf"), "updates": 3})
+    writer.close()
+    row = json.loads((tmp_path / metrics.FILE).read_text())
+    assert row == {"step": 1, "loss": None, "q_mean": None, "updates": 3}
 
 
-def test_the_replay_fits_or_is_refused():
-    config = presets.resolve("Breakout", "", {})
-    free = 5_000_000_000
-    largest = memory.largest_capacity(config, SPEC, free)
-    assert largest % 32 == 0
-    assert largest * (84 * 84 + 9) < free < (largest + 32) * (84 * 84 + 9) + 2_000_000_000
-    fitted = memory.fit_replay(config, SPEC, free, chosen_by_user=False)
-    assert fitted.replay_capacity == largest
-    with pytest.raises(config_lib.SettingError, match=f"largest that fits is {largest}"):
-        memory.fit_replay(config, SPEC, free, chosen_by_user=True)
-    assert memory.fit_replay(config, SPEC, 9_000_000_000, chosen_by_user=True) is config
-    with pytest.raises(config_lib.SettingError, match="largest that fits is 0"):
-        memory.fit_replay(config, SPEC, 1_000_000_000, chosen_by_user=False)
-
-
-def test_free_memory_is_below_what_the_machine_has():
-    assert 0 < memory.free_host_bytes() < 2**50
+def test_the_last_evaluation_is_remembered(tmp_path):
+    writer = metrics.Writer(tmp_path, 0)
+    assert writer.last_evaluation is None
+    for step in (10, 20):
+        writer.write(step, {"eval_return_mean": float(step)})
+        writer.write(step + 5, {"loss": 1.0})
+    writer.close()
+    for from_step, step in ((30, 20), (15, 10)):
+        writer = metrics.Writer(tmp_path, from_step)
+        assert writer.last_evaluation == {"step": step, "eval_return_mean": float(step)}
+        writer.close()

@@ -86,7 +86,10 @@ def test_the_plan_comes_first(breakout):
     for part in ("Breakout-v5", "1,686,180 parameters", "1,600 steps", "free", "6,400 frames"):
         assert part in text
     assert "8 samples per step" in text and "300 of 32" in text
-    assert re.search(r"^complete, 1,60\d steps, in .*: return ", result.stdout.splitlines()[-1])
+    assert re.search(
+        r"^complete, 1,60\d steps, in .*: mean return .* of 2 games$",
+        result.stdout.splitlines()[-1],
+    )
     assert result.stderr == ""
 
 
@@ -105,11 +108,13 @@ def test_the_same_seed_gives_the_same_run(breakout, tmp_path):
 
 def test_a_complete_run_stays_complete(breakout):
     run_dir, _ = breakout
+    metrics = (run_dir / "metrics.jsonl").read_bytes()
     before = saved_parameters(run_dir, int(program.rows(run_dir)[0][-1]["step"]))
     result = program.train("--env=Breakout", *program.SMALL, cwd=run_dir.parent.parent)
     assert result.returncode == 0 and "complete since before" in result.stdout
     after = saved_parameters(run_dir, int(program.rows(run_dir)[0][-1]["step"]))
     assert_equal_trees(before, after)
+    assert (run_dir / "metrics.jsonl").read_bytes() == metrics
 
 
 def test_other_settings_are_refused_and_listed(breakout):

@@ -5,7 +5,7 @@ ignores its action and returns the first observation with reward 0. See `api.Tim
 """
 
 import contextlib
-import importlib
+import warnings
 from collections.abc import Iterator, Mapping
 from types import ModuleType
 from typing import Any
@@ -29,19 +29,17 @@ class UnknownOptionError(ValueError):
 
 
 def _module() -> ModuleType:
-    # Imported late: it takes over a second.
-    return importlib.import_module("envpool")
+    import envpool  # late: it takes over a second
+
+    return envpool
 
 
 @contextlib.contextmanager
 def _quietly() -> Iterator[None]:
     """Silences Gymnasium's remarks on bounds that EnvPool declares in float64."""
-    logger: Any = importlib.import_module("gymnasium.logger")
-    before, logger.min_level = logger.min_level, logger.ERROR
-    try:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
         yield
-    finally:
-        logger.min_level = before
 
 
 def _checked_options(env_id: str, options: Mapping[str, Any]) -> dict[str, Any]:
@@ -117,17 +115,14 @@ class EnvPoolEnv:
         self._ended = np.ones(num_envs, bool)  # the row before this one closed a game
         self._lives = np.zeros(num_envs, np.int32)
         self._pool.async_reset()
-        self._under_way = True
 
     def send(self, actions: npt.NDArray[np.integer]) -> None:
         """Starts the step that plays `actions` [E]."""
         self._pool.send(np.asarray(actions, np.int32))
-        self._under_way = True
 
     def receive(self) -> api.TimeStep:
         """Waits for the step under way."""
         observation, reward, terminated, truncated, info = self._pool.recv()
-        self._under_way = False
         # EnvPool's `terminated` excludes an end that falls on the time limit; the emulator's own
         # game over does not.
         game_over = info.get("terminated", terminated).astype(bool)
@@ -147,7 +142,5 @@ class EnvPoolEnv:
         return step
 
     def close(self) -> None:
-        """Waits for the step under way, if any, and frees the emulators."""
-        if self._under_way:
-            self.receive()
+        """Frees the emulators."""
         self._pool.close()

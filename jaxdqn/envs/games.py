@@ -2,7 +2,6 @@
 
 import difflib
 import functools
-import importlib
 from collections.abc import Mapping
 
 # EnvPool's families whose games are known by a plain name too, and the version that a name means.
@@ -21,9 +20,9 @@ class UnknownGameError(ValueError):
 @functools.cache
 def _families() -> Mapping[str, str]:
     """EnvPool id -> the module that implements it."""
-    # Imported late: EnvPool takes over a second to import, and --help needs none of it.
-    registry = importlib.import_module("envpool.registration").registry
-    return {env_id: entry[0] for env_id, entry in registry.specs.items()}
+    from envpool import registration  # late: it takes over a second, and --help needs none of it
+
+    return {env_id: entry[0] for env_id, entry in registration.registry.specs.items()}
 
 
 def atari_names() -> list[str]:

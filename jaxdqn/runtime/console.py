@@ -8,7 +8,7 @@ from typing import Any
 import jax
 import tqdm
 
-from jaxdqn.runtime import memory, metrics, parts
+from jaxdqn.runtime import memory, metrics
 from jaxdqn.runtime import setup as setup_lib
 
 
@@ -16,7 +16,7 @@ def plan(setup: setup_lib.Setup, params: Any, from_step: int) -> str:
     """The plan of a run, printed before it starts."""
     config, spec, devices = setup.config, setup.spec, setup.mesh.devices
     num_params = sum(leaf.size for leaf in jax.tree.leaves(params))
-    updates = parts.planned_updates(config)
+    updates, asked = config.planned_updates, setup.asked_capacity
     frame = "x".join(map(str, spec.frame_shape)) or "1"
     lines = {
         "game": f"{spec.env_id}, {spec.num_actions} actions, {config.frame_stack} x {frame} "
@@ -25,8 +25,9 @@ def plan(setup: setup_lib.Setup, params: Any, from_step: int) -> str:
         "devices": f"{devices.size} x {devices.flat[0].device_kind}",
         "network": f"{config.network} {'-'.join(map(str, config.hidden_sizes))}, "
         f"{num_params:,} parameters",
-        "replay": f"{config.replay_capacity:,} steps, "
-        f"{_gigabytes(memory.replay_bytes(config, spec))}; free: device "
+        "replay": f"{config.replay_capacity:,} steps"
+        + (f" (shrunk from {asked:,} to fit)" if asked != config.replay_capacity else "")
+        + f", {_gigabytes(memory.replay_bytes(config, spec))}; free: device "
         f"{_gigabytes(setup.free_device_bytes)}, host {_gigabytes(setup.free_host_bytes)}",
         "steps": f"{config.total_steps:,} ({config.total_steps * spec.frame_skip:,} frames)",
         "updates": f"{updates:,} of {config.batch_size}, "
@@ -56,7 +57,7 @@ class Progress:
                 dynamic_ncols=True,
                 smoothing=0.05,
             )
-            if sys.stderr.isatty()
+            if sys.stdout.isatty() and sys.stderr.isatty()
             else None
         )
 

@@ -39,10 +39,10 @@ class RunState:
 
     train_state: learner_lib.TrainState
     sums: jax.Array  # [M + 1] sums of metrics since they were last read, and of updates
-    ring: ring_lib.RingState
     actors: list[actor_lib.ActorState]  # one for each group
     counters: Counters
     recent: episodes_lib.RecentGames
+    ring: ring_lib.RingState | None = None  # gigabytes: made when play begins
     rows: int = 0  # rows written to the ring
     # Updates fall due from here on; a run that resumes without its replay fills it again first.
     learning_from_step: int = 0
@@ -75,6 +75,8 @@ def turns(
     state: RunState,
 ) -> Iterator[None]:
     """Plays and learns for ever; changes `state` in place and yields after each group's turn."""
+    if state.ring is None:
+        state.ring = device.init_ring()
     trackers = [episodes_lib.EpisodeTracker(group.num_envs) for group in groups]
     while True:
         for index, group in enumerate(groups):

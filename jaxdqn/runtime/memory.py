@@ -1,7 +1,9 @@
 """Free memory, and the largest replay that fits into it."""
 
+import contextlib
 import dataclasses
 import pathlib
+from collections.abc import Iterator
 
 import psutil
 from jax.sharding import Mesh
@@ -14,24 +16,50 @@ from jaxdqn.replay import ring
 _RESERVE_BYTES = 1_200_000_000
 
 
-def free_host_bytes() -> int:
-    """Memory that this process can still take, with the limit of its control group."""
-    free = int(psutil.virtual_memory().available)
-    group = pathlib.Path("/sys/fs/cgroup")
+def free_host_bytes(root: pathlib.Path = pathlib.Path("/")) -> int:
+    """Memory that this process can still take, within the limits of its control groups.
+
+    Args:
+      root: where /proc and /sys lie.
+    """
+    return min([int(psutil.virtual_memory().available), *_control_group_room(root)])
+
+
+def _control_group_room(root: pathlib.Path) -> Iterator[int]:
+    """What each control group around this process leaves, of either version."""
     try:
-        limit = int((group / "memory.max").read_text())
-        used = int((group / "memory.current").read_text())
-    except (OSError, ValueError):  # no control groups, or no limit ('max')
-        return free
-    return min(free, limit - used)
+        lines = (root / "proc/self/cgroup").read_text().splitlines()
+    except OSError:  # not Linux
+        return
+    for line in lines:
+        _, controllers, name = line.split(":", 2)
+        if controllers == "":
+            base, limit, used = "sys/fs/cgroup", "memory.max", "memory.current"
+        elif "memory" in controllers.split(","):
+            base = "sys/fs/cgroup/memory"
+            limit, used = "memory.limit_in_bytes", "memory.usage_in_bytes"
+        else:
+            continue
+        group = pathlib.PurePosixPath(name.lstrip("/"))
+        for path in (group, *group.parents):
+            with contextlib.suppress(OSError, ValueError):  # no such file, or no limit: 'max'
+                folder = root / base / path
+                room = int((folder / limit).read_text()) - int((folder / used).read_text())
+                yield room + _reclaimable_bytes(folder)
+
+
+def _reclaimable_bytes(folder: pathlib.Path) -> int:
+    """File cache that counts as used but gives way."""
+    stats = dict(line.split() for line in (folder / "memory.stat").read_text().splitlines())
+    return int(stats.get("total_inactive_file", stats.get("inactive_file", "0")))
 
 
 def free_device_bytes(mesh: Mesh) -> int:
-    """Free memory of all devices of the mesh together; the host's where devices share it."""
+    """Free memory of all devices of the mesh, as far as equal shares can use it."""
     stats = [device.memory_stats() for device in mesh.devices.flat]
-    if any(stat is None or "bytes_limit" not in stat for stat in stats):
-        return free_host_bytes()
-    return sum(stat["bytes_limit"] - stat["bytes_in_use"] for stat in stats if stat)
+    if any(not stat or "bytes_limit" not in stat for stat in stats):
+        return free_host_bytes()  # devices that share the host's memory
+    return len(stats) * min(s["bytes_limit"] - s["bytes_in_use"] for s in stats)
 
 
 def replay_bytes(config: config_lib.Config, spec: api.EnvSpec) -> int:
@@ -59,7 +87,8 @@ def fit_replay(
     if chosen_by_user or largest < config.learning_starts_steps:
         raise config_lib.SettingError(
             "replay_capacity",
-            f"is {config.replay_capacity:,} steps, {replay_bytes(config, spec) / 1e9:.2f} GB, but "
-            f"{free_bytes / 1e9:.2f} GB are free; the largest that fits is {largest}",
+            f"is {config.replay_capacity}, {replay_bytes(config, spec) / 1e9:.2f} GB, but of "
+            f"{free_bytes / 1e9:.2f} GB that are free {_RESERVE_BYTES / 1e9:.1f} GB stay for the "
+            f"rest of the program; the largest that fits is {largest}",
         )
     return dataclasses.replace(config, replay_capacity=largest)

@@ -1,13 +1,17 @@
 """Where metrics go: `metrics.jsonl`, one object a line, and TensorBoard events of those names."""
 
+import contextlib
 import json
+import math
 import pathlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 import tensorboardX
 
 FILE = "metrics.jsonl"
 Value = float | int | None
+Row = dict[str, Any]
 
 
 class Writer:
@@ -15,24 +19,31 @@ class Writer:
 
     def __init__(self, directory: pathlib.Path, from_step: int):
         path = directory / FILE
-        if path.exists():
-            lines = path.read_text().splitlines(keepends=True)
-            kept = [line for line in lines if _step_of(line) <= from_step]
-            if kept != lines:
-                path.write_text("".join(kept))
+        rows = [row for row in _read(path) if row["step"] <= from_step]
+        part = path.with_suffix(".part")
+        part.write_text("".join(map(_line, rows)))
+        part.replace(path)
+        evaluations = [row for row in rows if "eval_return_mean" in row]
+        self.last_evaluation = evaluations[-1] if evaluations else None
         self._file = path.open("a")
         self._events = tensorboardX.SummaryWriter(
             str(directory / "tensorboard"), purge_step=from_step + 1 if from_step else None
         )
 
-    def write(self, step: int, row: Mapping[str, Value]) -> None:
-        """Writes one row; values that are None stand as null and in no TensorBoard curve."""
-        self._file.write(json.dumps({"step": step, **row}) + "\n")
+    def write(self, step: int, values: Mapping[str, Value]) -> None:
+        """Writes one row; what is None or not finite stands as null and in no TensorBoard curve."""
+        row = {"step": step} | {
+            name: value if value is not None and math.isfinite(value) else None
+            for name, value in values.items()
+        }
+        self._file.write(_line(row))
         self._file.flush()
         for name, value in row.items():
-            if value is not None:
+            if name != "step" and value is not None:
                 self._events.add_scalar(name, value, step)
         self._events.flush()
+        if "eval_return_mean" in row:
+            self.last_evaluation = row
 
     def close(self) -> None:
         """Closes the files."""
@@ -40,9 +51,16 @@ class Writer:
         self._events.close()
 
 
-def _step_of(line: str) -> float:
-    """The step of a row; infinite where a line was cut off while it was written."""
-    try:
-        return float(json.loads(line)["step"])
-    except (ValueError, KeyError, TypeError):
-        return float("inf")
+def _line(row: Row) -> str:
+    return json.dumps(row) + "\n"
+
+
+def _read(path: pathlib.Path) -> Iterator[Row]:
+    """The rows of a file; a line that was cut off while it was written is left out."""
+    if not path.exists():
+        return
+    for line in path.read_text().splitlines():
+        with contextlib.suppress(ValueError):
+            row = json.loads(line)
+            if isinstance(row, dict) and "step" in row:
+                yield row

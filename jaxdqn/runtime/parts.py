@@ -54,7 +54,7 @@ def make_learner(
     learning_rate: optax.ScalarOrSchedule = config.learning_rate
     if config.learning_rate_end is not None:
         learning_rate = optax.linear_schedule(
-            config.learning_rate, config.learning_rate_end, max(1, planned_updates(config))
+            config.learning_rate, config.learning_rate_end, max(1, config.planned_updates)
         )
     return learner_lib.make_learner(
         make_network(config, spec),
@@ -74,8 +74,3 @@ def td_loss(config: config_lib.Config) -> Callable[[jax.Array], jax.Array]:
     if config.loss == "mse":
         return jnp.square
     return lambda td_error: losses.huber(td_error, config.huber_delta)
-
-
-def planned_updates(config: config_lib.Config) -> int:
-    """Updates of the whole run, a slice's rest left out."""
-    return max(0, config.total_steps - config.learning_starts_steps) // config.steps_per_update

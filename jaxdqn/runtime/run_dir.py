@@ -1,6 +1,5 @@
 """A run's folder: what makes it one, what may be in it, and whether settings fit it."""
 
-import contextlib
 import dataclasses
 import importlib.metadata
 import json
@@ -11,6 +10,7 @@ import shutil
 from typing import Any
 
 import jax
+import psutil
 
 from jaxdqn import config as config_lib
 from jaxdqn import presets
@@ -19,7 +19,9 @@ from jaxdqn.runtime import metrics
 
 CONFIG_FILE = "config.json"
 CHECKPOINTS = "checkpoints"
-_OURS = (CONFIG_FILE, CHECKPOINTS, metrics.FILE, "tensorboard")
+_CONFIG_PART = f"{CONFIG_FILE}.part"
+# The settings go last: what is left when deleting is cut short still is a run.
+_OURS = (CHECKPOINTS, metrics.FILE, "tensorboard", _CONFIG_PART, CONFIG_FILE)
 _FORMAT = "jaxdqn-run"
 _PACKAGES = ("jaxdqn", "jax", "jaxlib", "flax", "optax", "envpool", "numpy", "orbax-checkpoint")
 
@@ -36,10 +38,15 @@ def read_settings(path: pathlib.Path) -> dict[str, Any] | None:
     Raises:
       SettingError: there is something else.
     """
-    if not path.exists() or (path.is_dir() and not any(path.iterdir())):
-        return None
-    if not path.is_dir():
-        raise config_lib.SettingError("run_dir", f"{path} is not a directory")
+    try:
+        if not path.exists():
+            return None
+        if not path.is_dir():
+            raise config_lib.SettingError("run_dir", f"{path} is not a directory")
+        if {part.name for part in path.iterdir()} <= {_CONFIG_PART}:
+            return None
+    except OSError as error:
+        raise _unusable(path, error) from None
     try:
         stored = json.loads((path / CONFIG_FILE).read_text())
         if stored["format"] != _FORMAT:
@@ -80,8 +87,11 @@ def check_writable(path: pathlib.Path) -> None:
     nearest = path.absolute()
     while not nearest.exists():
         nearest = nearest.parent
-    if not nearest.is_dir() or not os.access(nearest, os.W_OK | os.X_OK):
-        raise config_lib.SettingError("run_dir", f"{path} cannot be written: see {nearest}")
+    if not nearest.is_dir():
+        raise config_lib.SettingError("run_dir", f"{nearest} is not a directory")
+    for part in (nearest, *(path / name for name in _OURS)):
+        if part.exists() and not os.access(part, os.W_OK):
+            raise config_lib.SettingError("run_dir", f"{part} cannot be written")
 
 
 def create(path: pathlib.Path, config: config_lib.Config) -> None:
@@ -97,18 +107,19 @@ def create(path: pathlib.Path, config: config_lib.Config) -> None:
         "versions": {"python": platform.python_version()}
         | {name: importlib.metadata.version(name) for name in _PACKAGES},
         "hardware": {
-            "host": platform.machine(),
+            "cpu": _cpu_model(),
             "cores": os.cpu_count(),
+            "memory_bytes": psutil.virtual_memory().total,
             "devices": [device.device_kind for device in jax.devices()],
         },
     }
     try:
         path.mkdir(parents=True, exist_ok=True)
-        part = path / f"{CONFIG_FILE}.part"
+        part = path / _CONFIG_PART
         part.write_text(json.dumps(stored, indent=2) + "\n")
         part.rename(path / CONFIG_FILE)
     except OSError as error:
-        raise config_lib.SettingError("run_dir", f"{path} cannot be written: {error}") from None
+        raise _unusable(path, error) from None
 
 
 def clear(path: pathlib.Path) -> None:
@@ -119,5 +130,16 @@ def clear(path: pathlib.Path) -> None:
             shutil.rmtree(part)
         else:
             part.unlink(missing_ok=True)
-    with contextlib.suppress(OSError):
-        path.rmdir()  # it stays where a user keeps other files in it
+
+
+def _unusable(path: pathlib.Path, error: OSError) -> config_lib.SettingError:
+    return config_lib.SettingError("run_dir", f"{path} cannot be used: {error.strerror}")
+
+
+def _cpu_model() -> str:
+    try:
+        lines = pathlib.Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:  # not Linux
+        return platform.processor()
+    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.machine()

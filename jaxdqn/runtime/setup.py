@@ -20,6 +20,7 @@ class Setup(NamedTuple):
     mesh: Mesh
     path: pathlib.Path  # the run directory
     overwrite: bool
+    asked_capacity: int  # of the replay, before it was made to fit
     free_device_bytes: int  # before the run takes its share
     free_host_bytes: int
 
@@ -56,15 +57,30 @@ def prepare(
             config = dataclasses.replace(config, replay_capacity=stored["replay_capacity"])
         run_dir.check_same(path, stored, config)
     free_bytes = memory.free_device_bytes(mesh)
-    config = memory.fit_replay(config, spec, free_bytes, capacity_chosen_by_user)
-    return Setup(config, spec, mesh, path, overwrite, free_bytes, memory.free_host_bytes())
+    fitted = memory.fit_replay(config, spec, free_bytes, capacity_chosen_by_user)
+    return Setup(
+        config=fitted,
+        spec=spec,
+        mesh=mesh,
+        path=path,
+        overwrite=overwrite,
+        asked_capacity=config.replay_capacity,
+        free_device_bytes=free_bytes,
+        free_host_bytes=memory.free_host_bytes(),
+    )
 
 
 def _describe(config: config_lib.Config) -> api.EnvSpec:
     try:
         spec = envpool.describe(config.env, config.env_options)
     except envpool.UnknownOptionError as error:
-        raise config_lib.SettingError(error.option, str(error)) from None
+        raise config_lib.SettingError(
+            error.option, f"{error}; the flag or --preset={config.preset} sets it"
+        ) from None
+    except ImportError as error:
+        raise config_lib.SettingError(
+            "env", f"{config.env} lacks a library of the system: {error}"
+        ) from None
     except envpool.UnsupportedEnvError as error:
         raise config_lib.SettingError("env", str(error)) from None
     if config.network == "nature" and (len(spec.frame_shape) != 2 or min(spec.frame_shape) < 36):

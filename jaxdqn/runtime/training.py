@@ -33,11 +33,11 @@ def run(setup: setup_lib.Setup) -> int:
     Raises:
       SettingError: the run directory cannot be written.
     """
-    if setup.overwrite and setup.path.exists():
-        run_dir.clear(setup.path)
-    if run_dir.read_settings(setup.path) is None:
-        run_dir.create(setup.path, setup.config)
     with signals.StopRequest() as stop, jax.transfer_guard("disallow"):
+        if setup.overwrite and setup.path.exists():
+            run_dir.clear(setup.path)
+        if setup.overwrite or run_dir.read_settings(setup.path) is None:
+            run_dir.create(setup.path, setup.config)
         training = _Training(setup, stop)
         try:
             return training.to_the_end()
@@ -132,7 +132,6 @@ class _Training:
         return loop.RunState(
             train_state=train_state,
             sums=self._device.init_sums(),
-            ring=self._device.init_ring(),
             actors=actors,
             counters=counters,
             recent=episodes.RecentGames(),
@@ -148,7 +147,7 @@ class _Training:
             self._log()
         if at_the_end:
             return  # it evaluates and saves by itself
-        if _crossed(then, now, config.eval_every_steps):
+        if _crossed(self._evaluated_step(), now, config.eval_every_steps):
             self._evaluate()
         if _crossed(then, now, config.checkpoint_every_steps):
             self._save()
@@ -190,11 +189,16 @@ class _Training:
         self._progress.row(now.steps, row)
         self._last_row = dataclasses.replace(now)
 
-    def _evaluate(self) -> evaluation.Scores | None:
-        """Scores the parameters as they are; None when a signal came meanwhile."""
+    def _evaluated_step(self) -> int:
+        """The step of the last evaluation; one that a signal cut short is made up for."""
+        last = self._writer.last_evaluation
+        return last["step"] if last else 0
+
+    def _evaluate(self) -> None:
+        """Scores the parameters as they are, unless a signal comes meanwhile."""
         config, steps = self._config, self._state.counters.steps
         if not config.eval_episodes:
-            return None
+            return
         self._stop_clock()
         num_envs = evaluation.num_envs_for(config.eval_episodes)
         with jax.transfer_guard("allow"):
@@ -208,15 +212,19 @@ class _Training:
                 should_stop=lambda: bool(self._stop),
             )
         self._clock = time.monotonic()  # an evaluation is no time of training
-        if scores is not None:
-            row: dict[str, metrics.Value] = {
-                "eval_return_mean": float(scores.returns.mean()),
-                "eval_return_std": float(scores.returns.std()),
-                "eval_episodes": len(scores.returns),
-            }
-            self._writer.write(steps, row)
-            self._progress.say(f"step {steps:,}: evaluation: {_summary(scores)}")
-        return scores
+        if scores is None:
+            return
+        returns = scores.returns
+        row: dict[str, metrics.Value] = {
+            "eval_return_mean": float(returns.mean()),
+            "eval_return_std": float(returns.std()),
+            "eval_episodes": len(returns),
+        }
+        self._writer.write(steps, row)
+        self._progress.say(
+            f"step {steps:,}: evaluation: return {returns.mean():.2f} +- {returns.std():.2f} "
+            f"({returns.min():g} to {returns.max():g}, {len(returns)} games)"
+        )
 
     def _save(self) -> None:
         self._stop_clock()
@@ -235,25 +243,21 @@ class _Training:
         return 128 + signum
 
     def _finish(self, how: str) -> int:
-        # First of all: an evaluation takes time, in which a machine may be taken away.
-        self._save()
-        scores = self._evaluate()
-        if self._stop:
-            return self._leave()
+        steps = self._state.counters.steps
+        self._save()  # first: an evaluation takes time, in which a machine may be taken away
+        score = ""
+        if self._config.eval_episodes:
+            if self._evaluated_step() != steps:
+                self._evaluate()
+            last = self._writer.last_evaluation
+            if last is None or last["step"] != steps:
+                return self._leave()
+            score = f": mean return {last['eval_return_mean']:.2f} of {last['eval_episodes']} games"
         self.close()
-        text = f": {_summary(scores)}" if scores is not None else ""
-        print(f"{how}, {self._state.counters.steps:,} steps, in {self._path}{text}", flush=True)
+        print(f"{how}, {steps:,} steps, in {self._path}{score}", flush=True)
         return 0
 
 
 def _crossed(then: int, now: int, period: int) -> bool:
     """Whether a multiple of `period` lies in (then, now]; never for period 0."""
     return period > 0 and then // period != now // period
-
-
-def _summary(scores: evaluation.Scores) -> str:
-    returns = scores.returns
-    return (
-        f"return {returns.mean():.2f} +- {returns.std():.2f} "
-        f"({returns.min():g} to {returns.max():g}, {len(returns)} games)"
-    )

@@ -1,0 +1,136 @@
+"""The loop and evaluations against environments whose every number is known beforehand."""
+
+import itertools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxdqn import presets
+from jaxdqn.agent import actor, networks
+from jaxdqn.envs import api
+from jaxdqn.replay import ring as ring_lib
+from jaxdqn.runtime import device, episodes, evaluation, loop
+from jaxdqn.runtime import mesh as mesh_lib
+
+SPEC = api.EnvSpec("Known-v0", (2,), np.dtype("float32"), 3, 1)
+
+
+class KnownEnv:
+    """Shows (environment, moment); pays the action it was sent; game e lasts `lengths[e]` steps."""
+
+    def __init__(self, lengths, first_env=0):
+        self.spec, self.num_envs, self.closed = SPEC, len(lengths), False
+        self.sent, self.shown = [], []
+        self._lengths, self._first_env = np.asarray(lengths), first_env
+        self._age = np.full(self.num_envs, -1)
+
+    def send(self, actions):
+        assert len(self.sent) == len(self.shown) - 1
+        self.sent.append(np.array(actions))
+
+    def receive(self):
+        over = self._age == self._lengths
+        self._age = np.where(over, 0, self._age + 1)
+        is_first = self._age == 0
+        paid = self.sent[-1] if self.sent else np.zeros(self.num_envs)
+        envs, moment = np.arange(self.num_envs) + self._first_env, len(self.shown)
+        false = np.zeros(self.num_envs, bool)
+        step = api.TimeStep(
+            frame=np.stack([envs, np.full(self.num_envs, moment)], 1).astype(np.float32),
+            reward=np.where(is_first, 0, paid).astype(np.float32),
+            terminated=self._age == self._lengths,
+            truncated=false,
+            is_first=is_first,
+            life_lost=false,
+        )
+        self.shown.append(step)
+        return step
+
+    def close(self):
+        self.closed = True
+
+
+def test_the_replay_holds_the_actions_that_were_played(key):
+    """Row by row: the frame shown, the action sent for it, and the reward that action earned."""
+    changes = {"num_envs": 4, "learning_starts_steps": 100, "replay_capacity": 400}
+    config = presets.resolve("CartPole", "", {**changes, "batch_size": 16})
+    mesh = mesh_lib.make_mesh(1)
+    built = device.build(config, SPEC, mesh)
+    groups = [KnownEnv([3, 5]), KnownEnv([4, 7], first_env=2)]
+    state = loop.RunState(
+        train_state=built.init_learner(key),
+        sums=built.init_sums(),
+        actors=[built.init_actor(jax.random.fold_in(key, g)) for g in range(2)],
+        counters=loop.Counters(),
+        recent=episodes.RecentGames(),
+        learning_from_step=100,
+    )
+    turns = 120
+    for _ in itertools.islice(loop.turns(config, built, mesh, groups, state), turns):
+        pass
+    ring = jax.device_get(state.ring)
+    actions = set()
+    for r in range(turns):
+        group, moment = groups[r % 2], r // 2
+        np.testing.assert_array_equal(ring.frame[r], group.shown[moment].frame)
+        np.testing.assert_array_equal(ring.reward[r], group.shown[moment].reward)
+        np.testing.assert_array_equal(ring.action[r], group.sent[moment])
+        ended = ring.flags[r] & ring_lib.TERMINATED != 0
+        np.testing.assert_array_equal(ended, group.shown[moment].terminated)
+        actions |= set(group.sent[moment].tolist())
+    assert actions == {0, 1, 2}
+
+    shown = [step for group in groups for step in group.shown[: turns // 2]]
+    assert state.counters.steps == sum(np.count_nonzero(~step.is_first) for step in shown)
+    assert state.counters.episodes == sum(np.count_nonzero(step.terminated) for step in shown)
+    assert state.counters.updates == (state.counters.steps - 100) // 2
+    assert state.counters.updates == state.train_state.updates > 0
+
+
+def preferring(action):
+    network = networks.Network(
+        init=lambda key, observation: None,
+        q_values=lambda params, stack: jnp.tile(
+            jax.nn.one_hot(action, 3)[None], (stack.shape[0], 1)
+        ),
+    )
+    return evaluation.compiled(
+        actor.make_actor(network, frame_shape=(2,), frame_dtype=jnp.dtype("float32"), frame_stack=1)
+    )
+
+
+def test_each_environment_plays_equally_many_games(key):
+    """The first nine games to end would nearly all be the short ones."""
+    env = KnownEnv([2, 30, 90])
+    scores = evaluation.evaluate(preferring(2), None, env, num_episodes=9, epsilon=0.0, key=key)
+    assert sorted(scores.lengths.tolist()) == [2] * 3 + [30] * 3 + [90] * 3
+    np.testing.assert_array_equal(scores.returns, 2 * scores.lengths)  # action 2 pays 2 a step
+    assert env.closed
+
+
+def test_an_evaluation_can_be_cut_short(key):
+    env = KnownEnv([50])
+    scores = evaluation.evaluate(
+        preferring(0),
+        None,
+        env,
+        num_episodes=1,
+        epsilon=0.0,
+        key=key,
+        should_stop=lambda: len(env.shown) > 5,
+    )
+    assert scores is None and env.closed and len(env.shown) == 6
+
+
+@pytest.mark.parametrize(("games", "envs"), [(100, 50), (30, 30), (64, 64), (7, 7), (128, 64)])
+def test_environments_of_an_evaluation_share_its_games(games, envs):
+    assert evaluation.num_envs_for(games) == envs
+
+
+def test_games_that_cannot_be_shared_are_refused(key):
+    with pytest.raises(ValueError, match="3 environments cannot share 10 games"):
+        evaluation.evaluate(
+            preferring(0), None, KnownEnv([1, 1, 1]), num_episodes=10, epsilon=0.0, key=key
+        )

@@ -1,0 +1,58 @@
+import numpy as np
+import pytest
+
+from jaxdqn import config as config_lib
+from jaxdqn import presets
+from jaxdqn.envs import api
+from jaxdqn.runtime import memory
+
+SPEC = api.EnvSpec("Breakout-v5", (84, 84), np.dtype("uint8"), 4, 4)
+
+
+def test_the_replay_fits_or_is_refused():
+    config = presets.resolve("Breakout", "", {})
+    free = 5_000_000_000
+    largest = memory.largest_capacity(config, SPEC, free)
+    assert largest % 32 == 0
+    assert largest * (84 * 84 + 9) < free < (largest + 32) * (84 * 84 + 9) + 2_000_000_000
+    fitted = memory.fit_replay(config, SPEC, free, chosen_by_user=False)
+    assert fitted.replay_capacity == largest
+    with pytest.raises(config_lib.SettingError, match=f"largest that fits is {largest}"):
+        memory.fit_replay(config, SPEC, free, chosen_by_user=True)
+    assert memory.fit_replay(config, SPEC, 9_000_000_000, chosen_by_user=True) is config
+    with pytest.raises(config_lib.SettingError, match="largest that fits is 0"):
+        memory.fit_replay(config, SPEC, 1_000_000_000, chosen_by_user=False)
+
+
+def control_groups(root, lines, files):
+    files = {"proc/self/cgroup": lines} | {f"sys/fs/cgroup/{n}": t for n, t in files.items()}
+    for name, content in files.items():
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_text(content)
+
+
+def test_limits_of_nested_control_groups(tmp_path):
+    files = {
+        "job/memory.max": "2000000",
+        "job/memory.current": "1500000",
+        "job/memory.stat": "anon 900000\ninactive_file 400000\n",
+        "job/step/memory.max": "max",
+        "job/step/memory.current": "1000000",
+        "job/step/memory.stat": "inactive_file 1\n",
+    }
+    control_groups(tmp_path, "0::/job/step\n", files)
+    assert memory.free_host_bytes(tmp_path) == 2_000_000 - 1_500_000 + 400_000
+
+
+def test_limits_of_the_first_version_of_control_groups(tmp_path):
+    files = {
+        "memory/a/memory.limit_in_bytes": "3000000",
+        "memory/a/memory.usage_in_bytes": "2500000",
+        "memory/a/memory.stat": "total_inactive_file 100000\n",
+    }
+    control_groups(tmp_path, "4:cpu,cpuacct:/a\n3:memory:/a\n", files)
+    assert memory.free_host_bytes(tmp_path) == 600_000
+
+
+def test_without_control_groups_the_machine_is_the_limit(tmp_path):
+    assert 10_000_000 < memory.free_host_bytes(tmp_path) < 2**50
