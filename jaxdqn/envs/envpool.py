@@ -5,6 +5,7 @@ ignores its action and returns the first observation with reward 0. See `api.Tim
 """
 
 import contextlib
+import functools
 import warnings
 from collections.abc import Iterator, Mapping
 from types import ModuleType
@@ -42,15 +43,20 @@ def _quietly() -> Iterator[None]:
         yield
 
 
+@functools.cache
+def _known_options(env_id: str) -> frozenset[str]:
+    with _quietly():
+        return frozenset(_module().make_spec(env_id).config._fields)
+
+
 def _checked_options(env_id: str, options: Mapping[str, Any]) -> dict[str, Any]:
     """Options as EnvPool takes them. Frames come singly: the replay and the actor stack them."""
     made = dict(options)
-    with _quietly():
-        config = _module().make_spec(env_id).config
+    known = _known_options(env_id)
     for option in made:
-        if not hasattr(config, option):
+        if option not in known:
             raise UnknownOptionError(option, env_id)
-    if hasattr(config, "stack_num"):
+    if "stack_num" in known:
         made["stack_num"] = 1
     return made
 
