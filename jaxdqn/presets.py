@@ -49,6 +49,7 @@ PRESETS: Mapping[str, Preset] = {
             "steps_per_update": 2,
             "network": "mlp",
             "hidden_sizes": (256, 256),
+            "n_step": 5,
             "learning_rate": 1e-3,
             "learning_rate_end": 0.0,
             "target_tau": 0.01,
