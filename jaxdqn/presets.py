@@ -37,8 +37,8 @@ PRESETS: Mapping[str, Preset] = {
             "target_tau": 0.05,
             "target_period_updates": 10,
         },
-        expected="Breakout, seed 0, 2 cores of an EPYC, 2026-11-21: 23.2 (30 games) after 250k steps; "
-        "longer runs not yet run",
+        expected="Breakout, seed 0, 2 cores of an EPYC, 2026-11-21: 23.2 (30 games) after 250k "
+        "steps; longer runs not yet run",
     ),
     "classic": Preset(
         settings={
@@ -62,8 +62,8 @@ PRESETS: Mapping[str, Preset] = {
             "checkpoint_every_steps": 10_000,
             "log_every_steps": 1_000,
         },
-        expected="CartPole, 2 cores of an EPYC, 2026-11-21: 500.0 (100 greedy games) on 5 of 5 seeds "
-        "after 50k steps, 34 to 40 s each; MountainCar is not learned",
+        expected="CartPole, 2 cores of an EPYC, 2026-11-21: 500.0 (100 greedy games) on 5 of 5 "
+        "seeds after 50k steps, 34 to 40 s each; MountainCar is not learned",
     ),
 }
 

@@ -64,7 +64,7 @@ class Progress:
     def advance(self, step: int) -> None:
         """Moves the bar."""
         if self._bar is not None:
-            self._bar.update(step - self._bar.n)
+            self._bar.update(min(step, self._total) - self._bar.n)
 
     def row(self, step: int, row: Mapping[str, metrics.Value]) -> None:
         """Shows a row of training metrics."""
