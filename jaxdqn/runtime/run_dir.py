@@ -1,21 +1,16 @@
 """A run's folder: what makes it one, what may be in it, and whether settings fit it."""
 
 import dataclasses
-import importlib.metadata
 import json
 import os
 import pathlib
-import platform
 import shutil
 from typing import Any
-
-import jax
-import psutil
 
 from jaxdqn import config as config_lib
 from jaxdqn import presets
 from jaxdqn.envs import games
-from jaxdqn.runtime import metrics
+from jaxdqn.runtime import metrics, provenance
 
 CONFIG_FILE = "config.json"
 CHECKPOINTS = "checkpoints"
@@ -23,7 +18,6 @@ _CONFIG_PART = f"{CONFIG_FILE}.part"
 # The settings go last: what is left when deleting is cut short still is a run.
 _OURS = (CHECKPOINTS, metrics.FILE, "tensorboard", _CONFIG_PART, CONFIG_FILE)
 _FORMAT = "jaxdqn-run"
-_PACKAGES = ("jaxdqn", "jax", "jaxlib", "flax", "optax", "envpool", "numpy", "orbax-checkpoint")
 
 
 def default_path(config: config_lib.Config) -> pathlib.Path:
@@ -104,14 +98,8 @@ def create(path: pathlib.Path, config: config_lib.Config) -> None:
         "format": _FORMAT,
         "settings": dataclasses.asdict(config),
         "expected": presets.PRESETS[config.preset].expected,
-        "versions": {"python": platform.python_version()}
-        | {name: importlib.metadata.version(name) for name in _PACKAGES},
-        "hardware": {
-            "cpu": _cpu_model(),
-            "cores": os.cpu_count(),
-            "memory_bytes": psutil.virtual_memory().total,
-            "devices": [device.device_kind for device in jax.devices()],
-        },
+        "versions": provenance.versions(),
+        "hardware": provenance.hardware(),
     }
     try:
         path.mkdir(parents=True, exist_ok=True)
@@ -134,12 +122,3 @@ def clear(path: pathlib.Path) -> None:
 
 def _unusable(path: pathlib.Path, error: OSError) -> config_lib.SettingError:
     return config_lib.SettingError("run_dir", f"{path} cannot be used: {error.strerror}")
-
-
-def _cpu_model() -> str:
-    try:
-        lines = pathlib.Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:  # not Linux
-        return platform.processor()
-    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.machine()

@@ -45,8 +45,7 @@ def prepare(
       SettingError: names the setting that cannot be.
     """
     mesh = mesh_lib.make_mesh()
-    spec = _describe(config)
-    _check_division(config, mesh.devices.size)
+    spec = describe(config, mesh)
     path = path or run_dir.default_path(config)
     stored = run_dir.read_settings(path)
     run_dir.check_writable(path)
@@ -70,7 +69,13 @@ def prepare(
     )
 
 
-def _describe(config: config_lib.Config) -> api.EnvSpec:
+def describe(config: config_lib.Config, mesh: Mesh) -> api.EnvSpec:
+    """The environment of a run, when the settings fit it and the devices.
+
+    Raises:
+      SettingError: names the setting that does not.
+    """
+    _check_division(config, mesh.devices.size)
     try:
         spec = envpool.describe(config.env, config.env_options)
     except envpool.UnknownOptionError as error:
