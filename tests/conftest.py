@@ -15,3 +15,9 @@ jax.config.update("jax_numpy_rank_promotion", "raise")
 @pytest.fixture
 def key():
     return jax.random.key(0)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _compiled_programs(tmp_path_factory):
+    """Programs that tests start share what they compiled, and nothing outlives the tests."""
+    os.environ["XDG_CACHE_HOME"] = str(tmp_path_factory.mktemp("cache"))
