@@ -84,6 +84,10 @@ class Config:
     network: str = _setting("mlp", "network: nature (three convolutions) or mlp")
     hidden_sizes: tuple[int, ...] = _setting((512,), "sizes of the dense layers, comma-separated")
 
+    compute_dtype: str = _setting(
+        "float32", "what the network computes in: float32 or bfloat16; parameters stay float32"
+    )
+
     # Exploration.
     epsilon_start: float = _setting(1.0, "share of random actions when learning starts")
     epsilon_end: float = _setting(0.01, "share of random actions after the decay")
@@ -259,4 +263,5 @@ _CHOICES = {
     "loss": ("huber", "mse"),
     "optimizer": ("adam", "rmsprop"),
     "network": ("nature", "mlp"),
+    "compute_dtype": ("float32", "bfloat16"),
 }

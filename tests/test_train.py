@@ -2,6 +2,7 @@
 
 import json
 import re
+import shlex
 import signal
 import subprocess
 
@@ -62,15 +63,50 @@ def test_eight_devices_train(tmp_path):
     assert training[-1]["updates"] == (training[-1]["step"] - 1000) // 2 // 4 * 4
 
 
-def test_catch_is_learned(tmp_path):
+@pytest.mark.parametrize("compute_dtype", ["float32", "bfloat16"])
+def test_catch_is_learned(tmp_path, compute_dtype):
     """The whole way: from the emulators through the replay and the learner to evaluations."""
     result = program.train(
-        "--env=Catch", f"--run_dir={tmp_path / 'run'}", "--total_steps=12000", "--seed=1"
+        "--env=Catch",
+        f"--run_dir={tmp_path / 'run'}",
+        "--total_steps=12000",
+        "--seed=1",
+        f"--compute_dtype={compute_dtype}",
     )
     assert result.returncode == 0, result.stderr
     _, evaluations = program.rows(tmp_path / "run")
     assert evaluations[-1]["eval_episodes"] == 100
     assert evaluations[-1]["eval_return_mean"] >= 0.9
+
+
+def test_nothing_is_compiled_after_the_first_evaluation(tmp_path):
+    """Nor is anything before it compiled twice; the log of compilations goes to stderr."""
+    log = tmp_path / "log"
+    script = f"exec {shlex.join(program.command('--env=Catch', *program.SMALL))} > {log} 2>&1"
+    environment = program.environment() | {"JAX_LOG_COMPILES": "1"}
+    subprocess.run(["sh", "-c", script], cwd=tmp_path, env=environment, check=True, timeout=300)
+    lines = log.read_text().splitlines()
+    compiled = [number for number, line in enumerate(lines) if "Compiling jit(" in line]
+    evaluations = [number for number, line in enumerate(lines) if "evaluation:" in line]
+    saved = next(n for n, line in enumerate(lines) if n > evaluations[0] and "step 1," in line)
+    assert len(evaluations) == 2 and compiled
+    assert not [lines[number] for number in compiled if number > saved]
+    learning = [lines[number] for number in compiled if "Compiling jit(learn)" in lines[number]]
+    assert len(learning) == 1
+
+
+def test_a_second_start_takes_what_the_first_compiled(tmp_path):
+    flags = ("--env=Catch", *program.SMALL, f"--compilation_cache_dir={tmp_path / 'cache'}")
+    assert program.train(*flags, f"--run_dir={tmp_path / 'a'}").returncode == 0
+    kept = sorted((tmp_path / "cache").glob("*/*learn*"))
+    assert kept
+    before = {path: path.stat().st_mtime_ns for path in kept if not path.name.endswith("-atime")}
+    result = program.train(*flags, f"--run_dir={tmp_path / 'b'}")
+    assert result.returncode == 0 and not result.stderr, result.stderr
+    assert sorted((tmp_path / "cache").glob("*/*learn*")) == kept
+    assert {path: path.stat().st_mtime_ns for path in before} == before
+    rows = [program.rows(tmp_path / name)[0] for name in "ab"]
+    assert [row["loss"] for row in rows[0]] == [row["loss"] for row in rows[1]]
 
 
 def test_overwrite_starts_anew_and_spares_other_files(tmp_path):

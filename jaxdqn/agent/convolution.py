@@ -29,12 +29,12 @@ def conv2d(
 
     Args:
       x: [B, H, W, C] floats, or bytes, which stand for the floats 0 to 255 and have no gradient.
-      kernel: [kh, kw, C, O] float32.
+      kernel: [kh, kw, C, O], of the type to compute in.
       stride: the step along both axes.
       implementation: 'matmul' for CPUs, 'xla' for everything else.
 
     Returns:
-      [B, H', W', O] float32.
+      [B, H', W', O], of the kernel's type.
     """
     if implementation == "xla":
         return _reference(x, kernel, stride)

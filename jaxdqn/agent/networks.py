@@ -1,4 +1,7 @@
-"""Q-networks. They take frames as the environment gives them and own scaling and layout."""
+"""Q-networks. They take frames as the environment gives them and own scaling and layout.
+
+Parameters and action values are float32. `dtype` is what all layers but the last compute in.
+"""
 
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
@@ -7,6 +10,7 @@ import chex
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+from jax.typing import DTypeLike
 
 from jaxdqn.agent import convolution
 
@@ -24,10 +28,11 @@ class NatureTorso(nn.Module):
     """
 
     convolution: convolution.Implementation
+    dtype: DTypeLike
 
     @nn.compact
     def __call__(self, observation: jax.Array) -> jax.Array:
-        """[B, S, H, W] uint8 or float32 -> [B, F] float32."""
+        """[B, S, H, W] uint8 or float32 -> [B, F]."""
         x, scale = observation, _pixel_scale(observation)
         for i, (features, size, stride) in enumerate(((32, 8, 4), (64, 4, 2), (64, 3, 1))):
             inputs = x.shape[1] if i == 0 else x.shape[-1]
@@ -36,19 +41,20 @@ class NatureTorso(nn.Module):
             )
             bias = self.param(f"conv_{i}_bias", nn.initializers.zeros, (features,))
             if i == 0:  # scaling the kernel instead of the frames lets bytes travel as bytes
-                x = convolution.conv2d_frames(x, kernel * scale, stride, self.convolution)
+                kernel = (kernel * scale).astype(self.dtype)
+                x = convolution.conv2d_frames(x, kernel, stride, self.convolution)
             else:
-                x = convolution.conv2d(x, kernel, stride, self.convolution)
-            x = nn.relu(x + bias.reshape(1, 1, 1, -1))
+                x = convolution.conv2d(x, kernel.astype(self.dtype), stride, self.convolution)
+            x = nn.relu(x + bias.astype(self.dtype).reshape(1, 1, 1, -1))
         return x.reshape(x.shape[0], -1)
 
 
 class FlatTorso(nn.Module):
-    """Observations of any shape as one vector."""
+    """Observations of any shape as one vector of float32."""
 
     @nn.compact
     def __call__(self, observation: jax.Array) -> jax.Array:
-        """[B, ...] -> [B, F] float32."""
+        """[B, ...] -> [B, F]."""
         x = observation.astype(jnp.float32) * _pixel_scale(observation)
         return x.reshape(observation.shape[0], -1)
 
@@ -59,14 +65,16 @@ class QNetwork(nn.Module):
     torso: nn.Module
     hidden_sizes: Sequence[int]
     num_actions: int
+    dtype: DTypeLike
 
     @nn.compact
     def __call__(self, observation: jax.Array) -> jax.Array:
         """[B, S, *frame_shape] -> [B, A] float32 action values."""
         x = self.torso(observation)
         for size in self.hidden_sizes:
-            x = nn.relu(nn.Dense(size)(x))
-        return nn.Dense(self.num_actions)(x)
+            x = nn.relu(nn.Dense(size, dtype=self.dtype)(x))
+        # Action values differ by less than bfloat16 can tell apart.
+        return nn.Dense(self.num_actions, dtype=jnp.float32)(x)
 
 
 class Network(NamedTuple):
@@ -81,10 +89,13 @@ def make_network(
     hidden_sizes: Sequence[int],
     num_actions: int,
     convolution: convolution.Implementation,
+    dtype: DTypeLike = jnp.float32,
 ) -> Network:
     """A Q-network by the name of its torso: 'nature' or 'mlp'."""
-    torso = NatureTorso(convolution) if name == "nature" else FlatTorso()
-    module = QNetwork(torso=torso, hidden_sizes=tuple(hidden_sizes), num_actions=num_actions)
+    torso = NatureTorso(convolution, dtype) if name == "nature" else FlatTorso()
+    module = QNetwork(
+        torso=torso, hidden_sizes=tuple(hidden_sizes), num_actions=num_actions, dtype=dtype
+    )
 
     def q_values(params: chex.ArrayTree, observation: jax.Array) -> jax.Array:
         values: Any = module.apply(params, observation)  # flax types it as whatever it may return

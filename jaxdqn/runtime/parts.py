@@ -19,7 +19,13 @@ def make_network(config: config_lib.Config, spec: api.EnvSpec) -> networks.Netwo
     """The Q-network of a run."""
     # XLA's own convolutions are slow on CPUs, most of all inside a scan.
     convolution: Literal["matmul", "xla"] = "matmul" if jax.default_backend() == "cpu" else "xla"
-    return networks.make_network(config.network, config.hidden_sizes, spec.num_actions, convolution)
+    return networks.make_network(
+        config.network,
+        config.hidden_sizes,
+        spec.num_actions,
+        convolution,
+        jnp.dtype(config.compute_dtype),
+    )
 
 
 def make_actor(config: config_lib.Config, spec: api.EnvSpec) -> actor_lib.Actor:
