@@ -1,0 +1,1 @@
+"""How fast jaxdqn is, measured; each module is a program: `python -m benchmarks.throughput`."""

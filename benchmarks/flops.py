@@ -1,0 +1,63 @@
+"""Floating-point operations of matrix products, counted from the network, and their top rate."""
+
+import math
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from benchmarks import clock
+from jaxdqn import config as config_lib
+from jaxdqn.agent import networks
+from jaxdqn.envs import api
+
+
+def of_products(function: Callable[..., Any], *args: Any) -> list[int]:
+    """FLOPs of each matrix product and plain convolution that a function computes, in order."""
+    return list(_of_jaxpr(jax.make_jaxpr(function)(*args).jaxpr))
+
+
+def _of_jaxpr(jaxpr: Any) -> Iterator[int]:
+    for equation in jaxpr.eqns:
+        name, out = equation.primitive.name, equation.outvars[0].aval
+        if name == "dot_general":
+            (contracted, _), _ = equation.params["dimension_numbers"]
+            lhs = equation.invars[0].aval.shape
+            yield 2 * out.size * math.prod(lhs[axis] for axis in contracted)
+        elif name == "conv_general_dilated":
+            kernel = equation.invars[1].aval
+            outputs = kernel.shape[equation.params["dimension_numbers"].rhs_spec[0]]
+            yield 2 * out.size * kernel.size // outputs
+        for parameter in equation.params.values():
+            inner = getattr(parameter, "jaxpr", parameter)  # of a function called in this one
+            if hasattr(inner, "eqns"):
+                yield from _of_jaxpr(inner)
+
+
+def of_update(config: config_lib.Config, spec: api.EnvSpec) -> int:
+    """FLOPs of the matrix products without which no update can be had.
+
+    A forward pass each of the online and the target network, one more to choose the action in
+    double Q-learning; for the gradient each product twice over, save for the first layer's input.
+    """
+    network = networks.make_network(config.network, config.hidden_sizes, spec.num_actions, "xla")
+    observation = jnp.zeros(
+        (config.batch_size, config.frame_stack, *spec.frame_shape), jnp.dtype(spec.frame_dtype)
+    )
+    params = jax.eval_shape(network.init, jax.random.key(0), observation[:1])
+    products = of_products(network.q_values, params, observation)
+    forward_passes = 3 if config.double_q else 2
+    return (forward_passes + 2) * sum(products) - products[0]
+
+
+def product_rate(size: int) -> Callable[[], float]:
+    """Measures float32 products of [size, size] matrices on the first device, in FLOP/s."""
+    # Arguments, not constants, or the compiler would multiply them itself.
+    matrix = jax.random.normal(jax.random.key(0), (size, size))
+    product = jax.jit(lambda a, b: a @ b)
+
+    def measure() -> float:
+        return 2 * size**3 / min(clock.seconds(lambda: product(matrix, matrix)) for _ in range(5))
+
+    return measure

@@ -1,0 +1,93 @@
+"""Trains the DQN of Stable-Baselines3 or SBX on an Atari game and prints its speed as JSON.
+
+Runs in a virtual environment of its own, without jaxdqn: `benchmarks.peers` makes it and calls
+this.
+"""
+
+import argparse
+import importlib
+import json
+import time
+
+import ale_py
+import gymnasium
+from stable_baselines3.common.callbacks import BaseCallback
+from stable_baselines3.common.env_util import make_atari_env
+from stable_baselines3.common.vec_env import VecFrameStack
+
+
+class Speed(BaseCallback):
+    """Counts steps from `first_step` on, for so many seconds, and ends training then."""
+
+    def __init__(self, first_step: int, seconds: float):
+        super().__init__()
+        self.first_step, self.seconds = first_step, seconds
+        self.started_at, self.started_step = 0.0, 0
+        self.steps_per_second = 0.0
+
+    def _on_step(self) -> bool:
+        if self.num_timesteps < self.first_step:
+            return True
+        now = time.perf_counter()
+        if not self.started_at:
+            self.started_at, self.started_step = now, self.num_timesteps
+            self.updates = self.model._n_updates
+            return True
+        if now - self.started_at < self.seconds:
+            return True
+        steps = self.num_timesteps - self.started_step
+        self.steps_per_second = steps / (now - self.started_at)
+        samples = (self.model._n_updates - self.updates) * self.model.batch_size
+        self.samples_per_step = samples / steps
+        return False
+
+
+def main() -> None:
+    """Trains as the arguments say."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--library", choices=("stable_baselines3", "sbx"), required=True)
+    parser.add_argument("--game", required=True)
+    parser.add_argument("--num_envs", type=int, required=True)
+    parser.add_argument("--replay_capacity", type=int, required=True)
+    parser.add_argument("--learning_starts_steps", type=int, required=True)
+    parser.add_argument("--seconds", type=float, required=True)
+    args = parser.parse_args()
+
+    gymnasium.register_envs(ale_py)
+    env = VecFrameStack(make_atari_env(f"{args.game}NoFrameskip-v4", args.num_envs, seed=0), 4)
+    # One update of 32 for every 4 steps, whatever the number of environments.
+    cadence = (
+        {"train_freq": 4, "gradient_steps": 1}
+        if args.num_envs == 1
+        else {"train_freq": 1, "gradient_steps": args.num_envs // 4}
+    )
+    model = importlib.import_module(args.library).DQN(
+        "CnnPolicy",
+        env,
+        learning_rate=1e-4,
+        batch_size=32,
+        gamma=0.99,
+        buffer_size=args.replay_capacity,
+        learning_starts=args.learning_starts_steps,
+        target_update_interval=1000,
+        exploration_initial_eps=0.05,
+        exploration_final_eps=0.05,
+        optimize_memory_usage=True,
+        replay_buffer_kwargs={"handle_timeout_termination": False},
+        seed=0,
+        **cadence,
+    )
+    speed = Speed(args.learning_starts_steps + 256, args.seconds)
+    model.learn(10**9, callback=speed)
+    print(
+        json.dumps(
+            {
+                "steps_per_second": speed.steps_per_second,
+                "samples_per_step": speed.samples_per_step,
+            }
+        )
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,139 @@
+r"""Measures adding, sampling and memory of the replay, against flashbax at the same contents.
+
+  pip install -e '.[bench]' && python -m benchmarks.replay
+
+flashbax's trajectory buffer holds the same single frames, and its samples are sequences as long as
+a stack and its successor. It knows no ends of games and rebuilds no stacks; the ring does both in
+the time given here. Of its flat buffer, which stores both stacks of a transition, only the memory
+is given.
+"""
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import flashbax
+import jax
+import jax.numpy as jnp
+from absl import flags
+
+from benchmarks import clock, report
+from jaxdqn import cli
+from jaxdqn.replay import ring as ring_lib
+
+_STACK, _FRAME, _CALLS = 4, (84, 84), 200
+
+
+def _ring(capacity: int, num_envs: int, batch_size: int) -> tuple[Any, Callable[..., Any], Any]:
+    """A ring full of zeros, its donating add, and its sample."""
+    ring = ring_lib.make_ring(
+        num_rows=capacity // num_envs,
+        frame_shape=_FRAME,
+        frame_dtype=jnp.dtype(jnp.uint8),
+        frame_stack=_STACK,
+        stride=1,
+        n_step=1,
+        discount=0.99,
+        reward_clip=1.0,
+        life_loss_ends=True,
+    )
+    state = jax.jit(lambda: ring.init(num_envs).replace(count=jnp.int32(capacity // num_envs)))()
+    false = jnp.zeros(num_envs, bool)
+    row = ring_lib.Row(
+        frame=jnp.ones((num_envs, *_FRAME), jnp.uint8),
+        reward=jnp.ones(num_envs),
+        terminated=false,
+        truncated=false,
+        is_first=false,
+        life_lost=false,
+    )
+    actions = jnp.zeros(num_envs, jnp.int32)
+    add = jax.jit(ring.add, donate_argnums=0)
+    sample = jax.jit(ring.sample, static_argnums=2)
+    return state, lambda state: add(state, row, actions), lambda s, key: sample(s, key, batch_size)
+
+
+def _flashbax(capacity: int, num_envs: int, batch_size: int) -> tuple[Any, Callable[..., Any], Any]:
+    """The same of flashbax's trajectory buffer."""
+    buffer = flashbax.make_trajectory_buffer(
+        add_batch_size=num_envs,
+        sample_batch_size=batch_size,
+        sample_sequence_length=_STACK + 1,
+        period=1,
+        min_length_time_axis=_STACK + 1,
+        max_length_time_axis=capacity // num_envs,
+    )
+    row = {
+        "frame": jnp.ones(_FRAME, jnp.uint8),
+        "reward": jnp.ones(()),
+        "action": jnp.zeros((), jnp.int32),
+        "flags": jnp.zeros((), jnp.uint8),
+    }
+    state = jax.jit(buffer.init)(row).replace(is_full=jnp.asarray(True))
+    rows = jax.tree.map(lambda x: jnp.broadcast_to(x, (num_envs, 1, *x.shape)), row)
+    add = jax.jit(buffer.add, donate_argnums=0)
+    return state, lambda state: add(state, rows), jax.jit(buffer.sample)
+
+
+def measure(capacity: int, num_envs: int, batch_size: int, rounds: int) -> dict[str, Any]:
+    """Microseconds of one add of [num_envs] steps and of one sample, and bytes, of both."""
+    states: dict[str, Any] = {}
+    measurements: dict[str, Callable[[], float]] = {}
+    keys = [jax.random.key(number) for number in range(_CALLS)]
+
+    def define(name: str, state: Any, add: Callable[..., Any], sample: Callable[..., Any]) -> None:
+        states[name] = state
+
+        def add_s() -> float:
+            def calls() -> Any:
+                for _ in range(_CALLS):
+                    states[name] = add(states[name])
+                return states[name]
+
+            return clock.seconds(calls) / _CALLS
+
+        def sample_s() -> float:
+            return clock.seconds(lambda: [sample(states[name], key) for key in keys]) / _CALLS
+
+        measurements[f"{name} add"] = add_s
+        measurements[f"{name} sample"] = sample_s
+
+    define("jaxdqn", *_ring(capacity, num_envs, batch_size))
+    define("flashbax", *_flashbax(capacity, num_envs, batch_size))
+    taken = clock.interleaved(measurements, rounds)
+    stacked = 2 * _STACK * math.prod(_FRAME) + 4 + 4 + 1
+    return {
+        "capacity": capacity,
+        "num_envs": num_envs,
+        "batch_size": batch_size,
+        "microseconds": {
+            name: clock.Rate.of([1e6 * value for value in values])._asdict()
+            for name, values in taken.items()
+        },
+        "bytes": {
+            **{name: sum(x.nbytes for x in jax.tree.leaves(s)) for name, s in states.items()},
+            "flashbax, stacked": capacity * stacked,
+        },
+    }
+
+
+def main() -> int:
+    """Measures as the flags say and reports."""
+    values = flags.FLAGS
+    result = measure(values.replay_capacity, values.num_envs, values.batch_size, values.rounds)
+    rows = [(name, rate["median"], "us") for name, rate in result["microseconds"].items()]
+    rows += [(f"{name} memory", size / 1e9, "GB") for name, size in result["bytes"].items()]
+    report.finish("replay", result, report.table(("replay", "value", "unit"), rows), values.out)
+    return 0
+
+
+def _define_flags() -> None:
+    flags.DEFINE_integer("replay_capacity", 200_000, "steps that the replay holds", lower_bound=1)
+    flags.DEFINE_integer("num_envs", 16, "steps added at a time", lower_bound=1)
+    flags.DEFINE_integer("batch_size", 32, "transitions of a sample", lower_bound=1)
+    flags.DEFINE_integer("rounds", 5, "rounds that count, after one that does not", lower_bound=1)
+    flags.DEFINE_string("out", None, "folder of the result (default: benchmarks/results)")
+
+
+if __name__ == "__main__":
+    cli.run_program(_define_flags, main)

@@ -1,0 +1,73 @@
+r"""Measures the time from the command to the first update, and to the first emulator step.
+
+  python -m benchmarks.startup --env=Breakout
+
+Cold: with an empty compilation cache. Warm: with the cache that the cold start left.
+"""
+
+import pathlib
+import subprocess
+import sys
+import tempfile
+import time
+
+from absl import flags
+
+from benchmarks import clock, report
+from jaxdqn import cli
+
+_SETTINGS = {
+    "learning_starts_steps": 1_000,
+    "replay_capacity": 16_000,
+    "total_steps": 100_000,
+    "log_every_steps": 32,  # a line a turn of the environments: the first with a loss is awaited
+}
+
+
+def _first_update_s(cache: str) -> float:
+    """Seconds from the start of a process to the line that tells of its first updates."""
+    with tempfile.TemporaryDirectory() as run_dir:
+        settings = _SETTINGS | {"env": flags.FLAGS.env, "run_dir": run_dir}
+        settings["compilation_cache_dir"] = cache
+        start = time.perf_counter()
+        process = subprocess.Popen(
+            [sys.executable, "-m", "jaxdqn.train", *(f"--{k}={v}" for k, v in settings.items())],
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        assert process.stdout is not None
+        for line in process.stdout:
+            if line.startswith("step ") and "loss - " not in line:
+                elapsed = time.perf_counter() - start
+                process.kill()
+                process.wait()
+                return elapsed
+    raise RuntimeError(f"training ended with code {process.wait()} before its first update")
+
+
+def main() -> int:
+    """Measures as the flags say and reports."""
+    values = flags.FLAGS
+    with tempfile.TemporaryDirectory() as folder:
+        empty = (str(pathlib.Path(folder, str(number))) for number in range(values.rounds + 1))
+        warm = str(pathlib.Path(folder, "warm"))
+        taken = clock.interleaved(
+            {"cold": lambda: _first_update_s(next(empty)), "warm": lambda: _first_update_s(warm)},
+            values.rounds,
+        )
+    rates = {name: clock.Rate.of(seconds) for name, seconds in taken.items()}
+    rows = [(name, rate.median, rate.lowest, rate.highest) for name, rate in rates.items()]
+    result = {"seconds": {name: rate._asdict() for name, rate in rates.items()}}
+    head = ("start", "seconds", "least", "most")
+    report.finish(f"startup_{values.env}", result, report.table(head, rows), values.out)
+    return 0
+
+
+def _define_flags() -> None:
+    flags.DEFINE_string("env", "Breakout", "game")
+    flags.DEFINE_integer("rounds", 5, "rounds that count, after one that does not", lower_bound=1)
+    flags.DEFINE_string("out", None, "folder of the result (default: benchmarks/results)")
+
+
+if __name__ == "__main__":
+    cli.run_program(_define_flags, main)

@@ -1,0 +1,105 @@
+r"""Runs the whole set of benchmarks on a machine, in pieces of under ten minutes, and reports.
+
+  pip install -e '.[bench]' && python -m benchmarks.suite
+
+Each piece is a process of its own; `--pieces` picks some, for a machine that is lent for minutes at
+a time. One JSON and one Markdown report of all pieces that ran on this machine today lie in
+`benchmarks/results/` afterwards.
+"""
+
+import json
+import pathlib
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+
+from absl import flags
+
+from benchmarks import report
+from jaxdqn import cli
+
+_LIMIT_S = 590
+_PIECES: dict[str, list[str]] = {
+    "throughput": ["throughput", "--env=Breakout"],
+    "throughput-128-envs": ["throughput", "--env=Breakout", "--num_envs=128"],
+    "throughput-fast": ["throughput", "--env=Breakout", "--preset=atari_fast"],
+    "throughput-fast-float32": [
+        "throughput",
+        "--env=Breakout",
+        "--preset=atari_fast",
+        "--compute_dtype=float32",
+    ],
+    "scaling-num_envs": ["scaling", "--sweeps=num_envs"],
+    "scaling-batch_size": ["scaling", "--sweeps=batch_size"],
+    "scaling-replay_capacity": ["scaling", "--sweeps=replay_capacity"],
+    "scaling-devices": ["scaling", "--sweeps=devices"],
+    "replay": ["replay"],
+    "replay-256": ["replay", "--num_envs=64", "--batch_size=256"],
+    "startup": ["startup"],
+}
+
+
+def _run(name: str, results: pathlib.Path) -> pathlib.Path | None:
+    """Runs a piece; its results go into the folder of this machine and day, which is returned."""
+    module, *arguments = _PIECES[name]
+    print(f"== {name}", flush=True)
+    start = time.monotonic()
+    with tempfile.TemporaryDirectory() as made:
+        command = [sys.executable, "-m", f"benchmarks.{module}", *arguments, f"--out={made}"]
+        try:
+            code = subprocess.run(command, check=False, timeout=_LIMIT_S).returncode
+            outcome = "done" if code == 0 else f"failed with code {code}"
+        except subprocess.TimeoutExpired:
+            outcome = f"stopped after {_LIMIT_S} s"
+        print(f"== {name}: {outcome}, {time.monotonic() - start:.0f} s", flush=True)
+        found = [json.loads(path.read_text()) for path in pathlib.Path(made).glob("*.json")]
+        if not found:
+            return None
+        folder = results / f"{report.machine(found[0]['hardware'])}_{found[0]['date']}"
+        shutil.rmtree(folder / name, ignore_errors=True)
+        shutil.copytree(made, folder / name)
+    return folder
+
+
+def _report(folder: pathlib.Path) -> None:
+    """Joins what lies in the folders of the pieces."""
+    found = {
+        name: [json.loads(path.read_text()) for path in sorted((folder / name).glob("*.json"))]
+        for name in _PIECES
+    }
+    parts = {name: results for name, results in found.items() if results}
+    (folder / "report.json").write_text(json.dumps(parts, indent=1) + "\n")
+    lines = [f"# Benchmarks: {folder.name}", ""]
+    for name, results in parts.items():
+        for result in results:
+            plots = sorted((folder / name).glob(f"{result['benchmark']}_*.png"))
+            lines += [f"## {name}", "", f"`{result['command']}`", "", *result["table"], ""]
+            lines += [f"![{plot.stem}]({plot.relative_to(folder)})\n" for plot in plots]
+    newest = [result for results in parts.values() for result in results][-1]
+    for title in ("hardware", "versions"):
+        rows = newest[title].items()
+        lines += [f"## {title.capitalize()}", "", report.table((title, ""), rows), ""]
+    (folder / "report.md").write_text("\n".join(lines))
+    print(f"written to {folder / 'report.md'} and {folder / 'report.json'}")
+
+
+def main() -> int:
+    """Runs the pieces that the flags name; fails when one left nothing."""
+    values = flags.FLAGS
+    folders = [_run(name, pathlib.Path(values.out or report.RESULTS)) for name in values.pieces]
+    for folder in sorted({folder for folder in folders if folder}):
+        _report(folder)
+    return 1 if None in folders else 0
+
+
+def _define_flags() -> None:
+    flags.DEFINE_multi_enum(
+        "pieces", list(_PIECES), list(_PIECES), "what is measured; repeatable (default: all)"
+    )
+    flags.DEFINE_string("out", None, "folder of the report (default: benchmarks/results)")
+
+
+if __name__ == "__main__":
+    cli.run_program(_define_flags, main)

@@ -1,0 +1,104 @@
+"""Benchmarks run and count what they say; how fast anything is decides no test."""
+
+import json
+import pathlib
+import subprocess
+import sys
+
+import jax
+import jax.numpy as jnp
+import pytest
+
+from benchmarks import clock, flops, report
+from jaxdqn import presets
+from jaxdqn.envs import envpool
+from tests import program
+
+ROOT = pathlib.Path(__file__).parent.parent
+
+
+def benchmark(module, *flags):
+    return subprocess.run(
+        [sys.executable, "-m", f"benchmarks.{module}", *flags],
+        cwd=ROOT,
+        env=program.environment(),
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+
+
+def test_flops_of_a_product_and_a_convolution():
+    def function(a, b, image, kernel):
+        product = jax.jit(jnp.matmul)(a, b)
+        return product, jax.lax.conv_general_dilated(image, kernel, (2, 2), "VALID")
+
+    args = jnp.ones((3, 5)), jnp.ones((5, 7)), jnp.ones((1, 2, 9, 9)), jnp.ones((4, 2, 3, 3))
+    assert flops.of_products(function, *args) == [2 * 3 * 5 * 7, 2 * (4 * 4 * 4) * (2 * 3 * 3)]
+
+
+@pytest.mark.parametrize(("double_q", "passes"), [(True, 3), (False, 2)])
+def test_flops_of_an_update_of_the_nature_network(double_q, passes):
+    config = presets.resolve("Breakout", "", {"double_q": double_q})
+    conv1 = 2 * 32 * 20 * 20 * 32 * (8 * 8 * 4)
+    conv2 = 2 * 32 * 9 * 9 * 64 * (4 * 4 * 32)
+    conv3 = 2 * 32 * 7 * 7 * 64 * (3 * 3 * 64)
+    forward = conv1 + conv2 + conv3 + 2 * 32 * (3136 * 512 + 512 * 4)
+    spec = envpool.describe(config.env, config.env_options)
+    assert flops.of_update(config, spec) == (passes + 2) * forward - conv1
+
+
+def test_the_first_round_does_not_count():
+    values = iter(range(8))
+    taken = clock.interleaved({"a": lambda: next(values), "b": lambda: next(values)}, rounds=3)
+    assert taken == {"a": [2, 4, 6], "b": [3, 5, 7]}
+    assert clock.Rate.of(taken["b"]) == (5, 3, 7, 3)
+
+
+def test_a_table():
+    shown = report.table(("what", "value"), [("speed", 12345.6), ("share", 0.98765), ("count", 2)])
+    assert shown.splitlines() == [
+        "| what  | value  |",
+        "|-------|--------|",
+        "| speed | 12,346 |",
+        "| share | 0.988  |",
+        "| count | 2      |",
+    ]
+
+
+def test_throughput(tmp_path):
+    flags = ("--env=CartPole", "--rounds=2", "--seconds=0.3", f"--out={tmp_path}")
+    result = benchmark("throughput", *flags)
+    assert result.returncode == 0, result.stderr
+    (path,) = tmp_path.iterdir()
+    told = json.loads(path.read_text())
+    assert told["command"] == f"python -m benchmarks.throughput {' '.join(flags)}"
+    assert told["hardware"]["cores"] and told["versions"]["jax"] == jax.__version__
+    assert told["samples_per_step"] == pytest.approx(32, rel=0.05)  # 64 every 2 steps
+    assert 0 < told["training_steps_per_second"] < told["emulators_steps_per_second"]
+    assert told["rates"]["training"]["rounds"] == 2
+    assert "training_steps_per_second" in result.stdout
+
+
+def test_throughput_refuses_what_training_refuses(tmp_path):
+    result = benchmark("throughput", "--env=CartPole", "--frame_skip=4", f"--out={tmp_path}")
+    assert result.returncode == 2 and "--frame_skip" in result.stderr
+    assert not list(tmp_path.iterdir())
+
+
+def test_replay(tmp_path):
+    result = benchmark("replay", "--replay_capacity=1600", "--rounds=1", f"--out={tmp_path}")
+    assert result.returncode == 0, result.stderr
+    (path,) = tmp_path.iterdir()
+    sizes = json.loads(path.read_text())["bytes"]
+    assert sizes["flashbax"] == pytest.approx(sizes["jaxdqn"], rel=0.01)
+    assert sizes["flashbax, stacked"] > 7 * sizes["jaxdqn"]
+
+
+def test_the_suite_joins_its_pieces(tmp_path):
+    result = benchmark("suite", "--pieces=replay", f"--out={tmp_path}")
+    assert result.returncode == 0, result.stderr
+    (folder,) = tmp_path.iterdir()
+    text = (folder / "report.md").read_text()
+    assert "python -m benchmarks.replay" in text and "| jaxdqn add" in text
+    assert list(json.loads((folder / "report.json").read_text())) == ["replay"]
