@@ -102,8 +102,11 @@ class Throughput:
         start, steps = time.perf_counter(), 0
         while time.perf_counter() - start < self._seconds:
             for step in self._rows:
-                row = mesh_lib.put(self._mesh, ring_lib.Row(**step._asdict()), mesh_lib.BY_ENV)
-                share = mesh_lib.put(self._mesh, np.float32(0.1), mesh_lib.REPLICATED)
+                row, share = mesh_lib.put(
+                    self._mesh,
+                    (ring_lib.Row(**step._asdict()), np.float32(0.1)),
+                    (mesh_lib.BY_ENV, mesh_lib.REPLICATED),
+                )
                 self._state.actors[0], self._state.ring, actions = self._device.act_and_record(
                     self._state.train_state.params,
                     self._state.actors[0],

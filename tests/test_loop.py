@@ -52,8 +52,8 @@ class KnownEnv:
         self.closed = True
 
 
-def test_the_replay_holds_the_actions_that_were_played(key):
-    """Row by row: the frame shown, the action sent for it, and the reward that action earned."""
+def make_loop(key):
+    """A run of four known environments in two groups: its parts, its state, and its turns."""
     changes = {"num_envs": 4, "learning_starts_steps": 100, "replay_capacity": 400}
     config = presets.resolve("CartPole", "", {**changes, "batch_size": 16})
     mesh = mesh_lib.make_mesh(1)
@@ -67,8 +67,14 @@ def test_the_replay_holds_the_actions_that_were_played(key):
         recent=episodes.RecentGames(),
         learning_from_step=100,
     )
+    return groups, state, loop.turns(config, built, mesh, groups, state)
+
+
+def test_the_replay_holds_the_actions_that_were_played(key):
+    """Row by row: the frame shown, the action sent for it, and the reward that action earned."""
+    groups, state, played = make_loop(key)
     turns = 120
-    for _ in itertools.islice(loop.turns(config, built, mesh, groups, state), turns):
+    for _ in itertools.islice(played, turns):
         pass
     ring = jax.device_get(state.ring)
     actions = set()
@@ -87,6 +93,28 @@ def test_the_replay_holds_the_actions_that_were_played(key):
     assert state.counters.episodes == sum(np.count_nonzero(step.terminated) for step in shown)
     assert state.counters.updates == (state.counters.steps - 100) // 2
     assert state.counters.updates == state.train_state.updates > 0
+
+
+def test_a_turn_moves_data_once_each_way(key, monkeypatch):
+    """Time steps to the device, actions back; what is learned stays there."""
+    _, state, played = make_loop(key)
+    for _ in itertools.islice(played, 80):
+        pass
+    moved = []
+    for name in ("device_put", "device_get"):
+        original = getattr(jax, name)
+
+        def counted(*args, name=name, original=original):
+            moved.append(name)
+            return original(*args)
+
+        monkeypatch.setattr(jax, name, counted)
+    updates = state.counters.updates
+    with jax.transfer_guard("disallow"):
+        for _ in itertools.islice(played, 10):
+            pass
+    assert moved == ["device_put", "device_get"] * 10
+    assert state.counters.updates > updates > 0
 
 
 def preferring(action):

@@ -85,9 +85,13 @@ def turns(
                 state.counters.episodes += 1
                 state.recent.add(game_return, length)
             state.counters.steps += int(np.count_nonzero(~step.is_first))
-            row = mesh_lib.put(mesh, ring_lib.Row(**step._asdict()), mesh_lib.BY_ENV)
-            share = mesh_lib.put(
-                mesh, np.float32(epsilon(config, state.counters.steps)), mesh_lib.REPLICATED
+            row, share = mesh_lib.put(
+                mesh,
+                (
+                    ring_lib.Row(**step._asdict()),
+                    np.float32(epsilon(config, state.counters.steps)),
+                ),
+                (mesh_lib.BY_ENV, mesh_lib.REPLICATED),
             )
             state.actors[index], state.ring, actions = device.act_and_record(
                 state.train_state.params, state.actors[index], state.ring, row, share

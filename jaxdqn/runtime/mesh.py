@@ -20,9 +20,20 @@ def make_mesh(num_devices: int | None = None) -> Mesh:
     return Mesh(np.array(devices), (AXIS,))
 
 
-def put(mesh: Mesh, tree: Any, spec: PartitionSpec) -> Any:
-    """Moves host arrays to the devices."""
-    return jax.device_put(tree, NamedSharding(mesh, spec))
+def put(mesh: Mesh, tree: Any, specs: Any) -> Any:
+    """Moves host arrays to the devices in one go.
+
+    Args:
+      mesh: the devices.
+      tree: arrays of the host.
+      specs: one `PartitionSpec` for all of them, or a tree of them that `tree` begins with.
+    """
+    shardings = jax.tree.map(
+        lambda spec: NamedSharding(mesh, spec),
+        specs,
+        is_leaf=lambda part: isinstance(part, PartitionSpec),
+    )
+    return jax.device_put(tree, shardings)
 
 
 def on_mesh(
