@@ -46,7 +46,7 @@ def test_presets_then_changes():
     assert (config.env, config.preset) == ("Breakout-v5", "atari")
     assert (config.n_step, config.batch_size, config.steps_per_update) == (3, 32, 4)
     assert presets.resolve("CartPole", "", {}).preset == "classic"
-    with pytest.raises(config_lib.SettingError, match="atari, classic"):
+    with pytest.raises(config_lib.SettingError, match="atari, atari_fast, classic"):
         presets.resolve("Breakout", "nothing", {})
 
 
