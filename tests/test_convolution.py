@@ -1,11 +1,11 @@
-"""Values and gradients agree with XLA's convolution."""
+"""Values and gradients agree with XLA's convolution, bias and ReLU."""
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxdqn.agent.convolution import conv2d, conv2d_frames
+from jaxdqn.agent.convolution import conv2d_relu, conv2d_relu_frames
 
 SHAPES = [  # batch, height, width, channels, kernel height, kernel width, outputs, stride
     (32, 84, 84, 4, 8, 8, 32, 4),
@@ -18,6 +18,7 @@ SHAPES = [  # batch, height, width, channels, kernel height, kernel width, outpu
     (2, 10, 9, 6, 1, 1, 3, 2),
     (1, 5, 5, 2, 5, 5, 3, 3),
     (5, 12, 12, 3, 2, 3, 40, 1),
+    (2, 7, 6, 3, 2, 2, 5, 1),
 ]
 
 
@@ -34,16 +35,26 @@ def problem(shape, dtype):
     else:
         x = rng.standard_normal((batch, height, width, channels), dtype=np.float32)
     kernel = rng.standard_normal((*window, channels, outputs), dtype=np.float32)
-    y = jax.eval_shape(lambda: conv2d(x, kernel, stride, "xla"))
-    dy = rng.standard_normal(y.shape, dtype=np.float32)
-    return jnp.asarray(x), jnp.asarray(kernel), jnp.asarray(dy), stride
+    bias = rng.standard_normal(outputs, dtype=np.float32)
+    before = jax.lax.conv_general_dilated(
+        x.astype(np.float32),
+        kernel,
+        (stride, stride),
+        "VALID",
+        dimension_numbers=("NHWC", "HWIO", "NHWC"),
+    )
+    before = np.asarray(before + bias.reshape(1, 1, 1, -1))
+    dy = rng.standard_normal(before.shape, dtype=np.float32)
+    # Where rounding decides which side of the ReLU's edge a value lies on, no gradient is compared.
+    dy[np.abs(before) < 1e-4 * np.abs(before).max()] = 0
+    return *map(jnp.asarray, (x, kernel, bias, dy)), stride
 
 
-def value_and_gradients(function, x, kernel, dy):
+def value_and_gradients(function, x, kernel, bias, dy):
     if x.dtype == jnp.uint8:
-        y, pull = jax.vjp(lambda kernel: function(x, kernel), kernel)
+        y, pull = jax.vjp(lambda kernel, bias: function(x, kernel, bias), kernel, bias)
     else:
-        y, pull = jax.vjp(function, x, kernel)
+        y, pull = jax.vjp(function, x, kernel, bias)
     return y, *pull(dy)
 
 
@@ -51,34 +62,34 @@ def value_and_gradients(function, x, kernel, dy):
 @pytest.mark.parametrize("dtype", ["uint8", "float32"])
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
 def test_equals_xla(shape, dtype, jit):
-    x, kernel, dy, stride = problem(shape, dtype)
-    expected = value_and_gradients(lambda x, k: conv2d(x, k, stride, "xla"), x, kernel, dy)
+    *arrays, stride = problem(shape, dtype)
+    expected = value_and_gradients(lambda *a: conv2d_relu(*a, stride, "xla"), *arrays)
 
-    def both(x, kernel, dy):
-        plain = value_and_gradients(lambda x, k: conv2d(x, k, stride), x, kernel, dy)
-        return plain, value_and_gradients(stacked, x, kernel, dy)
+    def stacked(x, kernel, bias):
+        return conv2d_relu_frames(x.transpose(0, 3, 1, 2), kernel, bias, stride)
 
-    def stacked(x, kernel):
-        return conv2d_frames(x.transpose(0, 3, 1, 2), kernel, stride)
+    def both(*arrays):
+        plain = value_and_gradients(lambda *a: conv2d_relu(*a, stride), *arrays)
+        return plain, value_and_gradients(stacked, *arrays)
 
-    for actual in (jax.jit(both) if jit else both)(x, kernel, dy):
+    for actual in (jax.jit(both) if jit else both)(*arrays):
         assert [a.shape for a in actual] == [e.shape for e in expected]
         for a, e in zip(actual, expected, strict=True):
             close(a, e)
 
 
 def test_gradient_of_loss_over_bytes():
-    x, kernel, _, stride = problem(SHAPES[0], "uint8")
+    x, kernel, bias, _, stride = problem(SHAPES[0], "uint8")
 
     def loss(kernel, implementation):
-        return (conv2d(x, kernel / 255, stride, implementation) ** 2).mean()
+        return (conv2d_relu(x, kernel / 255, bias, stride, implementation) ** 2).mean()
 
     close(jax.grad(loss)(kernel, "matmul"), jax.grad(loss)(kernel, "xla"))
 
 
 def test_maps_and_scans():
-    x, kernel, _, stride = problem(SHAPES[4], "float32")
+    x, kernel, bias, _, stride = problem(SHAPES[4], "float32")
     xs = jnp.stack([x, 2 * x])
-    expected = jnp.stack([conv2d(a, kernel, stride, "xla") for a in xs])
-    close(jax.vmap(lambda a: conv2d(a, kernel, stride))(xs), expected)
-    close(jax.lax.map(lambda a: conv2d(a, kernel, stride), xs), expected)
+    expected = jnp.stack([conv2d_relu(a, kernel, bias, stride, "xla") for a in xs])
+    close(jax.vmap(lambda a: conv2d_relu(a, kernel, bias, stride))(xs), expected)
+    close(jax.lax.map(lambda a: conv2d_relu(a, kernel, bias, stride), xs), expected)

@@ -1,35 +1,37 @@
-"""Valid 2-D convolutions as matrix products, which XLA runs near peak speed on CPUs.
+"""Valid 2-D convolutions with ReLU as matrix products, which XLA runs near peak speed on CPUs.
 
-XLA's own CPU convolutions are slow in their gradients and, inside `lax.scan`, slower
-tenfold. Here a convolution of stride `s` becomes one of stride 1 by space to depth, and
-that one a single matrix product, taken either
+XLA's own CPU convolutions are slow in their gradients and, inside `lax.scan`, slower tenfold. Here
+a convolution of stride `s` becomes one of stride 1 by space to depth. If its window is then 2 x 2,
+as where a window is twice the stride, minimal filtering (`winograd`) saves 7 of 16 products. Any
+other window becomes one product of *patches*: every window of the input, `[rows, taps * C] x
+[taps * C, O]`.
 
-* of *patches*: gather every window of the input, then multiply `[rows, taps * C] x
-  [taps * C, O]`; or
-* *wide*: multiply the input by all taps at once, `[rows, C] x [C, taps * O]`, then add the
-  shifted results, which moves less memory when there are fewer outputs than inputs.
-
-Bytes travel four to a `uint32` until just before they meet the kernel.
+Bytes travel four to a `uint32` until just before they are multiplied.
 """
 
-import functools
-import operator
-from typing import Literal
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
 
+from jaxdqn.agent import winograd
+
 Implementation = Literal["matmul", "xla"]
 
 
-def conv2d(
-    x: jax.Array, kernel: jax.Array, stride: int, implementation: Implementation = "matmul"
+def conv2d_relu(
+    x: jax.Array,
+    kernel: jax.Array,
+    bias: jax.Array,
+    stride: int,
+    implementation: Implementation = "matmul",
 ) -> jax.Array:
-    """Convolves without padding.
+    """Convolves without padding, adds a bias and takes the positive part.
 
     Args:
       x: [B, H, W, C] floats, or bytes, which stand for the floats 0 to 255 and have no gradient.
       kernel: [kh, kw, C, O], of the type to compute in.
+      bias: [O], of that type.
       stride: the step along both axes.
       implementation: 'matmul' for CPUs, 'xla' for everything else.
 
@@ -37,38 +39,45 @@ def conv2d(
       [B, H', W', O], of the kernel's type.
     """
     if implementation == "xla":
-        return _reference(x, kernel, stride)
+        return _reference(x, kernel, bias, stride)
     kernel, (rows, columns) = _pad_kernel(kernel, x.shape[1], x.shape[2], stride)
     x = _resize(x, rows * stride, columns * stride, axes=(1, 2))
-    # A run along the width is contiguous in memory, so it moves as one piece, or as words.
-    x = x.reshape(x.shape[0], rows, stride, columns, stride * x.shape[3])
-    x = _pack(x).transpose(0, 1, 3, 2, 4)
+    # Bytes that lie side by side move as words; floats keep their axes, so that this undoes the
+    # interleaving of a layer before it and costs nothing.
+    inner = (stride * x.shape[3],) if x.dtype == jnp.uint8 else (stride, x.shape[3])
+    x = _pack(x.reshape(x.shape[0], rows, stride, columns, *inner))
+    x = x.transpose(0, 1, 3, 2, *range(4, x.ndim))
     folded = kernel.reshape(_split(kernel, stride)).transpose(0, 2, 1, 3, 4, 5)
-    return _conv(x.reshape(*x.shape[:3], -1), _merge(folded))
+    return _layer(x.reshape(*x.shape[:3], -1), _merge(folded), bias)
 
 
-def conv2d_frames(
-    frames: jax.Array, kernel: jax.Array, stride: int, implementation: Implementation = "matmul"
+def conv2d_relu_frames(
+    frames: jax.Array,
+    kernel: jax.Array,
+    bias: jax.Array,
+    stride: int,
+    implementation: Implementation = "matmul",
 ) -> jax.Array:
-    """Convolves stacked images [B, C, H, W] to [B, H', W', O]; otherwise as `conv2d`."""
+    """Convolves stacked images [B, C, H, W] to [B, H', W', O]; otherwise as `conv2d_relu`."""
     if implementation == "xla":
-        return _reference(frames.transpose(0, 2, 3, 1), kernel, stride)
+        return _reference(frames.transpose(0, 2, 3, 1), kernel, bias, stride)
     kernel, (rows, columns) = _pad_kernel(kernel, frames.shape[2], frames.shape[3], stride)
     x = _resize(frames, rows * stride, columns * stride, axes=(2, 3))
     x = x.reshape(*x.shape[:2], rows, stride, columns, stride)
     x = _pack(x).transpose(0, 2, 4, 1, 3, 5)
     folded = kernel.reshape(_split(kernel, stride)).transpose(0, 2, 4, 1, 3, 5)
-    return _conv(x.reshape(*x.shape[:3], -1), _merge(folded))
+    return _layer(x.reshape(*x.shape[:3], -1), _merge(folded), bias)
 
 
-def _reference(x: jax.Array, kernel: jax.Array, stride: int) -> jax.Array:
-    return jax.lax.conv_general_dilated(
+def _reference(x: jax.Array, kernel: jax.Array, bias: jax.Array, stride: int) -> jax.Array:
+    y = jax.lax.conv_general_dilated(
         x.astype(kernel.dtype),
         kernel,
         (stride, stride),
         "VALID",
         dimension_numbers=("NHWC", "HWIO", "NHWC"),
     )
+    return jax.nn.relu(y + bias.reshape(1, 1, 1, -1))
 
 
 # Space to depth
@@ -118,68 +127,51 @@ def _unpack(x: jax.Array, dtype: jnp.dtype) -> jax.Array:
     return x.astype(dtype)
 
 
-# Convolution with stride 1
+# A layer with stride 1: convolution, bias, ReLU
 
 
 @jax.custom_vjp
-def _conv(x: jax.Array, kernel: jax.Array) -> jax.Array:
-    return _conv_forward(x, kernel)[0]
+def _layer(x: jax.Array, kernel: jax.Array, bias: jax.Array) -> jax.Array:
+    return _layer_forward(x, kernel, bias)[0]
 
 
-def _conv_forward(
-    x: jax.Array, kernel: jax.Array
-) -> tuple[jax.Array, tuple[jax.Array, jax.Array, jax.Array]]:
-    height, width, _, outputs = kernel.shape
-    window, size = (height, width), (x.shape[1] - height + 1, x.shape[2] - width + 1)
-    if not _is_wide(kernel):
-        rows = _patches(_unpack(x, kernel.dtype), window)
-        return rows @ kernel.reshape(-1, outputs), (x, rows, kernel)
-    rows = _unpack(x, kernel.dtype)
-    wide = rows @ kernel.transpose(2, 0, 1, 3).reshape(rows.shape[3], -1)
-    parts = wide.reshape(*wide.shape[:3], height * width, outputs)
-    y = [parts[:, i : i + size[0], j : j + size[1], n] for n, (i, j) in enumerate(_taps(window))]
-    return functools.reduce(operator.add, y), (x, rows, kernel)
+def _layer_forward(x: jax.Array, kernel: jax.Array, bias: jax.Array) -> tuple[jax.Array, Any]:
+    rows, bias = _unpack(x, kernel.dtype), bias.reshape(1, 1, 1, -1)
+    if not _is_minimal(kernel):
+        patches = _patches(rows, kernel.shape[:2])
+        y = jax.nn.relu(patches @ _matrix(kernel) + bias)
+        return y, (x, patches, kernel, y)
+    inputs = winograd.inputs(rows)
+    products = winograd.multiply(jnp.matmul, inputs, winograd.kernels(kernel))
+    parts = [[jax.nn.relu(part + bias) for part in row] for row in winograd.outputs(products)]
+    y = winograd.join(parts)[:, : rows.shape[1] - 1, : rows.shape[2] - 1]
+    return y, (x, inputs, kernel, y)
 
 
-def _conv_backward(
-    residuals: tuple[jax.Array, jax.Array, jax.Array], dy: jax.Array
-) -> tuple[jax.Array | None, jax.Array]:
-    x, rows, kernel = residuals
-    height, width, inputs, outputs = kernel.shape
-    if _is_wide(kernel):
-        shifted = jnp.concatenate([_place(dy, kernel, tap) for tap in _taps((height, width))], -1)
-        dkernel = _weight_gradient(rows, shifted).reshape(inputs, height, width, outputs)
-        dkernel = dkernel.transpose(1, 2, 0, 3)
-    else:
-        dkernel = _weight_gradient(rows, dy).reshape(kernel.shape)
-    if not jnp.issubdtype(x.dtype, jnp.floating):
-        return None, dkernel
-    parts = (dy @ kernel.reshape(-1, outputs).T).reshape(*dy.shape[:3], -1, inputs)
-    dx = [_place(parts[..., n, :], kernel, tap) for n, tap in enumerate(_taps((height, width)))]
-    return functools.reduce(operator.add, dx), dkernel
+def _layer_backward(residuals: Any, dy: jax.Array) -> tuple[jax.Array | None, ...]:
+    x, inputs, kernel, y = residuals
+    dy = jnp.where(y > 0, dy, 0)
+    dbias, dx = dy.sum((0, 1, 2)), None
+    needs_dx = jnp.issubdtype(x.dtype, jnp.floating)
+    if not _is_minimal(kernel):
+        dkernel = _weight_gradient(inputs, dy).reshape(kernel.shape)
+        if needs_dx:
+            dpatches = (dy @ _matrix(kernel).T).reshape(*dy.shape[:3], -1, x.shape[3])
+            dx = _patches_transposed(dpatches, kernel.shape[:2])
+        return dx, dkernel, dbias
+    dproducts = winograd.outputs_transposed(winograd.split(dy))
+    dkernels = winograd.multiply(_weight_gradient, inputs, dproducts)
+    if needs_dx:
+        dinputs = winograd.multiply(lambda d, k: d @ k.T, dproducts, winograd.kernels(kernel))
+        dx = winograd.inputs_transposed(dinputs, x.shape[1], x.shape[2])
+    return dx, winograd.kernels_transposed(dkernels), dbias
 
 
-_conv.defvjp(_conv_forward, _conv_backward)
+_layer.defvjp(_layer_forward, _layer_backward)
 
 
-def _is_wide(kernel: jax.Array) -> bool:
-    return kernel.shape[3] < kernel.shape[2]
-
-
-def _taps(window: tuple[int, int]) -> list[tuple[int, int]]:
-    return [(i, j) for i in range(window[0]) for j in range(window[1])]
-
-
-def _patches(x: jax.Array, window: tuple[int, int]) -> jax.Array:
-    """The windows of the input, `[B, H', W', kh * kw * C]`."""
-    height, width = x.shape[1] - window[0] + 1, x.shape[2] - window[1] + 1
-    return jnp.concatenate([x[:, i : i + height, j : j + width] for i, j in _taps(window)], -1)
-
-
-def _place(y: jax.Array, kernel: jax.Array, tap: tuple[int, int]) -> jax.Array:
-    """What is read at `tap` of each window, put back where it came from."""
-    after = kernel.shape[0] - 1 - tap[0], kernel.shape[1] - 1 - tap[1]
-    return jnp.pad(y, ((0, 0), (tap[0], after[0]), (tap[1], after[1]), (0, 0)))
+def _is_minimal(kernel: jax.Array) -> bool:
+    return kernel.shape[:2] == (2, 2)
 
 
 def _weight_gradient(rows: jax.Array, dy: jax.Array) -> jax.Array:
@@ -188,3 +180,30 @@ def _weight_gradient(rows: jax.Array, dy: jax.Array) -> jax.Array:
     if rows.shape[1] <= dy.shape[1]:
         return rows.T @ dy
     return jax.lax.optimization_barrier(dy.T @ rows).T  # without it XLA would swap them back
+
+
+# Patches
+
+
+def _matrix(kernel: jax.Array) -> jax.Array:
+    return kernel.reshape(-1, kernel.shape[-1])
+
+
+def _taps(window: tuple[int, ...]) -> list[tuple[int, int]]:
+    return [(i, j) for i in range(window[0]) for j in range(window[1])]
+
+
+def _patches(x: jax.Array, window: tuple[int, ...]) -> jax.Array:
+    """The windows of the input, [B, H', W', kh * kw * C]."""
+    height, width = x.shape[1] - window[0] + 1, x.shape[2] - window[1] + 1
+    return jnp.concatenate([x[:, i : i + height, j : j + width] for i, j in _taps(window)], -1)
+
+
+def _patches_transposed(patches: jax.Array, window: tuple[int, ...]) -> jax.Array:
+    """Windows [B, H', W', kh * kw, C], added up where they were read."""
+    height, width = window
+    parts = [
+        jnp.pad(patches[..., n, :], ((0, 0), (i, height - 1 - i), (j, width - 1 - j), (0, 0)))
+        for n, (i, j) in enumerate(_taps(window))
+    ]
+    return sum(parts[1:], parts[0])

@@ -40,12 +40,13 @@ class NatureTorso(nn.Module):
                 f"conv_{i}_kernel", nn.initializers.lecun_normal(), (size, size, inputs, features)
             )
             bias = self.param(f"conv_{i}_bias", nn.initializers.zeros, (features,))
+            bias = bias.astype(self.dtype)
             if i == 0:  # scaling the kernel instead of the frames lets bytes travel as bytes
                 kernel = (kernel * scale).astype(self.dtype)
-                x = convolution.conv2d_frames(x, kernel, stride, self.convolution)
+                x = convolution.conv2d_relu_frames(x, kernel, bias, stride, self.convolution)
             else:
-                x = convolution.conv2d(x, kernel.astype(self.dtype), stride, self.convolution)
-            x = nn.relu(x + bias.astype(self.dtype).reshape(1, 1, 1, -1))
+                kernel = kernel.astype(self.dtype)
+                x = convolution.conv2d_relu(x, kernel, bias, stride, self.convolution)
         return x.reshape(x.shape[0], -1)
 
 

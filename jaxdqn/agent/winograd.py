@@ -1,0 +1,102 @@
+"""Winograd's minimal filtering F(2x2, 2x2), stride 1 (Lavin and Gray, arXiv:1509.09308).
+
+Along one axis, of inputs d, kernel g and outputs y:
+
+  y0 = d0 g0 + d1 g1 = (d0 - d1) g0 + d1 (g0 + g1)
+  y1 = d1 g0 + d2 g1 = d1 (g0 + g1) + (d2 - d1) g1
+
+three products for two outputs instead of four; along both axes nine for four instead of sixteen.
+The transforms only add and subtract, so little precision is lost.
+
+Arrays stand in grids, lists of lists: [along the height][along the width]. As one array with two
+more axes they would have to be copied together first.
+"""
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+
+Grid = list[list[jax.Array]]
+
+
+def multiply(product: Callable[[jax.Array, jax.Array], jax.Array], a: Grid, b: Grid) -> Grid:
+    """Applies a product to the arrays of two grids, place by place."""
+    return [[product(x, y) for x, y in zip(*rows, strict=True)] for rows in zip(a, b, strict=True)]
+
+
+def inputs(x: jax.Array) -> Grid:
+    """[B, H + 1, W + 1, C] -> 3 x 3 of [B, ceil(H / 2), ceil(W / 2), C]."""
+    height, width = x.shape[1] // 2, x.shape[2] // 2
+    x = _resize(x, 2 * height + 1, 2 * width + 1)
+    windows = [
+        [x[:, i : i + 2 * height - 1 : 2, j : j + 2 * width - 1 : 2] for j in range(3)]
+        for i in range(3)
+    ]
+    return _along_both(lambda d: [d[0] - d[1], d[1], d[2] - d[1]], windows)
+
+
+def inputs_transposed(grid: Grid, height: int, width: int) -> jax.Array:
+    """The transpose of `inputs`: 3 x 3 gradients -> [B, height, width, C]."""
+    rows = [_spread(row, axis=2) for row in grid]
+    return _resize(_spread(rows, axis=1), height, width)
+
+
+def kernels(kernel: jax.Array) -> Grid:
+    """[2, 2, C, O] -> 3 x 3 of [C, O]."""
+    return outputs_transposed([[kernel[i, j] for j in range(2)] for i in range(2)])
+
+
+def kernels_transposed(grid: Grid) -> jax.Array:
+    """The transpose of `kernels`: 3 x 3 gradients -> [2, 2, C, O]."""
+    return jnp.stack([jnp.stack(row) for row in outputs(grid)])
+
+
+def outputs(grid: Grid) -> Grid:
+    """3 x 3 products -> the 2 x 2 outputs of every tile."""
+    return _along_both(lambda m: [m[0] + m[1], m[1] + m[2]], grid)
+
+
+def outputs_transposed(grid: Grid) -> Grid:
+    """The transpose of `outputs`: 2 x 2 gradients -> 3 x 3."""
+    return _along_both(lambda y: [y[0], y[0] + y[1], y[1]], grid)
+
+
+def join(grid: Grid) -> jax.Array:
+    """2 x 2 outputs of tiles [B, H, W, O] -> [B, 2 H, 2 W, O]."""
+    batch, height, width, channels = grid[0][0].shape
+    # Side by side they are what space to depth with stride 2 makes of the result, so that a next
+    # layer of that stride takes them as they are.
+    y = jnp.concatenate([part for row in grid for part in row], -1)
+    y = y.reshape(batch, height, width, 2, 2, channels).transpose(0, 1, 3, 2, 4, 5)
+    return y.reshape(batch, 2 * height, 2 * width, channels)
+
+
+def split(y: jax.Array) -> Grid:
+    """[B, H, W, O] -> 2 x 2 of [B, ceil(H / 2), ceil(W / 2), O], zeros beyond the end."""
+    height, width = -(-y.shape[1] // 2), -(-y.shape[2] // 2)
+    y = _resize(y, 2 * height, 2 * width)
+    y = y.reshape(y.shape[0], height, 2, width, 2, y.shape[3])
+    return [[y[:, :, i, :, j] for j in range(2)] for i in range(2)]
+
+
+def _along_both(function: Callable[[list[jax.Array]], list[jax.Array]], grid: Grid) -> Grid:
+    rows = [function(row) for row in grid]
+    columns = [function(list(column)) for column in zip(*rows, strict=True)]
+    return [list(row) for row in zip(*columns, strict=True)]
+
+
+def _spread(d: list[jax.Array], axis: int) -> jax.Array:
+    """Gradients of d0 - d1, d1 and d2 - d1, added up where tile t read d: at 2t, 2t + 1, 2t + 2."""
+    ahead, behind = [(0, 0)] * 4, [(0, 0)] * 4
+    ahead[axis], behind[axis] = (0, 1), (1, 0)
+    even = jnp.pad(d[0], ahead) + jnp.pad(d[2], behind)
+    odd = jnp.pad(d[1] - d[0] - d[2], ahead)
+    both = jnp.stack([even, odd], axis + 1)
+    return both.reshape(*even.shape[:axis], -1, *even.shape[axis + 1 :])
+
+
+def _resize(x: jax.Array, height: int, width: int) -> jax.Array:
+    """Crop the height and the width at their end, or pad them there with zeros."""
+    ends = [(0, 0, 0), (0, height - x.shape[1], 0), (0, width - x.shape[2], 0), (0, 0, 0)]
+    return jax.lax.pad(x, jnp.zeros((), x.dtype), ends)
