@@ -7,6 +7,9 @@ import rlax
 
 from jaxdqn.agent import losses
 
+# Q(s, .), action, reward, discount, online and target Q(s', .) of one transition.
+DOUBLE_Q = ([1.0, 2.0], 1, 0.5, 0.9, [7.0, 6.0], [3.0, 4.0])
+
 
 class LossesTest(chex.TestCase):
     @chex.variants(with_jit=True, without_jit=True)
@@ -19,14 +22,7 @@ class LossesTest(chex.TestCase):
     @chex.variants(with_jit=True, without_jit=True)
     def test_double_q_td_error_by_hand(self):
         # The online network prefers action 0, which the target network values at 3.
-        td_error = self.variant(losses.double_q_td_error)(
-            jnp.array([1.0, 2.0]),
-            jnp.int32(1),
-            0.5,
-            0.9,
-            jnp.array([7.0, 6.0]),
-            jnp.array([3.0, 4.0]),
-        )
+        td_error = self.variant(losses.double_q_td_error)(*map(jnp.asarray, DOUBLE_Q))
         np.testing.assert_allclose(td_error, 0.5 + 0.9 * 3 - 2, rtol=1e-6)
 
     @chex.variants(with_jit=True, without_jit=True)
@@ -66,14 +62,7 @@ def test_agrees_with_rlax(seed):
 
 
 def test_gradient_flows_through_the_prediction_alone():
-    arguments = (
-        jnp.array([1.0, 2.0]),
-        jnp.int32(1),
-        0.5,
-        0.9,
-        jnp.array([7.0, 6.0]),
-        jnp.array([3.0, 4.0]),
-    )
+    arguments = map(jnp.asarray, DOUBLE_Q)
     grads = jax.grad(losses.double_q_td_error, argnums=(0, 4, 5))(*arguments)
     np.testing.assert_array_equal(grads[0], [0.0, -1.0])
     np.testing.assert_array_equal(grads[1], [0.0, 0.0])
