@@ -36,7 +36,7 @@ def _of_jaxpr(jaxpr: Any) -> Iterator[int]:
 
 
 def of_update(config: config_lib.Config, spec: api.EnvSpec) -> int:
-    """FLOPs of the matrix products without which no update can be had.
+    """FLOPs of the products in an update with plain convolutions.
 
     A forward pass each of the online and the target network, one more to choose the action in
     double Q-learning; for the gradient each product twice over, save for the first layer's input.
@@ -51,10 +51,10 @@ def of_update(config: config_lib.Config, spec: api.EnvSpec) -> int:
     return (forward_passes + 2) * sum(products) - products[0]
 
 
-def product_rate(size: int) -> Callable[[], float]:
-    """Measures float32 products of [size, size] matrices on the first device, in FLOP/s."""
+def product_rate(size: int, dtype: jnp.dtype) -> Callable[[], float]:
+    """Measures products of [size, size] matrices on the first device, in FLOP/s."""
     # Arguments, not constants, or the compiler would multiply them itself.
-    matrix = jax.random.normal(jax.random.key(0), (size, size))
+    matrix = jax.random.normal(jax.random.key(0), (size, size), dtype)
     product = jax.jit(lambda a, b: a @ b)
 
     def measure() -> float:

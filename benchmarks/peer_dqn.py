@@ -6,14 +6,18 @@ this.
 
 import argparse
 import importlib
+import importlib.metadata
 import json
 import time
+from typing import Any
 
 import ale_py
 import gymnasium
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.env_util import make_atari_env
-from stable_baselines3.common.vec_env import VecFrameStack
+from stable_baselines3.common.vec_env import DummyVecEnv, SubprocVecEnv, VecFrameStack
+
+_PACKAGES = ("stable_baselines3", "sbx-rl", "torch", "jax", "ale-py", "gymnasium", "numpy")
 
 
 class Speed(BaseCallback):
@@ -48,13 +52,19 @@ def main() -> None:
     parser.add_argument("--library", choices=("stable_baselines3", "sbx"), required=True)
     parser.add_argument("--game", required=True)
     parser.add_argument("--num_envs", type=int, required=True)
+    parser.add_argument("--processes", type=int, required=True, help="1: one for each environment")
     parser.add_argument("--replay_capacity", type=int, required=True)
     parser.add_argument("--learning_starts_steps", type=int, required=True)
     parser.add_argument("--seconds", type=float, required=True)
     args = parser.parse_args()
 
     gymnasium.register_envs(ale_py)
-    env = VecFrameStack(make_atari_env(f"{args.game}NoFrameskip-v4", args.num_envs, seed=0), 4)
+    env = make_atari_env(
+        f"{args.game}NoFrameskip-v4",
+        args.num_envs,
+        seed=0,
+        vec_env_cls=SubprocVecEnv if args.processes else DummyVecEnv,
+    )
     # One update of 32 for every 4 steps, whatever the number of environments.
     cadence = (
         {"train_freq": 4, "gradient_steps": 1}
@@ -63,7 +73,7 @@ def main() -> None:
     )
     model = importlib.import_module(args.library).DQN(
         "CnnPolicy",
-        env,
+        VecFrameStack(env, 4),
         learning_rate=1e-4,
         batch_size=32,
         gamma=0.99,
@@ -75,18 +85,36 @@ def main() -> None:
         optimize_memory_usage=True,
         replay_buffer_kwargs={"handle_timeout_termination": False},
         seed=0,
+        # SBX would make the dense layer 256 wide; Stable-Baselines3's has 512.
+        policy_kwargs={"net_arch": [512]} if args.library == "sbx" else None,
         **cadence,
     )
     speed = Speed(args.learning_starts_steps + 256, args.seconds)
     model.learn(10**9, callback=speed)
-    print(
-        json.dumps(
-            {
-                "steps_per_second": speed.steps_per_second,
-                "samples_per_step": speed.samples_per_step,
-            }
-        )
-    )
+    env.close()
+    figures = {
+        "steps_per_second": speed.steps_per_second,
+        "samples_per_step": speed.samples_per_step,
+        "parameters": _num_parameters(model),
+        "versions": {name: _version(name) for name in _PACKAGES},
+    }
+    print(json.dumps(figures))
+
+
+def _num_parameters(model: Any) -> int:
+    """Parameters of the online network."""
+    if hasattr(model.policy, "qf_state"):
+        import jax
+
+        return sum(leaf.size for leaf in jax.tree.leaves(model.policy.qf_state.params))
+    return sum(parameter.numel() for parameter in model.q_net.parameters())
+
+
+def _version(name: str) -> str | None:
+    try:
+        return importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return None
 
 
 if __name__ == "__main__":

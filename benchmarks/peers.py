@@ -1,34 +1,55 @@
-r"""Compares training speed with the DQNs of Stable-Baselines3 and SBX.
+r"""Compares training speed on the CPU with the DQNs of Stable-Baselines3 and SBX.
 
   python -m benchmarks.peers --env=Breakout
 
 Same game, network, batch, cadence, optimizer, replay and target copies; double Q-learning is off,
-for they have none. The first call installs them into virtual environments of their own (3 GB).
-Each library's best number of environments is searched first; then all take turns.
+for they have none, and SBX clips no gradients. The first call installs them into virtual
+environments of their own (3 GB). Each one's best arrangement of environments is searched first;
+then all take turns.
 """
 
+import functools
 import hashlib
 import json
 import os
 import pathlib
-import subprocess
+import re
 import sys
 import tempfile
 import venv
-from typing import Any
+from typing import Any, NamedTuple
 
 from absl import flags
 
 from benchmarks import clock, report
-from jaxdqn import cli
+from jaxdqn import cli, config, presets
+from jaxdqn.envs import games
 
-_COMMON = ["torch==2.13.0", "stable-baselines3==2.9.2", "ale-py==0.12.1", "opencv-python-headless"]
+_COMMON = [
+    *("torch==2.13.0", "stable-baselines3==2.9.2", "ale-py==0.12.1", "gymnasium==1.4.0"),
+    *("opencv-python-headless==5.0.0.93", "numpy==2.4.6"),
+]
 _PEERS = {
     "stable_baselines3": _COMMON,
     "sbx": [*_COMMON, "sbx-rl==0.28.0", "jax==0.10.2", "flax==0.12.8", "optax==0.2.8"],
 }
-_NUM_ENVS = (1, 8, 16, 32)
+_NUM_ENVS = 32  # of jaxdqn
+_PARAMETERS = 1_686_180  # of the network, with Breakout's four actions
 _REPLAY_CAPACITY, _LEARNING_STARTS_STEPS = 20_000, 2_000
+_ON_CPU = {"JAX_PLATFORMS": "cpu", "CUDA_VISIBLE_DEVICES": ""}
+
+
+class _Envs(NamedTuple):
+    """An arrangement of a peer's environments."""
+
+    num_envs: int
+    processes: int  # 0: all in one process; 1: one for each environment
+
+
+_ARRANGEMENTS = [
+    *(_Envs(n, processes=0) for n in (1, 8, 16, 32)),
+    *(_Envs(n, processes=1) for n in (8, 16, 32)),
+]
 
 
 def _install(folder: pathlib.Path, requirements: list[str]) -> pathlib.Path:
@@ -39,29 +60,30 @@ def _install(folder: pathlib.Path, requirements: list[str]) -> pathlib.Path:
     if not ready.exists():
         print(f"installing {' '.join(requirements)} into {folder}", flush=True)
         venv.create(folder, clear=True, with_pip=True)
-        subprocess.run([python, "-m", "pip", "install", "--quiet", *requirements], check=True)
+        report.run([python, "-m", "pip", "install", "--quiet", *requirements])
         ready.touch()
     return python
 
 
-def _peer(python: pathlib.Path, library: str, num_envs: int) -> float:
-    """Steps/s of a peer."""
-    script = pathlib.Path(__file__).with_name("peer_dqn.py")
+def _peer(
+    python: pathlib.Path, library: str, envs: _Envs, versions: dict[str, Any], seconds: float
+) -> float:
+    """Steps/s of a peer; notes the versions it ran with."""
     arguments = {
         "library": library,
         "game": flags.FLAGS.env,
-        "num_envs": num_envs,
+        **envs._asdict(),
         "replay_capacity": _REPLAY_CAPACITY,
         "learning_starts_steps": _LEARNING_STARTS_STEPS,
-        "seconds": flags.FLAGS.seconds,
+        "seconds": seconds,
     }
-    done = subprocess.run(
-        [python, script, *(f"--{name}={value}" for name, value in arguments.items())],
-        check=True,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    return _checked(json.loads(done.stdout.splitlines()[-1]))
+    script = pathlib.Path(__file__).with_name("peer_dqn.py")
+    words = [f"--{name}={value}" for name, value in arguments.items()]
+    shown = report.run([python, script, *words], env={**os.environ, **_ON_CPU})
+    figures = json.loads(shown.splitlines()[-1])
+    versions[library] = figures["versions"]
+    _check(figures)
+    return float(figures["steps_per_second"])
 
 
 def _jaxdqn() -> float:
@@ -71,6 +93,7 @@ def _jaxdqn() -> float:
         settings = {
             "env": flags.FLAGS.env,
             "run_dir": folder,
+            "num_envs": _NUM_ENVS,
             "double_q": False,
             "target_tau": 1.0,
             "target_period_updates": 250,
@@ -83,43 +106,52 @@ def _jaxdqn() -> float:
             "eval_episodes": 0,
             "checkpoint_every_steps": 0,
         }
-        subprocess.run(
-            [sys.executable, "-m", "jaxdqn.train", *(f"--{k}={v}" for k, v in settings.items())],
-            check=True,
-            stdout=subprocess.DEVNULL,
+        words = [f"--{name}={value}" for name, value in settings.items()]
+        shown = report.run(
+            [sys.executable, "-m", "jaxdqn.train", *words], env={**os.environ, **_ON_CPU}
         )
         lines = (pathlib.Path(folder) / "metrics.jsonl").read_text().splitlines()
     rows = [row for row in map(json.loads, lines) if row["updates"]]
     first, last = rows[0], rows[-1]  # the first one's time has compilation in it
     steps = last["step"] - first["step"]
-    return _checked(
-        {
-            "steps_per_second": steps / (last["time_s"] - first["time_s"]),
-            "samples_per_step": (last["updates"] - first["updates"]) * 32 / steps,
-        }
-    )
+    samples_per_step = (last["updates"] - first["updates"]) * 32 / steps
+    (parameters,) = re.findall(r"([0-9,]+) parameters", shown)
+    _check({"samples_per_step": samples_per_step, "parameters": int(parameters.replace(",", ""))})
+    return float(steps / (last["time_s"] - first["time_s"]))
 
 
-def _checked(figures: dict[str, float]) -> float:
-    """Steps/s, at 8 samples a step or not at all."""
+def _check(figures: dict[str, Any]) -> None:
+    """Refuses a comparison of different tasks."""
     if abs(figures["samples_per_step"] - 8) > 0.2:
-        raise ValueError(f"trained on {figures['samples_per_step']:.2f} samples per step, not 8")
-    return figures["steps_per_second"]
+        sys.exit(f"error: trained on {figures['samples_per_step']:.2f} samples per step, not 8")
+    if flags.FLAGS.env == "Breakout" and figures["parameters"] != _PARAMETERS:
+        sys.exit(f"error: a network of {figures['parameters']:,} parameters, not {_PARAMETERS:,}")
 
 
 def main() -> int:
     """Measures as the flags say and reports."""
     values = flags.FLAGS
+    if not games.is_atari(presets.resolve(values.env, "", {}).env):
+        raise config.SettingError("env", f"is {values.env}; the peers play Atari games alone")
     cache = pathlib.Path(values.peers_dir).expanduser()
     pythons = {name: _install(cache / name, packages) for name, packages in _PEERS.items()}
-    search: dict[str, dict[int, float]] = {}
+    versions: dict[str, Any] = {}
+    search: dict[str, dict[_Envs, float]] = {}
     for library, python in pythons.items():
-        search[library] = {n: _peer(python, library, n) for n in _NUM_ENVS}
-        print(f"{library}: steps/s by environments {search[library]}", flush=True)
-    best = {library: max(speeds, key=lambda n: speeds[n]) for library, speeds in search.items()}
+        search[library] = {}
+        for envs in _ARRANGEMENTS:
+            speed = _peer(python, library, envs, versions, values.seconds / 2)
+            search[library][envs] = speed
+            print(f"{library}, {_told(envs)}: {speed:.0f} steps/s", flush=True)
+    best = {library: max(speeds, key=lambda e: speeds[e]) for library, speeds in search.items()}
     taken = clock.interleaved(
         {"jaxdqn": _jaxdqn}
-        | {name: lambda name=name: _peer(pythons[name], name, best[name]) for name in best},
+        | {
+            name: functools.partial(
+                _peer, pythons[name], name, best[name], versions, values.seconds
+            )
+            for name in best
+        },
         values.rounds,
     )
     rates = {name: clock.Rate.of(speeds) for name, speeds in taken.items()}
@@ -130,24 +162,36 @@ def main() -> int:
     result: dict[str, Any] = {
         "rates": {name: rate._asdict() for name, rate in rates.items()},
         "ratios": {name: ratio._asdict() for name, ratio in ratios.items()},
-        "best_num_envs": best,
-        "search": search,
+        "search": {
+            library: {_told(envs): speed for envs, speed in speeds.items()}
+            for library, speeds in search.items()
+        },
+        "peer_versions": versions,
     }
-    rows = [
-        (name, best.get(name, 32), rate.median, ratios[name].median if name in ratios else 1.0)
-        for name, rate in rates.items()
+    rows = [("jaxdqn", f"{_NUM_ENVS} environments", rates["jaxdqn"].median, "")]
+    rows += [
+        (name, _told(envs), rates[name].median, f"{ratios[name].median:.2f} times")
+        for name, envs in best.items()
     ]
-    head = ("library", "environments", "steps/s", "jaxdqn is faster by")
+    head = ("library", "best of its arrangements", "steps/s", "jaxdqn is faster")
     report.finish(f"peers_{values.env}", result, report.table(head, rows), values.out)
     return 0
 
 
+def _told(envs: _Envs) -> str:
+    return f"{envs.num_envs} environments" + (" in processes" if envs.processes else "")
+
+
 def _define_flags() -> None:
-    cache = os.environ.get("XDG_CACHE_HOME", "~/.cache")
+    cache = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
     flags.DEFINE_string("env", "Breakout", "Atari game, by its plain name")
     flags.DEFINE_integer("rounds", 5, "rounds that count, after one that does not", lower_bound=1)
-    flags.DEFINE_float("seconds", 20.0, "of a peer's training that a figure is taken over")
-    flags.DEFINE_integer("steps", 4_000, "of jaxdqn's training that a figure is taken over")
+    flags.DEFINE_float(
+        "seconds", 20.0, "of a peer's training that a figure is taken over", lower_bound=1.0
+    )
+    flags.DEFINE_integer(
+        "steps", 4_000, "of jaxdqn's training that a figure is taken over", lower_bound=400
+    )
     flags.DEFINE_string("peers_dir", f"{cache}/jaxdqn/peers", "where the peers are installed")
     flags.DEFINE_string("out", None, "folder of the result (default: benchmarks/results)")
 

@@ -4,11 +4,11 @@ r"""Measures adding, sampling and memory of the replay, against flashbax at the 
 
 flashbax's trajectory buffer holds the same single frames, and its samples are sequences as long as
 a stack and its successor. It knows no ends of games and rebuilds no stacks; the ring does both in
-the time given here. Of its flat buffer, which stores both stacks of a transition, only the memory
-is given.
+the time given here. Of its flat buffer, which stores a whole stack a step, the memory is given.
 """
 
-import math
+import importlib.metadata
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -18,7 +18,7 @@ import jax.numpy as jnp
 from absl import flags
 
 from benchmarks import clock, report
-from jaxdqn import cli
+from jaxdqn import cli, config
 from jaxdqn.replay import ring as ring_lib
 
 _STACK, _FRAME, _CALLS = 4, (84, 84), 200
@@ -63,16 +63,21 @@ def _flashbax(capacity: int, num_envs: int, batch_size: int) -> tuple[Any, Calla
         min_length_time_axis=_STACK + 1,
         max_length_time_axis=capacity // num_envs,
     )
-    row = {
-        "frame": jnp.ones(_FRAME, jnp.uint8),
-        "reward": jnp.ones(()),
-        "action": jnp.zeros((), jnp.int32),
-        "flags": jnp.zeros((), jnp.uint8),
-    }
+    row = _row(_FRAME)
     state = jax.jit(buffer.init)(row).replace(is_full=jnp.asarray(True))
     rows = jax.tree.map(lambda x: jnp.broadcast_to(x, (num_envs, 1, *x.shape)), row)
     add = jax.jit(buffer.add, donate_argnums=0)
     return state, lambda state: add(state, rows), jax.jit(buffer.sample)
+
+
+def _row(frame_shape: tuple[int, ...]) -> dict[str, jax.Array]:
+    """What flashbax stores of one step of one environment."""
+    return {
+        "frame": jnp.ones(frame_shape, jnp.uint8),
+        "reward": jnp.ones(()),
+        "action": jnp.zeros((), jnp.int32),
+        "flags": jnp.zeros((), jnp.uint8),
+    }
 
 
 def measure(capacity: int, num_envs: int, batch_size: int, rounds: int) -> dict[str, Any]:
@@ -93,7 +98,10 @@ def measure(capacity: int, num_envs: int, batch_size: int, rounds: int) -> dict[
             return clock.seconds(calls) / _CALLS
 
         def sample_s() -> float:
-            return clock.seconds(lambda: [sample(states[name], key) for key in keys]) / _CALLS
+            start = time.perf_counter()
+            for key in keys:
+                jax.block_until_ready(sample(states[name], key))
+            return (time.perf_counter() - start) / _CALLS
 
         measurements[f"{name} add"] = add_s
         measurements[f"{name} sample"] = sample_s
@@ -101,8 +109,17 @@ def measure(capacity: int, num_envs: int, batch_size: int, rounds: int) -> dict[
     define("jaxdqn", *_ring(capacity, num_envs, batch_size))
     define("flashbax", *_flashbax(capacity, num_envs, batch_size))
     taken = clock.interleaved(measurements, rounds)
-    stacked = 2 * _STACK * math.prod(_FRAME) + 4 + 4 + 1
+    flat = flashbax.make_flat_buffer(
+        max_length=capacity,
+        min_length=batch_size,
+        sample_batch_size=batch_size,
+        add_batch_size=num_envs,
+    )
+    sizes = states | {
+        "flashbax, stacked": jax.eval_shape(flat.init, _row((_STACK, *_FRAME))),
+    }
     return {
+        "flashbax": importlib.metadata.version("flashbax"),
         "capacity": capacity,
         "num_envs": num_envs,
         "batch_size": batch_size,
@@ -111,8 +128,8 @@ def measure(capacity: int, num_envs: int, batch_size: int, rounds: int) -> dict[
             for name, values in taken.items()
         },
         "bytes": {
-            **{name: sum(x.nbytes for x in jax.tree.leaves(s)) for name, s in states.items()},
-            "flashbax, stacked": capacity * stacked,
+            name: sum(x.size * x.dtype.itemsize for x in jax.tree.leaves(state))
+            for name, state in sizes.items()
         },
     }
 
@@ -120,6 +137,13 @@ def measure(capacity: int, num_envs: int, batch_size: int, rounds: int) -> dict[
 def main() -> int:
     """Measures as the flags say and reports."""
     values = flags.FLAGS
+    smallest = values.num_envs * (_STACK + 2)
+    if values.replay_capacity % values.num_envs or values.replay_capacity < smallest:
+        raise config.SettingError(
+            "replay_capacity",
+            f"is {values.replay_capacity}; a multiple of --num_envs={values.num_envs}, at least "
+            f"{smallest}",
+        )
     result = measure(values.replay_capacity, values.num_envs, values.batch_size, values.rounds)
     rows = [(name, rate["median"], "us") for name, rate in result["microseconds"].items()]
     rows += [(f"{name} memory", size / 1e9, "GB") for name, size in result["bytes"].items()]

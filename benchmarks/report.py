@@ -5,6 +5,7 @@ import json
 import pathlib
 import re
 import shlex
+import subprocess
 import sys
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -63,6 +64,16 @@ def finish(
 def _module() -> str:
     spec = sys.modules["__main__"].__spec__
     return spec.name if spec else pathlib.Path(sys.argv[0]).name
+
+
+def run(command: Sequence[Any], **options: Any) -> str:
+    """What a program prints; its errors go to the terminal, and its failure ends this one."""
+    done = subprocess.run(
+        [str(word) for word in command], check=False, stdout=subprocess.PIPE, text=True, **options
+    )
+    if done.returncode:
+        sys.exit(f"error: {shlex.join(map(str, command))} failed with code {done.returncode}")
+    return done.stdout
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:

@@ -9,19 +9,14 @@ of the preset. A plot of each sweep lies beside the JSON.
 import json
 import os
 import pathlib
-import subprocess
 import sys
 import tempfile
 from typing import Any
 
-import matplotlib
 from absl import flags
 
-matplotlib.use("Agg")
-from matplotlib import pyplot
-
 from benchmarks import report
-from jaxdqn import cli
+from jaxdqn import cli, presets
 
 # At a larger batch fewer updates keep 8 samples per step.
 _SWEEPS: dict[str, list[dict[str, int]]] = {
@@ -32,31 +27,31 @@ _SWEEPS: dict[str, list[dict[str, int]]] = {
     "replay_capacity": [{"replay_capacity": n} for n in (32_000, 100_000, 320_000, 1_000_000)],
     "devices": [{"devices": n} for n in (1, 2, 4, 8)],
 }
+_COLUMNS = (
+    "training_steps_per_second",
+    "share_of_bound",
+    "emulators_steps_per_second",
+    "device_steps_per_second",
+    "samples_per_step",
+)
 
 
-def _point(settings: dict[str, int]) -> dict[str, Any]:
-    """Throughput under some settings."""
+def _point(settings: dict[str, int]) -> dict[str, Any] | None:
+    """Throughput under some settings; None where the machine cannot have them."""
     values = flags.FLAGS
-    settings = {"replay_capacity": values.replay_capacity} | settings
     environment = dict(os.environ)
-    devices = settings.pop("devices", 1)
-    # On a GPU the first ones; on a CPU, which has one, virtual ones that share its cores.
-    environment["CUDA_VISIBLE_DEVICES"] = ",".join(map(str, range(devices)))
-    environment["XLA_FLAGS"] = (
-        f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count={devices}"
-    )
-    # Even the largest number of environments has made its first transitions then.
-    settings["learning_starts_steps"] = 4_000
+    if "devices" in settings:  # a CPU is split into so many; others have those they have
+        option = f"--xla_force_host_platform_device_count={settings['devices']}"
+        environment["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {option}"
+    # By the first step that counts, the largest number of environments has made its transitions.
+    whole = {"replay_capacity": values.replay_capacity, "learning_starts_steps": 4_000} | settings
+    whole |= {"env": values.env, "rounds": values.rounds, "seconds": values.seconds}
     with tempfile.TemporaryDirectory() as folder:
-        words = [f"--{name}={value}" for name, value in settings.items()]
-        words += [f"--env={values.env}", f"--rounds={values.rounds}"]
-        words += [f"--seconds={values.seconds}", f"--out={folder}"]
-        subprocess.run(
-            [sys.executable, "-m", "benchmarks.throughput", *words],
-            check=True,
-            stdout=subprocess.DEVNULL,
-            env=environment,
-        )
+        words = [f"--{name}={value}" for name, value in (whole | {"out": folder}).items()]
+        try:
+            report.run([sys.executable, "-m", "benchmarks.throughput", *words], env=environment)
+        except SystemExit:  # it has told why
+            return None
         (path,) = pathlib.Path(folder).iterdir()
         result: dict[str, Any] = json.loads(path.read_text())
     return result
@@ -64,6 +59,14 @@ def _point(settings: dict[str, int]) -> dict[str, Any]:
 
 def _plot(path: pathlib.Path, sweep: str, points: list[tuple[int, dict[str, Any]]]) -> None:
     """Steps/s of training, of the emulators alone and of the device alone."""
+    try:
+        import matplotlib
+    except ImportError:  # the figures are there all the same
+        print("no plot: matplotlib is not installed", file=sys.stderr)
+        return
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
     figure, axes = pyplot.subplots(figsize=(6, 4), layout="constrained")
     where = [value for value, _ in points]
     for key, label in (
@@ -81,41 +84,45 @@ def _plot(path: pathlib.Path, sweep: str, points: list[tuple[int, dict[str, Any]
     pyplot.close(figure)
 
 
-def main() -> int:
-    """Measures as the flags say and reports."""
-    values = flags.FLAGS
-    for sweep in values.sweeps:
-        points = []
-        for settings in _SWEEPS[sweep]:
-            points.append((settings[sweep], _point(settings)))
-            print(f"{sweep} {settings[sweep]:,}: {points[-1][1]['training_steps_per_second']:,.0f}")
+def _sweep(name: str) -> None:
+    """Measures one sweep; what is measured stays when a later point fails."""
+    values, points = flags.FLAGS, []
+    for settings in _SWEEPS[name]:
+        if values.only and str(settings[name]) not in values.only:
+            continue
+        point = _point(settings)
+        if point is None:
+            print(f"{name} {settings[name]:,}: not here", flush=True)
+            continue
+        points.append((settings[name], point))
         rows = [[value, *(point[key] for key in _COLUMNS)] for value, point in points]
         path = report.finish(
-            f"scaling_{values.env}_{sweep}",
-            {"sweep": sweep, "points": [point for _, point in points]},
-            report.table((sweep, *_COLUMNS), rows),
+            f"scaling_{values.env}_{name}",
+            {"sweep": name, "points": [point for _, point in points]},
+            report.table((name, *_COLUMNS), rows),
             values.out,
-            {key: points[0][1][key] for key in ("versions", "hardware")},
+            {key: point[key] for key in ("versions", "hardware")},
         )
-        _plot(path.with_suffix(".png"), sweep, points)
+    if not points:
+        sys.exit(f"error: no point of {name} could be measured")
+    _plot(path.with_suffix(".png"), name, points)
+
+
+def main() -> int:
+    """Measures as the flags say and reports."""
+    presets.resolve(flags.FLAGS.env, "", {})  # a wrong name is refused here
+    for name in flags.FLAGS.sweeps:
+        _sweep(name)
     return 0
-
-
-_COLUMNS = (
-    "training_steps_per_second",
-    "share_of_bound",
-    "emulators_steps_per_second",
-    "device_steps_per_second",
-    "samples_per_step",
-)
 
 
 def _define_flags() -> None:
     flags.DEFINE_string("env", "Breakout", "game")
     flags.DEFINE_multi_enum("sweeps", list(_SWEEPS), list(_SWEEPS), "what is varied; repeatable")
+    flags.DEFINE_list("only", [], "measure these values alone, of those that a sweep has")
     flags.DEFINE_integer("replay_capacity", 102_400, "steps of replay, where it is not varied")
     flags.DEFINE_integer("rounds", 3, "rounds that count, after one that does not", lower_bound=1)
-    flags.DEFINE_float("seconds", 3.0, "of each measurement in a round", lower_bound=0.1)
+    flags.DEFINE_float("seconds", 2.0, "of each measurement in a round", lower_bound=0.1)
     flags.DEFINE_string("out", None, "folder of the results (default: benchmarks/results)")
 
 

@@ -1,10 +1,11 @@
-r"""Measures the time from the command to the first update, and to the first emulator step.
+r"""Measures the time from the command to the first updates, done after 1,024 steps.
 
   python -m benchmarks.startup --env=Breakout
 
-Cold: with an empty compilation cache. Warm: with the cache that the cold start left.
+Cold: with an empty compilation cache. Warm: with the cache of an earlier start.
 """
 
+import os
 import pathlib
 import subprocess
 import sys
@@ -14,13 +15,13 @@ import time
 from absl import flags
 
 from benchmarks import clock, report
-from jaxdqn import cli
+from jaxdqn import cli, presets
 
 _SETTINGS = {
     "learning_starts_steps": 1_000,
     "replay_capacity": 16_000,
     "total_steps": 100_000,
-    "log_every_steps": 32,  # a line a turn of the environments: the first with a loss is awaited
+    "log_every_steps": 1_024,  # the first line comes when the first updates are done
 }
 
 
@@ -29,11 +30,14 @@ def _first_update_s(cache: str) -> float:
     with tempfile.TemporaryDirectory() as run_dir:
         settings = _SETTINGS | {"env": flags.FLAGS.env, "run_dir": run_dir}
         settings["compilation_cache_dir"] = cache
+        environment = dict(os.environ)
+        environment.pop("JAX_COMPILATION_CACHE_DIR", None)
         start = time.perf_counter()
         process = subprocess.Popen(
             [sys.executable, "-m", "jaxdqn.train", *(f"--{k}={v}" for k, v in settings.items())],
             stdout=subprocess.PIPE,
             text=True,
+            env=environment,
         )
         assert process.stdout is not None
         for line in process.stdout:
@@ -42,12 +46,13 @@ def _first_update_s(cache: str) -> float:
                 process.kill()
                 process.wait()
                 return elapsed
-    raise RuntimeError(f"training ended with code {process.wait()} before its first update")
+    sys.exit(f"error: training ended with code {process.wait()} before its first update")
 
 
 def main() -> int:
     """Measures as the flags say and reports."""
     values = flags.FLAGS
+    presets.resolve(values.env, "", _SETTINGS)  # a wrong name is refused here
     with tempfile.TemporaryDirectory() as folder:
         empty = (str(pathlib.Path(folder, str(number))) for number in range(values.rounds + 1))
         warm = str(pathlib.Path(folder, "warm"))

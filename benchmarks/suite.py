@@ -7,13 +7,17 @@ a time. One JSON and one Markdown report of all pieces that ran on this machine 
 `benchmarks/results/` afterwards.
 """
 
+import contextlib
 import json
+import os
 import pathlib
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
 import time
+from typing import NamedTuple
 
 from absl import flags
 
@@ -41,26 +45,41 @@ _PIECES: dict[str, list[str]] = {
 }
 
 
-def _run(name: str, results: pathlib.Path) -> pathlib.Path | None:
-    """Runs a piece; its results go into the folder of this machine and day, which is returned."""
+class _Outcome(NamedTuple):
+    """What became of a piece."""
+
+    folder: pathlib.Path | None  # of this machine and day; None: nothing was measured
+    complete: bool
+
+
+def _run(name: str, results: pathlib.Path) -> _Outcome:
+    """Runs a piece and takes what it wrote into the folder of this machine and day."""
     module, *arguments = _PIECES[name]
     print(f"== {name}", flush=True)
     start = time.monotonic()
     with tempfile.TemporaryDirectory() as made:
         command = [sys.executable, "-m", f"benchmarks.{module}", *arguments, f"--out={made}"]
-        try:
-            code = subprocess.run(command, check=False, timeout=_LIMIT_S).returncode
-            outcome = "done" if code == 0 else f"failed with code {code}"
-        except subprocess.TimeoutExpired:
-            outcome = f"stopped after {_LIMIT_S} s"
-        print(f"== {name}: {outcome}, {time.monotonic() - start:.0f} s", flush=True)
+        # A session of its own, so that the processes a piece started end with it: they hold the
+        # device that the next one needs.
+        with subprocess.Popen(command, start_new_session=True) as process:
+            try:
+                code = process.wait(_LIMIT_S)
+                told = f"code {code}" if code else "done"
+            except subprocess.TimeoutExpired:
+                told = f"stopped after {_LIMIT_S} s"
+            finally:
+                with contextlib.suppress(ProcessLookupError):
+                    os.killpg(process.pid, signal.SIGKILL)
+        print(f"== {name}: {told}, {time.monotonic() - start:.0f} s", flush=True)
         found = [json.loads(path.read_text()) for path in pathlib.Path(made).glob("*.json")]
         if not found:
-            return None
+            return _Outcome(None, complete=False)
         folder = results / f"{report.machine(found[0]['hardware'])}_{found[0]['date']}"
         shutil.rmtree(folder / name, ignore_errors=True)
         shutil.copytree(made, folder / name)
-    return folder
+    if told != "done":
+        (folder / name / "incomplete").write_text(told + "\n")
+    return _Outcome(folder, complete=told == "done")
 
 
 def _report(folder: pathlib.Path) -> None:
@@ -73,25 +92,27 @@ def _report(folder: pathlib.Path) -> None:
     (folder / "report.json").write_text(json.dumps(parts, indent=1) + "\n")
     lines = [f"# Benchmarks: {folder.name}", ""]
     for name, results in parts.items():
+        incomplete = folder / name / "incomplete"
+        note = f" (incomplete: {incomplete.read_text().strip()})" if incomplete.exists() else ""
         for result in results:
             plots = sorted((folder / name).glob(f"{result['benchmark']}_*.png"))
-            lines += [f"## {name}", "", f"`{result['command']}`", "", *result["table"], ""]
+            lines += [f"## {name}{note}", "", f"`{result['command']}`", "", *result["table"], ""]
             lines += [f"![{plot.stem}]({plot.relative_to(folder)})\n" for plot in plots]
-    newest = [result for results in parts.values() for result in results][-1]
+    any_result = next(iter(parts.values()))[0]
     for title in ("hardware", "versions"):
-        rows = newest[title].items()
+        rows = any_result[title].items()
         lines += [f"## {title.capitalize()}", "", report.table((title, ""), rows), ""]
     (folder / "report.md").write_text("\n".join(lines))
     print(f"written to {folder / 'report.md'} and {folder / 'report.json'}")
 
 
 def main() -> int:
-    """Runs the pieces that the flags name; fails when one left nothing."""
+    """Runs the pieces that the flags name; fails when one did not end well."""
     values = flags.FLAGS
-    folders = [_run(name, pathlib.Path(values.out or report.RESULTS)) for name in values.pieces]
-    for folder in sorted({folder for folder in folders if folder}):
+    outcomes = [_run(name, pathlib.Path(values.out or report.RESULTS)) for name in values.pieces]
+    for folder in sorted({outcome.folder for outcome in outcomes if outcome.folder}):
         _report(folder)
-    return 1 if None in folders else 0
+    return 0 if all(outcome.complete for outcome in outcomes) else 1
 
 
 def _define_flags() -> None:

@@ -1,6 +1,8 @@
 """Settings as absl flags, and the frame in which every program runs."""
 
 import dataclasses
+import os
+import pathlib
 import sys
 import types
 import typing
@@ -38,6 +40,16 @@ def define_settings() -> None:
             flags.DEFINE_string(field.name, None, text)
         else:
             flags.DEFINE_list(field.name, None, text)
+
+
+def define_compilation_cache() -> None:
+    """Defines the flag for the folder of compiled programs."""
+    cache = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
+    flags.DEFINE_string(
+        "compilation_cache_dir",
+        str(pathlib.Path(cache, "jaxdqn", "compiled")),
+        "folder of compiled programs, which make later runs start sooner; empty: none",
+    )
 
 
 def _as_typed(value: Any) -> str:

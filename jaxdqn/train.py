@@ -5,7 +5,6 @@ r"""Trains a deep Q-network.
 The same command again goes on from the last checkpoint.
 """
 
-import os
 import pathlib
 
 from absl import flags
@@ -16,11 +15,7 @@ from jaxdqn import cli, config, presets
 def _define_flags() -> None:
     flags.DEFINE_string("run_dir", None, "folder of the run (default: runs/ENV-PRESET-seedN)")
     flags.DEFINE_boolean("overwrite", False, "start anew where a run lies already")
-    flags.DEFINE_string(
-        "compilation_cache_dir",
-        str(pathlib.Path(os.environ.get("XDG_CACHE_HOME", "~/.cache"), "jaxdqn", "compiled")),
-        "folder of compiled programs, which make later runs start sooner; empty: none",
-    )
+    cli.define_compilation_cache()
     cli.define_settings()
     flags.adopt_module_key_flags(cli)  # --help shows them
 
@@ -38,8 +33,7 @@ def main() -> int:
 
     from jaxdqn.runtime import compilation, setup, training
 
-    if flags.FLAGS.compilation_cache_dir:
-        compilation.use_cache(pathlib.Path(flags.FLAGS.compilation_cache_dir))
+    compilation.use_cache(flags.FLAGS.compilation_cache_dir)
     jax.config.update("jax_numpy_rank_promotion", "raise")
     run_dir, overwrite = flags.FLAGS.run_dir, flags.FLAGS.overwrite
     return training.run(

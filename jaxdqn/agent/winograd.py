@@ -6,7 +6,7 @@ Along one axis, of inputs d, kernel g and outputs y:
   y1 = d1 g0 + d2 g1 = d1 (g0 + g1) + (d2 - d1) g1
 
 three products for two outputs instead of four; along both axes nine for four instead of sixteen.
-The transforms only add and subtract, so little precision is lost.
+The transforms only add and subtract, so in float32 little precision is lost.
 
 Arrays stand in grids, lists of lists: [along the height][along the width]. As one array with two
 more axes they would have to be copied together first.

@@ -9,17 +9,18 @@ import jax
 import jaxlib.version
 
 
-def use_cache(folder: pathlib.Path) -> None:
-    """Keeps what is compiled from now on in `folder`, and takes from there what fits.
+def use_cache(folder: str) -> None:
+    """Keeps what is compiled from now on in `folder` and takes from there what fits; '' does not.
 
     Each kind of machine and version of XLA has a folder of its own in it: code for one CPU can
     stop with an illegal instruction on another that shares the same home directory.
 
     A user's own choice, the environment variable JAX_COMPILATION_CACHE_DIR, goes before.
     """
-    if os.environ.get("JAX_COMPILATION_CACHE_DIR"):
+    if not folder or os.environ.get("JAX_COMPILATION_CACHE_DIR"):
         return
-    jax.config.update("jax_compilation_cache_dir", str(folder.expanduser() / _machine()))
+    path = pathlib.Path(folder).expanduser() / _machine()
+    jax.config.update("jax_compilation_cache_dir", str(path))
     # The many small functions of a start take as long together as the large ones.
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
     jax.config.update("jax_persistent_cache_min_entry_size_bytes", 0)

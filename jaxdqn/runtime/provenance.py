@@ -12,21 +12,27 @@ import psutil
 _PACKAGES = ("jaxdqn", "jax", "jaxlib", "flax", "optax", "envpool", "numpy", "orbax-checkpoint")
 
 
-def versions() -> dict[str, str]:
-    """Versions of Python and of the packages that decide results, by name."""
-    return {"python": platform.python_version()} | {
-        name: importlib.metadata.version(name) for name in _PACKAGES
-    }
+def versions() -> dict[str, str | None]:
+    """Versions of Python and of the packages that decide results, by name; None: not installed."""
+    return {"python": platform.python_version()} | {name: _version(name) for name in _PACKAGES}
 
 
 def hardware() -> dict[str, Any]:
-    """The machine: `cpu`, `cores`, `memory_bytes`, and the kinds of its `devices`."""
+    """The machine: `cpu`, `cores` that this process may use, `memory_bytes`, kinds of `devices`."""
+    may_use = getattr(os, "sched_getaffinity", None)  # Linux only
     return {
         "cpu": _cpu_model(),
-        "cores": os.cpu_count(),
+        "cores": len(may_use(0)) if may_use else os.cpu_count(),
         "memory_bytes": psutil.virtual_memory().total,
         "devices": [device.device_kind for device in jax.devices()],
     }
+
+
+def _version(name: str) -> str | None:
+    try:
+        return importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:  # run from a copy of the sources
+        return None
 
 
 def _cpu_model() -> str:

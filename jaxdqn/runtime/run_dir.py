@@ -59,6 +59,8 @@ def check_same(path: pathlib.Path, stored: dict[str, Any], config: config_lib.Co
       SettingError: names the settings that differ.
     """
     now = json.loads(json.dumps(dataclasses.asdict(config)))
+    # A setting that came after the run began had no other value then than its default.
+    stored = json.loads(json.dumps(dataclasses.asdict(config_lib.Config()))) | stored
     differing = [
         f"--{name}={now.get(name)} (the run has {stored.get(name)})"
         for name in sorted({*now, *stored})

@@ -1,0 +1,192 @@
+"""The parts of a training run, each of which can be run alone against the clock."""
+
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import jax
+import numpy as np
+import numpy.typing as npt
+from jax.sharding import Mesh
+
+from jaxdqn import config as config_lib
+from jaxdqn.envs import api, envpool
+from jaxdqn.replay import ring as ring_lib
+from jaxdqn.runtime import device as device_lib
+from jaxdqn.runtime import episodes, loop
+from jaxdqn.runtime import mesh as mesh_lib
+
+_NEVER = 2**62  # no update falls due before this step
+_SYNC_S = 0.5  # work queued on the device between two waits for it
+
+
+class _TimedEnv:
+    """An environment that knows how long it was waited for, and when its actions came."""
+
+    def __init__(self, env: api.VectorEnv):
+        self.spec, self.num_envs, self._env = env.spec, env.num_envs, env
+        self.waited_s = 0.0
+        self.sent_at = 0.0
+
+    def send(self, actions: npt.NDArray[np.integer]) -> None:
+        """Starts the step that plays `actions` [E]."""
+        self.sent_at = time.perf_counter()
+        self._env.send(actions)
+
+    def receive(self) -> api.TimeStep:
+        """Waits for the step under way."""
+        start = time.perf_counter()
+        step = self._env.receive()
+        self.waited_s += time.perf_counter() - start
+        return step
+
+    def close(self) -> None:
+        """Frees the emulators."""
+        self._env.close()
+
+
+class Rates:
+    """A training run whose parts are measured alone and together, each for `seconds`."""
+
+    def __init__(self, config: config_lib.Config, mesh: Mesh, seconds: float):
+        self._config, self._mesh, self._seconds = config, mesh, seconds
+        self._groups = [
+            _TimedEnv(
+                envpool.EnvPoolEnv(
+                    config.env,
+                    config.group_size,
+                    config.seed + group * config.group_size,
+                    config.env_options,
+                    config.env_threads,
+                )
+            )
+            for group in range(config.num_groups)
+        ]
+        self.spec = self._groups[0].spec
+        self._random = np.random.default_rng(config.seed)
+        self._device = device_lib.build(config, self.spec, mesh)
+        key = mesh_lib.put(mesh, jax.random.key(config.seed), mesh_lib.REPLICATED)
+        self._state = loop.RunState(
+            train_state=self._device.init_learner(key),
+            sums=self._device.init_sums(),
+            actors=[self._device.init_actor(key) for _ in self._groups],
+            counters=loop.Counters(),
+            recent=episodes.RecentGames(),
+            learning_from_step=_NEVER,
+        )
+        self._slices_per_sync = 1
+        self._waited_for_device_s = 0.0
+        self._turns = self._timed_turns()
+        while self._state.counters.steps < config.learning_starts_steps:
+            next(self._turns)
+        self._steps = [self._receive_and_send(group) for group in self._groups for _ in range(8)]
+        self._rows = [self._put(step) for step in self._steps]
+
+    def emulators(self) -> float:
+        """Steps/s of the emulators under random actions, their groups in turn."""
+        start, steps = time.perf_counter(), 0
+        while time.perf_counter() - start < self._seconds:
+            for group in self._groups:
+                self._receive_and_send(group)
+                steps += group.num_envs
+        return steps / (time.perf_counter() - start)
+
+    def acting(self) -> float:
+        """Steps/s of the whole way from time steps on the host to their actions there."""
+        start, steps = time.perf_counter(), 0
+        while time.perf_counter() - start < self._seconds:
+            for step in self._steps:
+                jax.device_get(self._act(*self._put(step)))
+                steps += self._config.group_size
+        return steps / (time.perf_counter() - start)
+
+    def acting_on_device(self) -> float:
+        """Steps/s of recording and acting where nothing is moved and the host does not wait."""
+        start, steps = time.perf_counter(), 0
+        while time.perf_counter() - start < self._seconds:
+            for row in self._rows:
+                actions = self._act(*row)
+                steps += self._config.group_size
+            jax.block_until_ready(actions)
+        return steps / (time.perf_counter() - start)
+
+    def updates(self) -> float:
+        """Updates/s, in slices as in training."""
+        start, updates = time.perf_counter(), 0
+        while time.perf_counter() - start < self._seconds:
+            queued = time.perf_counter()
+            for _ in range(self._slices_per_sync):
+                self._state.train_state, self._state.sums = self._device.learn(
+                    self._state.train_state, self._state.sums, self._state.ring
+                )
+                updates += self._config.slice_updates
+            jax.block_until_ready(self._state.sums)
+            if time.perf_counter() - queued < min(_SYNC_S, self._seconds) / 2:
+                self._slices_per_sync *= 2
+        return updates / (time.perf_counter() - start)
+
+    def training(self) -> dict[str, float]:
+        """Training end to end: steps/s, samples per step, and what the host waited for."""
+        state, counters = self._state, self._state.counters
+        state.learning_from_step, state.learning_from_update = counters.steps, counters.updates
+        first_step, first_update = counters.steps, counters.updates
+        emulators_before = sum(group.waited_s for group in self._groups)
+        device_before = self._waited_for_device_s
+        start = time.perf_counter()
+        while time.perf_counter() - start < self._seconds:
+            for _ in self._groups:
+                next(self._turns)
+        jax.block_until_ready(state.sums)
+        elapsed = time.perf_counter() - start
+        state.learning_from_step = _NEVER
+        steps = counters.steps - first_step
+        waited = sum(group.waited_s for group in self._groups) - emulators_before
+        return {
+            "steps_per_second": steps / elapsed,
+            "samples_per_step": (counters.updates - first_update) * self._config.batch_size / steps,
+            "host_waits_for_emulators": waited / elapsed,
+            "host_waits_for_device": (self._waited_for_device_s - device_before) / elapsed,
+        }
+
+    def close(self) -> None:
+        """Frees the emulators."""
+        for group in self._groups:
+            group.close()
+
+    def _receive_and_send(self, group: _TimedEnv) -> api.TimeStep:
+        step = group.receive()
+        group.send(self._random.integers(self.spec.num_actions, size=group.num_envs))
+        return step
+
+    def _put(self, step: api.TimeStep) -> tuple[ring_lib.Row, jax.Array]:
+        moved: tuple[ring_lib.Row, jax.Array] = mesh_lib.put(
+            self._mesh,
+            (ring_lib.Row(**step._asdict()), np.float32(0.1)),
+            (mesh_lib.BY_ENV, mesh_lib.REPLICATED),
+        )
+        return moved
+
+    def _act(self, row: ring_lib.Row, epsilon: jax.Array) -> jax.Array:
+        state = self._state
+        state.actors[0], state.ring, actions = self._device.act_and_record(
+            state.train_state.params, state.actors[0], state.ring, row, epsilon
+        )
+        return actions
+
+    def _timed_turns(self) -> Iterator[None]:
+        """The loop of training, with the time between an action's order and its arrival taken."""
+        ordered_at = 0.0
+        act = self._device.act_and_record
+
+        def timed_act(*args: Any) -> Any:
+            nonlocal ordered_at
+            out = act(*args)
+            ordered_at = time.perf_counter()
+            return out
+
+        timed = self._device._replace(act_and_record=timed_act)
+        turns = loop.turns(self._config, timed, self._mesh, self._groups, self._state)
+        for number, _ in enumerate(turns):
+            group = self._groups[number % len(self._groups)]
+            self._waited_for_device_s += group.sent_at - ordered_at
+            yield
