@@ -39,8 +39,8 @@ PRESETS: Mapping[str, Preset] = {
     # Double DQN at the cadence of Mnih et al. (2015): 32 transitions every 4 steps, 1M frames.
     "atari": Preset(
         settings=_ATARI,
-        expected="Breakout, seed 0, 2 cores of an EPYC, 2026-11-21: 23.2 (30 games) after 250k "
-        "steps; longer runs not yet run",
+        expected="Breakout, seed 0, 2 cores of an EPYC, 2026-11-21: 101 (30 games) after 1M steps; "
+        "longer runs and other games not yet run",
     ),
     # As many samples per step in fewer, larger updates, which keep an accelerator busy.
     "atari_fast": Preset(
