@@ -79,7 +79,7 @@ PRESETS: Mapping[str, Preset] = {
             "log_every_steps": 1_000,
         },
         expected="CartPole, 2 cores of an EPYC, 2026-11-21: 500.0 (100 greedy games) on 5 of 5 "
-        "seeds after 50k steps, 34 to 40 s each; MountainCar is not learned",
+        "seeds after 50k steps, 29 to 33 s each; MountainCar is not learned",
     ),
 }
 
