@@ -9,7 +9,7 @@ import jax
 
 
 class Rate(NamedTuple):
-    """Something per second, over several rounds."""
+    """A rate or a time, over several rounds."""
 
     median: float
     lowest: float

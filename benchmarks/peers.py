@@ -183,17 +183,15 @@ def _told(envs: _Envs) -> str:
 
 
 def _define_flags() -> None:
-    cache = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
     flags.DEFINE_string("env", "Breakout", "Atari game, by its plain name")
-    flags.DEFINE_integer("rounds", 5, "rounds that count, after one that does not", lower_bound=1)
+    report.define_flags()
     flags.DEFINE_float(
         "seconds", 20.0, "of a peer's training that a figure is taken over", lower_bound=1.0
     )
     flags.DEFINE_integer(
         "steps", 4_000, "of jaxdqn's training that a figure is taken over", lower_bound=400
     )
-    flags.DEFINE_string("peers_dir", f"{cache}/jaxdqn/peers", "where the peers are installed")
-    flags.DEFINE_string("out", None, "folder of the result (default: benchmarks/results)")
+    flags.DEFINE_string("peers_dir", cli.cache_dir("peers"), "where the peers are installed")
 
 
 if __name__ == "__main__":

@@ -155,8 +155,7 @@ def _define_flags() -> None:
     flags.DEFINE_integer("replay_capacity", 200_000, "steps that the replay holds", lower_bound=1)
     flags.DEFINE_integer("num_envs", 16, "steps added at a time", lower_bound=1)
     flags.DEFINE_integer("batch_size", 32, "transitions of a sample", lower_bound=1)
-    flags.DEFINE_integer("rounds", 5, "rounds that count, after one that does not", lower_bound=1)
-    flags.DEFINE_string("out", None, "folder of the result (default: benchmarks/results)")
+    report.define_flags()
 
 
 if __name__ == "__main__":

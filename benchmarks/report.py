@@ -10,9 +10,19 @@ import sys
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from absl import flags
+
 from jaxdqn.runtime import provenance
 
 RESULTS = pathlib.Path(__file__).parent / "results"
+
+
+def define_flags(rounds: int = 5) -> None:
+    """Defines the flags that the benchmarks share."""
+    flags.DEFINE_integer(
+        "rounds", rounds, "rounds that count, after one that does not", lower_bound=1
+    )
+    flags.DEFINE_string("out", None, "folder of the results (default: benchmarks/results)")
 
 
 def machine(hardware: dict[str, Any]) -> str:

@@ -121,9 +121,8 @@ def _define_flags() -> None:
     flags.DEFINE_multi_enum("sweeps", list(_SWEEPS), list(_SWEEPS), "what is varied; repeatable")
     flags.DEFINE_list("only", [], "measure these values alone, of those that a sweep has")
     flags.DEFINE_integer("replay_capacity", 102_400, "steps of replay, where it is not varied")
-    flags.DEFINE_integer("rounds", 3, "rounds that count, after one that does not", lower_bound=1)
+    report.define_flags(rounds=3)
     flags.DEFINE_float("seconds", 2.0, "of each measurement in a round", lower_bound=0.1)
-    flags.DEFINE_string("out", None, "folder of the results (default: benchmarks/results)")
 
 
 if __name__ == "__main__":

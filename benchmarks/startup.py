@@ -70,8 +70,7 @@ def main() -> int:
 
 def _define_flags() -> None:
     flags.DEFINE_string("env", "Breakout", "game")
-    flags.DEFINE_integer("rounds", 5, "rounds that count, after one that does not", lower_bound=1)
-    flags.DEFINE_string("out", None, "folder of the result (default: benchmarks/results)")
+    report.define_flags()
 
 
 if __name__ == "__main__":

@@ -56,7 +56,8 @@ def measure(config: config_lib.Config, mesh: Mesh, rounds: int, seconds: float) 
     update_s, emulators_s = 1 / median["updates"], 1 / median["emulators"]
     # Several accelerators multiply at once; virtual devices of a CPU share its cores.
     product_rate = median["products"] * (1 if on_cpu else mesh.devices.size)
-    floor_s = flops.of_update(config, parts.spec) / product_rate
+    update_flops = flops.of_update(config, parts.spec)
+    floor_s = update_flops / product_rate
     acting_s = 1 / median["acting" if on_cpu else "acting_on_device"]
     device_s = acting_s + update_s / config.steps_per_update  # of one step
     bound = 1 / (emulators_s + device_s) if on_cpu else min(1 / emulators_s, 1 / device_s)
@@ -65,7 +66,7 @@ def measure(config: config_lib.Config, mesh: Mesh, rounds: int, seconds: float) 
         "rates": {name: rate._asdict() for name, rate in rates.items()},
         "devices": mesh.devices.size,
         "product_gflops": product_rate / 1e9,
-        "update_gflop": flops.of_update(config, parts.spec) / 1e9,
+        "update_gflop": update_flops / 1e9,
         "update_ms": update_s * 1e3,
         "update_floor_ms": floor_s * 1e3,
         "update_over_floor": update_s / floor_s,
@@ -97,10 +98,9 @@ _SHOWN = (
 
 
 def _define_flags() -> None:
-    flags.DEFINE_integer("rounds", 5, "rounds that count, after one that does not", lower_bound=1)
+    report.define_flags()
     flags.DEFINE_float("seconds", 5.0, "of each measurement in a round", lower_bound=0.1)
     flags.DEFINE_integer("devices", None, "the first so many of them (default: all)", lower_bound=1)
-    flags.DEFINE_string("out", None, "folder of the result (default: benchmarks/results)")
     cli.define_compilation_cache()
     cli.define_settings()
     flags.adopt_module_key_flags(cli)

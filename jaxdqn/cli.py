@@ -42,12 +42,16 @@ def define_settings() -> None:
             flags.DEFINE_list(field.name, None, text)
 
 
+def cache_dir(name: str) -> str:
+    """The default folder for what can be made anew, its '~' unexpanded."""
+    return str(pathlib.Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache", "jaxdqn", name))
+
+
 def define_compilation_cache() -> None:
     """Defines the flag for the folder of compiled programs."""
-    cache = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
     flags.DEFINE_string(
         "compilation_cache_dir",
-        str(pathlib.Path(cache, "jaxdqn", "compiled")),
+        cache_dir("compiled"),
         "folder of compiled programs, which make later runs start sooner; empty: none",
     )
 

@@ -41,7 +41,7 @@ def conv2d_relu(
     if implementation == "xla":
         return _reference(x, kernel, bias, stride)
     kernel, (rows, columns) = _pad_kernel(kernel, x.shape[1], x.shape[2], stride)
-    x = _resize(x, rows * stride, columns * stride, axes=(1, 2))
+    x = winograd.resize(x, rows * stride, columns * stride, axes=(1, 2))
     # Bytes that lie side by side move as words; floats keep their axes, so that this undoes the
     # interleaving of a layer before it and costs nothing.
     inner = (stride * x.shape[3],) if x.dtype == jnp.uint8 else (stride, x.shape[3])
@@ -62,7 +62,7 @@ def conv2d_relu_frames(
     if implementation == "xla":
         return _reference(frames.transpose(0, 2, 3, 1), kernel, bias, stride)
     kernel, (rows, columns) = _pad_kernel(kernel, frames.shape[2], frames.shape[3], stride)
-    x = _resize(frames, rows * stride, columns * stride, axes=(2, 3))
+    x = winograd.resize(frames, rows * stride, columns * stride, axes=(2, 3))
     x = x.reshape(*x.shape[:2], rows, stride, columns, stride)
     x = _pack(x).transpose(0, 2, 4, 1, 3, 5)
     folded = kernel.reshape(_split(kernel, stride)).transpose(0, 2, 4, 1, 3, 5)
@@ -90,15 +90,7 @@ def _pad_kernel(
     taps = [-(-size // stride) for size in kernel.shape[:2]]
     rows = (height - kernel.shape[0]) // stride + taps[0]
     columns = (width - kernel.shape[1]) // stride + taps[1]
-    return _resize(kernel, taps[0] * stride, taps[1] * stride, axes=(0, 1)), (rows, columns)
-
-
-def _resize(x: jax.Array, height: int, width: int, axes: tuple[int, int]) -> jax.Array:
-    """Crop two axes at their end, or pad them there with zeros."""
-    padding = [(0, 0, 0)] * x.ndim
-    for axis, size in zip(axes, (height, width), strict=True):
-        padding[axis] = (0, size - x.shape[axis], 0)
-    return jax.lax.pad(x, jnp.zeros((), x.dtype), padding)
+    return winograd.resize(kernel, taps[0] * stride, taps[1] * stride, axes=(0, 1)), (rows, columns)
 
 
 def _split(kernel: jax.Array, stride: int) -> tuple[int, ...]:

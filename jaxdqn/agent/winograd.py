@@ -28,7 +28,7 @@ def multiply(product: Callable[[jax.Array, jax.Array], jax.Array], a: Grid, b: G
 def inputs(x: jax.Array) -> Grid:
     """[B, H + 1, W + 1, C] -> 3 x 3 of [B, ceil(H / 2), ceil(W / 2), C]."""
     height, width = x.shape[1] // 2, x.shape[2] // 2
-    x = _resize(x, 2 * height + 1, 2 * width + 1)
+    x = resize(x, 2 * height + 1, 2 * width + 1)
     windows = [
         [x[:, i : i + 2 * height - 1 : 2, j : j + 2 * width - 1 : 2] for j in range(3)]
         for i in range(3)
@@ -39,7 +39,7 @@ def inputs(x: jax.Array) -> Grid:
 def inputs_transposed(grid: Grid, height: int, width: int) -> jax.Array:
     """The transpose of `inputs`: 3 x 3 gradients -> [B, height, width, C]."""
     rows = [_spread(row, axis=2) for row in grid]
-    return _resize(_spread(rows, axis=1), height, width)
+    return resize(_spread(rows, axis=1), height, width)
 
 
 def kernels(kernel: jax.Array) -> Grid:
@@ -75,9 +75,17 @@ def join(grid: Grid) -> jax.Array:
 def split(y: jax.Array) -> Grid:
     """[B, H, W, O] -> 2 x 2 of [B, ceil(H / 2), ceil(W / 2), O], zeros beyond the end."""
     height, width = -(-y.shape[1] // 2), -(-y.shape[2] // 2)
-    y = _resize(y, 2 * height, 2 * width)
+    y = resize(y, 2 * height, 2 * width)
     y = y.reshape(y.shape[0], height, 2, width, 2, y.shape[3])
     return [[y[:, :, i, :, j] for j in range(2)] for i in range(2)]
+
+
+def resize(x: jax.Array, height: int, width: int, axes: tuple[int, int] = (1, 2)) -> jax.Array:
+    """Crops the height and the width, which stand at `axes`, at their end, or pads with zeros."""
+    padding = [(0, 0, 0)] * x.ndim
+    for axis, size in zip(axes, (height, width), strict=True):
+        padding[axis] = (0, size - x.shape[axis], 0)
+    return jax.lax.pad(x, jnp.zeros((), x.dtype), padding)
 
 
 def _along_both(function: Callable[[list[jax.Array]], list[jax.Array]], grid: Grid) -> Grid:
@@ -94,9 +102,3 @@ def _spread(d: list[jax.Array], axis: int) -> jax.Array:
     odd = jnp.pad(d[1] - d[0] - d[2], ahead)
     both = jnp.stack([even, odd], axis + 1)
     return both.reshape(*even.shape[:axis], -1, *even.shape[axis + 1 :])
-
-
-def _resize(x: jax.Array, height: int, width: int) -> jax.Array:
-    """Crop the height and the width at their end, or pad them there with zeros."""
-    ends = [(0, 0, 0), (0, height - x.shape[1], 0), (0, width - x.shape[2], 0), (0, 0, 0)]
-    return jax.lax.pad(x, jnp.zeros((), x.dtype), ends)
