@@ -38,8 +38,9 @@ def inputs(x: jax.Array) -> Grid:
 
 def inputs_transposed(grid: Grid, height: int, width: int) -> jax.Array:
     """The transpose of `inputs`: 3 x 3 gradients -> [B, height, width, C]."""
-    rows = [_spread(row, axis=2) for row in grid]
-    return resize(_spread(rows, axis=1), height, width)
+    # What tile t adds to the gradients at 2t, 2t + 1 and 2t + 2.
+    parts = _along_both(lambda d: [d[0], d[1] - d[0] - d[2], d[2]], grid)
+    return resize(_overlap([_overlap(row, axis=2) for row in parts], axis=1), height, width)
 
 
 def kernels(kernel: jax.Array) -> Grid:
@@ -94,11 +95,10 @@ def _along_both(function: Callable[[list[jax.Array]], list[jax.Array]], grid: Gr
     return [list(row) for row in zip(*columns, strict=True)]
 
 
-def _spread(d: list[jax.Array], axis: int) -> jax.Array:
-    """Gradients of d0 - d1, d1 and d2 - d1, added up where tile t read d: at 2t, 2t + 1, 2t + 2."""
+def _overlap(d: list[jax.Array], axis: int) -> jax.Array:
+    """Adds up what tile t holds of the places 2t, 2t + 1 and 2t + 2."""
     ahead, behind = [(0, 0)] * 4, [(0, 0)] * 4
     ahead[axis], behind[axis] = (0, 1), (1, 0)
-    even = jnp.pad(d[0], ahead) + jnp.pad(d[2], behind)
-    odd = jnp.pad(d[1] - d[0] - d[2], ahead)
+    even, odd = jnp.pad(d[0], ahead) + jnp.pad(d[2], behind), jnp.pad(d[1], ahead)
     both = jnp.stack([even, odd], axis + 1)
     return both.reshape(*even.shape[:axis], -1, *even.shape[axis + 1 :])

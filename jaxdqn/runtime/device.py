@@ -52,8 +52,9 @@ class Device(NamedTuple):
 def build(config: config_lib.Config, spec: api.EnvSpec, mesh: Mesh) -> Device:
     """Builds the device's side of a run."""
     actor, ring = parts.make_actor(config, spec), parts.make_ring(config, spec)
-    learner = parts.make_learner(config, spec, mesh_lib.AXIS)
     shards = mesh.devices.size
+    # Alone, a device would still copy the gradients to average them.
+    learner = parts.make_learner(config, spec, mesh_lib.AXIS if shards > 1 else None)
     local_envs, local_batch = config.group_size // shards, config.batch_size // shards
     replicated = mesh_lib.REPLICATED
 
