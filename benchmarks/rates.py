@@ -159,12 +159,7 @@ class Rates:
         return step
 
     def _put(self, step: api.TimeStep) -> tuple[ring_lib.Row, jax.Array]:
-        moved: tuple[ring_lib.Row, jax.Array] = mesh_lib.put(
-            self._mesh,
-            (ring_lib.Row(**step._asdict()), np.float32(0.1)),
-            (mesh_lib.BY_ENV, mesh_lib.REPLICATED),
-        )
-        return moved
+        return device_lib.put_row(self._mesh, ring_lib.Row(**step._asdict()), 0.1)
 
     def _act(self, row: ring_lib.Row, epsilon: jax.Array) -> jax.Array:
         state = self._state

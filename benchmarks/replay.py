@@ -15,6 +15,7 @@ from typing import Any
 import flashbax
 import jax
 import jax.numpy as jnp
+import numpy as np
 from absl import flags
 
 from benchmarks import clock, report
@@ -38,15 +39,7 @@ def _ring(capacity: int, num_envs: int, batch_size: int) -> tuple[Any, Callable[
         life_loss_ends=True,
     )
     state = jax.jit(lambda: ring.init(num_envs).replace(count=jnp.int32(capacity // num_envs)))()
-    false = jnp.zeros(num_envs, bool)
-    row = ring_lib.Row(
-        frame=jnp.ones((num_envs, *_FRAME), jnp.uint8),
-        reward=jnp.ones(num_envs),
-        terminated=false,
-        truncated=false,
-        is_first=false,
-        life_lost=false,
-    )
+    row = jax.device_put(ring_lib.blank_row(num_envs, _FRAME, np.uint8))
     actions = jnp.zeros(num_envs, jnp.int32)
     add = jax.jit(ring.add, donate_argnums=0)
     sample = jax.jit(ring.sample, static_argnums=2)

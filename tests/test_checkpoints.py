@@ -19,14 +19,10 @@ def filled_ring(config, built, mesh, key):
     rng, epsilon = np.random.default_rng(0), np.float32(1)
     for r in range(200):
         rows = config.group_size
-        is_first = np.full(rows, r < config.num_groups)
-        row = ring_lib.Row(
+        row = ring_lib.blank_row(rows, (4,), np.float32).replace(
             frame=rng.normal(size=(rows, 4)).astype(np.float32),
             reward=np.ones(rows, np.float32),
-            terminated=np.zeros(rows, bool),
-            truncated=np.zeros(rows, bool),
-            is_first=is_first,
-            life_lost=np.zeros(rows, bool),
+            is_first=np.full(rows, r < config.num_groups),
         )
         row = mesh_lib.put(mesh, row, mesh_lib.BY_ENV)
         actor, state, _ = built.act_and_record(params, actor, state, row, epsilon)

@@ -23,16 +23,7 @@ class Parts:
         self.device = device_lib.build(config, SPEC, mesh)
         self.train_state, self.sums = self.device.init_learner(key), self.device.init_sums()
         self.ring, self.actor = self.device.init_ring(), self.device.init_actor(key)
-        size = config.group_size
-        false = np.zeros(size, bool)
-        row = ring_lib.Row(
-            frame=np.zeros((size, 84, 84), np.uint8),
-            reward=np.zeros(size, np.float32),
-            terminated=false,
-            truncated=false,
-            is_first=false,
-            life_lost=false,
-        )
+        row = ring_lib.blank_row(config.group_size, SPEC.frame_shape, SPEC.frame_dtype)
         self.row = mesh_lib.put(mesh, row, mesh_lib.BY_ENV)
         self.epsilon = jnp.float32(0.5)
 

@@ -123,8 +123,8 @@ def test_stream_of_games_of_one_step(key):
     for r in range(21):
         last = np.array([r % 2 == 1])
         frame = np.full((1, *FRAME), r, np.uint8)
-        false = np.zeros(1, bool)
-        row = ring_lib.Row(frame, np.zeros(1, np.float32), last, false, ~last, false)
+        row = ring_lib.blank_row(1, FRAME, np.uint8)
+        row = row.replace(frame=frame, terminated=last, is_first=~last)
         state = add(state, row, np.zeros(1, np.int32))
     rows, _ = ring.draw(state, key, 100_000)
     assert np.count_nonzero(np.asarray(rows) % 2) == 0
@@ -174,11 +174,11 @@ def test_a_ring_of_a_million_frames_at_its_far_end():
     )
     state, add = jax.jit(ring.init, static_argnums=0)(num_envs), jax.jit(ring.add, donate_argnums=0)
     state = state.replace(count=jnp.int32(num_rows - 12))
-    rng, false, frames = np.random.default_rng(0), np.zeros(num_envs, bool), []
+    rng, frames = np.random.default_rng(0), []
+    row = ring_lib.blank_row(num_envs, (84, 84), np.uint8)
     for _ in range(16):  # over the end and into the first four slots again
         frames.append(rng.integers(0, 256, (num_envs, 84, 84), np.uint8))
-        row = ring_lib.Row(frames[-1], np.ones(num_envs, np.float32), false, false, false, false)
-        state = add(state, row, np.zeros(num_envs, np.int32))
+        state = add(state, row.replace(frame=frames[-1]), np.zeros(num_envs, np.int32))
     for first in range(16 - 8):
         rows = jnp.full(num_envs, num_rows - 12 + first + 6)
         batch = jax.jit(ring.gather)(state, rows, jnp.arange(num_envs))

@@ -43,22 +43,22 @@ def _quietly() -> Iterator[None]:
         yield
 
 
-@functools.cache
-def _known_options(env_id: str) -> frozenset[str]:
+def _native_spec(env_id: str, options: Mapping[str, Any]) -> Any:
+    """EnvPool's own description of an environment."""
+    return _cached_spec(env_id, tuple(sorted(options.items())))
+
+
+@functools.cache  # EnvPool starts an emulator for it, which takes a tenth of a second
+def _cached_spec(env_id: str, options: tuple[tuple[str, Any], ...]) -> Any:
     with _quietly():
-        return frozenset(_module().make_spec(env_id).config._fields)
-
-
-def _checked_options(env_id: str, options: Mapping[str, Any]) -> dict[str, Any]:
-    """Options as EnvPool takes them. Frames come singly: the replay and the actor stack them."""
-    made = dict(options)
-    known = _known_options(env_id)
-    for option in made:
-        if option not in known:
-            raise UnknownOptionError(option, env_id)
-    if "stack_num" in known:
-        made["stack_num"] = 1
-    return made
+        try:
+            return _module().make_spec(env_id, **dict(options))
+        except TypeError:
+            known = _module().make_spec(env_id).config._fields
+            for option, _ in options:
+                if option not in known:
+                    raise UnknownOptionError(option, env_id) from None
+            raise
 
 
 def describe(env_id: str, options: Mapping[str, Any]) -> api.EnvSpec:
@@ -68,16 +68,16 @@ def describe(env_id: str, options: Mapping[str, Any]) -> api.EnvSpec:
       UnknownOptionError: an option that this environment does not have.
       UnsupportedEnvError: actions that are not discrete, or observations that are not one array.
     """
+    spec = _native_spec(env_id, options)
     with _quietly():
-        spec = _module().make_spec(env_id, **_checked_options(env_id, options))
         actions, observations = spec.action_space, spec.observation_space
     if type(actions).__name__ != "Discrete":
         raise UnsupportedEnvError(f"{env_id} has actions {actions}; a Q-network needs Discrete")
     if type(observations).__name__ != "Box" or not observations.shape:
         raise UnsupportedEnvError(f"{env_id} has observations {observations}; need one Box array")
     shape = tuple(observations.shape)
-    if hasattr(spec.config, "stack_num"):
-        shape = shape[1:]  # EnvPool's leading axis counts stacked frames; here it is 1
+    if _stacks(spec):
+        shape = shape[1:]  # the leading axis counts stacked frames
     return api.EnvSpec(
         env_id=env_id,
         frame_shape=shape,
@@ -85,6 +85,10 @@ def describe(env_id: str, options: Mapping[str, Any]) -> api.EnvSpec:
         num_actions=int(actions.n),
         frame_skip=int(getattr(spec.config, "frame_skip", 1)),
     )
+
+
+def _stacks(spec: Any) -> bool:
+    return hasattr(spec.config, "stack_num")
 
 
 class EnvPoolEnv:
@@ -108,13 +112,16 @@ class EnvPoolEnv:
     ):
         self.spec = describe(env_id, options)
         self.num_envs = num_envs
+        # Frames come singly: the replay and the actor stack them.
+        single = {"stack_num": 1} if _stacks(_native_spec(env_id, options)) else {}
         with _quietly():
             self._pool = _module().make_gymnasium(
                 env_id,
                 num_envs=num_envs,
                 seed=seed,
                 num_threads=num_threads,
-                **_checked_options(env_id, options),
+                **options,
+                **single,
             )
             # EnvPool would make its spaces at the first step, and Gymnasium remark on them there.
             _ = self._pool.observation_space

@@ -10,12 +10,14 @@ Rows are counted from the run's first on (`count` of them); row r lies in slot r
 
 import math
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import chex
 import flax.struct
 import jax
 import jax.numpy as jnp
+import numpy as np
+import numpy.typing as npt
 
 # Bits of RingState.flags.
 FIRST, TERMINATED, TRUNCATED, LIFE_LOST = 1, 2, 4, 8
@@ -26,7 +28,7 @@ _CANDIDATES = 8
 
 
 class Row(flax.struct.PyTreeNode):
-    """What E environments showed at one moment, and what they were told to do."""
+    """What E environments showed at one moment; on the host or on the devices."""
 
     frame: jax.Array  # [E, *frame_shape] as the environment gave it
     reward: jax.Array  # [E] float32, unclipped, of the step that led here
@@ -34,6 +36,19 @@ class Row(flax.struct.PyTreeNode):
     truncated: jax.Array  # [E] bool
     is_first: jax.Array  # [E] bool
     life_lost: jax.Array  # [E] bool
+
+
+def blank_row(num_envs: int, frame_shape: tuple[int, ...], frame_dtype: npt.DTypeLike) -> Row:
+    """A row of the host, all zeros."""
+
+    def zeros(shape: tuple[int, ...], dtype: npt.DTypeLike) -> Any:
+        return np.zeros((num_envs, *shape), dtype)
+
+    return Row(
+        frame=zeros(frame_shape, frame_dtype),
+        reward=zeros((), np.float32),
+        **{name: zeros((), bool) for name in ("terminated", "truncated", "is_first", "life_lost")},
+    )
 
 
 class RingState(flax.struct.PyTreeNode):

@@ -5,7 +5,8 @@ from typing import Any, NamedTuple, TypeVar
 
 import jax
 import jax.numpy as jnp
-from jax.sharding import Mesh, PartitionSpec
+import numpy as np
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from jaxdqn import config as config_lib
 from jaxdqn.agent import actor as actor_lib
@@ -57,8 +58,11 @@ def build(config: config_lib.Config, spec: api.EnvSpec, mesh: Mesh) -> Device:
     learner = parts.make_learner(config, spec, mesh_lib.AXIS if shards > 1 else None)
     local_envs, local_batch = config.group_size // shards, config.batch_size // shards
     replicated = mesh_lib.REPLICATED
+    on_cpu = mesh.devices.flat[0].platform == "cpu"
+    # Of a function that runs once, all that takes time is its compilation.
+    once = {"xla_backend_optimization_level": 0} if on_cpu else None
 
-    @mesh_lib.on_mesh(mesh, in_specs=replicated, out_specs=replicated)
+    @mesh_lib.on_mesh(mesh, in_specs=replicated, out_specs=replicated, compiler_options=once)
     def init_learner(key: jax.Array) -> learner_lib.TrainState:
         observation = jnp.zeros(
             (1, config.frame_stack, *spec.frame_shape), jnp.dtype(spec.frame_dtype)
@@ -124,6 +128,47 @@ def build(config: config_lib.Config, spec: api.EnvSpec, mesh: Mesh) -> Device:
         learn=learn,
         init_sums=init_sums,
     )
+
+
+def compile_ahead(
+    device: Device,
+    mesh: Mesh,
+    train_state: learner_lib.TrainState,
+    sums: jax.Array,
+    actor_state: actor_lib.ActorState,
+) -> list[Callable[[], Any]]:
+    """Tasks that compile acting and learning, so that calls with such states need not.
+
+    For most of a task's time the interpreter is free: give each a thread.
+    """
+    ring = jax.tree.map(
+        lambda leaf, spec: jax.ShapeDtypeStruct(
+            leaf.shape, leaf.dtype, sharding=NamedSharding(mesh, spec)
+        ),
+        jax.eval_shape(device.init_ring),
+        _RING_SPECS,
+    )
+    stack = actor_state.stack
+    row = ring_lib.blank_row(stack.shape[0], stack.shape[2:], stack.dtype)
+
+    def task(function: Any, *args: Any) -> Callable[[], Any]:
+        return lambda: function.lower(*args).compile()
+
+    return [
+        task(device.learn, train_state, sums, ring),
+        task(
+            device.act_and_record,
+            *(train_state.params, actor_state, ring, *put_row(mesh, row, epsilon=0.0)),
+        ),
+    ]
+
+
+def put_row(mesh: Mesh, row: ring_lib.Row, epsilon: float) -> tuple[ring_lib.Row, jax.Array]:
+    """Moves what acting and recording needs of the host to the devices, in one go."""
+    moved: tuple[ring_lib.Row, jax.Array] = mesh_lib.put(
+        mesh, (row, np.float32(epsilon)), (mesh_lib.BY_ENV, mesh_lib.REPLICATED)
+    )
+    return moved
 
 
 def _shard_index() -> jax.Array:

@@ -20,7 +20,6 @@ from jaxdqn.envs import api
 from jaxdqn.replay import ring as ring_lib
 from jaxdqn.runtime import device as device_lib
 from jaxdqn.runtime import episodes as episodes_lib
-from jaxdqn.runtime import mesh as mesh_lib
 
 
 @dataclasses.dataclass
@@ -85,13 +84,8 @@ def turns(
                 state.counters.episodes += 1
                 state.recent.add(game_return, length)
             state.counters.steps += int(np.count_nonzero(~step.is_first))
-            row, share = mesh_lib.put(
-                mesh,
-                (
-                    ring_lib.Row(**step._asdict()),
-                    np.float32(epsilon(config, state.counters.steps)),
-                ),
-                (mesh_lib.BY_ENV, mesh_lib.REPLICATED),
+            row, share = device_lib.put_row(
+                mesh, ring_lib.Row(**step._asdict()), epsilon(config, state.counters.steps)
             )
             state.actors[index], state.ring, actions = device.act_and_record(
                 state.train_state.params, state.actors[index], state.ring, row, share

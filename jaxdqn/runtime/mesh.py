@@ -41,6 +41,7 @@ def on_mesh(
     in_specs: Any,
     out_specs: Any,
     donate_argnums: int | tuple[int, ...] = (),
+    compiler_options: dict[str, Any] | None = None,
 ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Decorates a function that each device runs on its own share, compiled."""
 
@@ -49,6 +50,7 @@ def on_mesh(
         mapped = jax.shard_map(
             function, mesh=mesh, in_specs=in_specs, out_specs=out_specs, check_vma=False
         )
-        return functools.wraps(function)(jax.jit(mapped, donate_argnums=donate_argnums))
+        compiled = jax.jit(mapped, donate_argnums=donate_argnums, compiler_options=compiler_options)
+        return functools.wraps(function)(compiled)
 
     return decorate

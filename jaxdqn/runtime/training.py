@@ -1,5 +1,6 @@
 """A whole training run: set up or go on, train, evaluate, save, leave."""
 
+import concurrent.futures
 import dataclasses
 import time
 
@@ -74,10 +75,17 @@ class _Training:
                 "checkpoints hold no replay: learning goes on after "
                 f"{config.learning_starts_steps:,} steps have filled it again"
             )
-        groups = [
-            self._make_env(config.group_size, _ENVS, group, state.counters.steps)
-            for group in range(config.num_groups)
-        ]
+        ahead = device.compile_ahead(
+            self._device, self._mesh, state.train_state, state.sums, state.actors[0]
+        )
+        with concurrent.futures.ThreadPoolExecutor() as threads:
+            compiling = [threads.submit(task) for task in ahead]
+            groups = [
+                self._make_env(config.group_size, _ENVS, group, state.counters.steps)
+                for group in range(config.num_groups)
+            ]
+        for task in compiling:
+            task.result()
         then = state.counters.steps
         try:
             for _ in loop.turns(config, self._device, self._mesh, groups, state):
