@@ -1,5 +1,6 @@
 """What the devices run: acting with recording, and slices of updates; pure and compiled."""
 
+import concurrent.futures
 from collections.abc import Callable
 from typing import Any, NamedTuple, TypeVar
 
@@ -136,11 +137,13 @@ def compile_ahead(
     train_state: learner_lib.TrainState,
     sums: jax.Array,
     actor_state: actor_lib.ActorState,
-) -> list[Callable[[], Any]]:
-    """Tasks that compile acting and learning, so that calls with such states need not.
+) -> Device:
+    """Begins to compile acting and learning with such states, each on a thread of its own.
 
-    For most of a task's time the interpreter is free: give each a thread.
+    A first call waits for its own function alone: play begins while learning is being compiled.
     """
+    stack = actor_state.stack
+    row = ring_lib.blank_row(stack.shape[0], stack.shape[2:], stack.dtype)
     ring = jax.tree.map(
         lambda leaf, spec: jax.ShapeDtypeStruct(
             leaf.shape, leaf.dtype, sharding=NamedSharding(mesh, spec)
@@ -148,19 +151,24 @@ def compile_ahead(
         jax.eval_shape(device.init_ring),
         _RING_SPECS,
     )
-    stack = actor_state.stack
-    row = ring_lib.blank_row(stack.shape[0], stack.shape[2:], stack.dtype)
+    threads = concurrent.futures.ThreadPoolExecutor()
 
-    def task(function: Any, *args: Any) -> Callable[[], Any]:
-        return lambda: function.lower(*args).compile()
+    def ahead(function: Any, *shaped: Any) -> Callable[..., Any]:
+        task = threads.submit(lambda: function.lower(*shaped).compile())
 
-    return [
-        task(device.learn, train_state, sums, ring),
-        task(
-            device.act_and_record,
-            *(train_state.params, actor_state, ring, *put_row(mesh, row, epsilon=0.0)),
-        ),
-    ]
+        def call(*args: Any) -> Any:
+            task.result()
+            return function(*args)
+
+        return call
+
+    acting = (train_state.params, actor_state, ring, *put_row(mesh, row, epsilon=0.0))
+    device = device._replace(
+        act_and_record=ahead(device.act_and_record, *acting),
+        learn=ahead(device.learn, train_state, sums, ring),
+    )
+    threads.shutdown(wait=False)
+    return device
 
 
 def put_row(mesh: Mesh, row: ring_lib.Row, epsilon: float) -> tuple[ring_lib.Row, jax.Array]:

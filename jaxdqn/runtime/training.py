@@ -1,6 +1,5 @@
 """A whole training run: set up or go on, train, evaluate, save, leave."""
 
-import concurrent.futures
 import dataclasses
 import time
 
@@ -75,20 +74,16 @@ class _Training:
                 "checkpoints hold no replay: learning goes on after "
                 f"{config.learning_starts_steps:,} steps have filled it again"
             )
-        ahead = device.compile_ahead(
+        compiled = device.compile_ahead(
             self._device, self._mesh, state.train_state, state.sums, state.actors[0]
         )
-        with concurrent.futures.ThreadPoolExecutor() as threads:
-            compiling = [threads.submit(task) for task in ahead]
-            groups = [
-                self._make_env(config.group_size, _ENVS, group, state.counters.steps)
-                for group in range(config.num_groups)
-            ]
-        for task in compiling:
-            task.result()
+        groups = [
+            self._make_env(config.group_size, _ENVS, group, state.counters.steps)
+            for group in range(config.num_groups)
+        ]
         then = state.counters.steps
         try:
-            for _ in loop.turns(config, self._device, self._mesh, groups, state):
+            for _ in loop.turns(config, compiled, self._mesh, groups, state):
                 self._progress.advance(state.counters.steps)
                 self._periodic_work(then)
                 then = state.counters.steps
