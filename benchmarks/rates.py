@@ -128,7 +128,10 @@ class Rates:
     def training(self) -> dict[str, float]:
         """Training end to end: steps/s, samples per step, and what the host waited for."""
         state, counters = self._state, self._state.counters
-        state.learning_from_step, state.learning_from_update = counters.steps, counters.updates
+        # Half a slice is owed as it begins, which is what is owed on average as it ends.
+        owed = self._config.slice_updates / 2
+        state.learning_from_step = counters.steps - round(owed * self._config.steps_per_update)
+        state.learning_from_update = counters.updates
         first_step, first_update = counters.steps, counters.updates
         emulators_before = sum(group.waited_s for group in self._groups)
         device_before = self._waited_for_device_s

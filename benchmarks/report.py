@@ -77,11 +77,12 @@ def _module() -> str:
 
 
 def run(command: Sequence[Any], **options: Any) -> str:
-    """What a program prints; its errors go to the terminal, and its failure ends this one."""
+    """What a program prints. Its failure ends this one, and shows what it had to say of that."""
     done = subprocess.run(
-        [str(word) for word in command], check=False, stdout=subprocess.PIPE, text=True, **options
+        [str(word) for word in command], check=False, capture_output=True, text=True, **options
     )
     if done.returncode:
+        print(done.stderr, end="", file=sys.stderr)
         sys.exit(f"error: {shlex.join(map(str, command))} failed with code {done.returncode}")
     return done.stdout
 

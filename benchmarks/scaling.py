@@ -122,7 +122,7 @@ def _define_flags() -> None:
     flags.DEFINE_list("only", [], "measure these values alone, of those that a sweep has")
     flags.DEFINE_integer("replay_capacity", 102_400, "steps of replay, where it is not varied")
     report.define_flags(rounds=3)
-    flags.DEFINE_float("seconds", 2.0, "of each measurement in a round", lower_bound=0.1)
+    flags.DEFINE_float("seconds", 1.5, "of each measurement in a round", lower_bound=0.1)
 
 
 if __name__ == "__main__":

@@ -98,8 +98,8 @@ _SHOWN = (
 
 
 def _define_flags() -> None:
-    report.define_flags()
-    flags.DEFINE_float("seconds", 5.0, "of each measurement in a round", lower_bound=0.1)
+    report.define_flags(rounds=15)  # many short ones: a neighbour's load comes and goes in seconds
+    flags.DEFINE_float("seconds", 2.0, "of each measurement in a round", lower_bound=0.1)
     flags.DEFINE_integer("devices", None, "the first so many of them (default: all)", lower_bound=1)
     cli.define_compilation_cache()
     cli.define_settings()
