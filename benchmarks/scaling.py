@@ -65,7 +65,7 @@ def _plot(path: pathlib.Path, sweep: str, points: list[tuple[int, dict[str, Any]
         print("no plot: matplotlib is not installed", file=sys.stderr)
         return
     matplotlib.use("Agg")
-    from matplotlib import pyplot
+    from matplotlib import pyplot, ticker
 
     figure, axes = pyplot.subplots(figsize=(6, 4), layout="constrained")
     where = [value for value, _ in points]
@@ -77,6 +77,8 @@ def _plot(path: pathlib.Path, sweep: str, points: list[tuple[int, dict[str, Any]
         axes.plot(where, [point[key] for _, point in points], marker="o", label=label)
     axes.set(xscale="log", yscale="log", xlabel=sweep, ylabel="steps/s")
     axes.set_xticks(where, [f"{value:,}" for value in where], minor=False)
+    axes.yaxis.set_major_locator(ticker.LogLocator(subs=(1, 2, 5)))
+    axes.yaxis.set_major_formatter(ticker.StrMethodFormatter("{x:,.0f}"))
     axes.minorticks_off()
     axes.grid(alpha=0.3)
     axes.legend(frameon=False)
