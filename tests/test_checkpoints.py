@@ -16,7 +16,7 @@ def filled_ring(config, built, mesh, key):
     """A ring with 200 rows of noise, written by the actor."""
     params = built.init_learner(key).params
     state, actor = built.init_ring(), built.init_actor(key)
-    rng, epsilon = np.random.default_rng(0), np.float32(1)
+    rng = np.random.default_rng(0)
     for r in range(200):
         rows = config.group_size
         row = ring_lib.blank_row(rows, (4,), np.float32).replace(
@@ -24,8 +24,9 @@ def filled_ring(config, built, mesh, key):
             reward=np.ones(rows, np.float32),
             is_first=np.full(rows, r < config.num_groups),
         )
-        row = mesh_lib.put(mesh, row, mesh_lib.BY_ENV)
-        actor, state, _ = built.act_and_record(params, actor, state, row, epsilon)
+        actor, state, _ = built.act_and_record(
+            params, actor, state, *device.put_row(mesh, row, epsilon=1.0)
+        )
     return state
 
 

@@ -24,8 +24,7 @@ class Parts:
         self.train_state, self.sums = self.device.init_learner(key), self.device.init_sums()
         self.ring, self.actor = self.device.init_ring(), self.device.init_actor(key)
         row = ring_lib.blank_row(config.group_size, SPEC.frame_shape, SPEC.frame_dtype)
-        self.row = mesh_lib.put(mesh, row, mesh_lib.BY_ENV)
-        self.epsilon = jnp.float32(0.5)
+        self.row, self.epsilon = device_lib.put_row(mesh, row, epsilon=0.5)
 
     def act_args(self):
         return self.train_state.params, self.actor, self.ring, self.row, self.epsilon
