@@ -9,6 +9,8 @@ os.environ["XLA_FLAGS"] = (
 import jax
 import pytest
 
+from jaxdqn.runtime import native
+
 jax.config.update("jax_numpy_rank_promotion", "raise")
 
 
@@ -21,3 +23,10 @@ def key():
 def _compiled_programs(tmp_path_factory):
     """Programs that tests start share what they compiled, and nothing outlives the tests."""
     os.environ["XDG_CACHE_HOME"] = str(tmp_path_factory.mktemp("cache"))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _native_functions():
+    """Tests run what a program runs."""
+    native.start(None)
+    assert native.is_ready(), native.why_not()

@@ -1,4 +1,4 @@
-"""Values and gradients agree with XLA's convolution, bias and ReLU."""
+"""Values and gradients agree with XLA's convolution, bias and ReLU, however they are computed."""
 
 import jax
 import jax.numpy as jnp
@@ -19,6 +19,15 @@ SHAPES = [  # batch, height, width, channels, kernel height, kernel width, outpu
     (1, 5, 5, 2, 5, 5, 3, 3),
     (5, 12, 12, 3, 2, 3, 40, 1),
     (2, 7, 6, 3, 2, 2, 5, 1),
+]
+NATIVE = [(5, 100, 89, 2, 8, 8, 32, 4, "uint8"), (9, 84, 84, 4, 8, 8, 32, 4, "uint8")] + [
+    (*shape, "float32")
+    for shape in (
+        (9, 20, 20, 32, 4, 4, 64, 2),
+        (9, 9, 9, 64, 3, 3, 64, 1),
+        (2, 13, 22, 32, 2, 2, 32, 1),
+        (3, 24, 17, 8, 5, 6, 96, 2),
+    )
 ]
 
 
@@ -56,15 +65,15 @@ def value_and_gradients(function, x, kernel, bias, dy):
 @pytest.mark.parametrize("jit", [False, True])
 @pytest.mark.parametrize("dtype", ["uint8", "float32"])
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
-def test_equals_xla(shape, dtype, jit):
+def test_products_equal_xla(shape, dtype, jit):
     *arrays, stride = problem(shape, dtype)
     expected = value_and_gradients(lambda *a: conv2d_relu(*a, stride, "xla"), *arrays)
 
     def stacked(x, kernel, bias):
-        return conv2d_relu_frames(x.transpose(0, 3, 1, 2), kernel, bias, stride)
+        return conv2d_relu_frames(x.transpose(0, 3, 1, 2), kernel, bias, stride, "matmul")
 
     def both(*arrays):
-        plain = value_and_gradients(lambda *a: conv2d_relu(*a, stride), *arrays)
+        plain = value_and_gradients(lambda *a: conv2d_relu(*a, stride, "matmul"), *arrays)
         return plain, value_and_gradients(stacked, *arrays)
 
     for actual in (jax.jit(both) if jit else both)(*arrays):
@@ -73,18 +82,59 @@ def test_equals_xla(shape, dtype, jit):
             close(a, e)
 
 
-def test_gradient_of_loss_over_bytes():
+@pytest.mark.parametrize("shape", NATIVE, ids=str)
+def test_native_functions_equal_xla(shape):
+    *shape, dtype = shape
+    *arrays, stride = problem(shape, dtype)
+
+    def native(x, kernel, bias):
+        if dtype == "uint8":
+            return conv2d_relu_frames(x.transpose(0, 3, 1, 2), kernel, bias, stride, "native")
+        return conv2d_relu(x, kernel, bias, stride, "native")
+
+    def native_gradients(*arrays):
+        return value_and_gradients(native, *arrays)
+
+    assert str(jax.make_jaxpr(native_gradients)(*arrays)).count("ffi_call") == 2
+    expected = value_and_gradients(lambda *a: conv2d_relu(*a, stride, "xla"), *arrays)
+    actual = jax.jit(native_gradients)(*arrays)
+    assert [a.shape for a in actual] == [e.shape for e in expected]
+    for a, e in zip(actual, expected, strict=True):
+        close(a, e)
+    for a, again in zip(actual, jax.jit(native_gradients)(*arrays), strict=True):
+        np.testing.assert_array_equal(a, again)
+
+
+def test_native_functions_keep_what_is_not_a_number():
+    x, kernel, bias, dy, stride = problem(NATIVE[3][:-1], "float32")
+    x = x.at[1, 4, 4, 0].set(jnp.nan)
+    y, _, dkernel, _ = value_and_gradients(
+        lambda *a: conv2d_relu(*a, stride, "native"), x, kernel, bias, dy
+    )
+    assert jnp.isnan(y[1]).any()
+    assert not jnp.isnan(y[0]).any()
+    assert jnp.isnan(dkernel).any()
+
+
+@pytest.mark.parametrize("implementation", ["native", "matmul"])
+def test_gradient_of_loss_over_bytes(implementation):
     x, kernel, bias, _, stride = problem(SHAPES[0], "uint8")
+    frames = x.transpose(0, 3, 1, 2)
 
     def loss(kernel, implementation):
-        return (conv2d_relu(x, kernel / 255, bias, stride, implementation) ** 2).mean()
+        return (conv2d_relu_frames(frames, kernel / 255, bias, stride, implementation) ** 2).mean()
 
-    close(jax.grad(loss)(kernel, "matmul"), jax.grad(loss)(kernel, "xla"))
+    close(jax.grad(loss)(kernel, implementation), jax.grad(loss)(kernel, "xla"))
 
 
-def test_maps_and_scans():
-    x, kernel, bias, _, stride = problem(SHAPES[4], "float32")
+@pytest.mark.parametrize("implementation", ["native", "matmul"])
+def test_maps_and_scans(implementation):
+    x, kernel, bias, _, stride = problem(SHAPES[1], "float32")
     xs = jnp.stack([x, 2 * x])
+
+    def layer(x):
+        return conv2d_relu(x, kernel, bias, stride, implementation)
+
     expected = jnp.stack([conv2d_relu(a, kernel, bias, stride, "xla") for a in xs])
-    close(jax.vmap(lambda a: conv2d_relu(a, kernel, bias, stride))(xs), expected)
-    close(jax.lax.map(lambda a: conv2d_relu(a, kernel, bias, stride), xs), expected)
+    close(jax.vmap(layer)(xs), expected)
+    close(jax.lax.map(layer, xs), expected)

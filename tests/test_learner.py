@@ -166,7 +166,7 @@ def test_the_nature_network_has_its_parameters(key):
 
 def test_both_convolutions_give_the_same_values(key):
     frames = nature_batch(8).observation
-    plain, products = (networks.make_network("nature", (512,), 4, h) for h in ("xla", "matmul"))
+    plain, products = (networks.make_network("nature", (512,), 4, h) for h in ("xla", "native"))
     params = plain.init(key, frames[:1])
     np.testing.assert_allclose(
         plain.q_values(params, frames), products.q_values(params, frames), atol=1e-6

@@ -1,10 +1,11 @@
-"""Valid 2-D convolutions with ReLU as matrix products, which XLA runs near peak speed on CPUs.
+"""Valid 2-D convolutions with ReLU, for CPUs in C++ or as matrix products of XLA.
 
-XLA's own CPU convolutions are slow in their gradients and, inside `lax.scan`, slower tenfold. Here
-a convolution of stride `s` becomes one of stride 1 by space to depth. If its window is then 2 x 2,
-as where a window is twice the stride, minimal filtering (`winograd`) saves 7 of 16 products. Any
-other window becomes one product of *patches*: every window of the input, `[rows, taps * C] x
-[taps * C, O]`.
+XLA's own CPU convolutions are slow in their gradients and, inside `lax.scan`, slower tenfold. The
+C++ functions of `native` are the fastest. Where they are not at hand, or a size does not suit
+them, XLA multiplies matrices: a convolution of stride `s` becomes one of stride 1 by space to
+depth. If its window is then 2 x 2, as where a window is twice the stride, minimal filtering
+(`winograd`) saves 7 of 16 products. Any other window becomes one product of *patches*: every window
+of the input, `[rows, taps * C] x [taps * C, O]`.
 
 Bytes travel four to a `uint32` until just before they are multiplied.
 """
@@ -14,9 +15,9 @@ from typing import Any, Literal
 import jax
 import jax.numpy as jnp
 
-from jaxdqn.agent import winograd
+from jaxdqn.agent import native, winograd
 
-Implementation = Literal["matmul", "xla"]
+Implementation = Literal["native", "matmul", "xla"]
 
 
 def conv2d_relu(
@@ -24,7 +25,7 @@ def conv2d_relu(
     kernel: jax.Array,
     bias: jax.Array,
     stride: int,
-    implementation: Implementation = "matmul",
+    implementation: Implementation,
 ) -> jax.Array:
     """Convolves without padding, adds a bias and takes the positive part.
 
@@ -33,7 +34,8 @@ def conv2d_relu(
       kernel: [kh, kw, C, O], of the type to compute in.
       bias: [O], of that type.
       stride: the step along both axes.
-      implementation: 'matmul' for CPUs, 'xla' for everything else.
+      implementation: for CPUs 'native', which takes 'matmul' where it does not fit, or 'matmul';
+        'xla' for everything else.
 
     Returns:
       [B, H', W', O], of the kernel's type.
@@ -42,13 +44,15 @@ def conv2d_relu(
         return _reference(x, kernel, bias, stride)
     kernel, (rows, columns) = _pad_kernel(kernel, x.shape[1], x.shape[2], stride)
     x = winograd.resize(x, rows * stride, columns * stride, axes=(1, 2))
+    folded = _merge(kernel.reshape(_split(kernel, stride)).transpose(0, 2, 1, 3, 4, 5))
+    if implementation == "native" and x.dtype == jnp.float32 and native.fits(x, folded, stride):
+        return native.conv2d_relu(x, folded, bias, stride)
     # Bytes that lie side by side move as words; floats keep their axes, so that this undoes the
     # interleaving of a layer before it and costs nothing.
     inner = (stride * x.shape[3],) if x.dtype == jnp.uint8 else (stride, x.shape[3])
     x = _pack(x.reshape(x.shape[0], rows, stride, columns, *inner))
     x = x.transpose(0, 1, 3, 2, *range(4, x.ndim))
-    folded = kernel.reshape(_split(kernel, stride)).transpose(0, 2, 1, 3, 4, 5)
-    return _layer(x.reshape(*x.shape[:3], -1), _merge(folded), bias)
+    return _layer(x.reshape(*x.shape[:3], -1), folded, bias)
 
 
 def conv2d_relu_frames(
@@ -56,17 +60,19 @@ def conv2d_relu_frames(
     kernel: jax.Array,
     bias: jax.Array,
     stride: int,
-    implementation: Implementation = "matmul",
+    implementation: Implementation,
 ) -> jax.Array:
     """Convolves stacked images [B, C, H, W] to [B, H', W', O]; otherwise as `conv2d_relu`."""
     if implementation == "xla":
         return _reference(frames.transpose(0, 2, 3, 1), kernel, bias, stride)
     kernel, (rows, columns) = _pad_kernel(kernel, frames.shape[2], frames.shape[3], stride)
     x = winograd.resize(frames, rows * stride, columns * stride, axes=(2, 3))
+    folded = _merge(kernel.reshape(_split(kernel, stride)).transpose(0, 2, 4, 1, 3, 5))
+    if implementation == "native" and x.dtype == jnp.uint8 and native.fits(x, folded, stride):
+        return native.conv2d_relu(x, folded, bias, stride)
     x = x.reshape(*x.shape[:2], rows, stride, columns, stride)
     x = _pack(x).transpose(0, 2, 4, 1, 3, 5)
-    folded = kernel.reshape(_split(kernel, stride)).transpose(0, 2, 4, 1, 3, 5)
-    return _layer(x.reshape(*x.shape[:3], -1), _merge(folded), bias)
+    return _layer(x.reshape(*x.shape[:3], -1), folded, bias)
 
 
 def _reference(x: jax.Array, kernel: jax.Array, bias: jax.Array, stride: int) -> jax.Array:

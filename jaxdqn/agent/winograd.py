@@ -19,6 +19,13 @@ import jax.numpy as jnp
 
 Grid = list[list[jax.Array]]
 
+# By (outputs of a tile, taps), along one axis.
+_KERNELS: dict[tuple[int, int], Callable[[list[jax.Array]], list[jax.Array]]] = {
+    (2, 2): lambda g: [g[0], g[0] + g[1], g[1]],
+    (3, 2): lambda g: [g[0], (g[0] + g[1]) / 2, (g[0] - g[1]) / 2, g[1]],
+    (2, 3): lambda g: [g[0], (g[0] + g[1] + g[2]) / 2, (g[0] - g[1] + g[2]) / 2, g[2]],
+}
+
 
 def multiply(product: Callable[[jax.Array, jax.Array], jax.Array], a: Grid, b: Grid) -> Grid:
     """Applies a product to the arrays of two grids, place by place."""
@@ -43,9 +50,15 @@ def inputs_transposed(grid: Grid, height: int, width: int) -> jax.Array:
     return resize(_overlap([_overlap(row, axis=2) for row in parts], axis=1), height, width)
 
 
-def kernels(kernel: jax.Array) -> Grid:
-    """[2, 2, C, O] -> 3 x 3 of [C, O]."""
-    return outputs_transposed([[kernel[i, j] for j in range(2)] for i in range(2)])
+def kernels(kernel: jax.Array, tile: int = 2) -> Grid:
+    """[n, n, C, O] -> p x p of [C, O], p = tile + n - 1, for tiles of 2 x 2 or 3 x 3 outputs.
+
+    All but tiles of 2 with windows of 2 are for the functions of `native` alone.
+    """
+    window = range(kernel.shape[0])
+    return _along_both(
+        _KERNELS[tile, len(window)], [[kernel[i, j] for j in window] for i in window]
+    )
 
 
 def kernels_transposed(grid: Grid) -> jax.Array:

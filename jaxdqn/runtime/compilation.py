@@ -1,4 +1,4 @@
-"""Compiled programs kept on disk, so that the next run of the same shapes starts at once."""
+"""What is compiled, by XLA and of C++, kept on disk: the next run of its kind starts sooner."""
 
 import hashlib
 import os
@@ -8,6 +8,8 @@ import platform
 import jax
 import jaxlib.version
 
+from jaxdqn.runtime import native
+
 
 def use_cache(folder: str) -> None:
     """Keeps what is compiled from now on in `folder` and takes from there what fits; '' does not.
@@ -15,11 +17,13 @@ def use_cache(folder: str) -> None:
     Each kind of machine and version of XLA has a folder of its own in it: code for one CPU can
     stop with an illegal instruction on another that shares the same home directory.
 
-    A user's own choice, the environment variable JAX_COMPILATION_CACHE_DIR, goes before.
+    For XLA's programs a user's own choice, the environment variable JAX_COMPILATION_CACHE_DIR,
+    goes before.
     """
-    if not folder or os.environ.get("JAX_COMPILATION_CACHE_DIR"):
+    path = pathlib.Path(folder).expanduser() / _machine() if folder else None
+    native.start(path)
+    if path is None or os.environ.get("JAX_COMPILATION_CACHE_DIR"):
         return
-    path = pathlib.Path(folder).expanduser() / _machine()
     jax.config.update("jax_compilation_cache_dir", str(path))
     # The many small functions of a start take as long together as the large ones.
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)

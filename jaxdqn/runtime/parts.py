@@ -1,7 +1,6 @@
 """The parts of an agent, built from the settings of a run."""
 
 from collections.abc import Callable
-from typing import Literal
 
 import jax
 import jax.numpy as jnp
@@ -9,21 +8,27 @@ import optax
 
 from jaxdqn import config as config_lib
 from jaxdqn.agent import actor as actor_lib
+from jaxdqn.agent import convolution, losses, networks
 from jaxdqn.agent import learner as learner_lib
-from jaxdqn.agent import losses, networks
 from jaxdqn.envs import api
 from jaxdqn.replay import ring as ring_lib
+from jaxdqn.runtime import native
+
+
+def convolution_implementation() -> convolution.Implementation:
+    """How this platform convolves."""
+    if jax.default_backend() != "cpu":
+        return "xla"
+    return "native" if native.is_ready() else "matmul"
 
 
 def make_network(config: config_lib.Config, spec: api.EnvSpec) -> networks.Network:
     """The Q-network of a run."""
-    # XLA's own convolutions are slow on CPUs, most of all inside a scan.
-    convolution: Literal["matmul", "xla"] = "matmul" if jax.default_backend() == "cpu" else "xla"
     return networks.make_network(
         config.network,
         config.hidden_sizes,
         spec.num_actions,
-        convolution,
+        convolution_implementation(),
         jnp.dtype(config.compute_dtype),
     )
 
