@@ -41,7 +41,9 @@ def of_update(config: config_lib.Config, spec: api.EnvSpec) -> int:
     A forward pass each of the online and the target network, one more to choose the action in
     double Q-learning; for the gradient each product twice over, save for the first layer's input.
     """
-    network = networks.make_network(config.network, config.hidden_sizes, spec.num_actions, "xla")
+    network = networks.make_network(
+        config.network, config.hidden_sizes, spec.num_actions, lambda: "xla"
+    )
     observation = jnp.zeros(
         (config.batch_size, config.frame_stack, *spec.frame_shape), jnp.dtype(spec.frame_dtype)
     )

@@ -31,9 +31,12 @@ def main() -> int:
     # Imported late: --help and wrong settings need no jax, which takes seconds to import.
     import jax
 
-    from jaxdqn.runtime import compilation, setup, training
+    from jaxdqn.runtime import compilation
 
-    compilation.use_cache(flags.FLAGS.compilation_cache_dir)
+    compilation.use_cache(flags.FLAGS.compilation_cache_dir)  # a compiler runs beside the imports
+
+    from jaxdqn.runtime import setup, training
+
     jax.config.update("jax_numpy_rank_promotion", "raise")
     run_dir, overwrite = flags.FLAGS.run_dir, flags.FLAGS.overwrite
     return training.run(

@@ -153,21 +153,20 @@ def test_eight_devices_hold_equal_parameters(key):
             np.testing.assert_array_equal(shard, shards[0])
 
 
+def nature(implementation):
+    return networks.make_network("nature", (512,), 4, lambda: implementation)
+
+
 def test_the_nature_network_has_its_parameters(key):
-    """1,686,180 at 84x84x4 with 4 actions, whichever way the convolutions are computed."""
+    """1,686,180 at 84x84x4 with 4 actions."""
     observation = jnp.zeros((1, 4, 84, 84), jnp.uint8)
-    trees = [
-        networks.make_network("nature", (512,), 4, how).init(key, observation)
-        for how in ("matmul", "xla")
-    ]
-    assert sum(x.size for x in jax.tree.leaves(trees[0])) == 1_686_180
-    jax.tree.map(np.testing.assert_array_equal, *trees)
+    params = nature("matmul").init(key, observation)
+    assert sum(x.size for x in jax.tree.leaves(params)) == 1_686_180
 
 
-def test_both_convolutions_give_the_same_values(key):
+@pytest.mark.parametrize("implementation", ["native", "matmul"])
+def test_all_convolutions_give_the_same_values(key, implementation):
     frames = nature_batch(8).observation
-    plain, products = (networks.make_network("nature", (512,), 4, h) for h in ("xla", "native"))
-    params = plain.init(key, frames[:1])
-    np.testing.assert_allclose(
-        plain.q_values(params, frames), products.q_values(params, frames), atol=1e-6
-    )
+    params = nature("xla").init(key, frames[:1])
+    plain, other = (nature(how).q_values(params, frames) for how in ("xla", implementation))
+    np.testing.assert_allclose(plain, other, atol=1e-6)

@@ -27,13 +27,14 @@ class NatureTorso(nn.Module):
     are computed.
     """
 
-    convolution: convolution.Implementation
+    implementation: Callable[[], convolution.Implementation]
     dtype: DTypeLike
 
     @nn.compact
     def __call__(self, observation: jax.Array) -> jax.Array:
         """[B, S, H, W] uint8 or float32 -> [B, F]."""
         x, scale = observation, _pixel_scale(observation)
+        implementation = self.implementation()
         for i, (features, size, stride) in enumerate(((32, 8, 4), (64, 4, 2), (64, 3, 1))):
             inputs = x.shape[1] if i == 0 else x.shape[-1]
             kernel = self.param(
@@ -43,10 +44,10 @@ class NatureTorso(nn.Module):
             bias = bias.astype(self.dtype)
             if i == 0:  # scaling the kernel instead of the frames lets bytes travel as bytes
                 kernel = (kernel * scale).astype(self.dtype)
-                x = convolution.conv2d_relu_frames(x, kernel, bias, stride, self.convolution)
+                x = convolution.conv2d_relu_frames(x, kernel, bias, stride, implementation)
             else:
                 kernel = kernel.astype(self.dtype)
-                x = convolution.conv2d_relu(x, kernel, bias, stride, self.convolution)
+                x = convolution.conv2d_relu(x, kernel, bias, stride, implementation)
         return x.reshape(x.shape[0], -1)
 
 
@@ -89,17 +90,30 @@ def make_network(
     name: str,
     hidden_sizes: Sequence[int],
     num_actions: int,
-    convolution: convolution.Implementation,
+    implementation: Callable[[], convolution.Implementation],
     dtype: DTypeLike = jnp.float32,
 ) -> Network:
-    """A Q-network by the name of its torso: 'nature' or 'mlp'."""
-    torso = NatureTorso(convolution, dtype) if name == "nature" else FlatTorso()
-    module = QNetwork(
-        torso=torso, hidden_sizes=tuple(hidden_sizes), num_actions=num_actions, dtype=dtype
-    )
+    """Builds a Q-network.
+
+    Args:
+      name: of its torso, 'nature' or 'mlp'.
+      hidden_sizes: of the dense layers between the torso and the outputs.
+      num_actions: outputs.
+      implementation: tells how to convolve; asked when action values are traced, and not before.
+      dtype: what all layers but the last compute in.
+    """
+
+    def module(implementation: Callable[[], convolution.Implementation]) -> QNetwork:
+        torso = NatureTorso(implementation, dtype) if name == "nature" else FlatTorso()
+        return QNetwork(torso, tuple(hidden_sizes), num_actions, dtype)
+
+    def init(key: jax.Array, observation: jax.Array) -> chex.ArrayTree:
+        # Parameters are the same however they are used.
+        params: Any = module(lambda: "xla").init(key, observation)
+        return params
 
     def q_values(params: chex.ArrayTree, observation: jax.Array) -> jax.Array:
-        values: Any = module.apply(params, observation)  # flax types it as whatever it may return
+        values: Any = module(implementation).apply(params, observation)  # flax types it as anything
         return values
 
-    return Network(init=module.init, q_values=q_values)
+    return Network(init=init, q_values=q_values)

@@ -8,7 +8,7 @@ from typing import Any
 import jax
 import tqdm
 
-from jaxdqn.runtime import memory, metrics, native
+from jaxdqn.runtime import memory, metrics
 from jaxdqn.runtime import setup as setup_lib
 
 
@@ -22,8 +22,7 @@ def plan(setup: setup_lib.Setup, params: Any, from_step: int) -> str:
         "game": f"{spec.env_id}, {spec.num_actions} actions, {config.frame_stack} x {frame} "
         f"{spec.frame_dtype.name}; {config.num_envs} environments in {config.num_groups} groups",
         "preset": f"{config.preset}, seed {config.seed}",
-        "devices": f"{devices.size} x {devices.flat[0].device_kind}"
-        + (f", slower than it could be: {native.why_not()}" if native.why_not() else ""),
+        "devices": f"{devices.size} x {devices.flat[0].device_kind}",
         "network": f"{config.network} {'-'.join(map(str, config.hidden_sizes))}, "
         f"{num_params:,} parameters",
         "replay": f"{config.replay_capacity:,} steps"

@@ -47,14 +47,14 @@ def why_not() -> str:
 def _build_and_register(folder: pathlib.Path | None) -> str:
     compiler = shutil.which(os.environ.get("CXX") or "c++")
     if compiler is None:
-        return "no C++ compiler was found"
+        return "there is no C++ compiler"
     with contextlib.ExitStack() as stack:
         if folder is None:
             folder = pathlib.Path(stack.enter_context(tempfile.TemporaryDirectory()))
         try:
             library = ctypes.CDLL(str(_built(compiler, folder)))
         except subprocess.CalledProcessError as error:
-            return f"{compiler} failed: {_first_line(error.stderr)}"
+            return f"{compiler} fails: {_first_line(error.stderr)}"
         except OSError as error:
             return f"what {compiler} built cannot be used: {error}"
     for name in functions.TARGETS:

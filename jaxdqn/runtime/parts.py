@@ -28,7 +28,7 @@ def make_network(config: config_lib.Config, spec: api.EnvSpec) -> networks.Netwo
         config.network,
         config.hidden_sizes,
         spec.num_actions,
-        convolution_implementation(),
+        convolution_implementation,
         jnp.dtype(config.compute_dtype),
     )
 

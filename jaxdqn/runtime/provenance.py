@@ -9,8 +9,6 @@ from typing import Any
 import jax
 import psutil
 
-from jaxdqn.runtime import parts
-
 _PACKAGES = ("jaxdqn", "jax", "jaxlib", "flax", "optax", "envpool", "numpy", "orbax-checkpoint")
 
 
@@ -20,18 +18,13 @@ def versions() -> dict[str, str | None]:
 
 
 def hardware() -> dict[str, Any]:
-    """The machine, and how it is used.
-
-    `cpu`, `cores` that this process may use, `memory_bytes`, kinds of `devices`, and how they do
-    `convolutions`.
-    """
+    """The machine: `cpu`, `cores` that this process may use, `memory_bytes`, kinds of `devices`."""
     may_use = getattr(os, "sched_getaffinity", None)  # Linux only
     return {
         "cpu": _cpu_model(),
         "cores": len(may_use(0)) if may_use else os.cpu_count(),
         "memory_bytes": psutil.virtual_memory().total,
         "devices": [device.device_kind for device in jax.devices()],
-        "convolutions": parts.convolution_implementation(),
     }
 
 

@@ -16,6 +16,7 @@ from jaxdqn.runtime import (
     evaluation,
     loop,
     metrics,
+    native,
     parts,
     run_dir,
     signals,
@@ -81,6 +82,8 @@ class _Training:
             self._make_env(config.group_size, _ENVS, group, state.counters.steps)
             for group in range(config.num_groups)
         ]
+        if problem := native.why_not():
+            self._progress.say(f"slower than it could be, for {problem}")
         then = state.counters.steps
         try:
             for _ in loop.turns(config, compiled, self._mesh, groups, state):
