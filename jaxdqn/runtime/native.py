@@ -6,6 +6,7 @@ import ctypes
 import hashlib
 import os
 import pathlib
+import shlex
 import shutil
 import subprocess
 import tempfile
@@ -45,25 +46,25 @@ def why_not() -> str:
 
 
 def _build_and_register(folder: pathlib.Path | None) -> str:
-    compiler = shutil.which(os.environ.get("CXX") or "c++")
-    if compiler is None:
-        return "there is no C++ compiler"
+    compiler = shlex.split(os.environ.get("CXX") or "c++")
+    if shutil.which(compiler[0]) is None:
+        return f"there is no C++ compiler {compiler[0]!r}"
     with contextlib.ExitStack() as stack:
         if folder is None:
             folder = pathlib.Path(stack.enter_context(tempfile.TemporaryDirectory()))
         try:
             library = ctypes.CDLL(str(_built(compiler, folder)))
         except subprocess.CalledProcessError as error:
-            return f"{compiler} fails: {_first_line(error.stderr)}"
+            return f"the C++ compiler {compiler[0]!r} fails: {_first_line(error.stderr)}"
         except OSError as error:
-            return f"what {compiler} built cannot be used: {error}"
+            return f"what the C++ compiler {compiler[0]!r} builds cannot be kept or used: {error}"
     for name in functions.TARGETS:
         capsule = jax.ffi.pycapsule(getattr(library, name))
         jax.ffi.register_ffi_target(name, capsule, platform="cpu")
     return ""
 
 
-def _built(compiler: str, folder: pathlib.Path) -> pathlib.Path:
+def _built(compiler: list[str], folder: pathlib.Path) -> pathlib.Path:
     """The library, built unless it lies there already."""
     sources = sorted(path for path in _SOURCES.iterdir() if path.suffix in (".cc", ".h"))
     options = (*_OPTIONS, "-isystem", jax.ffi.include_dir())
@@ -77,7 +78,7 @@ def _built(compiler: str, folder: pathlib.Path) -> pathlib.Path:
         with tempfile.TemporaryDirectory(dir=folder, prefix="building-") as temporary:
             made = pathlib.Path(temporary, library.name)
             files = [str(path) for path in sources if path.suffix == ".cc"]
-            command = [compiler, *options, *files, "-o", str(made)]
+            command = [*compiler, *options, *files, "-o", str(made)]
             subprocess.run(command, check=True, capture_output=True, text=True)
             made.replace(library)
     return library

@@ -82,8 +82,8 @@ class _Training:
             self._make_env(config.group_size, _ENVS, group, state.counters.steps)
             for group in range(config.num_groups)
         ]
-        if problem := native.why_not():
-            self._progress.say(f"slower than it could be, for {problem}")
+        if config.network == "nature" and native.why_not():
+            self._progress.say(f"slower than it could be: {native.why_not()}")
         then = state.counters.steps
         try:
             for _ in loop.turns(config, compiled, self._mesh, groups, state):
