@@ -1,13 +1,14 @@
 // Convolutions with bias and ReLU for CPUs, and their gradients, as functions that XLA calls.
 //
-// A few images at a time pass through all steps of a layer, so that what lies between the steps stays
-// in the cache of one core; the images are shared out over XLA's threads. Space to depth makes a
-// window one of 2 x 2 or 3 x 3 taps and stride 1, for which Winograd's minimal filtering
+// A few images at a time pass through all steps of a layer, so that what lies between the steps
+// stays in the cache of one core; the images are shared out over XLA's threads. Space to depth makes
+// a window one of 2 x 2 or 3 x 3 taps and stride 1, for which Winograd's minimal filtering
 // F(m x m, r x r) takes (m + r - 1)^2 products for m * m outputs instead of (m * r)^2
 // (Lavin and Gray, arXiv:1509.09308). `winograd.py` transforms the kernels.
 //
-// Shapes: y [B, H', W', O] floats; K = C * stride * stride channels of an image after space to depth;
-// T tiles of m x m outputs. Arrays are dense and in C order. K and O are multiples of two vectors.
+// Shapes: y [B, H', W', O] floats; K = C * stride * stride channels of an image after space to
+// depth; T tiles of m x m outputs. Arrays are dense and in C order. K and O are multiples of two
+// vectors; K of bytes, which have no gradient, of one.
 
 #include <algorithm>
 #include <cstdint>
@@ -74,8 +75,8 @@ struct Layer {
   int64_t images_at_once() const { return std::clamp<int64_t>(64 / tiles(), 1, kImagesPerPart); }
 };
 
-// Images: floats [B, H, W, C], or bytes [B, C, H, W]. Folded, their channels stand in the order row,
-// column, channel for floats and channel, row, column for bytes.
+// Images: floats [B, H, W, C], or bytes [B, C, H, W]. Folded, their channels stand in the order
+// row, column, channel for floats and channel, row, column for bytes.
 struct Images {
   const void* data;
   bool are_bytes;
@@ -198,8 +199,8 @@ void AlongBoth(void (*along)(const Vector*, Vector*), const Vector (&x)[from][fr
   }
 }
 
-// Layers with n = tile + taps - 1 products along an axis. Of N images at once there are n * n planes:
-// inputs [N * T, K], kernels [K, O] and products [N * T, O].
+// Layers with n = tile + taps - 1 products along an axis. Of N images at once there are n * n
+// planes: inputs [N * T, K], kernels [K, O] and products [N * T, O].
 
 template <int tile, int taps>
 struct Filter {
@@ -215,7 +216,8 @@ struct Filter {
         for (int64_t k = 0; k < depth; k += kLanes) {
           Vector d[n][n], v[n][n];
           for (int r = 0; r < n; r++) {
-            for (int c = 0; c < n; c++) d[r][c] = Load(from + (r * layer.columns() + c) * depth + k);
+            const float* const row = from + r * layer.columns() * depth + k;
+            for (int c = 0; c < n; c++) d[r][c] = Load(row + c * depth);
           }
           AlongBoth(Inputs<n>, d, v);
           for (int r = 0; r < n; r++) {

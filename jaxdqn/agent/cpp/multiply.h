@@ -63,7 +63,8 @@ void MultiplyRows(int rows, Strided a, const float* b, float* c, int64_t width, 
 }
 
 // c [rows, width] (+)= a [rows, depth] b [depth, width]; `width` is a multiple of two vectors.
-inline void Multiply(int rows, int width, int depth, Strided a, const float* b, float* c, bool add) {
+inline void Multiply(int rows, int width, int depth, Strided a, const float* b, float* c,
+                     bool add) {
   const int blocks = (rows + kMaxRows - 1) / kMaxRows;
   for (int column = 0; column < width; column += 2 * kLanes) {
     for (int block = 0, row = 0; block < blocks; block++) {

@@ -1,6 +1,6 @@
 // What XLA passes to a function that it calls, and XLA's threads.
 //
-// By XLA's C interface: its C++ interface would take three times as long to compile as all the rest.
+// By XLA's C interface: with its C++ interface all would take three times as long to compile.
 
 #ifndef JAXDQN_XLA_CALL_H_
 #define JAXDQN_XLA_CALL_H_
@@ -11,6 +11,7 @@
 #include <memory>
 #include <string_view>
 #include <thread>
+#include <utility>
 
 #include "xla/ffi/api/c_api.h"
 
