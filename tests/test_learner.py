@@ -158,10 +158,12 @@ def nature(implementation):
 
 
 def test_the_nature_network_has_its_parameters(key):
-    """1,686,180 at 84x84x4 with 4 actions."""
+    """1,686,180 at 84x84x4 with 4 actions, whichever way the convolutions are computed."""
     observation = jnp.zeros((1, 4, 84, 84), jnp.uint8)
-    params = nature("matmul").init(key, observation)
-    assert sum(x.size for x in jax.tree.leaves(params)) == 1_686_180
+    trees = [nature(how).init(key, observation) for how in ("native", "matmul", "xla")]
+    assert sum(x.size for x in jax.tree.leaves(trees[0])) == 1_686_180
+    for tree in trees[1:]:
+        jax.tree.map(np.testing.assert_array_equal, trees[0], tree)
 
 
 @pytest.mark.parametrize("implementation", ["native", "matmul"])

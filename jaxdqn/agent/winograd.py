@@ -19,9 +19,14 @@ import jax.numpy as jnp
 
 Grid = list[list[jax.Array]]
 
+
+def _spread(g: list[jax.Array]) -> list[jax.Array]:
+    return [g[0], g[0] + g[1], g[1]]
+
+
 # By (outputs of a tile, taps), along one axis.
 _KERNELS: dict[tuple[int, int], Callable[[list[jax.Array]], list[jax.Array]]] = {
-    (2, 2): lambda g: [g[0], g[0] + g[1], g[1]],
+    (2, 2): _spread,
     (3, 2): lambda g: [g[0], (g[0] + g[1]) / 2, (g[0] - g[1]) / 2, g[1]],
     (2, 3): lambda g: [g[0], (g[0] + g[1] + g[2]) / 2, (g[0] - g[1] + g[2]) / 2, g[2]],
 }
@@ -73,7 +78,7 @@ def outputs(grid: Grid) -> Grid:
 
 def outputs_transposed(grid: Grid) -> Grid:
     """The transpose of `outputs`: 2 x 2 gradients -> 3 x 3."""
-    return _along_both(lambda y: [y[0], y[0] + y[1], y[1]], grid)
+    return _along_both(_spread, grid)
 
 
 def join(grid: Grid) -> jax.Array:
