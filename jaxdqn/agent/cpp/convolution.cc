@@ -199,6 +199,21 @@ void AlongBoth(void (*along)(const Vector*, Vector*), const Vector (&x)[from][fr
   }
 }
 
+// Vectors that stand in a grid of memory, `row` floats apart down and `column` floats across.
+template <int n>
+void LoadGrid(const float* from, int64_t row, int64_t column, Vector (&grid)[n][n]) {
+  for (int r = 0; r < n; r++) {
+    for (int c = 0; c < n; c++) grid[r][c] = Load(from + r * row + c * column);
+  }
+}
+
+template <int n>
+void StoreGrid(const Vector (&grid)[n][n], float* to, int64_t row, int64_t column) {
+  for (int r = 0; r < n; r++) {
+    for (int c = 0; c < n; c++) Store(to + r * row + c * column, grid[r][c]);
+  }
+}
+
 // Layers with n = tile + taps - 1 products along an axis. Of N images at once there are n * n
 // planes: inputs [N * T, K], kernels [K, O] and products [N * T, O].
 
@@ -215,14 +230,9 @@ struct Filter {
         const float* from = folded + (i * layer.columns() + j) * tile * depth;
         for (int64_t k = 0; k < depth; k += kLanes) {
           Vector d[n][n], v[n][n];
-          for (int r = 0; r < n; r++) {
-            const float* const row = from + r * layer.columns() * depth + k;
-            for (int c = 0; c < n; c++) d[r][c] = Load(row + c * depth);
-          }
+          LoadGrid(from + k, layer.columns() * depth, depth, d);
           AlongBoth(Inputs<n>, d, v);
-          for (int r = 0; r < n; r++) {
-            for (int c = 0; c < n; c++) Store(inputs + (r * n + c) * plane + k, v[r][c]);
-          }
+          StoreGrid(v, inputs + k, n * plane, plane);
         }
       }
     }
@@ -238,9 +248,7 @@ struct Filter {
         float* to = folded + (i * layer.columns() + j) * tile * depth;
         for (int64_t k = 0; k < depth; k += kLanes) {
           Vector v[n][n], d[n][n];
-          for (int r = 0; r < n; r++) {
-            for (int c = 0; c < n; c++) v[r][c] = Load(dinputs + (r * n + c) * plane + k);
-          }
+          LoadGrid(dinputs + k, n * plane, plane, v);
           AlongBoth(InputsTransposed<n>, v, d);
           for (int r = 0; r < n; r++) {
             for (int c = 0; c < n; c++) {
@@ -270,9 +278,7 @@ struct Filter {
       for (int64_t j = 0; j < layer.tile_columns(); j++, products += layer.outputs) {
         for (int64_t o = 0; o < layer.outputs; o += kLanes) {
           Vector m[n][n], sums[tile][tile];
-          for (int r = 0; r < n; r++) {
-            for (int c = 0; c < n; c++) m[r][c] = Load(products + (r * n + c) * plane + o);
-          }
+          LoadGrid(products + o, n * plane, plane, m);
           AlongBoth(Outputs<n, tile>, m, sums);
           const Vector shift = Load(bias + o), zero = {};
           ForEachOutput(layer, i, j, [&](int r, int c, int64_t position) {
@@ -298,9 +304,7 @@ struct Filter {
           });
           Store(dbias + o, sum);
           AlongBoth(OutputsTransposed<n, tile>, d, m);
-          for (int r = 0; r < n; r++) {
-            for (int c = 0; c < n; c++) Store(dproducts + (r * n + c) * plane + o, m[r][c]);
-          }
+          StoreGrid(m, dproducts + o, n * plane, plane);
         }
       }
     }
