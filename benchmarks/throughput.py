@@ -115,9 +115,10 @@ def main() -> int:
     mesh = mesh_lib.make_mesh(values.devices)
     if values.devices and mesh.devices.size < values.devices:
         raise config_lib.SettingError("devices", f"is {values.devices}; {mesh.devices.size} here")
+    setup.check_division(asked, mesh.devices.size)
     config = memory.fit_replay(
         asked,
-        setup.describe(asked, mesh),
+        setup.describe(asked),
         memory.free_device_bytes(mesh),
         chosen_by_user="replay_capacity" in given,
     )

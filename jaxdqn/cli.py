@@ -13,7 +13,7 @@ from typing import Any
 from absl import app, flags, logging
 
 from jaxdqn import config as config_lib
-from jaxdqn import presets
+from jaxdqn import presets, protocols
 
 
 def define_settings() -> None:
@@ -57,6 +57,37 @@ def define_compilation_cache() -> None:
     )
 
 
+def define_saved_run() -> None:
+    """Defines the flags that name a trained agent."""
+    flags.DEFINE_string("run_dir", None, "folder of the run")
+    flags.DEFINE_string(
+        "checkpoint", "latest", "latest, best (by the run's own evaluations), or a step"
+    )
+
+
+def saved_run_path() -> pathlib.Path:
+    """The folder that the user named.
+
+    Raises:
+      SettingError: none was named.
+    """
+    path = flags.FLAGS.run_dir
+    if not path:
+        raise config_lib.SettingError("run_dir", "name the folder of a run")
+    return pathlib.Path(path).expanduser()
+
+
+def define_protocol() -> None:
+    """Defines the flag that names the conditions of play."""
+    told = "; ".join(f"{name}: {protocol.text}" for name, protocol in protocols.PROTOCOLS.items())
+    flags.DEFINE_enum(
+        "protocol",
+        None,
+        list(protocols.PROTOCOLS),
+        f"conditions of play (default: nature for Atari, greedy for others). {told}",
+    )
+
+
 def _as_typed(value: Any) -> str:
     """A setting's value as a user types it."""
     return ",".join(map(str, value)) if isinstance(value, tuple) else str(value).lower()
@@ -85,7 +116,8 @@ def given_settings() -> dict[str, Any]:
 def run_program(define_flags: Callable[[], None], main: Callable[[], int]) -> None:
     """Parses the command line, runs `main`, and exits with its code.
 
-    Wrong usage, whether absl or a check of settings finds it, is one line and exit code 2.
+    Wrong usage, whether absl or a check of settings finds it, is one line and exit code 2; what
+    fails although the usage is right is one line and exit code 1.
     """
 
     def parse(argv: Sequence[str]) -> list[str]:
@@ -103,6 +135,8 @@ def run_program(define_flags: Callable[[], None], main: Callable[[], int]) -> No
             sys.exit(main())
         except config_lib.SettingError as error:
             _refuse(str(error))
+        except config_lib.RunError as error:
+            _refuse(str(error), code=1)
         except KeyboardInterrupt:  # outside of what a program itself saves on
             print("interrupted", file=sys.stderr)
             sys.exit(130)
@@ -114,6 +148,6 @@ def run_program(define_flags: Callable[[], None], main: Callable[[], int]) -> No
     app.run(guarded, flags_parser=parse)
 
 
-def _refuse(message: str) -> typing.NoReturn:
+def _refuse(message: str, code: int = 2) -> typing.NoReturn:
     print(f"error: {' '.join(message.split())}", file=sys.stderr)
-    sys.exit(2)
+    sys.exit(code)

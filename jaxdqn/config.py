@@ -6,6 +6,9 @@ step of one environment; an Atari step is four frames unless `frame_skip` says o
 
 import dataclasses
 import math
+import types
+import typing
+from collections.abc import Mapping
 from typing import Any
 
 
@@ -15,6 +18,10 @@ class SettingError(ValueError):
     def __init__(self, setting: str, problem: str):
         self.setting = setting
         super().__init__(f"--{setting}: {problem}")
+
+
+class RunError(Exception):
+    """What keeps a program from its work although its flags are right: one line, exit code 1."""
 
 
 def _setting(default: Any, help_text: str) -> Any:
@@ -102,7 +109,7 @@ class Config:
     )
     eval_epsilon: float = _setting(0.01, "share of random actions in evaluations")
     checkpoint_every_steps: int = _setting(250_000, "steps between checkpoints; 0: only at the end")
-    keep_checkpoints: int = _setting(3, "newest checkpoints kept")
+    keep_checkpoints: int = _setting(3, "newest checkpoints kept; the best by evaluation stays too")
     log_every_steps: int = _setting(10_000, "steps between rows of metrics")
 
     def __post_init__(self) -> None:
@@ -204,6 +211,38 @@ class Config:
         """What the environment is told; only what a preset or the user set."""
         options = {name: getattr(self, name) for name in _ENV_OPTIONS}
         return {name: value for name, value in options.items() if value is not None}
+
+
+def from_stored(stored: Mapping[str, Any]) -> Config:
+    """The settings of a run as its `config.json` holds them.
+
+    A setting that came after the run began has its default, the only value that it could have then.
+
+    Raises:
+      ValueError: a setting that this version does not have, or a value that cannot be.
+    """
+    hints = typing.get_type_hints(Config)
+    values = {}
+    for name, value in stored.items():
+        if name not in hints:
+            raise ValueError(f"the setting {name} is not one of this version")
+        value = tuple(value) if isinstance(value, list) else value
+        if not _fits(value, hints[name]):
+            raise ValueError(f"the setting {name} is {value!r}")
+        values[name] = value
+    return Config(**values)
+
+
+def _fits(value: Any, hint: Any) -> bool:
+    """Whether a value read from JSON is of the kind that a field holds."""
+    if isinstance(hint, types.UnionType):
+        return any(_fits(value, choice) for choice in typing.get_args(hint))
+    if typing.get_origin(hint) is tuple:
+        (item,) = {*typing.get_args(hint)} - {...}
+        return isinstance(value, tuple) and all(_fits(part, item) for part in value)
+    if isinstance(value, bool):  # which is an int to Python
+        return hint is bool
+    return isinstance(value, (int, float) if hint is float else hint)
 
 
 def nearest_multiples(value: int, factor: int) -> str:

@@ -75,7 +75,7 @@ def test_returns_equal_a_naive_recount():
     tracker, tracked = episodes.EpisodeTracker(4), [[] for _ in range(4)]
     recounted, rewards = [[] for _ in range(4)], [[] for _ in range(4)]
     for step, actions in play(envpool.EnvPoolEnv("Breakout-v5", 4, 3, OPTIONS), 1_500):
-        for index, game_return, length in tracker.add(step):
+        for index, game_return, length, _ in tracker.add(step):
             tracked[index].append((game_return, length))
         restarts = [bool(step.terminated[e] or step.truncated[e]) for e in range(4)]
         _, reward, terminated, truncated, _ = pool.step(actions.astype(np.int32))

@@ -6,23 +6,71 @@ and `run`, the counters. Export and evaluation need `learner` and the run's sett
 
 import dataclasses
 import pathlib
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
 import orbax.checkpoint as ocp
+from orbax.checkpoint import checkpoint_managers as policies
 
+from jaxdqn import config as config_lib
 from jaxdqn.agent import learner as learner_lib
 from jaxdqn.runtime import loop
 
 
-class Checkpoints:
-    """The checkpoints of one run. Saving is asynchronous: training goes on meanwhile."""
+def steps_in(directory: pathlib.Path) -> list[int]:
+    """The agent steps of the whole checkpoints in a folder, in order; none where there is none."""
+    return sorted(ocp.utils.checkpoint_steps(directory.absolute()))
 
-    def __init__(self, directory: pathlib.Path, keep: int):
+
+def restore_params(directory: pathlib.Path, step: int, like: Any) -> Any:
+    """Reads the online network's parameters and nothing else.
+
+    Args:
+      directory: of the checkpoints of a run.
+      step: one of `steps_in`.
+      like: tree of `jax.ShapeDtypeStruct` with shardings: what the parameters are to be.
+
+    Raises:
+      RunError: they cannot be read, or are not of these shapes.
+    """
+    path = directory.absolute() / str(step)
+    arguments = ocp.checkpoint_utils.construct_restore_args({"params": like})
+    try:
+        with ocp.PyTreeCheckpointer() as checkpointer:
+            found: Any = checkpointer.restore(
+                path / "learner",
+                args=ocp.args.PyTreeRestore(
+                    item={"params": like}, restore_args=arguments, partial_restore=True
+                ),
+            )
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise config_lib.RunError(f"{path} cannot be read: {error}") from None
+    return found["params"]
+
+
+class Checkpoints:
+    """The checkpoints of one run. Saving is asynchronous: training goes on meanwhile.
+
+    Args:
+      directory: where they lie.
+      keep: so many of the newest stay.
+      best: tells the step of the checkpoint that stays whatever its age, if there is one; asked
+        when others are deleted.
+    """
+
+    def __init__(
+        self, directory: pathlib.Path, keep: int, best: Callable[[], int | None] = lambda: None
+    ):
         self._manager = ocp.CheckpointManager(
             directory.absolute(),
             item_names=("learner", "run"),
-            options=ocp.CheckpointManagerOptions(max_to_keep=keep, create=True),
+            options=ocp.CheckpointManagerOptions(
+                preservation_policy=policies.AnyPreservationPolicy(
+                    [policies.LatestN(keep), _Best(best)]
+                ),
+                create=True,
+            ),
         )
 
     def latest_step(self) -> int | None:
@@ -57,3 +105,19 @@ class Checkpoints:
         """Waits for what is being saved."""
         self._manager.wait_until_finished()
         self._manager.close()
+
+
+@dataclasses.dataclass
+class _Best(policies.PreservationPolicy):
+    """Keeps the checkpoint of one step."""
+
+    step: Callable[[], int | None]
+
+    def should_preserve(
+        self,
+        checkpoints: Sequence[policies.PolicyCheckpointInfo],
+        *,
+        context: policies.PreservationContext,
+    ) -> list[bool]:
+        """Whether each checkpoint stays."""
+        return [checkpoint.step == self.step() for checkpoint in checkpoints]

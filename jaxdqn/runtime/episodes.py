@@ -1,10 +1,20 @@
 """Returns and lengths of whole games."""
 
 import collections
+from typing import NamedTuple
 
 import numpy as np
 
 from jaxdqn.envs import api
+
+
+class Game(NamedTuple):
+    """A game that has ended."""
+
+    env: int  # index of its environment
+    game_return: float
+    length: int  # steps
+    capped: bool  # the time limit ended it, and not the game itself
 
 
 class EpisodeTracker:
@@ -14,14 +24,22 @@ class EpisodeTracker:
         self._returns = np.zeros(num_envs, np.float64)
         self._lengths = np.zeros(num_envs, np.int64)
 
-    def add(self, step: api.TimeStep) -> list[tuple[int, float, int]]:
-        """Takes one time step; returns (environment, return, length) of each game that ended."""
+    def add(self, step: api.TimeStep) -> list[Game]:
+        """Takes one time step; returns the games that ended."""
         self._returns[step.is_first] = 0.0
         self._lengths[step.is_first] = 0
         self._returns += step.reward
         self._lengths += ~step.is_first  # a first row is no agent step
         ended = np.flatnonzero(step.terminated | step.truncated)
-        return [(int(i), float(self._returns[i]), int(self._lengths[i])) for i in ended]
+        return [
+            Game(
+                env=int(i),
+                game_return=float(self._returns[i]),
+                length=int(self._lengths[i]),
+                capped=not step.terminated[i],
+            )
+            for i in ended
+        ]
 
 
 class RecentGames:

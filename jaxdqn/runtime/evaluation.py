@@ -18,6 +18,7 @@ class Scores(NamedTuple):
 
     returns: np.ndarray  # [N] float64
     lengths: np.ndarray  # [N] int64, steps
+    capped: np.ndarray  # [N] bool, ended by the time limit and not by the game
 
 
 def num_envs_for(num_episodes: int) -> int:
@@ -41,6 +42,7 @@ def evaluate(
     epsilon: float,
     key: jax.Array,
     should_stop: Callable[[], bool] = lambda: False,
+    on_game: Callable[[], object] = lambda: None,
 ) -> Scores | None:
     """Plays `num_episodes` whole games.
 
@@ -54,6 +56,7 @@ def evaluate(
       epsilon: share of random actions.
       key: of those actions.
       should_stop: asked at every step; an evaluation that is cut short returns None.
+      on_game: called for every game that counts, when it has ended.
     """
     quota = num_episodes // env.num_envs
     if quota * env.num_envs != num_episodes:
@@ -61,19 +64,22 @@ def evaluate(
     state = actor.init(key, env.num_envs)
     epsilon_array = jax.device_put(np.float32(epsilon))
     tracker = episodes.EpisodeTracker(env.num_envs)
-    games: list[list[tuple[float, int]]] = [[] for _ in range(env.num_envs)]
+    games: list[list[episodes.Game]] = [[] for _ in range(env.num_envs)]
     try:
         while any(len(played) < quota for played in games):
             if should_stop():
                 return None
             step = env.receive()
-            for index, game_return, length in tracker.add(step):
-                if len(games[index]) < quota:
-                    games[index].append((game_return, length))
+            for game in tracker.add(step):
+                if len(games[game.env]) < quota:
+                    games[game.env].append(game)
+                    on_game()
             frame, is_first = jax.device_put((step.frame, step.is_first))
             state, actions = actor.act(params, state, frame, is_first, epsilon_array)
             env.send(jax.device_get(actions))
     finally:
         env.close()
-    returns, lengths = zip(*(game for played in games for game in played), strict=True)
-    return Scores(np.asarray(returns, np.float64), np.asarray(lengths, np.int64))
+    _, returns, lengths, capped = zip(*(game for played in games for game in played), strict=True)
+    return Scores(
+        np.asarray(returns, np.float64), np.asarray(lengths, np.int64), np.asarray(capped, bool)
+    )

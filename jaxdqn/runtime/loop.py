@@ -80,9 +80,9 @@ def turns(
     while True:
         for index, group in enumerate(groups):
             step = group.receive()
-            for _, game_return, length in trackers[index].add(step):
+            for game in trackers[index].add(step):
                 state.counters.episodes += 1
-                state.recent.add(game_return, length)
+                state.recent.add(game.game_return, game.length)
             state.counters.steps += int(np.count_nonzero(~step.is_first))
             row, share = device_lib.put_row(
                 mesh, ring_lib.Row(**step._asdict()), epsilon(config, state.counters.steps)

@@ -4,7 +4,7 @@ import contextlib
 import json
 import math
 import pathlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import tensorboardX
@@ -19,12 +19,11 @@ class Writer:
 
     def __init__(self, directory: pathlib.Path, from_step: int):
         path = directory / FILE
-        rows = [row for row in _read(path) if row["step"] <= from_step]
+        rows = [row for row in read(path) if row["step"] <= from_step]
         part = path.with_suffix(".part")
         part.write_text("".join(map(_line, rows)))
         part.replace(path)
-        evaluations = [row for row in rows if "eval_return_mean" in row]
-        self.last_evaluation = evaluations[-1] if evaluations else None
+        self._evaluations = evaluations(rows)
         self._file = path.open("a")
         self._events = tensorboardX.SummaryWriter(
             str(directory / "tensorboard"), purge_step=from_step + 1 if from_step else None
@@ -42,8 +41,17 @@ class Writer:
             if name != "step" and value is not None:
                 self._events.add_scalar(name, value, step)
         self._events.flush()
-        if "eval_return_mean" in row:
-            self.last_evaluation = row
+        self._evaluations += evaluations([row])
+
+    @property
+    def last_evaluation(self) -> Row | None:
+        """The newest row of an evaluation."""
+        return self._evaluations[-1] if self._evaluations else None
+
+    @property
+    def best_evaluation(self) -> Row | None:
+        """The row of the evaluation with the highest mean return."""
+        return best(self._evaluations)
 
     def close(self) -> None:
         """Closes the files."""
@@ -51,11 +59,21 @@ class Writer:
         self._events.close()
 
 
+def evaluations(rows: Iterable[Row]) -> list[Row]:
+    """The rows that hold an evaluation's score."""
+    return [row for row in rows if row.get("eval_return_mean") is not None]
+
+
+def best(rows: Sequence[Row]) -> Row | None:
+    """Of rows of evaluations the one with the highest mean return; of equal ones the last."""
+    return max(rows, key=lambda row: (row["eval_return_mean"], row["step"]), default=None)
+
+
 def _line(row: Row) -> str:
     return json.dumps(row) + "\n"
 
 
-def _read(path: pathlib.Path) -> Iterator[Row]:
+def read(path: pathlib.Path) -> Iterator[Row]:
     """The rows of a file; a line that was cut off while it was written is left out."""
     if not path.exists():
         return

@@ -45,7 +45,8 @@ def prepare(
       SettingError: names the setting that cannot be.
     """
     mesh = mesh_lib.make_mesh()
-    spec = describe(config, mesh)
+    check_division(config, mesh.devices.size)
+    spec = describe(config)
     path = path or run_dir.default_path(config)
     stored = run_dir.read_settings(path)
     run_dir.check_writable(path)
@@ -69,13 +70,12 @@ def prepare(
     )
 
 
-def describe(config: config_lib.Config, mesh: Mesh) -> api.EnvSpec:
-    """The environment of a run, when the settings fit it and the devices.
+def describe(config: config_lib.Config) -> api.EnvSpec:
+    """The environment of a run, when the settings fit it.
 
     Raises:
       SettingError: names the setting that does not.
     """
-    _check_division(config, mesh.devices.size)
     try:
         spec = envpool.describe(config.env, config.env_options)
     except envpool.UnknownOptionError as error:
@@ -97,8 +97,12 @@ def describe(config: config_lib.Config, mesh: Mesh) -> api.EnvSpec:
     return spec
 
 
-def _check_division(config: config_lib.Config, num_devices: int) -> None:
-    """Each device holds an equal share of each group of environments and of the batch."""
+def check_division(config: config_lib.Config, num_devices: int) -> None:
+    """Sees to it that each device holds an equal share of each group and of the batch.
+
+    Raises:
+      SettingError: names the setting that does not divide, and the nearest that would.
+    """
     for name, factor in (
         ("num_envs", num_devices * config.num_groups),
         ("batch_size", num_devices),

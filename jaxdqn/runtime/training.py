@@ -55,7 +55,7 @@ class _Training:
         self._device = device.build(setup.config, setup.spec, setup.mesh)
         self._evaluated_actor = evaluation.compiled(parts.make_actor(setup.config, setup.spec))
         self._checkpoints = checkpoints.Checkpoints(
-            setup.path / run_dir.CHECKPOINTS, setup.config.keep_checkpoints
+            setup.path / run_dir.CHECKPOINTS, setup.config.keep_checkpoints, self._best_step
         )
         self._state = self._initial_state()
         start = self._state.counters
@@ -200,6 +200,11 @@ class _Training:
         last = self._writer.last_evaluation
         return last["step"] if last else 0
 
+    def _best_step(self) -> int | None:
+        """The step of the best evaluation so far."""
+        best = self._writer.best_evaluation
+        return best["step"] if best else None
+
     def _evaluate(self) -> None:
         """Scores the parameters as they are, unless a signal comes meanwhile."""
         config, steps = self._config, self._state.counters.steps
@@ -231,6 +236,8 @@ class _Training:
             f"step {steps:,}: evaluation: return {returns.mean():.2f} +- {returns.std():.2f} "
             f"({returns.min():g} to {returns.max():g}, {len(returns)} games)"
         )
+        if self._best_step() == steps:
+            self._save()  # the best is kept, whatever the period of checkpoints
 
     def _save(self) -> None:
         self._stop_clock()

@@ -1,0 +1,79 @@
+r"""Scores a trained agent over whole games, its parameters frozen.
+
+  python -m jaxdqn.evaluate --run_dir=runs/Breakout-atari-seed0
+
+The same seed gives the same score.
+"""
+
+import json
+from typing import Any
+
+from absl import flags
+
+from jaxdqn import cli, protocols
+from jaxdqn import config as config_lib
+
+
+def _define_flags() -> None:
+    cli.define_saved_run()
+    cli.define_protocol()
+    flags.DEFINE_integer(
+        "episodes", 100, "whole games, on up to 64 environments that each play equally many"
+    )
+    flags.DEFINE_integer("seed", 0, "environment i plays with seed + i; of random actions too")
+    flags.DEFINE_boolean("json", False, "print one JSON object, with the return of every game")
+    cli.define_compilation_cache()
+    flags.adopt_module_key_flags(cli)
+
+
+def main() -> int:
+    """Scores as the flags say; returns the exit code."""
+    values = flags.FLAGS
+    path = cli.saved_run_path()
+    for name, least in (("episodes", 1), ("seed", 0)):
+        if not least <= values[name].value < 2**30:
+            raise config_lib.SettingError(
+                name, f"is {values[name].value}; from {least} to {2**30 - 1}"
+            )
+
+    from jaxdqn.runtime import compilation
+
+    compilation.use_cache(values.compilation_cache_dir)
+
+    from jaxdqn.runtime import saved_run, scoring
+
+    agent = saved_run.load(path, values.checkpoint)
+    protocol = values.protocol or protocols.default_for(agent.config.env)
+    result = scoring.score(agent, protocol, values.episodes, values.seed)
+    print(json.dumps(result) if values.json else _table(result))
+    return 0
+
+
+def _table(result: dict[str, Any]) -> str:
+    score = result["return"]
+    lines = {
+        "agent": f"{result['env']}, step {result['checkpoint']:,} of {result['run_dir']}",
+        "protocol": f"{result['protocol']}: {result['protocol_text']}",
+        "games": f"{result['episodes']:,} on {result['num_envs']} environments, seed "
+        f"{result['seed']}; {result['capped']} ended by the time limit",
+        "return": f"mean {score['mean']:.2f}{_interval(score)}, standard deviation "
+        f"{score['std']:.2f}",
+        "": f"median {score['median']:g}, min {score['min']:g}, max {score['max']:g}",
+    }
+    if result["human_normalised"] is not None:
+        lines["human"] = (
+            f"{result['human_normalised']:.1%} of the way from random play "
+            f"({result['random_score']:g}) to a human tester ({result['human_score']:g})"
+        )
+    return "\n".join(f"{name:>8}  {text}" for name, text in lines.items())
+
+
+def _interval(score: dict[str, Any]) -> str:
+    if score["interval_95"] is None:
+        return ""
+    low, high = score["interval_95"]
+    return f" (95% interval {low:.2f} to {high:.2f})"
+
+
+if __name__ == "__main__":
+    cli.run_program(_define_flags, main)

@@ -1,0 +1,109 @@
+"""A trained agent, read from the folder of its run."""
+
+import pathlib
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from jaxdqn import config as config_lib
+from jaxdqn.envs import api
+from jaxdqn.runtime import checkpoints, metrics, parts, run_dir, setup
+
+
+class SavedRun(NamedTuple):
+    """Parameters of one checkpoint, and the run that they are of."""
+
+    path: pathlib.Path
+    config: config_lib.Config
+    spec: api.EnvSpec
+    step: int
+    params: Any  # of the network
+    evaluation: metrics.Row | None  # what the run itself scored at this step
+
+
+def load(path: pathlib.Path, checkpoint: str) -> SavedRun:
+    """Reads a run's parameters. Nothing is written, and nothing of the file can be executed.
+
+    Args:
+      path: the run directory.
+      checkpoint: 'latest', 'best' by the run's own evaluations, or a step.
+
+    Raises:
+      SettingError: there is no such run or no such checkpoint.
+      RunError: what lies there cannot be read.
+    """
+    config = read_config(path)
+    steps = checkpoints.steps_in(path / run_dir.CHECKPOINTS)
+    if not steps:
+        raise config_lib.SettingError("run_dir", f"{path} has no checkpoint yet")
+    scored = [
+        row
+        for row in metrics.evaluations(metrics.read(path / metrics.FILE))
+        if row["step"] in steps
+    ]
+    step = _choose(path, checkpoint, steps, scored)
+    spec = setup.describe(config)
+    return SavedRun(
+        path=path,
+        config=config,
+        spec=spec,
+        step=step,
+        params=checkpoints.restore_params(
+            path / run_dir.CHECKPOINTS, step, _params_like(config, spec)
+        ),
+        evaluation=next((row for row in scored if row["step"] == step), None),
+    )
+
+
+def read_config(path: pathlib.Path) -> config_lib.Config:
+    """The settings of the run that lies in a folder.
+
+    Raises:
+      SettingError: there is no run.
+      RunError: its settings are not those of this version.
+    """
+    stored = run_dir.read_settings(path)
+    if stored is None:
+        raise config_lib.SettingError("run_dir", f"{path} holds no run")
+    try:
+        return config_lib.from_stored(stored)
+    except ValueError as error:
+        raise config_lib.RunError(
+            f"{path / run_dir.CONFIG_FILE} cannot be used by this version: {error}"
+        ) from None
+
+
+def _choose(
+    path: pathlib.Path, checkpoint: str, steps: list[int], scored: list[metrics.Row]
+) -> int:
+    if checkpoint == "latest":
+        return steps[-1]
+    if checkpoint == "best":
+        best = metrics.best(scored)
+        if best is None:
+            raise config_lib.SettingError(
+                "checkpoint", f"{path} has no checkpoint that was evaluated; latest or a step"
+            )
+        return int(best["step"])
+    saved = ", ".join(map(str, steps))
+    if not checkpoint.isdecimal():
+        raise config_lib.SettingError(
+            "checkpoint", f"is {checkpoint!r}; latest, best or a step: {saved}"
+        )
+    if int(checkpoint) not in steps:
+        raise config_lib.SettingError("checkpoint", f"is {checkpoint}; {path} has {saved}")
+    return int(checkpoint)
+
+
+def _params_like(config: config_lib.Config, spec: api.EnvSpec) -> Any:
+    """Shapes of the network's parameters, on the first device."""
+    observation = jax.ShapeDtypeStruct(
+        (1, config.frame_stack, *spec.frame_shape), jnp.dtype(spec.frame_dtype)
+    )
+    network = parts.make_network(config, spec)
+    shapes = jax.eval_shape(network.init, jax.random.key(0), observation)
+    sharding = jax.sharding.SingleDeviceSharding(jax.devices()[0])
+    return jax.tree.map(
+        lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding), shapes
+    )
