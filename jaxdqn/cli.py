@@ -77,6 +77,27 @@ def saved_run_path() -> pathlib.Path:
     return pathlib.Path(path).expanduser()
 
 
+def output(name: str, suffixes: Sequence[str]) -> pathlib.Path | None:
+    """The file that a flag names for writing; None where it names none.
+
+    Raises:
+      SettingError: it cannot become that file, or lies there already without `--overwrite`.
+    """
+    value = flags.FLAGS[name].value
+    if not value:
+        return None
+    path = pathlib.Path(value).expanduser()
+    if suffixes and path.suffix not in suffixes:
+        raise config_lib.SettingError(name, f"is {value}; a name that ends in {' or '.join(suffixes)}")
+    if path.exists() and not flags.FLAGS.overwrite:
+        raise config_lib.SettingError(name, f"{path} exists; --overwrite replaces it")
+    if not path.absolute().parent.is_dir():
+        raise config_lib.SettingError(name, f"{path.absolute().parent} is not a directory")
+    if not os.access(path.absolute().parent, os.W_OK):
+        raise config_lib.SettingError(name, f"{path.absolute().parent} cannot be written")
+    return path
+
+
 def define_protocol() -> None:
     """Defines the flag that names the conditions of play."""
     told = "; ".join(f"{name}: {protocol.text}" for name, protocol in protocols.PROTOCOLS.items())

@@ -49,6 +49,7 @@ PROTOCOLS: Mapping[str, Protocol] = {
     "greedy": Protocol(
         "no random actions, in the run's environment", lambda _: {"eval_epsilon": 0.0}, False
     ),
+    "random": Protocol("random actions alone", lambda _: {"eval_epsilon": 1.0}, False),
     "run": Protocol("as the run evaluates itself", lambda _: {}, False),
 }
 
@@ -69,6 +70,6 @@ def apply(name: str, config: config_lib.Config) -> config_lib.Config:
     protocol = PROTOCOLS[name]
     if protocol.atari_only and not games.is_atari(config.env):
         raise config_lib.SettingError(
-            "protocol", f"{name} is for Atari games and {config.env} is none; greedy or run"
+            "protocol", f"{name} is for Atari games and {config.env} is none; greedy, random or run"
         )
     return dataclasses.replace(config, **protocol.changes(config))

@@ -100,6 +100,7 @@ class EnvPoolEnv:
       seed: environment i plays with `seed + i`; below 2**31 - E.
       options: what EnvPool should not take its default for, such as `frame_skip`.
       num_threads: emulator threads; 0 lets EnvPool choose.
+      with_screen: whether `screen` will be asked.
     """
 
     def __init__(
@@ -109,11 +110,13 @@ class EnvPoolEnv:
         seed: int,
         options: Mapping[str, Any],
         num_threads: int = 0,
+        with_screen: bool = False,
     ):
         self.spec = describe(env_id, options)
         self.num_envs = num_envs
         # Frames come singly: the replay and the actor stack them.
         single = {"stack_num": 1} if _stacks(_native_spec(env_id, options)) else {}
+        shown = {"render_mode": "rgb_array"} if with_screen else {}
         with _quietly():
             self._pool = _module().make_gymnasium(
                 env_id,
@@ -122,6 +125,7 @@ class EnvPoolEnv:
                 num_threads=num_threads,
                 **options,
                 **single,
+                **shown,
             )
             # EnvPool would make its spaces at the first step, and Gymnasium remark on them there.
             _ = self._pool.observation_space
@@ -153,6 +157,18 @@ class EnvPoolEnv:
         self._ended = step.terminated | step.truncated
         self._lives = lives.copy()
         return step
+
+    def screen(self) -> npt.NDArray[np.uint8]:
+        """What the first environment shows now, as drawn for people: [H, W, 3].
+
+        Raises:
+          UnsupportedEnvError: it draws nothing.
+        """
+        try:
+            (picture,) = self._pool.render(env_ids=[0])
+        except (RuntimeError, ValueError, TypeError) as error:
+            raise UnsupportedEnvError(f"{self.spec.env_id} draws no picture: {error}") from None
+        return np.asarray(picture, np.uint8)
 
     def close(self) -> None:
         """Frees the emulators."""

@@ -12,6 +12,9 @@ _PLAIN_NAMES = {
     "MountainCar": "MountainCar-v0",
 }
 
+# Gymnasium's `render_fps`.
+_STEPS_PER_SECOND = {"Acrobot": 15.0, "CartPole": 50.0, "MountainCar": 30.0}
+
 
 class UnknownGameError(ValueError):
     """No environment has this name; the message holds the nearest ones."""
@@ -43,6 +46,13 @@ def plain_name(env_id: str) -> str:
         if full == env_id:
             return name
     return env_id.replace("/", "_")
+
+
+def steps_per_second(env_id: str, frame_skip: int) -> float:
+    """Agent steps in a second of play as people know it: an Atari console draws 60 frames."""
+    if is_atari(env_id):
+        return 60 / frame_skip
+    return _STEPS_PER_SECOND.get(plain_name(env_id), 30.0)
 
 
 def resolve(name: str) -> str:

@@ -24,6 +24,10 @@ class EpisodeTracker:
         self._returns = np.zeros(num_envs, np.float64)
         self._lengths = np.zeros(num_envs, np.int64)
 
+    def so_far(self, env: int) -> tuple[float, int]:
+        """Return and length of the game that an environment plays."""
+        return float(self._returns[env]), int(self._lengths[env])
+
     def add(self, step: api.TimeStep) -> list[Game]:
         """Takes one time step; returns the games that ended."""
         self._returns[step.is_first] = 0.0

@@ -56,6 +56,19 @@ def load(path: pathlib.Path, checkpoint: str) -> SavedRun:
     )
 
 
+def untrained(path: pathlib.Path) -> SavedRun:
+    """A run's agent before its first step, for play at random; needs no checkpoint.
+
+    Raises:
+      SettingError: there is no such run.
+      RunError: what lies there cannot be read.
+    """
+    config = read_config(path)
+    spec = setup.describe(config)
+    params = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), _params_like(config, spec))
+    return SavedRun(path, config, spec, step=0, params=params, evaluation=None)
+
+
 def read_config(path: pathlib.Path) -> config_lib.Config:
     """The settings of the run that lies in a folder.
 

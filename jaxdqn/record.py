@@ -1,0 +1,67 @@
+r"""Films a trained agent at play, at the game's own speed.
+
+  python -m jaxdqn.record --run_dir=runs/Breakout-atari-seed0 --out=play.mp4 --overlay
+"""
+
+from absl import flags
+
+from jaxdqn import cli, protocols
+from jaxdqn import config as config_lib
+
+_SUFFIXES = (".mp4", ".gif")
+
+
+def _define_flags() -> None:
+    cli.define_saved_run()
+    cli.define_protocol()
+    flags.DEFINE_string("out", None, "the film: a .mp4 or .gif")
+    flags.DEFINE_boolean(
+        "overlay", False, "show Q-values, the action taken, the return and the network's input too"
+    )
+    flags.DEFINE_string("sheet", None, "a .png of raw and processed frames side by side")
+    flags.DEFINE_boolean("random", False, "film random play, as --protocol=random; no network")
+    flags.DEFINE_integer("episodes", 1, "whole games", lower_bound=1)
+    flags.DEFINE_integer("seed", 0, "of the environment and of random actions", lower_bound=0)
+    flags.DEFINE_boolean("overwrite", False, "replace files that exist")
+    cli.define_compilation_cache()
+    flags.adopt_module_key_flags(cli)
+
+
+def main() -> int:
+    """Films as the flags say; returns the exit code."""
+    values = flags.FLAGS
+    path = cli.saved_run_path()
+    out, sheet = cli.output("out", _SUFFIXES), cli.output("sheet", (".png",))
+    if out is None and sheet is None:
+        raise config_lib.SettingError("out", "name a film, such as --out=play.mp4, or a --sheet")
+    if values.random and values.protocol not in (None, "random"):
+        raise config_lib.SettingError(
+            "random", f"is the protocol of its own name, not {values.protocol}"
+        )
+
+    from jaxdqn.runtime import compilation
+
+    compilation.use_cache(values.compilation_cache_dir)
+
+    from jaxdqn.runtime import recording, saved_run
+
+    if values.random:
+        agent, protocol = saved_run.untrained(path), "random"
+    else:
+        agent = saved_run.load(path, values.checkpoint)
+        protocol = values.protocol or protocols.default_for(agent.config.env)
+    print(
+        recording.record(
+            agent._replace(config=protocols.apply(protocol, agent.config)),
+            out=out,
+            sheet=sheet,
+            with_overlay=values.overlay,
+            seed=values.seed,
+            num_episodes=values.episodes,
+        )
+    )
+    return 0
+
+
+if __name__ == "__main__":
+    cli.run_program(_define_flags, main)

@@ -1,0 +1,24 @@
+"""Files that are there when they are whole, and not before."""
+
+import contextlib
+import pathlib
+from collections.abc import Iterator
+
+from jaxdqn import config as config_lib
+
+
+@contextlib.contextmanager
+def whole(path: pathlib.Path) -> Iterator[pathlib.Path]:
+    """Gives a name to write under; what was written takes `path`'s place when the block ends well.
+
+    Raises:
+      RunError: it cannot be written.
+    """
+    part = path.with_name(f".{path.stem}.part{path.suffix}")
+    try:
+        yield part
+        part.replace(path)
+    except OSError as error:
+        raise config_lib.RunError(f"{path} cannot be written: {error}") from None
+    finally:
+        part.unlink(missing_ok=True)

@@ -1,0 +1,83 @@
+"""Films and sheets of a saved agent's play."""
+
+import contextlib
+import pathlib
+
+import numpy as np
+
+from jaxdqn import config as config_lib
+from jaxdqn.envs import actions, games
+from jaxdqn.runtime import drawing, files, film, saved_run
+
+_ROWS = 6  # of a sheet
+
+
+def record(
+    agent: saved_run.SavedRun,
+    *,
+    out: pathlib.Path | None,
+    sheet: pathlib.Path | None,
+    with_overlay: bool,
+    seed: int,
+    num_episodes: int,
+) -> str:
+    """Plays whole games and writes what was seen.
+
+    Args:
+      agent: who plays, under the conditions of its settings.
+      out: the film; None for none.
+      sheet: raw and processed frames of some moments of the first game; None for none.
+      with_overlay: show the network's side too.
+      seed: of the environment.
+      num_episodes: games.
+
+    Returns:
+      What was written, in a line for each file.
+
+    Raises:
+      RunError: a file cannot be written, or the environment has no picture to show.
+    """
+    config, spec = agent.config, agent.spec
+    names = actions.names(spec.env_id, spec.num_actions)
+    rate = games.steps_per_second(spec.env_id, spec.frame_skip)
+    returns, chosen, frames = [], _Spread(2 * _ROWS), 0
+    with contextlib.ExitStack() as stack:
+        add = stack.enter_context(film.writer(out, rate)) if out else None
+        moments = film.play(config, spec, agent.params, seed=seed, num_episodes=num_episodes)
+        for moment in stack.enter_context(contextlib.closing(moments)):
+            if add:
+                picture = (
+                    drawing.overlay(moment, names) if with_overlay else drawing.screen(moment)
+                )
+                add(np.asarray(picture))
+            frames += 1
+            if not returns:
+                chosen.add(moment)
+            if moment.is_last:
+                returns.append(moment.game_return)
+    told = []
+    if out:
+        told.append(
+            f"{out}: {frames / rate:.0f} s at {rate:g} frames a second, "
+            f"return {', '.join(f'{value:g}' for value in returns)}"
+        )
+    if sheet:
+        with files.whole(sheet) as part:
+            drawing.sheet(chosen.kept[:: max(1, len(chosen.kept) // _ROWS)][:_ROWS]).save(part)
+        told.append(f"{sheet}: raw and processed frames")
+    return "\n".join(told)
+
+
+class _Spread:
+    """Up to `limit` moments, evenly spread over as many as come."""
+
+    def __init__(self, limit: int):
+        self.kept: list[film.Moment] = []
+        self._limit, self._stride, self._count = limit, 1, 0
+
+    def add(self, moment: film.Moment) -> None:
+        if self._count % self._stride == 0:
+            self.kept.append(moment)
+        if len(self.kept) > self._limit:
+            self.kept, self._stride = self.kept[::2], 2 * self._stride
+        self._count += 1
