@@ -77,6 +77,17 @@ def saved_run_path() -> pathlib.Path:
     return pathlib.Path(path).expanduser()
 
 
+def define_play_seed() -> None:
+    """Defines the seed of games that a trained agent plays."""
+    flags.DEFINE_integer(
+        "seed",
+        0,
+        "environment i plays with seed + i; of random actions too",
+        lower_bound=0,
+        upper_bound=2**30,
+    )
+
+
 def output(name: str, suffixes: Sequence[str]) -> pathlib.Path | None:
     """The file that a flag names for writing; None where it names none.
 
@@ -88,7 +99,9 @@ def output(name: str, suffixes: Sequence[str]) -> pathlib.Path | None:
         return None
     path = pathlib.Path(value).expanduser()
     if suffixes and path.suffix not in suffixes:
-        raise config_lib.SettingError(name, f"is {value}; a name that ends in {' or '.join(suffixes)}")
+        raise config_lib.SettingError(
+            name, f"is {value}; a name that ends in {' or '.join(suffixes)}"
+        )
     if path.exists() and not flags.FLAGS.overwrite:
         raise config_lib.SettingError(name, f"{path} exists; --overwrite replaces it")
     if not path.absolute().parent.is_dir():

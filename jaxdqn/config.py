@@ -110,6 +110,7 @@ class Config:
     eval_epsilon: float = _setting(0.01, "share of random actions in evaluations")
     checkpoint_every_steps: int = _setting(250_000, "steps between checkpoints; 0: only at the end")
     keep_checkpoints: int = _setting(3, "newest checkpoints kept; the best by evaluation stays too")
+    record_every_steps: int = _setting(0, "steps between films of a game; 0: none")
     log_every_steps: int = _setting(10_000, "steps between rows of metrics")
 
     def __post_init__(self) -> None:
@@ -222,7 +223,7 @@ def from_stored(stored: Mapping[str, Any]) -> Config:
       ValueError: a setting that this version does not have, or a value that cannot be.
     """
     hints = typing.get_type_hints(Config)
-    values = {}
+    values: dict[str, Any] = {}
     for name, value in stored.items():
         if name not in hints:
             raise ValueError(f"the setting {name} is not one of this version")
@@ -278,6 +279,7 @@ _AT_LEAST_ZERO = (
     "eval_every_steps",
     "eval_episodes",
     "checkpoint_every_steps",
+    "record_every_steps",
 )
 _PROBABILITIES = (
     "repeat_action_probability",

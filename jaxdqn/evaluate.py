@@ -11,16 +11,18 @@ from typing import Any
 from absl import flags
 
 from jaxdqn import cli, protocols
-from jaxdqn import config as config_lib
 
 
 def _define_flags() -> None:
     cli.define_saved_run()
     cli.define_protocol()
     flags.DEFINE_integer(
-        "episodes", 100, "whole games, on up to 64 environments that each play equally many"
+        "episodes",
+        100,
+        "whole games, on up to 64 environments that each play equally many",
+        lower_bound=1,
     )
-    flags.DEFINE_integer("seed", 0, "environment i plays with seed + i; of random actions too")
+    cli.define_play_seed()
     flags.DEFINE_boolean("json", False, "print one JSON object, with the return of every game")
     cli.define_compilation_cache()
     flags.adopt_module_key_flags(cli)
@@ -30,11 +32,6 @@ def main() -> int:
     """Scores as the flags say; returns the exit code."""
     values = flags.FLAGS
     path = cli.saved_run_path()
-    for name, least in (("episodes", 1), ("seed", 0)):
-        if not least <= values[name].value < 2**30:
-            raise config_lib.SettingError(
-                name, f"is {values[name].value}; from {least} to {2**30 - 1}"
-            )
 
     from jaxdqn.runtime import compilation
 

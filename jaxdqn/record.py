@@ -1,6 +1,6 @@
 r"""Films a trained agent at play, at the game's own speed.
 
-  python -m jaxdqn.record --run_dir=runs/Breakout-atari-seed0 --out=play.mp4 --overlay
+python -m jaxdqn.record --run_dir=runs/Breakout-atari-seed0 --out=play.mp4 --overlay
 """
 
 from absl import flags
@@ -21,7 +21,7 @@ def _define_flags() -> None:
     flags.DEFINE_string("sheet", None, "a .png of raw and processed frames side by side")
     flags.DEFINE_boolean("random", False, "film random play, as --protocol=random; no network")
     flags.DEFINE_integer("episodes", 1, "whole games", lower_bound=1)
-    flags.DEFINE_integer("seed", 0, "of the environment and of random actions", lower_bound=0)
+    cli.define_play_seed()
     flags.DEFINE_boolean("overwrite", False, "replace files that exist")
     cli.define_compilation_cache()
     flags.adopt_module_key_flags(cli)

@@ -7,7 +7,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from jaxdqn.runtime import film
 
-_HEIGHT = 480  # pixels that a screen is enlarged to at least
+_HEIGHT = 560  # pixels, about what a screen is enlarged to
 _PANEL = 320  # width of what stands beside the screen
 _GAP = 12
 _BACKGROUND, _TEXT, _DIM = (24, 24, 27), (235, 235, 240), (113, 113, 122)
@@ -17,7 +17,7 @@ _TAKEN, _BAR = (52, 211, 153), (82, 82, 91)
 def screen(moment: film.Moment) -> Image.Image:
     """The screen, enlarged by a whole number so that its pixels stay sharp; even sides."""
     picture = Image.fromarray(moment.screen)
-    scale = -(-_HEIGHT // picture.height)
+    scale = max(1, round(_HEIGHT / picture.height))
     picture = picture.resize((picture.width * scale, picture.height * scale), Image.Resampling.BOX)
     return picture.crop((0, 0, picture.width // 2 * 2, picture.height // 2 * 2))
 

@@ -2,6 +2,7 @@
 
 import contextlib
 import pathlib
+import warnings
 from collections.abc import Callable, Generator, Iterator
 from typing import Any, NamedTuple
 
@@ -35,7 +36,7 @@ class Moment(NamedTuple):
 
 def play(
     config: config_lib.Config, spec: api.EnvSpec, params: Any, *, seed: int, num_episodes: int
-) -> Iterator[Moment]:
+) -> Generator[Moment, None, None]:
     """Plays whole games in one environment, with `config.eval_epsilon` random actions.
 
     Raises:
@@ -58,10 +59,14 @@ def play(
             ended = tracker.add(step)
             frame, is_first = jax.device_put((step.frame, step.is_first))
             state, actions, q_values = act(params, state, frame, is_first, epsilon)
+            try:
+                screen = env.screen()
+            except envpool.UnsupportedEnvError as error:
+                raise config_lib.RunError(str(error)) from None
             seen = jax.device_get((actions, q_values, state.stack))
             game_return, length = tracker.so_far(0)
             yield Moment(
-                screen=env.screen(),
+                screen=screen,
                 stack=seen[2][0],
                 q_values=seen[1][0],
                 action=int(seen[0][0]),
@@ -106,7 +111,10 @@ def writer(path: pathlib.Path, frames_per_second: float) -> Iterator[Callable[[n
                     ffmpeg_log_level="error",
                     output_params=list(options),
                 )
-                stream.send(None)
+                with warnings.catch_warnings():
+                    # JAX warns of forks, which the start of a program is until it becomes that.
+                    warnings.filterwarnings("ignore", "os.fork", RuntimeWarning)
+                    stream.send(None)
             stream.send(np.ascontiguousarray(frame))
 
         try:

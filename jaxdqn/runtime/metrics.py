@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import tensorboardX
+from tensorboardX.proto import summary_pb2
 
 FILE = "metrics.jsonl"
 Value = float | int | None
@@ -42,6 +43,15 @@ class Writer:
                 self._events.add_scalar(name, value, step)
         self._events.flush()
         self._evaluations += evaluations([row])
+
+    def show_film(self, step: int, gif: bytes, height: int, width: int) -> None:
+        """Shows an animated GIF in TensorBoard, among its images."""
+        image = summary_pb2.Summary.Image(
+            height=height, width=width, colorspace=3, encoded_image_string=gif
+        )
+        value = summary_pb2.Summary.Value(tag="play", image=image)
+        self._events.file_writer.add_summary(summary_pb2.Summary(value=[value]), step)
+        self._events.flush()
 
     @property
     def last_evaluation(self) -> Row | None:

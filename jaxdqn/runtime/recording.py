@@ -1,15 +1,19 @@
 """Films and sheets of a saved agent's play."""
 
 import contextlib
+import itertools
 import pathlib
+import tempfile
+from typing import Any
 
 import numpy as np
 
 from jaxdqn import config as config_lib
-from jaxdqn.envs import actions, games
+from jaxdqn.envs import actions, api, games
 from jaxdqn.runtime import drawing, files, film, saved_run
 
 _ROWS = 6  # of a sheet
+_LONGEST_S = 300  # of a film made while training waits
 
 
 def record(
@@ -40,15 +44,14 @@ def record(
     config, spec = agent.config, agent.spec
     names = actions.names(spec.env_id, spec.num_actions)
     rate = games.steps_per_second(spec.env_id, spec.frame_skip)
-    returns, chosen, frames = [], _Spread(2 * _ROWS), 0
+    returns: list[float] = []
+    chosen, frames = _Spread(10 * _ROWS), 0
     with contextlib.ExitStack() as stack:
         add = stack.enter_context(film.writer(out, rate)) if out else None
         moments = film.play(config, spec, agent.params, seed=seed, num_episodes=num_episodes)
         for moment in stack.enter_context(contextlib.closing(moments)):
             if add:
-                picture = (
-                    drawing.overlay(moment, names) if with_overlay else drawing.screen(moment)
-                )
+                picture = drawing.overlay(moment, names) if with_overlay else drawing.screen(moment)
                 add(np.asarray(picture))
             frames += 1
             if not returns:
@@ -63,9 +66,42 @@ def record(
         )
     if sheet:
         with files.whole(sheet) as part:
-            drawing.sheet(chosen.kept[:: max(1, len(chosen.kept) // _ROWS)][:_ROWS]).save(part)
+            drawing.sheet(chosen.evenly(_ROWS)).save(part)
         told.append(f"{sheet}: raw and processed frames")
     return "\n".join(told)
+
+
+def record_in_training(
+    config: config_lib.Config, spec: api.EnvSpec, params: Any, path: pathlib.Path, *, seed: int
+) -> tuple[bytes, int, int]:
+    """Films one game, or its first five minutes, beside the training that it is a sample of.
+
+    Args:
+      config: of the run; it sets the share of random actions too.
+      spec: of its environment.
+      params: of the network.
+      path: the film, enlarged.
+      seed: of the environment.
+
+    Returns:
+      The film as a GIF of the screen's own size, its height and its width.
+
+    Raises:
+      RunError: the film cannot be written, or the environment has no picture to show.
+    """
+    rate = games.steps_per_second(spec.env_id, spec.frame_skip)
+    moments = film.play(config, spec, params, seed=seed, num_episodes=1)
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        film.writer(path, rate) as add,
+        contextlib.closing(moments),
+    ):
+        small = pathlib.Path(folder) / "play.gif"
+        with film.writer(small, rate) as add_small:
+            for moment in itertools.islice(moments, int(_LONGEST_S * rate)):
+                add(np.asarray(drawing.screen(moment)))
+                add_small(moment.screen)
+        return small.read_bytes(), *moment.screen.shape[:2]
 
 
 class _Spread:
@@ -76,8 +112,14 @@ class _Spread:
         self._limit, self._stride, self._count = limit, 1, 0
 
     def add(self, moment: film.Moment) -> None:
+        """Takes the next moment."""
         if self._count % self._stride == 0:
             self.kept.append(moment)
         if len(self.kept) > self._limit:
             self.kept, self._stride = self.kept[::2], 2 * self._stride
         self._count += 1
+
+    def evenly(self, count: int) -> list[film.Moment]:
+        """At most `count` of them, from the first to the last."""
+        where = np.linspace(0, len(self.kept) - 1, min(count, len(self.kept)))
+        return [self.kept[round(i)] for i in where]

@@ -14,9 +14,10 @@ from jaxdqn.runtime import metrics, provenance
 
 CONFIG_FILE = "config.json"
 CHECKPOINTS = "checkpoints"
+VIDEOS = "videos"
 _CONFIG_PART = f"{CONFIG_FILE}.part"
 # The settings go last: what is left when deleting is cut short still is a run.
-_OURS = (CHECKPOINTS, metrics.FILE, "tensorboard", _CONFIG_PART, CONFIG_FILE)
+_OURS = (CHECKPOINTS, VIDEOS, metrics.FILE, "tensorboard", _CONFIG_PART, CONFIG_FILE)
 _FORMAT = "jaxdqn-run"
 
 

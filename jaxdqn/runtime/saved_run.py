@@ -65,7 +65,9 @@ def untrained(path: pathlib.Path) -> SavedRun:
     """
     config = read_config(path)
     spec = setup.describe(config)
-    params = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), _params_like(config, spec))
+    params = jax.tree.map(
+        lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), _params_like(config, spec)
+    )
     return SavedRun(path, config, spec, step=0, params=params, evaluation=None)
 
 

@@ -6,6 +6,7 @@ import time
 import jax
 import numpy as np
 
+from jaxdqn import config as config_lib
 from jaxdqn.agent import learner as learner_lib
 from jaxdqn.envs import envpool
 from jaxdqn.runtime import (
@@ -18,6 +19,7 @@ from jaxdqn.runtime import (
     metrics,
     native,
     parts,
+    recording,
     run_dir,
     signals,
 )
@@ -25,7 +27,7 @@ from jaxdqn.runtime import mesh as mesh_lib
 from jaxdqn.runtime import setup as setup_lib
 
 # Set apart the random streams that grow from one seed.
-_LEARNER, _ACTORS, _ENVS, _EVALUATION = range(4)
+_LEARNER, _ACTORS, _ENVS, _EVALUATION, _RECORDING = range(5)
 
 
 def run(setup: setup_lib.Setup) -> int:
@@ -157,6 +159,8 @@ class _Training:
             self._evaluate()
         if _crossed(then, now, config.checkpoint_every_steps):
             self._save()
+        if _crossed(then, now, config.record_every_steps):
+            self._record()
 
     def _stop_clock(self) -> None:
         """Adds the time since the clock was started to the time of training, and starts it anew."""
@@ -238,6 +242,26 @@ class _Training:
         )
         if self._best_step() == steps:
             self._save()  # the best is kept, whatever the period of checkpoints
+
+    def _record(self) -> None:
+        """Films a game as the parameters are."""
+        config, steps = self._config, self._state.counters.steps
+        self._stop_clock()
+        folder = self._path / run_dir.VIDEOS
+        try:
+            folder.mkdir(exist_ok=True)
+            with jax.transfer_guard("allow"):
+                gif, height, width = recording.record_in_training(
+                    config,
+                    self._spec,
+                    self._state.train_state.params,
+                    folder / f"{steps}.mp4",
+                    seed=self._env_seed(_RECORDING, steps),
+                )
+            self._writer.show_film(steps, gif, height, width)
+        except (config_lib.RunError, OSError) as error:
+            self._progress.say(f"step {steps:,}: no film: {error}")
+        self._clock = time.monotonic()  # a film is no time of training
 
     def _save(self) -> None:
         self._stop_clock()
