@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from jaxdqn.runtime import film
+from jaxdqn.runtime import play
 
 _HEIGHT = 560  # pixels, about what a screen is enlarged to
 _PANEL = 320  # width of what stands beside the screen
@@ -14,7 +14,7 @@ _BACKGROUND, _TEXT, _DIM = (24, 24, 27), (235, 235, 240), (113, 113, 122)
 _TAKEN, _BAR = (52, 211, 153), (82, 82, 91)
 
 
-def screen(moment: film.Moment) -> Image.Image:
+def screen(moment: play.Moment) -> Image.Image:
     """The screen, enlarged by a whole number so that its pixels stay sharp; even sides."""
     picture = Image.fromarray(moment.screen)
     scale = max(1, round(_HEIGHT / picture.height))
@@ -22,7 +22,7 @@ def screen(moment: film.Moment) -> Image.Image:
     return picture.crop((0, 0, picture.width // 2 * 2, picture.height // 2 * 2))
 
 
-def overlay(moment: film.Moment, action_names: Sequence[str]) -> Image.Image:
+def overlay(moment: play.Moment, action_names: Sequence[str]) -> Image.Image:
     """The screen with Q-values, the action taken, the return so far and the network's input."""
     left = screen(moment)
     whole = Image.new("RGB", (left.width + _PANEL, left.height), _BACKGROUND)
@@ -40,7 +40,7 @@ def overlay(moment: film.Moment, action_names: Sequence[str]) -> Image.Image:
     return whole
 
 
-def sheet(moments: Sequence[film.Moment]) -> Image.Image:
+def sheet(moments: Sequence[play.Moment]) -> Image.Image:
     """One row for each moment: the raw screen, and the frames that the network sees of it."""
     rows = []
     for moment in moments:
@@ -71,7 +71,7 @@ def _font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
 def _draw_q_values(
     draw: ImageDraw.ImageDraw,
     box: tuple[int, int, int, int],
-    moment: film.Moment,
+    moment: play.Moment,
     action_names: Sequence[str],
 ) -> None:
     """A bar for each action, from the lowest value to the highest, the one taken in colour."""
@@ -93,7 +93,7 @@ def _draw_q_values(
         draw.text((right, top), f"{q:.2f}", _TAKEN if taken else _TEXT, font, anchor="ra")
 
 
-def _stack_picture(moment: film.Moment, width: int, columns: int = 2) -> Image.Image:
+def _stack_picture(moment: play.Moment, width: int, columns: int = 2) -> Image.Image:
     """The stack as pictures in a grid, or as numbers where a frame is no picture."""
     stack = moment.stack
     if stack.ndim != 3:

@@ -1,18 +1,15 @@
-"""Games as films: plays frozen parameters, one frame a step, and encodes what the screen shows."""
+"""Films: MP4 and GIF, encoded by ffmpeg while they are made."""
 
 import contextlib
 import pathlib
 import warnings
 from collections.abc import Callable, Generator, Iterator
-from typing import Any, NamedTuple
+from typing import Any
 
 import imageio_ffmpeg
-import jax
 import numpy as np
 
-from jaxdqn import config as config_lib
-from jaxdqn.envs import api, envpool
-from jaxdqn.runtime import episodes, files, parts
+from jaxdqn.runtime import files
 
 FORMATS = (".mp4", ".gif")
 
@@ -20,62 +17,6 @@ FORMATS = (".mp4", ".gif")
 _MP4 = ("-movflags", "+faststart")
 # A palette for every frame: one for all would have to wait for the last frame.
 _GIF = ("-vf", "split[a][b];[a]palettegen=stats_mode=single[p];[b][p]paletteuse=new=1")
-
-
-class Moment(NamedTuple):
-    """What there is to see at one step of a game."""
-
-    screen: np.ndarray  # [H, W, 3] uint8, as the emulator draws it
-    stack: np.ndarray  # [S, *frame_shape], what the network sees
-    q_values: np.ndarray  # [A] float32
-    action: int  # chosen now
-    game_return: float  # so far
-    length: int  # steps so far
-    is_last: bool
-
-
-def play(
-    config: config_lib.Config, spec: api.EnvSpec, params: Any, *, seed: int, num_episodes: int
-) -> Generator[Moment, None, None]:
-    """Plays whole games in one environment, with `config.eval_epsilon` random actions.
-
-    Raises:
-      RunError: the environment has no picture to show.
-    """
-    network, actor = parts.make_network(config, spec), parts.make_actor(config, spec)
-
-    @jax.jit
-    def act(params: Any, state: Any, frame: Any, is_first: Any, epsilon: Any) -> Any:
-        state, actions = actor.act(params, state, frame, is_first, epsilon)
-        return state, actions, network.q_values(params, state.stack)
-
-    state = actor.init(jax.random.key(seed), 1)
-    epsilon = jax.device_put(np.float32(config.eval_epsilon))
-    tracker = episodes.EpisodeTracker(1)
-    env = envpool.EnvPoolEnv(config.env, 1, seed, config.env_options, with_screen=True)
-    with contextlib.closing(env):
-        while num_episodes:
-            step = env.receive()
-            ended = tracker.add(step)
-            frame, is_first = jax.device_put((step.frame, step.is_first))
-            state, actions, q_values = act(params, state, frame, is_first, epsilon)
-            try:
-                screen = env.screen()
-            except envpool.UnsupportedEnvError as error:
-                raise config_lib.RunError(str(error)) from None
-            seen = jax.device_get((actions, q_values, state.stack))
-            game_return, length = tracker.so_far(0)
-            yield Moment(
-                screen=screen,
-                stack=seen[2][0],
-                q_values=seen[1][0],
-                action=int(seen[0][0]),
-                game_return=game_return,
-                length=length,
-                is_last=bool(ended),
-            )
-            num_episodes -= len(ended)
-            env.send(seen[0])
 
 
 @contextlib.contextmanager

@@ -10,7 +10,7 @@ import numpy as np
 
 from jaxdqn import config as config_lib
 from jaxdqn.envs import actions, api, games
-from jaxdqn.runtime import drawing, files, film, saved_run
+from jaxdqn.runtime import drawing, files, film, play, saved_run
 
 _ROWS = 6  # of a sheet
 _LONGEST_S = 300  # of a film made while training waits
@@ -48,7 +48,9 @@ def record(
     chosen, frames = _Spread(10 * _ROWS), 0
     with contextlib.ExitStack() as stack:
         add = stack.enter_context(film.writer(out, rate)) if out else None
-        moments = film.play(config, spec, agent.params, seed=seed, num_episodes=num_episodes)
+        moments = play.play(
+            config, spec, agent.params, seed=seed, num_episodes=num_episodes, with_screen=True
+        )
         for moment in stack.enter_context(contextlib.closing(moments)):
             if add:
                 picture = drawing.overlay(moment, names) if with_overlay else drawing.screen(moment)
@@ -90,7 +92,7 @@ def record_in_training(
       RunError: the film cannot be written, or the environment has no picture to show.
     """
     rate = games.steps_per_second(spec.env_id, spec.frame_skip)
-    moments = film.play(config, spec, params, seed=seed, num_episodes=1)
+    moments = play.play(config, spec, params, seed=seed, num_episodes=1, with_screen=True)
     with (
         tempfile.TemporaryDirectory() as folder,
         film.writer(path, rate) as add,
@@ -108,10 +110,10 @@ class _Spread:
     """Up to `limit` moments, evenly spread over as many as come."""
 
     def __init__(self, limit: int):
-        self.kept: list[film.Moment] = []
+        self.kept: list[play.Moment] = []
         self._limit, self._stride, self._count = limit, 1, 0
 
-    def add(self, moment: film.Moment) -> None:
+    def add(self, moment: play.Moment) -> None:
         """Takes the next moment."""
         if self._count % self._stride == 0:
             self.kept.append(moment)
@@ -119,7 +121,7 @@ class _Spread:
             self.kept, self._stride = self.kept[::2], 2 * self._stride
         self._count += 1
 
-    def evenly(self, count: int) -> list[film.Moment]:
+    def evenly(self, count: int) -> list[play.Moment]:
         """At most `count` of them, from the first to the last."""
         where = np.linspace(0, len(self.kept) - 1, min(count, len(self.kept)))
         return [self.kept[round(i)] for i in where]

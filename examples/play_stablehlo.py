@@ -1,0 +1,25 @@
+"""Plays with JAX and NumPy: play_stablehlo.py EXPORT_FOLDER [NUM_GAMES] [SEED]."""
+
+import json
+import pathlib
+import sys
+
+import envpool
+import jax.export
+import numpy as np
+
+folder = pathlib.Path(sys.argv[1])
+num_games, seed = (int(sys.argv[i]) if len(sys.argv) > i else (8, 0)[i - 2] for i in (2, 3))
+policy = json.loads((folder / "policy.json").read_text())
+network = jax.export.deserialize(bytearray((folder / policy["policy"]["file"]).read_bytes()))
+env = envpool.make_gymnasium(
+    policy["env"]["id"], num_envs=num_games, seed=seed, **policy["env"]["envpool_options"]
+)
+observation, _ = env.reset()
+returns, playing = np.zeros(num_games), np.ones(num_games, bool)
+while playing.any():  # one game each
+    q_values = np.asarray(network.call(observation))
+    observation, reward, terminated, truncated, _ = env.step(q_values.argmax(axis=1))
+    returns += reward * playing
+    playing &= ~(terminated | truncated)
+print(f"{num_games} games, mean return {returns.mean():.2f}: {returns.tolist()}")

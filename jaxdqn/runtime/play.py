@@ -1,0 +1,84 @@
+"""Plays frozen parameters and shows every step of it."""
+
+import contextlib
+from collections.abc import Generator
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+from jaxdqn import config as config_lib
+from jaxdqn.envs import api, envpool
+from jaxdqn.runtime import episodes, parts
+
+_NOTHING = np.zeros((0, 0, 3), np.uint8)
+
+
+class Moment(NamedTuple):
+    """What there is to see at one step of a game."""
+
+    screen: np.ndarray  # [H, W, 3] uint8, as the emulator draws it; empty where nobody asked
+    stack: np.ndarray  # [S, *frame_shape], what the network sees
+    q_values: np.ndarray  # [A] float32
+    action: int  # chosen now
+    game_return: float  # so far
+    length: int  # steps so far
+    is_last: bool
+
+
+def play(
+    config: config_lib.Config,
+    spec: api.EnvSpec,
+    params: Any,
+    *,
+    seed: int,
+    num_episodes: int,
+    with_screen: bool,
+) -> Generator[Moment, None, None]:
+    """Plays whole games in one environment.
+
+    Args:
+      config: its `eval_epsilon` is the share of random actions.
+      spec: of the environment.
+      params: of the network.
+      seed: of the environment and of the random actions.
+      num_episodes: games.
+      with_screen: draw the screen too.
+
+    Raises:
+      RunError: the environment has no picture to show.
+    """
+    network, actor = parts.make_network(config, spec), parts.make_actor(config, spec)
+
+    @jax.jit
+    def act(params: Any, state: Any, frame: Any, is_first: Any, epsilon: Any) -> Any:
+        state, actions = actor.act(params, state, frame, is_first, epsilon)
+        return state, actions, network.q_values(params, state.stack)
+
+    state = actor.init(jax.random.key(seed), 1)
+    epsilon = jax.device_put(np.float32(config.eval_epsilon))
+    tracker = episodes.EpisodeTracker(1)
+    env = envpool.EnvPoolEnv(config.env, 1, seed, config.env_options, with_screen=with_screen)
+    with contextlib.closing(env):
+        while num_episodes:
+            step = env.receive()
+            ended = tracker.add(step)
+            frame, is_first = jax.device_put((step.frame, step.is_first))
+            state, actions, q_values = act(params, state, frame, is_first, epsilon)
+            try:
+                screen = env.screen() if with_screen else _NOTHING
+            except envpool.UnsupportedEnvError as error:
+                raise config_lib.RunError(str(error)) from None
+            seen = jax.device_get((actions, q_values, state.stack))
+            game_return, length = tracker.so_far(0)
+            yield Moment(
+                screen=screen,
+                stack=seen[2][0],
+                q_values=seen[1][0],
+                action=int(seen[0][0]),
+                game_return=game_return,
+                length=length,
+                is_last=bool(ended),
+            )
+            num_episodes -= len(ended)
+            env.send(seen[0])

@@ -1,0 +1,137 @@
+"""A Q-network as a file that runs without this package, and back: one pair of functions a format.
+
+All compute in float32 with plain convolutions, so that a file does not depend on the machine that
+wrote it. Loading executes nothing of a file but the operations of a network.
+"""
+
+import contextlib
+import logging
+import pathlib
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxdqn import config as config_lib
+from jaxdqn.agent import networks
+from jaxdqn.runtime import saved_run
+
+_PLATFORMS = ("cpu", "cuda", "tpu")
+
+QValues = Callable[[np.ndarray], np.ndarray]  # [B, S, *frame_shape] -> [B, A] float32
+
+
+class Format(NamedTuple):
+    """How a network becomes a file and how that is run."""
+
+    suffix: str
+    write: Callable[[saved_run.SavedRun, pathlib.Path], None]
+    load: Callable[[saved_run.SavedRun, pathlib.Path], QValues]
+
+
+def network(agent: saved_run.SavedRun) -> networks.Network:
+    """The agent's network as it is exported."""
+    config = agent.config
+    return networks.make_network(
+        config.network, config.hidden_sizes, agent.spec.num_actions, lambda: "xla", jnp.float32
+    )
+
+
+def _function(agent: saved_run.SavedRun) -> Callable[[jax.Array], jax.Array]:
+    """Action values with the parameters built in."""
+    return lambda observation: network(agent).q_values(agent.params, observation)
+
+
+def _input(agent: saved_run.SavedRun, batch: Any) -> jax.ShapeDtypeStruct:
+    shape = (batch, agent.config.frame_stack, *agent.spec.frame_shape)
+    return jax.ShapeDtypeStruct(shape, jnp.dtype(agent.spec.frame_dtype))
+
+
+def _write_stablehlo(agent: saved_run.SavedRun, path: pathlib.Path) -> None:
+    (batch,) = jax.export.symbolic_shape("batch")
+    function = jax.jit(_function(agent))
+    exported = jax.export.export(function, platforms=_PLATFORMS)(_input(agent, batch))
+    path.write_bytes(exported.serialize())
+
+
+def _load_stablehlo(_: saved_run.SavedRun, path: pathlib.Path) -> QValues:
+    exported = jax.export.deserialize(bytearray(path.read_bytes()))
+    return lambda observation: np.asarray(exported.call(observation))
+
+
+def _write_onnx(agent: saved_run.SavedRun, path: pathlib.Path) -> None:
+    # It tells of every plugin for a library that is not here.
+    logging.getLogger("jax2onnx").setLevel(logging.CRITICAL)
+    logging.getLogger("onnx_ir").setLevel(logging.ERROR)
+    with _optional("onnx"):
+        import jax2onnx
+        import onnx
+    model = jax2onnx.to_onnx(
+        _function(agent),
+        inputs=[_input(agent, "batch")],
+        input_names=["observation"],
+        output_names=["q_values"],
+        model_name=f"{agent.spec.env_id} Q-network",
+    )
+    onnx.checker.check_model(model)
+    onnx.save(model, path)
+
+
+def _load_onnx(_: saved_run.SavedRun, path: pathlib.Path) -> QValues:
+    with _optional("onnx"):
+        import onnxruntime
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+
+    def q_values(observation: np.ndarray) -> np.ndarray:
+        (values,) = session.run(["q_values"], {"observation": observation})
+        return np.asarray(values)
+
+    return q_values
+
+
+def _write_safetensors(agent: saved_run.SavedRun, path: pathlib.Path) -> None:
+    with _optional("safetensors"):
+        import safetensors.numpy
+    leaves = jax.tree_util.tree_leaves_with_path(agent.params)
+    named = {_name(where): np.ascontiguousarray(leaf) for where, leaf in leaves}
+    path.write_bytes(safetensors.numpy.save(named))
+
+
+def _load_safetensors(agent: saved_run.SavedRun, path: pathlib.Path) -> QValues:
+    with _optional("safetensors"):
+        import safetensors.numpy
+    named = safetensors.numpy.load_file(path)
+    params = jax.tree_util.tree_map_with_path(
+        lambda where, leaf: jnp.asarray(named[_name(where)], leaf.dtype), agent.params
+    )
+    q_values = jax.jit(network(agent).q_values)
+    return lambda observation: np.asarray(q_values(params, observation))
+
+
+def _name(where: Any) -> str:
+    """A parameter's name in a file, such as 'Dense_0/kernel'."""
+    return "/".join(part.key for part in where[1:])  # all begin with flax's 'params'
+
+
+@contextlib.contextmanager
+def _optional(name: str) -> Iterator[None]:
+    """Imports what not everybody installs.
+
+    Raises:
+      RunError: it is not here; says how to install it.
+    """
+    try:
+        yield
+    except ImportError as error:
+        raise config_lib.RunError(
+            f"--format={name} needs more packages ({error}): pip install 'jaxdqn[export]'"
+        ) from None
+
+
+FORMATS: Mapping[str, Format] = {
+    "stablehlo": Format(".stablehlo", _write_stablehlo, _load_stablehlo),
+    "onnx": Format(".onnx", _write_onnx, _load_onnx),
+    "safetensors": Format(".safetensors", _write_safetensors, _load_safetensors),
+}
