@@ -1,4 +1,4 @@
-"""Plays with ONNX Runtime: play_onnx.py EXPORT_FOLDER [NUM_GAMES] [SEED]."""
+"""Plays with ONNX Runtime: play_onnx.py EXPORT_FOLDER NUM_GAMES SEED."""
 
 import json
 import pathlib
@@ -8,8 +8,7 @@ import envpool
 import numpy as np
 import onnxruntime
 
-folder = pathlib.Path(sys.argv[1])
-num_games, seed = (int(sys.argv[i]) if len(sys.argv) > i else (8, 0)[i - 2] for i in (2, 3))
+folder, num_games, seed = pathlib.Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
 policy = json.loads((folder / "policy.json").read_text())
 session = onnxruntime.InferenceSession(folder / policy["policy"]["file"])
 env = envpool.make_gymnasium(

@@ -1,4 +1,4 @@
-"""Plays from the parameters alone: play_safetensors.py EXPORT_FOLDER [NUM_GAMES] [SEED]."""
+"""Plays from the parameters alone: play_safetensors.py EXPORT_FOLDER NUM_GAMES SEED."""
 
 import json
 import pathlib
@@ -9,8 +9,7 @@ import jax
 import numpy as np
 import safetensors.numpy
 
-folder = pathlib.Path(sys.argv[1])
-num_games, seed = (int(sys.argv[i]) if len(sys.argv) > i else (8, 0)[i - 2] for i in (2, 3))
+folder, num_games, seed = pathlib.Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
 policy = json.loads((folder / "policy.json").read_text())
 weights = safetensors.numpy.load_file(folder / policy["policy"]["file"])
 

@@ -1,4 +1,4 @@
-"""Plays with JAX and NumPy: play_stablehlo.py EXPORT_FOLDER [NUM_GAMES] [SEED]."""
+"""Plays with JAX and NumPy: play_stablehlo.py EXPORT_FOLDER NUM_GAMES SEED."""
 
 import json
 import pathlib
@@ -8,8 +8,7 @@ import envpool
 import jax.export
 import numpy as np
 
-folder = pathlib.Path(sys.argv[1])
-num_games, seed = (int(sys.argv[i]) if len(sys.argv) > i else (8, 0)[i - 2] for i in (2, 3))
+folder, num_games, seed = pathlib.Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
 policy = json.loads((folder / "policy.json").read_text())
 network = jax.export.deserialize(bytearray((folder / policy["policy"]["file"]).read_bytes()))
 env = envpool.make_gymnasium(

@@ -39,7 +39,7 @@ def write(described: Mapping[str, Any]) -> str:
         "",
         f"# Deep Q-network for {env['game']}",
         "",
-        f"Trained by [jaxdqn](https://pypi.org/project/jaxdqn/) for {described['checkpoint']:,} "
+        f"Trained by jaxdqn for {described['checkpoint']:,} "
         f"agent steps ({described['frames']:,} frames) on EnvPool's `{env['id']}`.",
         "",
         "## Score",
@@ -70,7 +70,7 @@ def write(described: Mapping[str, Any]) -> str:
         "|---|---|",
         *(f"| {name} | {described['settings'][name]} |" for name in _SETTINGS),
         "",
-        "Versions: "
+        "Exported with "
         + ", ".join(f"{name} {version}" for name, version in described["versions"].items())
         + ".",
         "",
