@@ -25,13 +25,17 @@ def environment(num_devices=1):
     return {**os.environ, "JAX_PLATFORMS": "cpu", "XLA_FLAGS": flag}
 
 
-def command(*flags):
-    return [sys.executable, "-m", "jaxdqn.train", *flags]
+def command(*flags, name="train"):
+    return [sys.executable, "-m", f"jaxdqn.{name}", *flags]
 
 
 def train(*flags, cwd=None, num_devices=1):
+    return run("train", *flags, cwd=cwd, num_devices=num_devices)
+
+
+def run(name, *flags, cwd=None, num_devices=1):
     return subprocess.run(
-        command(*flags),
+        command(*flags, name=name),
         cwd=cwd,
         env=environment(num_devices),
         capture_output=True,

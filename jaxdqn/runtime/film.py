@@ -1,22 +1,21 @@
-"""Films: MP4 and GIF, encoded by ffmpeg while they are made."""
+"""Films: MP4 and GIF, encoded by ffmpeg, which `imageio_ffmpeg` brings, while they are made."""
 
 import contextlib
 import pathlib
-import warnings
-from collections.abc import Callable, Generator, Iterator
-from typing import Any
+import subprocess
+from collections.abc import Callable, Iterator
 
 import imageio_ffmpeg
 import numpy as np
 
 from jaxdqn.runtime import files
 
-FORMATS = (".mp4", ".gif")
-
-# H.264 as every player takes it, its index first so that a page can begin to show it.
-_MP4 = ("-movflags", "+faststart")
-# A palette for every frame: one for all would have to wait for the last frame.
-_GIF = ("-vf", "split[a][b];[a]palettegen=stats_mode=single[p];[b][p]paletteuse=new=1")
+_ENCODING = {
+    # As every player takes it, its index first so that a page can begin to show it.
+    ".mp4": ("-c:v", "libx264", "-pix_fmt", "yuv420p", "-movflags", "+faststart"),
+    # A palette for every frame: one for all would have to wait for the last frame.
+    ".gif": ("-vf", "split[a][b];[a]palettegen=stats_mode=single[p];[b][p]paletteuse=new=1"),
+}
 
 
 @contextlib.contextmanager
@@ -26,40 +25,49 @@ def writer(path: pathlib.Path, frames_per_second: float) -> Iterator[Callable[[n
     The file is there when all of it is, and not before; frames pass through and are not held.
 
     Args:
-      path: its suffix, one of `FORMATS`, says what it becomes.
+      path: its suffix, .mp4 or .gif, says what it becomes.
       frames_per_second: of the film. A GIF counts in hundredths of a second: its frames last
         unequally, so that on the whole it keeps the rate.
 
     Raises:
       RunError: it cannot be written.
     """
-    codec, pixels, options = (
-        ("libx264", "yuv420p", _MP4) if path.suffix == ".mp4" else ("gif", "pal8", _GIF)
-    )
-    stream: Generator[None, Any, None] | None = None
+    process: subprocess.Popen[bytes] | None = None
     with files.whole(path) as part:
 
         def add(frame: np.ndarray) -> None:
-            nonlocal stream
-            if stream is None:
-                stream = imageio_ffmpeg.write_frames(
-                    str(part),
-                    frame.shape[1::-1],
-                    fps=frames_per_second,
-                    codec=codec,
-                    pix_fmt_out=pixels,
-                    macro_block_size=2,
-                    ffmpeg_log_level="error",
-                    output_params=list(options),
-                )
-                with warnings.catch_warnings():
-                    # JAX warns of forks, which the start of a program is until it becomes that.
-                    warnings.filterwarnings("ignore", "os.fork", RuntimeWarning)
-                    stream.send(None)
-            stream.send(np.ascontiguousarray(frame))
+            nonlocal process
+            if process is None:
+                process = _start(part, frame.shape[1], frame.shape[0], frames_per_second)
+            assert process.stdin is not None
+            process.stdin.write(np.ascontiguousarray(frame).data)
 
         try:
             yield add
-        finally:
-            if stream is not None:
-                stream.close()
+        except BrokenPipeError:  # it has ended, and told why
+            pass
+        except BaseException:
+            if process is not None:
+                process.kill()
+                process.communicate()
+            raise
+        if process is not None:
+            _, told = process.communicate()
+            if process.returncode:
+                raise OSError(told.decode(errors="replace").strip())
+
+
+def _start(
+    path: pathlib.Path, width: int, height: int, frames_per_second: float
+) -> subprocess.Popen[bytes]:
+    """Starts the encoder, which takes frames from its standard input."""
+    return subprocess.Popen(
+        [
+            *(imageio_ffmpeg.get_ffmpeg_exe(), "-y", "-loglevel", "error"),
+            *("-f", "rawvideo", "-pix_fmt", "rgb24", "-s", f"{width}x{height}"),
+            *("-r", f"{frames_per_second:g}", "-i", "-", *_ENCODING[path.suffix], str(path)),
+        ],
+        stdin=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        start_new_session=True,  # a Ctrl-C is for this program, which then ends the encoder
+    )

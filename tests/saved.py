@@ -1,0 +1,34 @@
+"""Run directories as training leaves them: untrained parameters, invented scores."""
+
+import json
+
+import jax
+
+from jaxdqn import presets
+from jaxdqn.runtime import checkpoints, device, loop, run_dir, setup
+from jaxdqn.runtime import mesh as mesh_lib
+
+# Short games, so that whole ones are quick.
+BREAKOUT = {"max_episode_steps": 60, "num_envs": 8, "replay_capacity": 1600}
+BREAKOUT |= {"learning_starts_steps": 400}
+
+
+def make_run(path, env="Breakout", changes=BREAKOUT, returns=(1.0, 3.0, 2.0)):
+    """A run with a checkpoint and an evaluation at steps 10, 20, ...; other parameters at each."""
+    config = presets.resolve(env, "", changes)
+    run_dir.create(path, config)
+    built = device.build(config, setup.describe(config), mesh_lib.make_mesh(1))
+    store = checkpoints.Checkpoints(path / run_dir.CHECKPOINTS, keep=len(returns))
+    rows = []
+    for i, score in enumerate(returns, start=1):
+        store.save(built.init_learner(jax.random.key(i)), loop.Counters(steps=10 * i))
+        evaluation = {"eval_return_mean": score, "eval_return_std": 0.5, "eval_episodes": 4}
+        rows += [{"step": 10 * i - 5, "loss": 0.1}, {"step": 10 * i, **evaluation}]
+    store.close()
+    (path / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return path
+
+
+def listing(path):
+    """Every file below a folder, with its content."""
+    return {file: file.read_bytes() for file in sorted(path.rglob("*")) if file.is_file()}

@@ -1,0 +1,128 @@
+"""Exports: what runs without this package, and that it plays the same."""
+
+import json
+import pathlib
+import re
+import subprocess
+import sys
+
+import jax
+import numpy as np
+import pytest
+
+from jaxdqn import config as config_lib
+from jaxdqn.runtime import exporting, policy_files, saved_run, scoring
+from tests import program, saved
+
+EXAMPLES = pathlib.Path(__file__).parent.parent / "examples"
+
+
+@pytest.fixture(scope="module")
+def agent(tmp_path_factory):
+    return saved_run.load(saved.make_run(tmp_path_factory.mktemp("saved") / "run"), "best")
+
+
+@pytest.fixture(scope="module")
+def greedy(agent):
+    """Returns of four games, by environment."""
+    return scoring.score(agent, "greedy", 4, seed=11)["returns"]
+
+
+@pytest.mark.parametrize("name", policy_files.FORMATS)
+def test_an_export_plays_the_same_without_this_package(agent, greedy, name, tmp_path):
+    out = tmp_path / "out"
+    check = exporting.export(agent, name, out)
+    assert check.frames == 256 and check.largest_difference <= check.tolerance
+    files = {path.name for path in out.iterdir()}
+    assert files == {"policy.json", "README.md", f"policy.{name}"}
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+
+    script = EXAMPLES / f"play_{name}.py"
+    assert len(script.read_text().splitlines()) <= 40 and "jaxdqn" not in script.read_text()
+    # Which modules a process has loaded, told at its end.
+    telling = "import atexit, sys, runpy; sys.argv = sys.argv[1:]; "
+    telling += (
+        "atexit.register(lambda: print([m for m in ('jaxdqn', 'flax') if m in sys.modules])); "
+    )
+    telling += "runpy.run_path(sys.argv[0])"
+    result = subprocess.run(
+        [sys.executable, "-c", telling, script, out, "4", "11"],
+        cwd=tmp_path,
+        env=program.environment(),
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert result.returncode == 0, result.stderr
+    told, modules = result.stdout.splitlines()
+    assert told == f"4 games, mean return {np.mean(greedy):.2f}: {greedy}"
+    assert modules == "[]"
+
+
+def test_the_policy_file_and_the_card_say_what_one_needs(agent, tmp_path):
+    exporting.export(agent, "safetensors", tmp_path / "out")
+    told = json.loads((tmp_path / "out" / "policy.json").read_text())
+    assert told["env"]["id"] == "Breakout-v5" and told["actions"] == [
+        "NOOP",
+        "FIRE",
+        "RIGHT",
+        "LEFT",
+    ]
+    assert told["env"]["envpool_options"]["stack_num"] == 4
+    assert told["policy"]["input"]["shape"] == ["batch", 4, 84, 84]
+    assert told["checkpoint"] == 20 and told["frames"] == 80
+    assert told["scores"]["return_mean"] == 3.0
+    assert told["scores"]["human_normalised"] == pytest.approx((3.0 - 1.7) / (30.5 - 1.7))
+    assert told["settings"]["seed"] == 0 and "jax" in told["versions"]
+    card = (tmp_path / "out" / "README.md").read_text()
+    _, header, body = card.split("---\n", 2)
+    fields = dict(line.split(": ", 1) for line in header.splitlines())
+    metric = json.loads(fields["model-index"])[0]["results"][0]["metrics"][0]
+    assert metric["value"] == "3.00 +/- 0.50"
+    assert "reinforcement-learning" in json.loads(fields["tags"])
+    assert "Mean return 3.00" in body and "NOOP, FIRE, RIGHT, LEFT" in body
+
+
+@pytest.mark.parametrize("name", ["stablehlo", "onnx"])
+def test_any_number_of_observations(agent, name, tmp_path):
+    written = tmp_path / "policy"
+    policy_files.FORMATS[name].write(agent, written)
+    q_values = policy_files.FORMATS[name].load(agent, written)
+    observation = np.random.default_rng(0).integers(0, 256, (5, 4, 84, 84), np.uint8)
+    expected = policy_files.network(agent).q_values(agent.params, jax.device_put(observation))
+    for count in (1, 2, 5):
+        np.testing.assert_allclose(q_values(observation[:count]), expected[:count], atol=1e-5)
+
+
+def test_a_file_that_disagrees_is_not_left(agent, tmp_path, monkeypatch):
+    whole = policy_files.FORMATS["safetensors"]
+
+    def write_another(agent, path):
+        params = jax.tree.map(lambda leaf: leaf * 1.001, agent.params)
+        whole.write(agent._replace(params=params), path)
+
+    monkeypatch.setitem(policy_files.FORMATS, "safetensors", whole._replace(write=write_another))
+    with pytest.raises(config_lib.RunError, match="disagrees with the network"):
+        exporting.export(agent, "safetensors", tmp_path / "out")
+    assert not list(tmp_path.iterdir())
+
+
+def test_an_export_gives_way_to_another_and_nothing_else_does(agent, tmp_path):
+    out = tmp_path / "out"
+    exporting.export(agent, "safetensors", out)
+    (out / "old").touch()
+    exporting.export(agent, "safetensors", out)
+    assert exporting.is_export(out) and not (out / "old").exists()
+    (tmp_path / "other").mkdir()
+    assert not exporting.is_export(tmp_path / "other")
+
+
+def test_vectors_are_exported_too(tmp_path):
+    run = saved.make_run(tmp_path / "run", "CartPole", {}, returns=(9.0,))
+    agent = saved_run.load(run, "latest")
+    for name in policy_files.FORMATS:
+        exporting.export(agent, name, tmp_path / name)
+        told = json.loads((tmp_path / name / "policy.json").read_text())
+        assert told["policy"]["input"]["shape"] == ["batch", 1, 4]
+        assert told["scores"]["human_normalised"] is None
+        assert not re.search(r"luminance|FIRE", (tmp_path / name / "README.md").read_text())

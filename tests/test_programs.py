@@ -1,0 +1,108 @@
+"""The programs for trained agents, as their users see them."""
+
+import json
+import shutil
+
+import pytest
+
+from tests import program, saved
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    return saved.make_run(tmp_path_factory.mktemp("saved") / "run")
+
+
+def test_evaluate_scores_a_run(run):
+    before = saved.listing(run)
+    result = program.run("evaluate", f"--run_dir={run}", "--episodes=4", "--checkpoint=best")
+    assert result.returncode == 0, result.stderr
+    assert "step 20 of" in result.stdout and "nature: Mnih" in result.stdout
+    assert "4 on 4 environments, seed 0" in result.stdout
+    assert "of the way from random play (1.7) to a human tester (30.5)" in result.stdout
+    told = program.run(
+        *("evaluate", f"--run_dir={run}", "--episodes=4", "--json", "--protocol=greedy")
+    )
+    assert told.returncode == 0 and told.stderr == ""
+    assert len(json.loads(told.stdout)["returns"]) == 4
+    assert saved.listing(run) == before
+
+
+def test_record_films_a_run_and_random_play(run, tmp_path):
+    result = program.run(
+        "record", f"--run_dir={run}", f"--out={tmp_path / 'play.mp4'}", "--overlay"
+    )
+    assert result.returncode == 0 and result.stderr == "", result.stderr
+    assert "15 frames a second" in result.stdout
+    (tmp_path / "bare").mkdir()
+    shutil.copy(run / "config.json", tmp_path / "bare")
+    result = program.run(
+        *("record", f"--run_dir={tmp_path / 'bare'}", f"--out={tmp_path / 'play.gif'}", "--random")
+    )
+    assert result.returncode == 0, result.stderr
+    assert (tmp_path / "play.gif").read_bytes()[:6] == b"GIF89a"
+
+
+def test_export_says_what_it_checked(run, tmp_path):
+    flags = ("export", f"--run_dir={run}", "--format=safetensors", f"--out={tmp_path / 'out'}")
+    result = program.run(*flags)
+    assert result.returncode == 0, result.stderr
+    assert "256 actions equal" in result.stdout
+    assert program.run(*flags, "--overwrite").returncode == 0
+
+
+def cut_files(run):
+    for file in (run / "checkpoints" / "30" / "learner" / "d").iterdir():
+        file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
+
+
+def change_shapes(run):
+    stored = json.loads((run / "config.json").read_text())
+    stored["settings"]["hidden_sizes"] = [256]
+    (run / "config.json").write_text(json.dumps(stored))
+
+
+@pytest.mark.parametrize("damage", [cut_files, change_shapes])
+def test_a_checkpoint_that_cannot_be_used_is_named(run, tmp_path, damage):
+    copy = tmp_path / "copy"
+    shutil.copytree(run, copy)
+    damage(copy)
+    result = program.run("evaluate", f"--run_dir={copy}", "--episodes=1")
+    assert result.returncode == 1 and result.stdout == ""
+    (line,) = result.stderr.splitlines()
+    assert line.startswith("error: ") and "checkpoints/30 cannot be read" in line
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ("evaluate", "--run_dir: name the folder of a run"),
+        ("evaluate --run_dir=nowhere", "--run_dir: nowhere holds no run"),
+        ("evaluate --run_dir=RUN --protocol=fair", "fair"),
+        ("evaluate --run_dir=RUN --episodes=0", "episodes"),
+        ("evaluate --run_dir=RUN --episodes=many", "episodes"),
+        ("evaluate --run_dir=RUN --seed=-1", "seed"),
+        ("evaluate --run_dir=RUN --checkpoint=15", "--checkpoint: is 15;"),
+        ("evaluate --run_dir=RUN --env=Pong", "env"),
+        ("record --run_dir=RUN", "--out: name a film"),
+        ("record --run_dir=RUN --out=play.avi", "ends in .mp4 or .gif"),
+        ("record --run_dir=RUN --out=no/such/play.mp4", "is not a directory"),
+        ("record --run_dir=RUN --out=taken.mp4", "taken.mp4 exists; --overwrite replaces it"),
+        ("record --run_dir=RUN --out=a.mp4 --sheet=s.jpg", "ends in .png"),
+        ("record --run_dir=RUN --out=a.mp4 --random --protocol=greedy", "--random"),
+        ("export --run_dir=RUN --out=out", "--format: name one of stablehlo, onnx, safetensors"),
+        ("export --run_dir=RUN --out=out --format=pickle", "pickle"),
+        ("export --run_dir=RUN --format=onnx", "--out: name the folder to make"),
+        ("export --run_dir=RUN --format=onnx --out=folder", "folder exists"),
+        ("export --run_dir=RUN --format=onnx --out=folder --overwrite", "is no export"),
+    ],
+)
+def test_wrong_usage_is_one_line_and_writes_nothing(run, tmp_path, words, message):
+    (tmp_path / "taken.mp4").touch()
+    (tmp_path / "folder").mkdir()
+    before = sorted(tmp_path.rglob("*"))
+    result = program.run(*words.replace("RUN", str(run)).split(), cwd=tmp_path)
+    assert result.returncode == 2 and result.stdout == ""
+    (line,) = result.stderr.splitlines()
+    assert line.startswith("error: ") and message in line
+    assert sorted(tmp_path.rglob("*")) == before

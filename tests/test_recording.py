@@ -1,0 +1,132 @@
+"""Films and sheets of play."""
+
+import re
+import subprocess
+
+import imageio_ffmpeg
+import numpy as np
+import pytest
+from PIL import Image
+
+from jaxdqn import config as config_lib
+from jaxdqn.envs import actions, envpool, games
+from jaxdqn.runtime import drawing, film, play, recording, saved_run
+from tests import saved
+
+
+@pytest.fixture(scope="module")
+def agent(tmp_path_factory):
+    return saved_run.load(saved.make_run(tmp_path_factory.mktemp("saved") / "run"), "latest")
+
+
+def film_of(path):
+    """Frames a second of a film, and its frames [N, H, W, 3], as ffmpeg reads them."""
+    command = [
+        imageio_ffmpeg.get_ffmpeg_exe(),
+        "-i",
+        path,
+        "-f",
+        "rawvideo",
+        "-pix_fmt",
+        "rgb24",
+        "-",
+    ]
+    done = subprocess.run(command, capture_output=True, check=True)
+    found = re.search(rb"(\d+)x(\d+).*?([\d.]+) fps", done.stderr)
+    width, height = int(found[1]), int(found[2])
+    return float(found[3]), np.frombuffer(done.stdout, np.uint8).reshape(-1, height, width, 3)
+
+
+def record(agent, **changes):
+    asked = {"out": None, "sheet": None, "with_overlay": False, "seed": 0, "num_episodes": 1}
+    return recording.record(agent, **asked | changes)
+
+
+def test_a_film_is_the_game_at_its_speed(agent, tmp_path):
+    told = record(agent, out=tmp_path / "play.mp4", seed=7)
+    moments = list(
+        play.play(agent.config, agent.spec, agent.params, seed=7, num_episodes=1, with_screen=True)
+    )
+    assert moments[-1].is_last and moments[-1].length == len(moments) - 1 <= 60
+    rate, frames = film_of(tmp_path / "play.mp4")
+    assert rate == 15 and frames.shape == (len(moments), 630, 480, 3)
+    assert f"return {moments[-1].game_return:g}" in told and "15 frames a second" in told
+    for i in (0, len(moments) - 1):  # encoding loses a little
+        shown = np.asarray(drawing.screen(moments[i]), int)
+        assert np.abs(shown - frames[i]).mean() < 4
+    assert [path.name for path in tmp_path.iterdir()] == ["play.mp4"]
+
+
+def test_a_gif_keeps_the_rate_on_the_whole(agent, tmp_path):
+    record(agent, out=tmp_path / "play.gif", seed=7, num_episodes=2)
+    with Image.open(tmp_path / "play.gif") as gif:
+        durations = []
+        for i in range(gif.n_frames):
+            gif.seek(i)
+            durations.append(gif.info["duration"])
+        assert gif.size == (480, 630)
+        assert sum(durations) / gif.n_frames == pytest.approx(1000 / 15, rel=0.03)
+
+
+def test_the_overlay_tells_what_the_network_thinks(agent):
+    moment = next(
+        play.play(agent.config, agent.spec, agent.params, seed=0, num_episodes=1, with_screen=True)
+    )
+    names = actions.names("Breakout-v5", 4)
+    assert names == ("NOOP", "FIRE", "RIGHT", "LEFT")
+    picture = drawing.overlay(moment._replace(action=2), names)
+    assert picture.size == (800, 630)
+    np.testing.assert_array_equal(np.asarray(picture)[:, :480], drawing.screen(moment))
+    panel = np.asarray(picture)[:, 480:].astype(int)
+    other = np.asarray(drawing.overlay(moment._replace(action=3), names))[:, 480:].astype(int)
+    rows = np.flatnonzero((panel != other).any(axis=(1, 2)))
+    assert rows.min() >= 50 + 2 * 28 and rows.max() < 52 + 4 * 28  # the rows of RIGHT and LEFT
+    # The four frames that the network sees stand at the bottom, in grey.
+    seen = panel[-150:-20, 20:150]
+    assert (np.ptp(seen, axis=2) == 0).all()
+
+
+def test_a_sheet_shows_raw_and_processed_frames(agent, tmp_path):
+    record(agent, sheet=tmp_path / "sheet.png")
+    with Image.open(tmp_path / "sheet.png") as sheet:
+        assert sheet.width > 160 + 4 * 84 and sheet.height == 6 * 250
+        pixels = np.asarray(sheet)
+    assert (np.ptp(pixels[32:242, 12:172].astype(int), axis=2) > 0).any()  # the screen has colours
+
+
+def test_every_action_of_a_game_has_a_name():
+    assert actions.names("Pong-v5", 6)[2:] == ("RIGHT", "LEFT", "RIGHTFIRE", "LEFTFIRE")
+    assert len(set(actions.names("Pong-v5", 18))) == 18
+    assert actions.names("CartPole-v1", 2) == ("LEFT", "RIGHT")
+    assert actions.names("FrozenLake-v1", 4) == ("0", "1", "2", "3")
+    for game in ("Asteroids", "Freeway", "KungFuMaster", "Seaquest", "UpNDown"):
+        count = envpool.describe(f"{game}-v5", {}).num_actions
+        assert len(actions.names(f"{game}-v5", count)) == count
+        assert actions.names(f"{game}-v5", count)[0].isalpha()
+    assert games.steps_per_second("Breakout-v5", 4) == 15
+    assert games.steps_per_second("CartPole-v1", 1) == 50
+
+
+def test_a_film_that_is_cut_short_leaves_nothing(tmp_path):
+    with pytest.raises(ZeroDivisionError), film.writer(tmp_path / "play.mp4", 15) as add:
+        add(np.zeros((32, 32, 3), np.uint8))
+        1 / 0  # noqa: B018
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_film_that_cannot_be_written_says_so(agent, tmp_path):
+    with pytest.raises(config_lib.RunError, match=r"missing/play.mp4 cannot be written"):
+        record(agent, out=tmp_path / "missing" / "play.mp4")
+
+
+def test_small_games_are_filmed_too(tmp_path):
+    changes = {"max_episode_steps": 20}
+    run = saved.make_run(tmp_path / "run", "CartPole", changes, returns=(1.0,))
+    record(
+        saved_run.load(run, "latest"),
+        out=tmp_path / "play.mp4",
+        sheet=tmp_path / "sheet.png",
+        with_overlay=True,
+    )
+    rate, frames = film_of(tmp_path / "play.mp4")
+    assert rate == 50 and 2 <= len(frames) <= 21

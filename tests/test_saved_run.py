@@ -1,0 +1,98 @@
+"""Reading a trained agent from the folder of its run."""
+
+import json
+import shutil
+
+import jax
+import numpy as np
+import pytest
+
+from jaxdqn import config as config_lib
+from jaxdqn.runtime import checkpoints, device, loop, saved_run, setup
+from jaxdqn.runtime import mesh as mesh_lib
+from tests import saved
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    return saved.make_run(tmp_path_factory.mktemp("saved") / "run")
+
+
+def test_latest_best_and_a_step(run):
+    before = saved.listing(run)
+    built = device.build(
+        saved_run.read_config(run),
+        setup.describe(saved_run.read_config(run)),
+        mesh_lib.make_mesh(1),
+    )
+    for asked, step in (("latest", 30), ("best", 20), ("10", 10)):
+        agent = saved_run.load(run, asked)
+        assert agent.step == agent.evaluation["step"] == step
+        expected = built.init_learner(jax.random.key(step // 10)).params
+        jax.tree.map(np.testing.assert_array_equal, agent.params, expected)
+    assert agent.config.hidden_sizes == (512,) and agent.spec.num_actions == 4
+    assert saved.listing(run) == before  # nothing is written
+
+
+@pytest.mark.parametrize(
+    ("asked", "message"),
+    [
+        ("15", "--checkpoint: is 15; .* has 10, 20, 30"),
+        ("newest", "--checkpoint: is 'newest'; latest, best or a step: 10, 20, 30"),
+        ("-10", "--checkpoint: is '-10'"),
+    ],
+)
+def test_a_checkpoint_that_is_not_there(run, asked, message):
+    with pytest.raises(config_lib.SettingError, match=message):
+        saved_run.load(run, asked)
+
+
+def test_what_is_no_run_or_has_no_checkpoint(run, tmp_path):
+    with pytest.raises(config_lib.SettingError, match="holds no run"):
+        saved_run.load(tmp_path / "nothing", "latest")
+    fresh = tmp_path / "fresh"
+    fresh.mkdir()
+    shutil.copy(run / "config.json", fresh)
+    with pytest.raises(config_lib.SettingError, match="has no checkpoint yet"):
+        saved_run.load(fresh, "latest")
+    shutil.copytree(run / "checkpoints", fresh / "checkpoints")
+    with pytest.raises(config_lib.SettingError, match="no checkpoint that was evaluated"):
+        saved_run.load(fresh, "best")
+
+
+def test_a_line_that_was_cut_off_is_no_matter(run, tmp_path):
+    copy = tmp_path / "copy"
+    shutil.copytree(run, copy)
+    lines = (copy / "metrics.jsonl").read_text().splitlines()
+    (copy / "metrics.jsonl").write_text("\n".join([*lines[:-1], lines[-1][:20]]))
+    agent = saved_run.load(copy, "latest")
+    assert agent.step == 30 and agent.evaluation is None
+
+
+@pytest.mark.parametrize(
+    ("setting", "value", "message"),
+    [
+        ("quantiles", 8, "the setting quantiles is not one of this version"),
+        ("seed", "zero", "the setting seed is 'zero'"),
+        ("hidden_sizes", [512, "x"], "the setting hidden_sizes"),
+        ("double_q", 1, "the setting double_q is 1"),
+        ("discount", 1.5, "discount: is 1.5"),
+    ],
+)
+def test_settings_of_another_version(run, tmp_path, setting, value, message):
+    stored = json.loads((run / "config.json").read_text())
+    stored["settings"][setting] = value
+    (tmp_path / "config.json").write_text(json.dumps(stored))
+    with pytest.raises(config_lib.RunError, match=f"cannot be used by this version: .*{message}"):
+        saved_run.load(tmp_path, "latest")
+
+
+def test_the_best_checkpoint_stays(tmp_path, key):
+    config = saved_run.read_config(saved.make_run(tmp_path / "run", returns=(1.0,)))
+    state = device.build(config, setup.describe(config), mesh_lib.make_mesh(1)).init_learner(key)
+    for best, steps, left in ((1, (1, 2, 3, 4), [1, 3, 4]), (4, (5, 6), [4, 5, 6])):
+        store = checkpoints.Checkpoints(tmp_path / "store", keep=2, best=lambda best=best: best)
+        for step in steps:
+            store.save(state, loop.Counters(steps=step))
+        store.close()
+        assert checkpoints.steps_in(tmp_path / "store") == left
