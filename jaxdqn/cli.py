@@ -170,7 +170,11 @@ def run_program(define_flags: Callable[[], None], main: Callable[[], int]) -> No
         except config_lib.SettingError as error:
             _refuse(str(error))
         except config_lib.RunError as error:
-            _refuse(str(error), code=1)
+            _print_error(str(error))
+            # Leaves at once: what libraries have under way on other threads when something failed
+            # would speak of it while Python shuts down.
+            sys.stdout.flush()
+            os._exit(1)
         except KeyboardInterrupt:  # outside of what a program itself saves on
             print("interrupted", file=sys.stderr)
             sys.exit(130)
@@ -182,6 +186,10 @@ def run_program(define_flags: Callable[[], None], main: Callable[[], int]) -> No
     app.run(guarded, flags_parser=parse)
 
 
-def _refuse(message: str, code: int = 2) -> typing.NoReturn:
-    print(f"error: {' '.join(message.split())}", file=sys.stderr)
-    sys.exit(code)
+def _refuse(message: str) -> typing.NoReturn:
+    _print_error(message)
+    sys.exit(2)
+
+
+def _print_error(message: str) -> None:
+    print(f"error: {' '.join(message.split())}", file=sys.stderr, flush=True)

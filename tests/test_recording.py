@@ -32,7 +32,7 @@ def film_of(path):
         "-",
     ]
     done = subprocess.run(command, capture_output=True, check=True)
-    found = re.search(rb"(\d+)x(\d+).*?([\d.]+) fps", done.stderr)
+    found = re.search(rb"(\d{2,})x(\d{2,}).*?([\d.]+) fps", done.stderr)
     width, height = int(found[1]), int(found[2])
     return float(found[3]), np.frombuffer(done.stdout, np.uint8).reshape(-1, height, width, 3)
 

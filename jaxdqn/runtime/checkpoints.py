@@ -36,17 +36,37 @@ def restore_params(directory: pathlib.Path, step: int, like: Any) -> Any:
     """
     path = directory.absolute() / str(step)
     arguments = ocp.checkpoint_utils.construct_restore_args({"params": like})
+    handler = ocp.PyTreeCheckpointHandler()
     try:
-        with ocp.PyTreeCheckpointer() as checkpointer:
+        with ocp.Checkpointer(handler) as checkpointer:
+            _check_shapes(handler.metadata(path / "learner").tree["params"], like)
             found: Any = checkpointer.restore(
                 path / "learner",
                 args=ocp.args.PyTreeRestore(
                     item={"params": like}, restore_args=arguments, partial_restore=True
                 ),
             )
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise config_lib.RunError(f"{path} cannot be read: {error}") from None
     return found["params"]
+
+
+def _check_shapes(stored: Any, like: Any) -> None:
+    """Compares before anything is read: Orbax would leave reads under way.
+
+    Raises:
+      ValueError: names a parameter that is missing or of another shape.
+    """
+    shapes = {
+        jax.tree_util.keystr(where): tuple(leaf.shape)
+        for where, leaf in jax.tree_util.tree_leaves_with_path(stored)
+    }
+    for where, leaf in jax.tree_util.tree_leaves_with_path(like):
+        name = jax.tree_util.keystr(where)
+        if shapes.get(name) != leaf.shape:
+            raise ValueError(
+                f"parameter {name} has shape {shapes.get(name)}, the settings make it {leaf.shape}"
+            )
 
 
 class Checkpoints:
