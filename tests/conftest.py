@@ -21,8 +21,14 @@ def key():
 
 @pytest.fixture(scope="session", autouse=True)
 def _compiled_programs(tmp_path_factory):
-    """Programs that tests start share what they compiled, and nothing outlives the tests."""
-    os.environ["XDG_CACHE_HOME"] = str(tmp_path_factory.mktemp("cache"))
+    """Tests and the programs they start share what they compiled; nothing outlives the tests."""
+    folder = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        folder = folder.parent  # the workers have folders of their own in it
+    os.environ["XDG_CACHE_HOME"] = str(folder / "cache")
+    jax.config.update("jax_compilation_cache_dir", str(folder / "cache" / "tests"))
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
+    jax.config.update("jax_persistent_cache_min_entry_size_bytes", 0)
 
 
 @pytest.fixture(scope="session", autouse=True)

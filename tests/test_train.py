@@ -7,6 +7,7 @@ import signal
 import subprocess
 
 import pytest
+from tensorboard.backend.event_processing import event_accumulator
 
 from tests import program
 
@@ -61,6 +62,22 @@ def test_eight_devices_train(tmp_path):
     assert "8 x cpu" in result.stdout
     training, _ = program.rows(tmp_path / "run")
     assert training[-1]["updates"] == (training[-1]["step"] - 1000) // 2 // 4 * 4
+
+
+def test_games_are_filmed_on_the_way(tmp_path):
+    flags = ("--env=CartPole", f"--run_dir={tmp_path / 'run'}", "--total_steps=2400")
+    flags += ("--eval_episodes=0", "--record_every_steps=1000")
+    result = program.train(*flags)
+    assert result.returncode == 0 and result.stderr == "", result.stderr
+    films = sorted((tmp_path / "run" / "videos").iterdir(), key=lambda film: int(film.stem))
+    assert [int(film.stem) // 100 for film in films] == [10, 20, 24]
+    assert all(film.read_bytes()[4:12] == b"ftypisom" for film in films)
+    events = event_accumulator.EventAccumulator(str(tmp_path / "run" / "tensorboard"))
+    events.Reload()
+    shown = events.Images("play")
+    assert [event.step for event in shown] == [int(film.stem) for film in films]
+    assert all(event.encoded_image_string[:6] == b"GIF89a" for event in shown)
+    assert (shown[0].width, shown[0].height) == (600, 400)
 
 
 @pytest.mark.parametrize("compute_dtype", ["float32", "bfloat16"])

@@ -244,18 +244,20 @@ class _Training:
             self._save()  # the best is kept, whatever the period of checkpoints
 
     def _record(self) -> None:
-        """Films a game as the parameters are."""
+        """Films a game with the parameters as they are."""
         config, steps = self._config, self._state.counters.steps
         self._stop_clock()
-        folder = self._path / run_dir.VIDEOS
+        film = self._path / run_dir.VIDEOS / f"{steps}.mp4"
+        if film.exists():  # made before a restart
+            return
         try:
-            folder.mkdir(exist_ok=True)
+            film.parent.mkdir(exist_ok=True)
             with jax.transfer_guard("allow"):
                 gif, height, width = recording.record_in_training(
                     config,
                     self._spec,
                     self._state.train_state.params,
-                    folder / f"{steps}.mp4",
+                    film,
                     seed=self._env_seed(_RECORDING, steps),
                 )
             self._writer.show_film(steps, gif, height, width)
@@ -290,6 +292,8 @@ class _Training:
             if last is None or last["step"] != steps:
                 return self._leave()
             score = f": mean return {last['eval_return_mean']:.2f} of {last['eval_episodes']} games"
+        if self._config.record_every_steps:
+            self._record()
         self.close()
         print(f"{how}, {steps:,} steps, in {self._path}{score}", flush=True)
         return 0
