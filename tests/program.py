@@ -16,6 +16,7 @@ SMALL = (
     "--eval_every_steps=800",
     "--eval_episodes=2",
     "--checkpoint_every_steps=800",
+    "--max_episode_steps=1000",
 )
 
 
