@@ -76,6 +76,50 @@ ATARI_57: Mapping[str, Reference] = {
 }
 
 
+# Of other systems, where they are known: mean returns after so many frames. Nature DQN: Mnih et al.
+# (2015); CleanRL's DQN and Stable-Baselines3's (RL Zoo): their published benchmarks; Dopamine's DQN
+# with Adam plays with sticky actions.
+PUBLISHED: Mapping[str, Mapping[str, float]] = {
+    "Nature DQN, 200M frames": {
+        "Breakout": 401,
+        "Pong": 18.9,
+        "SpaceInvaders": 1_976,
+        "BeamRider": 6_846,
+        "Qbert": 10_596,
+        "Enduro": 302,
+        "Seaquest": 5_286,
+        "MsPacman": 2_311,
+    },
+    "CleanRL DQN, 40M": {
+        "Breakout": 367,
+        "Pong": 20.3,
+        "SpaceInvaders": 1_442,
+        "BeamRider": 6_673,
+        "MsPacman": 2_109,
+    },
+    "SB3 DQN, 40M": {
+        "Breakout": 358,
+        "Pong": 20.6,
+        "SpaceInvaders": 623,
+        "BeamRider": 4_296,
+        "Qbert": 9_497,
+        "Enduro": 831,
+        "Seaquest": 2_000,
+        "MsPacman": 2_683,
+    },
+    "Dopamine DQN, 40M (sticky)": {
+        "Breakout": 103,
+        "Pong": 17.8,
+        "SpaceInvaders": 1_361,
+        "BeamRider": 4_643,
+        "Qbert": 8_288,
+        "Enduro": 1_437,
+        "Seaquest": 3_596,
+        "MsPacman": 2_612,
+    },
+}
+
+
 def human_normalised(game: str, score: float) -> float | None:
     """A score as a share of the way from random play, 0, to the human, 1.
 

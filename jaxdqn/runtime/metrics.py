@@ -71,7 +71,7 @@ class Writer:
 
 def evaluations(rows: Iterable[Row]) -> list[Row]:
     """The rows that hold an evaluation's score."""
-    return [row for row in rows if row.get("eval_return_mean") is not None]
+    return [row for row in rows if isinstance(row.get("eval_return_mean"), int | float)]
 
 
 def best(rows: Sequence[Row]) -> Row | None:
@@ -90,5 +90,5 @@ def read(path: pathlib.Path) -> Iterator[Row]:
     for line in path.read_text().splitlines():
         with contextlib.suppress(ValueError):
             row = json.loads(line)
-            if isinstance(row, dict) and "step" in row:
+            if isinstance(row, dict) and isinstance(row.get("step"), int):
                 yield row
