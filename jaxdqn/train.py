@@ -15,6 +15,7 @@ from jaxdqn import cli, config, presets
 def _define_flags() -> None:
     flags.DEFINE_string("run_dir", None, "folder of the run (default: runs/ENV-PRESET-seedN)")
     flags.DEFINE_boolean("overwrite", False, "start anew where a run lies already")
+    flags.DEFINE_enum("track", None, ["wandb"], "mirror the metrics there too, if it is installed")
     cli.define_compilation_cache()
     cli.define_settings()
     flags.adopt_module_key_flags(cli)  # --help shows them
@@ -35,7 +36,11 @@ def main() -> int:
 
     compilation.use_cache(flags.FLAGS.compilation_cache_dir)  # a compiler runs beside the imports
 
-    from jaxdqn.runtime import setup, training
+    from jaxdqn.runtime import setup, tracking, training
+
+    track = flags.FLAGS.track
+    if track:
+        tracking.check_installed(track)
 
     jax.config.update("jax_numpy_rank_promotion", "raise")
     run_dir, overwrite = flags.FLAGS.run_dir, flags.FLAGS.overwrite
@@ -45,7 +50,8 @@ def main() -> int:
             path=pathlib.Path(run_dir).expanduser() if run_dir else None,
             overwrite=overwrite,
             capacity_chosen_by_user="replay_capacity" in given,
-        )
+        ),
+        track,
     )
 
 

@@ -97,6 +97,8 @@ def test_a_checkpoint_that_cannot_be_used_is_named(run, tmp_path, damage, messag
         ("record --run_dir=RUN --out=taken.mp4", "taken.mp4 exists; --overwrite replaces it"),
         ("record --run_dir=RUN --out=a.mp4 --sheet=s.jpg", "ends in .png"),
         ("record --run_dir=RUN --out=a.mp4 --random --protocol=greedy", "--random"),
+        ("inspect --run_dir=RUN", "--out: name the folder to make"),
+        ("inspect --run_dir=RUN --out=folder --overwrite", "is no inspection"),
         ("export --run_dir=RUN --out=out", "--format: name one of stablehlo, onnx, safetensors"),
         ("export --run_dir=RUN --out=out --format=pickle", "pickle"),
         ("export --run_dir=RUN --format=onnx", "--out: name the folder to make"),

@@ -80,6 +80,39 @@ def test_games_are_filmed_on_the_way(tmp_path):
     assert (shown[0].width, shown[0].height) == (600, 400)
 
 
+def test_metrics_are_mirrored(tmp_path, monkeypatch):
+    """A service of that name stands in, for the real one needs an account or leaves files."""
+    flags = ("--env=CartPole", f"--run_dir={tmp_path / 'run'}", "--track=wandb")
+    result = program.train(*flags)
+    assert result.returncode == 2 and not (tmp_path / "run").exists()
+    assert "--track: wandb is not installed: pip install wandb" in result.stderr
+
+    (tmp_path / "wandb.py").write_text(
+        "import json\n"
+        f"def tell(**what): print(json.dumps(what), file=open({str(tmp_path / 'told')!r}, 'a'))\n"
+        "Settings = dict\n"
+        "class Run:\n"
+        "    id = 'run7'\n"
+        "    def log(self, row, step): tell(row=row, step=step)\n"
+        "    def finish(self): tell(finish=True)\n"
+        "def init(**how): tell(id=how['id'], name=how['name'], config=how['config']); return Run()\n"
+    )
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    flags += ("--total_steps=3000", "--eval_episodes=4")
+    for _ in range(2):
+        result = program.train(*flags)
+        assert result.returncode == 0, result.stderr
+    told = [json.loads(line) for line in (tmp_path / "told").read_text().splitlines()]
+    starts = [what for what in told if "name" in what]
+    assert [start["id"] for start in starts] == [None, "run7"]  # the second goes on as the first
+    assert starts[0]["name"] == "run" and starts[0]["config"]["env"] == "CartPole-v1"
+    assert told[-1] == {"finish": True}
+    lines = (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()
+    rows = [json.loads(line) for line in lines]
+    mirrored = [{"step": what["step"], **what["row"]} for what in told if "row" in what]
+    assert mirrored == [{k: v for k, v in row.items() if v is not None} for row in rows]
+
+
 @pytest.mark.parametrize("compute_dtype", ["float32", "bfloat16"])
 def test_catch_is_learned(tmp_path, compute_dtype):
     """The whole way: from the emulators through the replay and the learner to evaluations."""

@@ -48,6 +48,7 @@ class NatureTorso(nn.Module):
             else:
                 kernel = kernel.astype(self.dtype)
                 x = convolution.conv2d_relu(x, kernel, bias, stride, implementation)
+            self.sow("intermediates", f"conv_{i}", x)  # nothing, unless somebody asks for them
         return x.reshape(x.shape[0], -1)
 
 
@@ -84,6 +85,8 @@ class Network(NamedTuple):
 
     init: Callable[[jax.Array, jax.Array], chex.ArrayTree]  # (key, observation [1, S, *F])
     q_values: Callable[[chex.ArrayTree, jax.Array], jax.Array]  # (params, [B, S, *F]) -> [B, A]
+    # (params, [B, S, *F]) -> by name, outputs of the convolutions [B, H, W, C]; none in an mlp
+    convolutions: Callable[[chex.ArrayTree, jax.Array], dict[str, jax.Array]] = lambda *_: {}
 
 
 def make_network(
@@ -116,4 +119,9 @@ def make_network(
         values: Any = module(implementation).apply(params, observation)  # flax types it as anything
         return values
 
-    return Network(init=init, q_values=q_values)
+    def convolutions(params: chex.ArrayTree, observation: jax.Array) -> dict[str, jax.Array]:
+        _, state = module(implementation).apply(params, observation, mutable=["intermediates"])
+        found: Any = state.get("intermediates", {}).get("torso", {})
+        return {name: outputs for name, (outputs,) in found.items()}
+
+    return Network(init=init, q_values=q_values, convolutions=convolutions)

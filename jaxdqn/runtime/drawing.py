@@ -1,6 +1,6 @@
 """Pictures of play: an enlarged screen, what the network thinks beside it, and sheets of frames."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
@@ -10,6 +10,7 @@ from jaxdqn.runtime import play
 _HEIGHT = 560  # pixels, about what a screen is enlarged to
 _PANEL = 320  # width of what stands beside the screen
 _GAP = 12
+_GRID = 1200  # pixels, about the longer side of a grid of tiles
 _BACKGROUND, _TEXT, _DIM = (24, 24, 27), (235, 235, 240), (113, 113, 122)
 _TAKEN, _BAR = (52, 211, 153), (82, 82, 91)
 
@@ -112,3 +113,60 @@ def _stack_picture(moment: play.Moment, width: int, columns: int = 2) -> Image.I
         small = Image.fromarray(frame).resize((cell, height), Image.Resampling.NEAREST)
         picture.paste(small, (i % columns * (cell + 4), i // columns * (height + 4)))
     return picture
+
+
+def tiles(grid: np.ndarray, *, signed: bool) -> Image.Image:
+    """Small pictures [rows, columns, H, W] in a grid, enlarged.
+
+    Args:
+      grid: their values.
+      signed: blue below zero, red above it, as strong as the share of the largest; else black to
+        white, each picture by its own largest.
+    """
+    rows, columns, height, width = grid.shape
+    scale = max(1, round(_GRID / max(rows * height, columns * width)))
+    if signed:
+        share = grid / max(float(np.abs(grid).max()), 1e-12)
+        fade = 1 - np.abs(share)
+        colour = np.stack(
+            [np.where(share > 0, 1, fade), fade, np.where(share < 0, 1, fade)], axis=-1
+        )
+    else:
+        largest = np.maximum(grid.max(axis=(2, 3), keepdims=True), 1e-12)
+        colour = np.repeat((grid / largest)[..., None], 3, axis=-1)
+    large = np.repeat(np.repeat(colour, scale, axis=2), scale, axis=3)
+    framed = np.pad(large, ((0, 0), (0, 0), (0, 1), (0, 1), (0, 0)), constant_values=0.5)
+    whole = framed.transpose(0, 2, 1, 3, 4).reshape(
+        rows * framed.shape[2], columns * framed.shape[3], 3
+    )
+    return Image.fromarray((255 * whole.clip(0, 1)).astype(np.uint8))
+
+
+def salient(stack: np.ndarray, saliency: np.ndarray) -> Image.Image:
+    """Frames [S, H, W] side by side in grey, in red where the network looks.
+
+    Args:
+      stack: uint8, oldest first.
+      saliency: of the same shape, in [0, 1].
+    """
+    grey = stack.astype(np.float32)
+    red = np.maximum(grey, 255 * saliency)
+    frames = np.stack([red, grey, grey], axis=-1).astype(np.uint8)
+    pictures = [Image.fromarray(frame).resize((252, 252), Image.Resampling.BOX) for frame in frames]
+    whole = Image.new("RGB", ((252 + 4) * len(pictures) - 4, 252), _BACKGROUND)
+    for i, picture in enumerate(pictures):
+        whole.paste(picture, (i * (252 + 4), 0))
+    return whole
+
+
+def titled(pictures: Mapping[str, Image.Image]) -> Image.Image:
+    """Pictures one below the other, each under its title."""
+    width = max(picture.width for picture in pictures.values())
+    height = sum(picture.height + 40 for picture in pictures.values())
+    whole = Image.new("RGB", (width, height), "white")
+    draw, y = ImageDraw.Draw(whole), 0
+    for title, picture in pictures.items():
+        draw.text((_GAP, y + 8), title, "black", _font(20))
+        whole.paste(picture, (0, y + 40))
+        y += picture.height + 40
+    return whole

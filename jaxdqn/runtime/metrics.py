@@ -4,7 +4,7 @@ import contextlib
 import json
 import math
 import pathlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import tensorboardX
@@ -16,16 +16,27 @@ Row = dict[str, Any]
 
 
 class Writer:
-    """Appends rows. Opening it drops rows that lie ahead of `from_step`: they will come anew."""
+    """Appends rows. Opening it drops rows that lie ahead of `from_step`: they will come anew.
 
-    def __init__(self, directory: pathlib.Path, from_step: int):
+    Args:
+      directory: of the run.
+      from_step: where the run goes on.
+      mirror: gets every row as it is written.
+    """
+
+    def __init__(
+        self,
+        directory: pathlib.Path,
+        from_step: int,
+        mirror: Callable[[int, Row], None] = lambda step, row: None,
+    ):
         path = directory / FILE
         rows = [row for row in read(path) if row["step"] <= from_step]
         part = path.with_suffix(".part")
         part.write_text("".join(map(_line, rows)))
         part.replace(path)
         self._evaluations = evaluations(rows)
-        self._file = path.open("a")
+        self._file, self._mirror = path.open("a"), mirror
         self._events = tensorboardX.SummaryWriter(
             str(directory / "tensorboard"), purge_step=from_step + 1 if from_step else None
         )
@@ -42,6 +53,7 @@ class Writer:
             if name != "step" and value is not None:
                 self._events.add_scalar(name, value, step)
         self._events.flush()
+        self._mirror(step, row)
         self._evaluations += evaluations([row])
 
     def show_film(self, step: int, gif: bytes, height: int, width: int) -> None:

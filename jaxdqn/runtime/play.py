@@ -23,6 +23,7 @@ class Moment(NamedTuple):
     action: int  # chosen now
     game_return: float  # so far
     length: int  # steps so far
+    life_lost: bool  # by the action before
     is_last: bool
 
 
@@ -78,6 +79,7 @@ def play(
                 action=int(seen[0][0]),
                 game_return=game_return,
                 length=length,
+                life_lost=bool(step.life_lost[0]),
                 is_last=bool(ended),
             )
             num_episodes -= len(ended)

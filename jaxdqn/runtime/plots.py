@@ -28,6 +28,7 @@ def _matplotlib() -> Any:
     """
     try:
         import matplotlib.figure
+        import matplotlib.ticker
     except ImportError:
         raise config_lib.RunError(
             "a report needs more packages: pip install 'jaxdqn[report]'"
@@ -98,8 +99,9 @@ def lines(
         axes.set(xlabel=x, ylabel=y, xlim=(0, None))
         if log:
             axes.set_yscale("log")
+            axes.yaxis.set_major_locator(matplotlib.ticker.LogLocator(subs=(1, 2, 5)))
             axes.yaxis.set_major_formatter(_short)
-            axes.yaxis.set_minor_formatter(_short if _decades(axes) < 1 else "")
+            axes.yaxis.set_minor_formatter("")
         axes.xaxis.set_major_formatter(_short)
         axes.grid(alpha=0.2)
         axes.spines[["top", "right"]].set_visible(False)
@@ -136,12 +138,6 @@ def _style() -> dict[str, Any]:
         "font.size": 9,
         "lines.linewidth": 1.6,
     }
-
-
-def _decades(axes: Any) -> float:
-    """How many powers of ten a logarithmic axis spans."""
-    low, high = axes.get_ylim()
-    return math.log10(high / low) if low > 0 else math.inf
 
 
 def _short(value: float, _: Any) -> str:

@@ -10,14 +10,23 @@ from typing import Any
 from jaxdqn import config as config_lib
 from jaxdqn import presets
 from jaxdqn.envs import games
-from jaxdqn.runtime import metrics, provenance
+from jaxdqn.runtime import metrics, provenance, tracking
 
 CONFIG_FILE = "config.json"
 CHECKPOINTS = "checkpoints"
 VIDEOS = "videos"
 _CONFIG_PART = f"{CONFIG_FILE}.part"
 # The settings go last: what is left when deleting is cut short still is a run.
-_OURS = (CHECKPOINTS, VIDEOS, metrics.FILE, "tensorboard", _CONFIG_PART, CONFIG_FILE)
+_OURS = (
+    CHECKPOINTS,
+    VIDEOS,
+    metrics.FILE,
+    "tensorboard",
+    tracking.FILE,
+    "wandb",
+    _CONFIG_PART,
+    CONFIG_FILE,
+)
 _FORMAT = "jaxdqn-run"
 
 

@@ -22,6 +22,7 @@ from jaxdqn.runtime import (
     recording,
     run_dir,
     signals,
+    tracking,
 )
 from jaxdqn.runtime import mesh as mesh_lib
 from jaxdqn.runtime import setup as setup_lib
@@ -30,8 +31,15 @@ from jaxdqn.runtime import setup as setup_lib
 _LEARNER, _ACTORS, _ENVS, _EVALUATION, _RECORDING = range(5)
 
 
-def run(setup: setup_lib.Setup) -> int:
-    """Trains to the end, from the last checkpoint if there is one. Returns an exit code.
+def run(setup: setup_lib.Setup, track: str | None = None) -> int:
+    """Trains to the end, from the last checkpoint if there is one.
+
+    Args:
+      setup: the run.
+      track: the service to which metrics are mirrored; None for none.
+
+    Returns:
+      An exit code.
 
     Raises:
       SettingError: the run directory cannot be written.
@@ -41,7 +49,7 @@ def run(setup: setup_lib.Setup) -> int:
             run_dir.clear(setup.path)
         if setup.overwrite or run_dir.read_settings(setup.path) is None:
             run_dir.create(setup.path, setup.config)
-        training = _Training(setup, stop)
+        training = _Training(setup, stop, track)
         try:
             return training.to_the_end()
         finally:
@@ -51,7 +59,7 @@ def run(setup: setup_lib.Setup) -> int:
 class _Training:
     """One run: its device, its files, and where it stands."""
 
-    def __init__(self, setup: setup_lib.Setup, stop: signals.StopRequest):
+    def __init__(self, setup: setup_lib.Setup, stop: signals.StopRequest, track: str | None):
         self._config, self._spec, self._mesh = setup.config, setup.spec, setup.mesh
         self._path, self._stop = setup.path, stop
         self._device = device.build(setup.config, setup.spec, setup.mesh)
@@ -63,7 +71,10 @@ class _Training:
         start = self._state.counters
         self._last_row = dataclasses.replace(start)  # counters when the last row was written
         print(console.plan(setup, self._state.train_state.params, start.steps), flush=True)
-        self._writer = metrics.Writer(setup.path, start.steps)
+        self._tracker = tracking.Wandb(setup.path, setup.config) if track else None
+        self._writer = metrics.Writer(
+            setup.path, start.steps, *([self._tracker.write] if self._tracker else [])
+        )
         self._progress = console.Progress(setup.config.total_steps, start.steps)
         self._clock = time.monotonic()
 
@@ -103,6 +114,8 @@ class _Training:
         """Ends all that holds files."""
         self._progress.close()
         self._writer.close()
+        if self._tracker:
+            self._tracker.close()
         self._checkpoints.close()
 
     def _key(self, *stream: int) -> jax.Array:

@@ -1,0 +1,130 @@
+"""What a network does: its filters, what they make of a state, where it looks, states of note."""
+
+import csv
+import itertools
+import pathlib
+import shutil
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from PIL import Image
+
+from jaxdqn import config as config_lib
+from jaxdqn.envs import actions
+from jaxdqn.runtime import drawing, parts, play, saved_run
+
+_LONGEST_STEPS = 5_000
+
+
+def inspect(agent: saved_run.SavedRun, out: pathlib.Path, *, seed: int) -> list[str]:
+    """Plays a game and draws; the folder is there when all of it is.
+
+    Args:
+      agent: whose network; its settings are the conditions of play.
+      out: the folder to make.
+      seed: of the game.
+
+    Returns:
+      The names of the files.
+
+    Raises:
+      RunError: a file cannot be written, or the environment has no picture to show.
+    """
+    moments = play.play(
+        agent.config, agent.spec, agent.params, seed=seed, num_episodes=1, with_screen=True
+    )
+    noted = of_note(itertools.islice(moments, _LONGEST_STEPS))
+    moments.close()
+    names = actions.names(agent.spec.env_id, agent.spec.num_actions)
+    part = out.with_name(f".{out.name}.part")
+    try:
+        shutil.rmtree(part, ignore_errors=True)
+        part.mkdir()
+        for name, picture in _pictures(agent, noted, names):
+            picture.save(part / f"{name}.png")
+        with (part / "q_values.csv").open("w", newline="") as file:
+            table = csv.writer(file)
+            table.writerow(["state", "step", "return", "action", *names])
+            for what, moment in noted.items():
+                row = [what, moment.length, moment.game_return, names[moment.action]]
+                table.writerow([*row, *(f"{q:.6g}" for q in moment.q_values)])
+        if out.exists():
+            shutil.rmtree(out)
+        part.rename(out)
+    except OSError as error:
+        raise config_lib.RunError(f"{out} cannot be written: {error}") from None
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+    return sorted(path.name for path in out.iterdir())
+
+
+def of_note(moments: Iterable[play.Moment]) -> dict[str, play.Moment]:
+    """The moments of a game that tell most, by what is of note in them."""
+    noted: dict[str, play.Moment] = {}
+
+    def note(what: str, moment: play.Moment, measure: float, sign: float) -> None:
+        if what not in noted or sign * measure > sign * measures[what]:
+            noted[what], measures[what] = moment, measure
+
+    measures: dict[str, float] = {}
+    for moment in moments:
+        spread = float(np.ptp(moment.q_values))
+        note("highest action value", moment, float(moment.q_values.max()), 1)
+        note("greatest spread of action values", moment, spread, 1)
+        note("smallest spread of action values", moment, spread, -1)
+        if moment.life_lost:
+            noted.setdefault("a life lost", moment)
+    return noted
+
+
+def saliency(agent: saved_run.SavedRun, stack: np.ndarray) -> np.ndarray:
+    """By how much each pixel moves the largest action value: the gradient's absolute value.
+
+    Simonyan et al. (arXiv:1312.6034); Wang et al. (arXiv:1511.06581) show it so for Q-networks.
+
+    Args:
+      agent: whose network.
+      stack: [S, H, W] uint8.
+
+    Returns:
+      [S, H, W] float32, 1 at the largest.
+    """
+    network = parts.make_network(agent.config, agent.spec)
+
+    def largest(pixels: jax.Array) -> jax.Array:
+        return network.q_values(agent.params, pixels[None]).max()
+
+    # Floats are taken as they are where bytes are divided by 255.
+    gradient = np.abs(jax.grad(largest)(jnp.asarray(stack, jnp.float32) / 255))
+    return np.asarray(gradient / max(gradient.max(), np.finfo(np.float32).tiny))
+
+
+def _pictures(
+    agent: saved_run.SavedRun, noted: Mapping[str, play.Moment], names: tuple[str, ...]
+) -> Iterable[tuple[str, Image.Image]]:
+    """Names and pictures of all that is drawn."""
+    yield "states", drawing.titled({what: drawing.overlay(m, names) for what, m in noted.items()})
+    moment = noted["greatest spread of action values"]
+    network = parts.make_network(agent.config, agent.spec)
+    outputs = network.convolutions(agent.params, jnp.asarray(moment.stack[None]))
+    torso: Mapping[str, Any] = agent.params["params"].get("torso", {})
+    for name, output in outputs.items():
+        kernel = np.asarray(torso[f"{name}_kernel"])  # [h, w, in, out]
+        yield f"filters_{name}", drawing.tiles(kernel.transpose(3, 2, 0, 1), signed=True)
+        channels = np.asarray(output[0], np.float32).transpose(2, 0, 1)  # [C, H, W]
+        columns = 2 ** int(np.ceil(np.log2(len(channels)) / 2))
+        grid = channels.reshape(-1, columns, *channels.shape[1:])
+        yield f"outputs_{name}", drawing.tiles(grid, signed=False)
+    if outputs:
+        yield (
+            "saliency",
+            drawing.titled(
+                {
+                    what: drawing.salient(m.stack, saliency(agent, m.stack))
+                    for what, m in noted.items()
+                }
+            ),
+        )

@@ -1,0 +1,90 @@
+"""Pictures of what a network does."""
+
+import csv
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from PIL import Image
+
+from jaxdqn.runtime import drawing, inspection, parts, play, saved_run
+from tests import saved
+
+
+@pytest.fixture(scope="module")
+def agent(tmp_path_factory):
+    return saved_run.load(saved.make_run(tmp_path_factory.mktemp("saved") / "run"), "latest")
+
+
+def moment(length, q_values, life_lost=False):
+    nothing = np.zeros((0, 0, 3), np.uint8)
+    return play.Moment(nothing, nothing, np.array(q_values), 0, 0.0, length, life_lost, False)
+
+
+def test_states_of_note():
+    game = [
+        moment(0, [1.0, 2.0]),
+        moment(1, [5.0, 4.0]),
+        moment(2, [0.0, 3.0], life_lost=True),
+        moment(3, [1.0, 1.1]),
+        moment(4, [2.0, 1.0], life_lost=True),
+    ]
+    noted = {what: moment.length for what, moment in inspection.of_note(iter(game)).items()}
+    assert noted == {
+        "highest action value": 1,
+        "greatest spread of action values": 2,
+        "smallest spread of action values": 3,
+        "a life lost": 2,
+    }
+
+
+def test_saliency_is_where_a_pixel_counts(agent):
+    stack = np.random.default_rng(0).integers(0, 256, (4, 84, 84), np.uint8)
+    found = inspection.saliency(agent, stack)
+    assert found.shape == stack.shape and found.min() >= 0 and found.max() == 1
+    # The pixel that moves the value most does so when it is moved.
+    where = np.unravel_index(found.argmax(), found.shape)
+    quiet = np.unravel_index(found.argmin(), found.shape)
+    network = parts.make_network(agent.config, agent.spec)
+
+    def moved(place):
+        pixels = np.array(stack, np.float32)[None] / 255
+        before = network.q_values(agent.params, jnp.asarray(pixels)).max()
+        pixels[0][place] += 0.05
+        return abs(float(network.q_values(agent.params, jnp.asarray(pixels)).max() - before))
+
+    assert moved(where) > moved(quiet)
+
+
+def test_tiles_show_their_values():
+    grid = np.zeros((2, 3, 4, 5))
+    grid[0, 0, 0, 0], grid[1, 2, 3, 4] = 2.0, -1.0
+    picture = np.asarray(drawing.tiles(grid, signed=True))
+    scale = (picture.shape[1] // 3 - 1) // 5
+    assert picture.shape == (2 * (4 * scale + 1), 3 * (5 * scale + 1), 3)
+    assert picture[0, 0].tolist() == [255, 0, 0]  # the largest: red
+    assert picture[-2, -2].tolist() == [127, 127, 255]  # half as much below zero: pale blue
+    assert picture[-1, -1].tolist() == [127, 127, 127]  # the frame
+    picture = np.asarray(drawing.tiles(np.array([[[[0.0, 4.0], [1.0, 2.0]]]]), signed=False))
+    assert picture[0, -2].tolist() == [255, 255, 255] and picture[0, 0].tolist() == [0, 0, 0]
+
+
+def test_an_inspection_of_a_convolutional_network(agent, tmp_path):
+    files = inspection.inspect(agent, tmp_path / "out", seed=0)
+    layers = [f"{kind}_conv_{i}.png" for kind in ("filters", "outputs") for i in range(3)]
+    assert files == sorted([*layers, "q_values.csv", "saliency.png", "states.png"])
+    with (tmp_path / "out" / "q_values.csv").open() as file:
+        rows = list(csv.reader(file))
+    assert rows[0] == ["state", "step", "return", "action", "NOOP", "FIRE", "RIGHT", "LEFT"]
+    spreads = {row[0]: np.ptp(np.array(row[4:], float)) for row in rows[1:]}
+    assert spreads["greatest spread of action values"] > spreads["smallest spread of action values"]
+    with Image.open(tmp_path / "out" / "filters_conv_0.png") as picture:
+        assert picture.height > 7 * picture.width  # 32 filters of 4 frames
+    inspection.inspect(agent, tmp_path / "out", seed=0)
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+
+
+def test_an_inspection_of_vectors(tmp_path):
+    run = saved.make_run(tmp_path / "run", "CartPole", {"max_episode_steps": 20}, returns=(1.0,))
+    files = inspection.inspect(saved_run.load(run, "latest"), tmp_path / "out", seed=0)
+    assert files == ["q_values.csv", "states.png"]
