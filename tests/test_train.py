@@ -95,7 +95,9 @@ def test_metrics_are_mirrored(tmp_path, monkeypatch):
         "    id = 'run7'\n"
         "    def log(self, row, step): tell(row=row, step=step)\n"
         "    def finish(self): tell(finish=True)\n"
-        "def init(**how): tell(id=how['id'], name=how['name'], config=how['config']); return Run()\n"
+        "def init(*, id, name, config, **_):\n"
+        "    tell(id=id, name=name, config=config)\n"
+        "    return Run()\n"
     )
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     flags += ("--total_steps=3000", "--eval_episodes=4")
