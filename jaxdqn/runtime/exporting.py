@@ -4,7 +4,6 @@ import dataclasses
 import itertools
 import json
 import pathlib
-import shutil
 from typing import Any, NamedTuple
 
 import jax
@@ -12,7 +11,7 @@ import numpy as np
 
 from jaxdqn import config as config_lib
 from jaxdqn.envs import actions, games, scores
-from jaxdqn.runtime import model_card, play, policy_files, provenance, saved_run
+from jaxdqn.runtime import files, model_card, play, policy_files, provenance, saved_run
 
 POLICY_FILE = "policy.json"
 _FORMAT = "jaxdqn-policy"
@@ -44,10 +43,7 @@ def export(agent: saved_run.SavedRun, format_name: str, out: pathlib.Path) -> Ch
       RunError: it cannot be written, a package is missing, or the file and the network disagree.
     """
     chosen = policy_files.FORMATS[format_name]
-    part = out.with_name(f".{out.name}.part")
-    try:
-        shutil.rmtree(part, ignore_errors=True)
-        part.mkdir()
+    with files.whole_folder(out) as part:
         file = part / f"policy{chosen.suffix}"
         # Float32 as it is, on accelerators too, where products of fewer digits are the default.
         with jax.default_matmul_precision("highest"):
@@ -56,13 +52,6 @@ def export(agent: saved_run.SavedRun, format_name: str, out: pathlib.Path) -> Ch
         described = describe(agent, format_name, file.name, check)
         (part / POLICY_FILE).write_text(json.dumps(described, indent=2) + "\n")
         (part / "README.md").write_text(model_card.write(described))
-        if out.exists():
-            shutil.rmtree(out)
-        part.rename(out)
-    except OSError as error:
-        raise config_lib.RunError(f"{out} cannot be written: {error}") from None
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
     return check
 
 

@@ -1,7 +1,8 @@
-"""Files that are there when they are whole, and not before."""
+"""Files and folders that are there when they are whole, and not before."""
 
 import contextlib
 import pathlib
+import shutil
 from collections.abc import Iterator
 
 from jaxdqn import config as config_lib
@@ -22,3 +23,25 @@ def whole(path: pathlib.Path) -> Iterator[pathlib.Path]:
         raise config_lib.RunError(f"{path} cannot be written: {error}") from None
     finally:
         part.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def whole_folder(path: pathlib.Path) -> Iterator[pathlib.Path]:
+    """The same for a folder; one that lies there gives way.
+
+    Raises:
+      RunError: it cannot be written.
+    """
+    path = path.absolute()
+    part = path.with_name(f".{path.name}.part")
+    shutil.rmtree(part, ignore_errors=True)
+    try:
+        part.mkdir()
+        yield part
+        if path.exists():
+            shutil.rmtree(path)
+        part.rename(path)
+    except OSError as error:
+        raise config_lib.RunError(f"{path} cannot be written: {error}") from None
+    finally:
+        shutil.rmtree(part, ignore_errors=True)

@@ -3,7 +3,6 @@
 import csv
 import itertools
 import pathlib
-import shutil
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -12,9 +11,8 @@ import jax.numpy as jnp
 import numpy as np
 from PIL import Image
 
-from jaxdqn import config as config_lib
 from jaxdqn.envs import actions
-from jaxdqn.runtime import drawing, parts, play, saved_run
+from jaxdqn.runtime import drawing, files, parts, play, saved_run
 
 _LONGEST_STEPS = 5_000
 
@@ -39,10 +37,7 @@ def inspect(agent: saved_run.SavedRun, out: pathlib.Path, *, seed: int) -> list[
     noted = of_note(itertools.islice(moments, _LONGEST_STEPS))
     moments.close()
     names = actions.names(agent.spec.env_id, agent.spec.num_actions)
-    part = out.with_name(f".{out.name}.part")
-    try:
-        shutil.rmtree(part, ignore_errors=True)
-        part.mkdir()
+    with files.whole_folder(out) as part:
         for name, picture in _pictures(agent, noted, names):
             picture.save(part / f"{name}.png")
         with (part / "q_values.csv").open("w", newline="") as file:
@@ -51,13 +46,6 @@ def inspect(agent: saved_run.SavedRun, out: pathlib.Path, *, seed: int) -> list[
             for what, moment in noted.items():
                 row = [what, moment.length, moment.game_return, names[moment.action]]
                 table.writerow([*row, *(f"{q:.6g}" for q in moment.q_values)])
-        if out.exists():
-            shutil.rmtree(out)
-        part.rename(out)
-    except OSError as error:
-        raise config_lib.RunError(f"{out} cannot be written: {error}") from None
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
     return sorted(path.name for path in out.iterdir())
 
 

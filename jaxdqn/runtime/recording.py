@@ -4,6 +4,7 @@ import contextlib
 import itertools
 import pathlib
 import tempfile
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -74,7 +75,13 @@ def record(
 
 
 def record_in_training(
-    config: config_lib.Config, spec: api.EnvSpec, params: Any, path: pathlib.Path, *, seed: int
+    config: config_lib.Config,
+    spec: api.EnvSpec,
+    params: Any,
+    path: pathlib.Path,
+    *,
+    seed: int,
+    should_stop: Callable[[], bool],
 ) -> tuple[bytes, int, int]:
     """Films one game, or its first five minutes, beside the training that it is a sample of.
 
@@ -84,12 +91,14 @@ def record_in_training(
       params: of the network.
       path: the film, enlarged.
       seed: of the environment.
+      should_stop: asked at every step.
 
     Returns:
       The film as a GIF of the screen's own size, its height and its width.
 
     Raises:
-      RunError: the film cannot be written, or the environment has no picture to show.
+      RunError: it was told to stop, the film cannot be written, or the environment has no picture
+        to show.
     """
     rate = games.steps_per_second(spec.env_id, spec.frame_skip)
     moments = play.play(config, spec, params, seed=seed, num_episodes=1, with_screen=True)
@@ -101,6 +110,8 @@ def record_in_training(
         small = pathlib.Path(folder) / "play.gif"
         with film.writer(small, rate) as add_small:
             for moment in itertools.islice(moments, int(_LONGEST_S * rate)):
+                if should_stop():
+                    raise config_lib.RunError("a signal to stop came before its end")
                 add(np.asarray(drawing.screen(moment)))
                 add_small(moment.screen)
         return small.read_bytes(), *moment.screen.shape[:2]

@@ -272,6 +272,7 @@ class _Training:
                     self._state.train_state.params,
                     film,
                     seed=self._env_seed(_RECORDING, steps),
+                    should_stop=lambda: bool(self._stop),
                 )
             self._writer.show_film(steps, gif, height, width)
         except (config_lib.RunError, OSError) as error:
