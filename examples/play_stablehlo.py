@@ -15,9 +15,10 @@ env = envpool.make_gymnasium(
     policy["env"]["id"], num_envs=num_games, seed=seed, **policy["env"]["envpool_options"]
 )
 observation, _ = env.reset()
+shape = (num_games, *policy["policy"]["input"]["shape"][1:])
 returns, playing = np.zeros(num_games), np.ones(num_games, bool)
 while playing.any():  # one game each
-    q_values = np.asarray(network.call(observation))
+    q_values = np.asarray(network.call(observation.reshape(shape)))
     observation, reward, terminated, truncated, _ = env.step(q_values.argmax(axis=1))
     returns += reward * playing
     playing &= ~(terminated | truncated)

@@ -108,7 +108,10 @@ class Config:
         "0 evaluates never",
     )
     eval_epsilon: float = _setting(0.01, "share of random actions in evaluations")
-    checkpoint_every_steps: int = _setting(250_000, "steps between checkpoints; 0: only at the end")
+    checkpoint_every_steps: int = _setting(
+        250_000,
+        "steps between checkpoints, beside those of the best evaluations; 0: only at the end",
+    )
     keep_checkpoints: int = _setting(3, "newest checkpoints kept; the best by evaluation stays too")
     record_every_steps: int = _setting(0, "steps between films of a game; 0: none")
     log_every_steps: int = _setting(10_000, "steps between rows of metrics")

@@ -46,7 +46,9 @@ def main() -> int:
     from jaxdqn.runtime import exporting, saved_run
 
     if out.exists() and not exporting.is_export(out):
-        raise config_lib.SettingError("out", f"{out} exists and is no export; another name")
+        raise config_lib.SettingError(
+            "out", f"{out} exists and holds more than an export; another name"
+        )
     agent = saved_run.load(path, values.checkpoint)
     check = exporting.export(agent, values.format, out)
     print(

@@ -30,15 +30,16 @@ def main() -> int:
     out = cli.output("out", ())
     if out is None:
         raise config_lib.SettingError("out", "name the folder to make")
-    if out.exists() and not (out / "q_values.csv").exists():
-        raise config_lib.SettingError("out", f"{out} exists and is no inspection; another name")
-
     from jaxdqn.runtime import compilation
 
     compilation.use_cache(values.compilation_cache_dir)
 
     from jaxdqn.runtime import inspection, saved_run
 
+    if out.exists() and not inspection.is_inspection(out):
+        raise config_lib.SettingError(
+            "out", f"{out} exists and holds more than an inspection; another name"
+        )
     agent = saved_run.load(path, values.checkpoint)
     protocol = values.protocol or protocols.default_for(agent.config.env)
     agent = agent._replace(config=protocols.apply(protocol, agent.config))

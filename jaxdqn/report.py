@@ -38,9 +38,17 @@ def main() -> int:
     if not folders:
         raise config_lib.SettingError("runs", f"no folder is {' or '.join(patterns)}")
 
+    pictures = out.with_suffix("") if flags.FLAGS.png else None
+    if pictures and pictures.exists():
+        others = not pictures.is_dir() or any(path.suffix != ".png" for path in pictures.iterdir())
+        if others or not flags.FLAGS.overwrite:
+            raise config_lib.SettingError(
+                "png", f"{pictures} exists" + ("" if others else "; --overwrite replaces it")
+            )
+
     from jaxdqn.runtime import reporting
 
-    print(reporting.write(folders, out, out.with_suffix("") if flags.FLAGS.png else None))
+    print(reporting.write(folders, out, pictures))
     return 0
 
 

@@ -110,9 +110,11 @@ def test_a_file_that_disagrees_is_not_left(agent, tmp_path, monkeypatch):
 def test_an_export_gives_way_to_another_and_nothing_else_does(agent, tmp_path):
     out = tmp_path / "out"
     exporting.export(agent, "safetensors", out)
-    (out / "old").touch()
+    (out / "README.md").write_text("older")
     exporting.export(agent, "safetensors", out)
-    assert exporting.is_export(out) and not (out / "old").exists()
+    assert exporting.is_export(out) and (out / "README.md").read_text() != "older"
+    (out / "notes.txt").touch()  # somebody's own
+    assert not exporting.is_export(out)
     (tmp_path / "other").mkdir()
     assert not exporting.is_export(tmp_path / "other")
 
@@ -126,3 +128,12 @@ def test_vectors_are_exported_too(tmp_path):
         assert told["policy"]["input"]["shape"] == ["batch", 1, 4]
         assert told["scores"]["human_normalised"] is None
         assert not re.search(r"luminance|FIRE", (tmp_path / name / "README.md").read_text())
+    result = subprocess.run(
+        [sys.executable, EXAMPLES / "play_onnx.py", tmp_path / "onnx", "4", "0"],
+        env=program.environment(),
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert result.returncode == 0, result.stderr
+    assert str(scoring.score(agent, "greedy", 4, 0)["returns"]) in result.stdout

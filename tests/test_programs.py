@@ -98,12 +98,15 @@ def test_a_checkpoint_that_cannot_be_used_is_named(run, tmp_path, damage, messag
         ("record --run_dir=RUN --out=a.mp4 --sheet=s.jpg", "ends in .png"),
         ("record --run_dir=RUN --out=a.mp4 --random --protocol=greedy", "--random"),
         ("inspect --run_dir=RUN", "--out: name the folder to make"),
-        ("inspect --run_dir=RUN --out=folder --overwrite", "is no inspection"),
+        ("inspect --run_dir=RUN --out=folder --overwrite", "holds more than an inspection"),
         ("export --run_dir=RUN --out=out", "--format: name one of stablehlo, onnx, safetensors"),
         ("export --run_dir=RUN --out=out --format=pickle", "pickle"),
         ("export --run_dir=RUN --format=onnx", "--out: name the folder to make"),
         ("export --run_dir=RUN --format=onnx --out=folder", "folder exists"),
-        ("export --run_dir=RUN --format=onnx --out=folder --overwrite", "is no export"),
+        (
+            "export --run_dir=RUN --format=onnx --out=folder --overwrite",
+            "holds more than an export",
+        ),
     ],
 )
 def test_wrong_usage_is_one_line_and_writes_nothing(run, tmp_path, words, message):

@@ -86,6 +86,22 @@ def test_the_overlay_tells_what_the_network_thinks(agent):
     assert (np.ptp(seen, axis=2) == 0).all()
 
 
+@pytest.mark.parametrize(("stack", "actions_count"), [(8, 6), (5, 18), (1, 2)])
+def test_the_overlay_has_room_for_many_frames_and_actions(stack, actions_count):
+    moment = play.Moment(
+        screen=np.zeros((210, 160, 3), np.uint8),
+        stack=np.zeros((stack, 84, 84), np.uint8),
+        q_values=np.linspace(0, 1, actions_count),
+        action=0,
+        game_return=0.0,
+        length=0,
+        life_lost=False,
+        is_last=False,
+    )
+    names = [f"ACTION {i}" for i in range(actions_count)]
+    assert drawing.overlay(moment, names).size == (800, 630)
+
+
 def test_a_sheet_shows_raw_and_processed_frames(agent, tmp_path):
     record(agent, sheet=tmp_path / "sheet.png")
     with Image.open(tmp_path / "sheet.png") as sheet:

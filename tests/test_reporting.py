@@ -36,10 +36,16 @@ def test_the_interquartile_mean_and_the_optimality_gap():
 def test_runs_are_drawn_within_their_game():
     # One run of each game: whichever are drawn, the scores are the same.
     told = aggregates.over_games({"A": [0.5], "B": [1.5]})
-    assert told["mean"] == aggregates.Estimate(1.0, 1.0, 1.0)
+    assert told["mean of games"] == aggregates.Estimate(1.0, 1.0, 1.0)
     told = aggregates.over_games({"A": [0.0, 1.0, 0.0, 1.0], "B": [1.0, 1.0, 1.0, 1.0]})
-    assert told["mean"].value == 0.75
-    assert 0.5 <= told["mean"].low < 0.75 < told["mean"].high <= 1.0  # B's share never varies
+    mean = told["mean of games"]
+    assert mean.value == 0.75
+    assert 0.5 <= mean.low < 0.75 < mean.high <= 1.0  # B's share never varies
+    # A game with many runs counts as much as one with few, but where all runs are pooled.
+    told = aggregates.over_games({"A": [0.0] * 9, "B": [0.8], "C": [1.0]})
+    assert told["mean of games"].value == pytest.approx(0.6)
+    assert told["median of games"].value == pytest.approx(0.8)
+    assert told["optimality gap"].value == pytest.approx((9 + 0.2) / 11)
 
 
 def test_the_mean_of_curves_and_its_interval():
@@ -69,8 +75,6 @@ def test_what_is_read_of_a_run(tmp_path):
     [
         (lambda path: (path / "config.json").write_text("{"), "is not a run directory"),
         (lambda path: (path / "config.json").unlink(), "is not a run directory"),
-        (lambda path: (path / "metrics.jsonl").write_text(""), "metrics.jsonl has no rows"),
-        (lambda path: (path / "metrics.jsonl").unlink(), "metrics.jsonl cannot be read"),
         (lambda path: (path / "metrics.jsonl").write_bytes(b"\xff\xfe\x00"), "cannot be read"),
     ],
 )
@@ -82,19 +86,44 @@ def test_a_broken_run_is_shown_as_that(tmp_path, damage, problem):
     assert problem in html and "2 runs: 1 complete, 0 under way or stopped, 1 broken" in html
 
 
-def test_runs_are_grouped_by_all_but_their_seed(tmp_path):
+def test_runs_are_grouped_by_how_they_learn(tmp_path):
     found = [
         runs.read(make_run(tmp_path / f"{n_step}-{seed}", n_step=n_step, seed=seed))
         for n_step in (1, 3)
         for seed in (0, 1)
     ]
-    told = runs.groups(found)
-    assert {label: len(members) for label, members in told.items()} == {
-        "atari, n_step=1": 2,
-        "atari, n_step=3": 2,
-    }
-    (label,) = runs.groups(found[:2])
-    assert label == "atari"
+    assert runs.labels(found) == ["atari, n_step=1"] * 2 + ["atari, n_step=3"] * 2
+    assert runs.labels(found[:2]) == ["atari"] * 2
+    # Over games too, and a longer run is another one.
+    other = runs.read(make_run(tmp_path / "pong", env="Pong", n_step=3))
+    assert runs.labels([found[0], other]) == ["atari, n_step=1", "atari, n_step=3"]
+    longer = runs.read(make_run(tmp_path / "longer", total_steps=4000, log_every_steps=5))
+    assert runs.labels([found[0], longer]) == ["atari, total_steps=2000", "atari, total_steps=4000"]
+
+
+def test_a_run_is_complete_when_it_has_scored_itself(tmp_path):
+    path = make_run(tmp_path / "run")
+    rows = (path / "metrics.jsonl").read_text().splitlines(keepends=True)
+    (path / "metrics.jsonl").write_text("".join(rows[:-1]))
+    assert runs.read(path).state == "at 100%"
+    (path / "metrics.jsonl").write_text("")
+    run = runs.read(path)
+    assert run.state == "started"
+    html = reporting.build([run, runs.read(make_run(tmp_path / "good"))])
+    assert "1 complete, 1 under way or stopped, 0 broken" in html
+
+
+def test_films_that_are_links_or_too_large_stay_outside(tmp_path):
+    path = make_run(tmp_path / "run")
+    (tmp_path / "secret").write_text("secret")
+    (path / "videos").mkdir()
+    (path / "videos" / "7.mp4").symlink_to(tmp_path / "secret")
+    (path / "videos" / "5.mp4").mkdir()
+    assert not runs.read(path).videos
+    with (path / "videos" / "3.mp4").open("wb") as film:
+        film.truncate(40_000_000)
+    html = reporting.build([runs.read(path)])
+    assert "3.mp4, left out: the page would grow too large" in html and "<video" not in html
 
 
 def test_the_page_is_one_file_and_says_what_it_should(tmp_path):

@@ -60,6 +60,24 @@ def test_what_is_no_run_or_has_no_checkpoint(run, tmp_path):
         saved_run.load(fresh, "best")
 
 
+def test_folders_that_cannot_be_read_are_named(run, tmp_path):
+    copy = tmp_path / "copy"
+    shutil.copytree(run, copy)
+    (copy / "metrics.jsonl").write_bytes(b"\xff\xfe")
+    with pytest.raises(config_lib.RunError, match=r"metrics.jsonl cannot be read"):
+        saved_run.load(copy, "latest")
+    shutil.rmtree(copy / "checkpoints")
+    (copy / "checkpoints").touch()
+    with pytest.raises(config_lib.RunError, match=r"checkpoints cannot be read"):
+        saved_run.load(copy, "latest")
+    stored = json.loads((run / "config.json").read_text())
+    stored["settings"]["env"] = "Foo-v9"
+    shutil.copytree(run, tmp_path / "foo")
+    (tmp_path / "foo" / "config.json").write_text(json.dumps(stored))
+    with pytest.raises(config_lib.SettingError, match="--env: EnvPool has no Foo-v9"):
+        saved_run.load(tmp_path / "foo", "latest")
+
+
 def test_a_line_that_was_cut_off_is_no_matter(run, tmp_path):
     copy = tmp_path / "copy"
     shutil.copytree(run, copy)

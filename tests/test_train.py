@@ -93,7 +93,8 @@ def test_metrics_are_mirrored(tmp_path, monkeypatch):
         "Settings = dict\n"
         "class Run:\n"
         "    id = 'run7'\n"
-        "    def log(self, row, step): tell(row=row, step=step)\n"
+        "    def log(self, row): tell(row=row)\n"
+        "    def define_metric(self, name, step_metric): assert step_metric == 'step'\n"
         "    def finish(self): tell(finish=True)\n"
         "def init(*, id, name, config, **_):\n"
         "    tell(id=id, name=name, config=config)\n"
@@ -111,7 +112,7 @@ def test_metrics_are_mirrored(tmp_path, monkeypatch):
     assert told[-1] == {"finish": True}
     lines = (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()
     rows = [json.loads(line) for line in lines]
-    mirrored = [{"step": what["step"], **what["row"]} for what in told if "row" in what]
+    mirrored = [what["row"] for what in told if "row" in what]
     assert mirrored == [{k: v for k, v in row.items() if v is not None} for row in rows]
 
 

@@ -1,7 +1,8 @@
 """Scores over several seeds and games: point estimates and their intervals.
 
 The measures are those of Agarwal et al. (arXiv:2108.13264) and their library, rliable:
-human-normalised scores of all runs of all games, pooled, with runs drawn anew within each game.
+the interquartile mean and the optimality gap of the human-normalised scores of all runs, median and
+mean of those of the games, with runs drawn anew within each game.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -31,11 +32,22 @@ def optimality_gap(scores: np.ndarray) -> np.ndarray:
     return np.asarray(1 - np.minimum(scores, 1).mean(axis=-1))
 
 
-MEASURES: Mapping[str, Callable[[np.ndarray], np.ndarray]] = {
-    "interquartile mean": interquartile_mean,
-    "median": lambda scores: np.median(scores, axis=-1),
-    "mean": lambda scores: np.mean(scores, axis=-1),
-    "optimality gap": optimality_gap,
+def _pooled(games: Sequence[np.ndarray]) -> np.ndarray:
+    """Scores of all runs of all games: [..., N]."""
+    return np.concatenate(games, axis=-1)
+
+
+def _means(games: Sequence[np.ndarray]) -> np.ndarray:
+    """The mean score of each game: [..., G]."""
+    return np.stack([runs.mean(axis=-1) for runs in games], axis=-1)
+
+
+# Of scores [..., runs] of each game.
+MEASURES: Mapping[str, Callable[[Sequence[np.ndarray]], np.ndarray]] = {
+    "interquartile mean": lambda games: interquartile_mean(_pooled(games)),
+    "median of games": lambda games: np.median(_means(games), axis=-1),
+    "mean of games": lambda games: np.mean(_means(games), axis=-1),
+    "optimality gap": lambda games: optimality_gap(_pooled(games)),
 }
 
 
@@ -50,14 +62,11 @@ def over_games(scores: Mapping[str, Sequence[float]]) -> dict[str, Estimate]:
     """
     rng = np.random.default_rng(0)
     games = [np.asarray(runs, np.float64) for runs in scores.values()]
-    pooled = np.concatenate(games)
-    drawn = np.concatenate(
-        [runs[rng.integers(len(runs), size=(_RESAMPLES, len(runs)))] for runs in games], axis=1
-    )
+    drawn = [runs[rng.integers(len(runs), size=(_RESAMPLES, len(runs)))] for runs in games]
     estimates = {}
     for name, measure in MEASURES.items():
         low, high = np.percentile(measure(drawn), (2.5, 97.5))
-        estimates[name] = Estimate(float(measure(pooled)), float(low), float(high))
+        estimates[name] = Estimate(float(measure(games)), float(low), float(high))
     return estimates
 
 

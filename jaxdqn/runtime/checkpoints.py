@@ -19,8 +19,15 @@ from jaxdqn.runtime import loop
 
 
 def steps_in(directory: pathlib.Path) -> list[int]:
-    """The agent steps of the whole checkpoints in a folder, in order; none where there is none."""
-    return sorted(ocp.utils.checkpoint_steps(directory.absolute()))
+    """The agent steps of the whole checkpoints in a folder, in order; none where there is none.
+
+    Raises:
+      RunError: it cannot be read.
+    """
+    try:
+        return sorted(ocp.utils.checkpoint_steps(directory.absolute()))
+    except (OSError, ValueError) as error:
+        raise config_lib.RunError(f"{directory} cannot be read: {error}") from None
 
 
 def restore_params(directory: pathlib.Path, step: int, like: Any) -> Any:

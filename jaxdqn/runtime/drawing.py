@@ -32,7 +32,10 @@ def overlay(moment: play.Moment, action_names: Sequence[str]) -> Image.Image:
     x, y, right = left.width + _GAP, _GAP, whole.width - _GAP
     draw.text((x, y), f"return {moment.game_return:g}", _TEXT, _font(22))
     draw.text((right, y + 5), f"step {moment.length:,}", _DIM, _font(15), anchor="ra")
-    inputs = _stack_picture(moment, right - x)
+    # Frames in more columns are smaller: the actions need room too.
+    columns = 2
+    while (inputs := _stack_picture(moment, right - x, columns)).height > whole.height // 2:
+        columns += 1
     room = whole.height - inputs.height - 2 * _GAP - 28 - (y + 40)
     _draw_q_values(draw, (x, y + 40, right, y + 40 + room), moment, action_names)
     top = whole.height - inputs.height - _GAP
@@ -88,17 +91,23 @@ def _draw_q_values(
         draw.text((x, top), name, _TAKEN if taken else _TEXT, font)
         share = float((q - lowest) / spread)
         draw.rectangle(
-            (x + names, top + 2, x + names + max(2, share * length), top + height - 5),
+            (
+                x + names,
+                top + 2,
+                x + names + max(2, share * length),
+                max(top + 3, top + height - 5),
+            ),
             _TAKEN if taken else _BAR,
         )
         draw.text((right, top), f"{q:.2f}", _TAKEN if taken else _TEXT, font, anchor="ra")
 
 
-def _stack_picture(moment: play.Moment, width: int, columns: int = 2) -> Image.Image:
+def _stack_picture(moment: play.Moment, width: int, columns: int) -> Image.Image:
     """The stack as pictures in a grid, or as numbers where a frame is no picture."""
     stack = moment.stack
     if stack.ndim != 3:
         rows = ["  ".join(f"{value:.3g}" for value in frame.ravel()[:8]) for frame in stack]
+        rows = rows[-8:]
         picture = Image.new("RGB", (width, 20 * len(rows)), _BACKGROUND)
         draw = ImageDraw.Draw(picture)
         for i, text in enumerate(rows):

@@ -56,8 +56,15 @@ def export(agent: saved_run.SavedRun, format_name: str, out: pathlib.Path) -> Ch
 
 
 def is_export(path: pathlib.Path) -> bool:
-    """Whether a folder holds an export and may give way to another."""
+    """Whether a folder holds an export and nothing else, so that it may give way to another."""
+    ours = {
+        POLICY_FILE,
+        "README.md",
+        *(f"policy{one.suffix}" for one in policy_files.FORMATS.values()),
+    }
     try:
+        if not {part.name for part in path.iterdir()} <= ours:
+            return False
         return json.loads((path / POLICY_FILE).read_text())["format"] == _FORMAT
     except (OSError, ValueError, KeyError, TypeError):
         return False

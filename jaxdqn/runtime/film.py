@@ -3,7 +3,9 @@
 import contextlib
 import pathlib
 import subprocess
+import tempfile
 from collections.abc import Callable, Iterator
+from typing import IO
 
 import imageio_ffmpeg
 import numpy as np
@@ -33,12 +35,12 @@ def writer(path: pathlib.Path, frames_per_second: float) -> Iterator[Callable[[n
       RunError: it cannot be written.
     """
     process: subprocess.Popen[bytes] | None = None
-    with files.whole(path) as part:
+    with files.whole(path) as part, tempfile.TemporaryFile() as told:
 
         def add(frame: np.ndarray) -> None:
             nonlocal process
             if process is None:
-                process = _start(part, frame.shape[1], frame.shape[0], frames_per_second)
+                process = _start(part, frame, frames_per_second, told)
             assert process.stdin is not None
             process.stdin.write(np.ascontiguousarray(frame).data)
 
@@ -52,22 +54,32 @@ def writer(path: pathlib.Path, frames_per_second: float) -> Iterator[Callable[[n
                 process.communicate()
             raise
         if process is not None:
-            _, told = process.communicate()
+            process.communicate()
             if process.returncode:
-                raise OSError(told.decode(errors="replace").strip())
+                told.seek(0)
+                raise OSError(told.read().decode(errors="replace").strip())
 
 
 def _start(
-    path: pathlib.Path, width: int, height: int, frames_per_second: float
+    path: pathlib.Path, frame: np.ndarray, frames_per_second: float, told: IO[bytes]
 ) -> subprocess.Popen[bytes]:
-    """Starts the encoder, which takes frames from its standard input."""
+    """Starts the encoder, which takes frames like `frame` and tells of errors in `told`.
+
+    Raises:
+      OSError: it is not here.
+    """
+    try:
+        program = imageio_ffmpeg.get_ffmpeg_exe()
+    except RuntimeError as error:
+        raise OSError(f"no ffmpeg: {error}") from None
+    height, width, _ = frame.shape
     return subprocess.Popen(
         [
-            *(imageio_ffmpeg.get_ffmpeg_exe(), "-y", "-loglevel", "error"),
+            *(program, "-y", "-loglevel", "error"),
             *("-f", "rawvideo", "-pix_fmt", "rgb24", "-s", f"{width}x{height}"),
-            *("-r", f"{frames_per_second:g}", "-i", "-", *_ENCODING[path.suffix], str(path)),
+            *("-r", f"{frames_per_second:g}", "-i", "-", *_ENCODING[path.suffix], f"file:{path}"),
         ],
         stdin=subprocess.PIPE,
-        stderr=subprocess.PIPE,
+        stderr=told,
         start_new_session=True,  # a Ctrl-C is for this program, which then ends the encoder
     )

@@ -3,6 +3,7 @@
 import csv
 import itertools
 import pathlib
+import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -47,6 +48,13 @@ def inspect(agent: saved_run.SavedRun, out: pathlib.Path, *, seed: int) -> list[
                 row = [what, moment.length, moment.game_return, names[moment.action]]
                 table.writerow([*row, *(f"{q:.6g}" for q in moment.q_values)])
     return sorted(path.name for path in out.iterdir())
+
+
+def is_inspection(path: pathlib.Path) -> bool:
+    """Whether a folder holds an inspection and nothing else, so that it may give way to another."""
+    ours = re.compile(r"q_values\.csv|states\.png|saliency\.png|(filters|outputs)_conv_\d+\.png")
+    names = [part.name for part in path.iterdir()] if path.is_dir() else []
+    return "q_values.csv" in names and all(map(ours.fullmatch, names))
 
 
 def of_note(moments: Iterable[play.Moment]) -> dict[str, play.Moment]:

@@ -28,7 +28,7 @@ class Writer:
         self,
         directory: pathlib.Path,
         from_step: int,
-        mirror: Callable[[int, Row], None] = lambda step, row: None,
+        mirror: Callable[[Row], None] = lambda row: None,
     ):
         path = directory / FILE
         rows = [row for row in read(path) if row["step"] <= from_step]
@@ -53,7 +53,7 @@ class Writer:
             if name != "step" and value is not None:
                 self._events.add_scalar(name, value, step)
         self._events.flush()
-        self._mirror(step, row)
+        self._mirror(row)
         self._evaluations += evaluations([row])
 
     def show_film(self, step: int, gif: bytes, height: int, width: int) -> None:
@@ -97,9 +97,13 @@ def _line(row: Row) -> str:
 
 def read(path: pathlib.Path) -> Iterator[Row]:
     """The rows of a file; a line that was cut off while it was written is left out."""
-    if not path.exists():
-        return
-    for line in path.read_text().splitlines():
+    if path.exists():
+        yield from parse(path.read_text())
+
+
+def parse(text: str) -> Iterator[Row]:
+    """The same of what stands in a file."""
+    for line in text.splitlines():
         with contextlib.suppress(ValueError):
             row = json.loads(line)
             if isinstance(row, dict) and isinstance(row.get("step"), int):

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 _LOADING = {
-    "stablehlo": """import jax.export
+    "stablehlo": """import jax.export  # with flatbuffers installed
 import numpy as np
 
 with open("policy.stablehlo", "rb") as file:
@@ -68,7 +68,7 @@ def write(described: Mapping[str, Any]) -> str:
         "",
         "| setting | value |",
         "|---|---|",
-        *(f"| {name} | {described['settings'][name]} |" for name in _SETTINGS),
+        *(f"| {name} | {_cell(described['settings'][name])} |" for name in _SETTINGS),
         "",
         "Exported with "
         + ", ".join(f"{name} {version}" for name, version in described["versions"].items())
@@ -77,12 +77,16 @@ def write(described: Mapping[str, Any]) -> str:
         "## Limits",
         "",
         f"It plays {env['game']} under these conditions and is good for nothing else. On "
-        f"{described['check']['frames']} frames of play the file and the network that was trained "
+        f"{described['check']['frames']} frames of play the file and the network in float32 "
         f"differ by at most {described['check']['largest_difference']:.1g} in action values of up "
         f"to {described['check']['largest_q_value']:.3g}.",
         "",
     ]
     return "\n".join(lines)
+
+
+def _cell(value: Any) -> str:
+    return json.dumps(value).replace("|", "\\|").replace("<", "&lt;")
 
 
 def _header(described: Mapping[str, Any]) -> list[str]:

@@ -31,7 +31,7 @@ def _matplotlib() -> Any:
         import matplotlib.ticker
     except ImportError:
         raise config_lib.RunError(
-            "a report needs more packages: pip install 'jaxdqn[report]'"
+            "a report needs the extra 'report', as in pip install -e '.[report]'"
         ) from None
     return matplotlib
 

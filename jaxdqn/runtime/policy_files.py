@@ -53,7 +53,8 @@ def _write_stablehlo(agent: saved_run.SavedRun, path: pathlib.Path) -> None:
     (batch,) = jax.export.symbolic_shape("batch")
     function = jax.jit(_function(agent))
     exported = jax.export.export(function, platforms=_PLATFORMS)(_input(agent, batch))
-    path.write_bytes(exported.serialize())
+    with _optional("stablehlo"):  # JAX imports flatbuffers there
+        path.write_bytes(exported.serialize())
 
 
 def _load_stablehlo(_: saved_run.SavedRun, path: pathlib.Path) -> QValues:
@@ -126,7 +127,8 @@ def _optional(name: str) -> Iterator[None]:
         yield
     except ImportError as error:
         raise config_lib.RunError(
-            f"--format={name} needs more packages ({error}): pip install 'jaxdqn[export]'"
+            f"--format={name} needs more packages ({error}): the extra 'export', as in pip "
+            "install -e '.[export]'"
         ) from None
 
 

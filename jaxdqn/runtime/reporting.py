@@ -1,6 +1,7 @@
 """A page that compares runs: scores, curves, films, settings. One file that opens offline."""
 
 import base64
+import contextlib
 import datetime
 import functools
 import itertools
@@ -39,20 +40,14 @@ def write(paths: Sequence[pathlib.Path], out: pathlib.Path, png_folder: pathlib.
       RunError: a file cannot be written, or a package is missing.
     """
     found = [runs.read(path) for path in paths]
+    with files.whole(out) as part, contextlib.ExitStack() as stack:
+        pictures = stack.enter_context(files.whole_folder(png_folder)) if png_folder else None
 
-    def picture(name: str, figure: Any) -> None:
-        if png_folder:
-            with files.whole(png_folder / f"{name}.png") as part:
-                plots.png(figure, part)
+        def picture(name: str, figure: Any) -> None:
+            if pictures:
+                plots.png(figure, pictures / f"{name}.png")
 
-    if png_folder:
-        try:
-            png_folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise config_lib.RunError(f"{png_folder} cannot be written: {error}") from None
-    html = build(found, picture)
-    with files.whole(out) as part:
-        part.write_text(html)
+        part.write_text(build(found, picture))
     broken = sum(run.state == "broken" for run in found)
     return f"{out}: {len(found)} runs" + (f", {broken} of them broken" if broken else "")
 
@@ -73,10 +68,12 @@ def build(
         import jinja2
     except ImportError:
         raise config_lib.RunError(
-            "a report needs more packages: pip install 'jaxdqn[report]'"
+            "a report needs the extra 'report', as in pip install -e '.[report]'"
         ) from None
-    shown = sorted((run for run in found if not run.problem), key=_game)
-    by_game = {game: runs.groups(members) for game, members in itertools.groupby(shown, key=_game)}
+    shown = [run for run in found if not run.problem and run.step]
+    by_game: dict[str, dict[str, list[runs.Run]]] = {}
+    for run, label in sorted(zip(shown, runs.labels(shown), strict=True), key=_game_and_label):
+        by_game.setdefault(_game(run), {}).setdefault(label, []).append(run)
     sections = []
     films = _Films(_FILMS_BYTES)
     for game, groups in by_game.items():
@@ -122,6 +119,10 @@ def build(
 def _game(run: runs.Run) -> str:
     assert run.config
     return games.plain_name(run.config.env)
+
+
+def _game_and_label(labelled: tuple[runs.Run, str]) -> tuple[str, str]:
+    return _game(labelled[0]), labelled[1]
 
 
 def _figures(
@@ -236,7 +237,7 @@ def _aggregates(
             "label": label,
             "told": f"{count} runs of {len(normalised)} games.",
             "rows": [
-                [name, f"{value:.3f}", f"{low:.3f} to {high:.3f}"]
+                [name, f"{value:.3f}", f"{low:.3f} to {high:.3f}" if low < high else ""]
                 for name, (value, low, high) in estimates.items()
             ],
         }
@@ -290,16 +291,18 @@ class _Films:
         films = []
         for run in members:
             for path in run.videos[-1:]:
-                size = path.stat().st_size
-                if size > self._left:
-                    continue
-                self._left -= size
-                data = base64.b64encode(path.read_bytes()).decode()
-                films.append(
-                    {
-                        "title": f"Play at step {int(path.stem):,}",
-                        "caption": str(run.path),
-                        "source": f"data:video/mp4;base64,{data}",
-                    }
-                )
+                film = {"title": f"Play at step {int(path.stem):,}", "source": ""}
+                try:
+                    if path.stat().st_size > self._left:
+                        film["caption"] = f"{path}, left out: the page would grow too large"
+                    else:
+                        content = path.read_bytes()
+                        self._left -= len(content)
+                        film["caption"] = str(run.path)
+                        film["source"] = (
+                            f"data:video/mp4;base64,{base64.b64encode(content).decode()}"
+                        )
+                except OSError as error:
+                    film["caption"] = f"{path} cannot be read: {error.strerror}"
+                films.append(film)
         return films

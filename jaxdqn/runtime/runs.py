@@ -1,9 +1,8 @@
 """Runs as a report finds them: whole, under way, or broken in some way."""
 
 import datetime
-import itertools
 import pathlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from jaxdqn import config as config_lib
@@ -11,7 +10,10 @@ from jaxdqn.runtime import metrics, run_dir, saved_run
 
 # Settings in which the runs of one group may differ: what the group averages over, and what does
 # not change learning.
-_WITHIN_GROUP = ("seed", "env_threads", "keep_checkpoints", "record_every_steps")
+_WITHIN_GROUP = (
+    *("env", "seed", "env_threads", "eval_every_steps", "checkpoint_every_steps"),
+    *("keep_checkpoints", "record_every_steps", "log_every_steps"),
+)
 
 
 class Run(NamedTuple):
@@ -33,10 +35,14 @@ class Run(NamedTuple):
 
     @property
     def state(self) -> str:
-        """'complete', how far it is, or 'broken'."""
+        """'complete', how far it is, 'started' before its first row, or 'broken'."""
         if self.problem or self.config is None:
             return "broken"
-        if self.step >= self.config.total_steps:
+        if not self.step:
+            return "started"
+        # The last thing that a run does is to score itself.
+        last = self.evaluations if self.config.eval_episodes else self.training
+        if last and last[-1]["step"] >= self.config.total_steps:
             return "complete"
         return f"at {self.step / self.config.total_steps:.0%}"
 
@@ -46,14 +52,11 @@ def read(path: pathlib.Path) -> Run:
     try:
         config = saved_run.read_config(path)
         rows, notes = _rows(path / metrics.FILE)
-        written = datetime.datetime.fromtimestamp((path / metrics.FILE).stat().st_mtime)
+        films = _films(path / run_dir.VIDEOS)
     except (config_lib.SettingError, config_lib.RunError) as error:
         return _broken(path, str(error))
     except (OSError, UnicodeDecodeError) as error:
-        return _broken(path, f"{metrics.FILE} cannot be read: {error}")
-    if not rows:
-        return _broken(path, f"{metrics.FILE} has no rows yet", config)
-    films = (path / run_dir.VIDEOS).glob("*.mp4")
+        return _broken(path, f"{path} cannot be read: {error}")
     return Run(
         path=path,
         problem="",
@@ -61,33 +64,26 @@ def read(path: pathlib.Path) -> Run:
         config=config,
         training=[row for row in rows if "episode_return_mean" in row],
         evaluations=metrics.evaluations(rows),
-        written=written,
-        videos=sorted(
-            (film for film in films if film.stem.isdecimal()), key=lambda film: int(film.stem)
-        ),
+        written=_written(path / metrics.FILE),
+        videos=films,
     )
 
 
-def groups(runs: Iterable[Run]) -> dict[str, list[Run]]:
-    """Runs that differ in their seeds alone, by a label that tells what sets the groups apart.
+def labels(found: Sequence[Run]) -> list[str]:
+    """What tells the runs' settings apart, their seeds and games left out; equal for one group.
 
-    Args:
-      runs: that can be shown, all of one game.
+    Over all games: runs of two games are one group only when they learn in the same way.
     """
-    shown = [(run, run.config) for run in runs if run.config]
-    differing = differences([config for _, config in shown])
-    differing.pop("total_steps", None)  # a longer run goes on as the shorter one did
-    keys = [name for name in differing if name not in _WITHIN_GROUP]
-
-    def label(config: config_lib.Config) -> str:
-        told = [f"{name}={getattr(config, name)}" for name in keys if name != "preset"]
-        return ", ".join([config.preset, *told])
-
-    labelled = sorted(((label(config), run) for run, config in shown), key=lambda pair: pair[0])
-    return {
-        name: [run for _, run in pairs]
-        for name, pairs in itertools.groupby(labelled, key=lambda pair: pair[0])
-    }
+    told = []
+    for run in found:
+        assert run.config
+        alike = [
+            one.config for one in found if one.config and one.config.preset == run.config.preset
+        ]
+        keys = [name for name in differences(alike) if name not in _WITHIN_GROUP]
+        values = [f"{name}={getattr(run.config, name)}" for name in keys]
+        told.append(", ".join([run.config.preset, *values]))
+    return told
 
 
 def differences(configs: Sequence[config_lib.Config]) -> dict[str, list[Any]]:
@@ -96,13 +92,26 @@ def differences(configs: Sequence[config_lib.Config]) -> dict[str, list[Any]]:
     return {name: column for name, column in values.items() if any(v != column[0] for v in column)}
 
 
-def _broken(path: pathlib.Path, problem: str, config: config_lib.Config | None = None) -> Run:
-    return Run(path, problem, (), config, (), (), None, ())
+def _broken(path: pathlib.Path, problem: str) -> Run:
+    return Run(path, problem, (), None, (), (), None, ())
 
 
 def _rows(path: pathlib.Path) -> tuple[list[metrics.Row], list[str]]:
     """The rows that can be read, and what there is to say of the others."""
-    rows = list(metrics.read(path)) if path.exists() else []
-    lines = sum(1 for line in path.read_text().splitlines() if line.strip())
-    lost = lines - len(rows)
+    text = path.read_text() if path.exists() else ""
+    rows = list(metrics.parse(text))
+    lost = sum(1 for line in text.splitlines() if line.strip()) - len(rows)
     return rows, [f"{lost} unreadable lines in {metrics.FILE}"] if lost else []
+
+
+def _written(path: pathlib.Path) -> datetime.datetime | None:
+    return datetime.datetime.fromtimestamp(path.stat().st_mtime) if path.exists() else None
+
+
+def _films(folder: pathlib.Path) -> list[pathlib.Path]:
+    """The films of a run, oldest first; links could lead out of a folder that is a stranger's."""
+    if folder.is_symlink():
+        return []
+    found = (film for film in folder.glob("*.mp4") if film.stem.isdecimal())
+    kept = (film for film in found if film.is_file() and not film.is_symlink())
+    return sorted(kept, key=lambda film: int(film.stem))

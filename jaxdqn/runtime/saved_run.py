@@ -37,11 +37,11 @@ def load(path: pathlib.Path, checkpoint: str) -> SavedRun:
     steps = checkpoints.steps_in(path / run_dir.CHECKPOINTS)
     if not steps:
         raise config_lib.SettingError("run_dir", f"{path} has no checkpoint yet")
-    scored = [
-        row
-        for row in metrics.evaluations(metrics.read(path / metrics.FILE))
-        if row["step"] in steps
-    ]
+    try:
+        evaluations = metrics.evaluations(metrics.read(path / metrics.FILE))
+    except (OSError, UnicodeDecodeError) as error:
+        raise config_lib.RunError(f"{path / metrics.FILE} cannot be read: {error}") from None
+    scored = [row for row in evaluations if row["step"] in steps]
     step = _choose(path, checkpoint, steps, scored)
     spec = setup.describe(config)
     return SavedRun(

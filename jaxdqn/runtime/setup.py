@@ -82,6 +82,8 @@ def describe(config: config_lib.Config) -> api.EnvSpec:
         raise config_lib.SettingError(
             error.option, f"{error}; the flag or --preset={config.preset} sets it"
         ) from None
+    except KeyError:
+        raise config_lib.SettingError("env", f"EnvPool has no {config.env}") from None
     except ImportError as error:
         raise config_lib.SettingError(
             "env", f"{config.env} lacks a library of the system: {error}"
