@@ -156,7 +156,7 @@ def test_figures_as_pictures(tmp_path):
     assert len(pictures) == 6 and pictures[0].name == "Breakout_epsilon.png"
     with Image.open(tmp_path / "report" / "Breakout_return.png") as picture:
         colours = {colour for _, colour in picture.convert("RGB").getcolors(10**6)}
-    assert (0, 114, 178) in colours  # the line is there
+    assert (59, 143, 217) in colours  # the line is there
 
 
 def test_numbers_that_are_none_are_left_out():

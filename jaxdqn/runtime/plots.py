@@ -12,8 +12,8 @@ import numpy as np
 from jaxdqn import config as config_lib
 from jaxdqn.runtime import aggregates, runs
 
-# Okabe and Ito's colours, told apart by the colour-blind, on light and on dark.
-_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
+# After Okabe and Ito, told apart by the colour-blind; as light as serves on white and on black.
+_COLOURS = ("#3B8FD9", "#E0662A", "#1AA37A", "#CC79A7", "#D99A00", "#56B4E9")
 _INK = "#123457"  # stands for the page's text colour until the picture is written
 _POINTS = 200
 
