@@ -19,9 +19,8 @@ def network(x):
     """The network of Mnih et al. (2015): [B, 4, 84, 84] bytes -> action values [B, A]."""
     x = x / 255.0
     for i, (stride, layout) in enumerate(((4, "NCHW"), (2, "NHWC"), (1, "NHWC"))):
-        kernel, strides = weights[f"torso/conv_{i}_kernel"], (stride, stride)
-        layouts = (layout, "HWIO", "NHWC")
-        x = jax.lax.conv_general_dilated(x, kernel, strides, "VALID", None, None, layouts)
+        kernel, layouts = weights[f"torso/conv_{i}_kernel"], (layout, "HWIO", "NHWC")
+        x = jax.lax.conv_general_dilated(x, kernel, (stride,) * 2, "VALID", None, None, layouts)
         x = jax.nn.relu(x + weights[f"torso/conv_{i}_bias"])
     x = x.reshape(len(x), -1) @ weights["Dense_0/kernel"] + weights["Dense_0/bias"]
     return jax.nn.relu(x) @ weights["Dense_1/kernel"] + weights["Dense_1/bias"]
