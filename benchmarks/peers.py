@@ -123,7 +123,10 @@ def _jaxdqn() -> float:
 def _check(figures: dict[str, Any]) -> None:
     """Refuses a comparison of different tasks."""
     if abs(figures["samples_per_step"] - 8) > 0.2:
-        sys.exit(f"error: trained on {figures['samples_per_step']:.2f} samples per step, not 8")
+        sys.exit(
+            f"error: trained on {figures['samples_per_step']:.2f} samples per step, not 8: "
+            "--seconds or --steps too small, or another task"
+        )
     if flags.FLAGS.env == "Breakout" and figures["parameters"] != _PARAMETERS:
         sys.exit(f"error: a network of {figures['parameters']:,} parameters, not {_PARAMETERS:,}")
 
