@@ -19,7 +19,6 @@ from jaxdqn.runtime import (
     metrics,
     native,
     parts,
-    recording,
     run_dir,
     signals,
     tracking,
@@ -258,6 +257,8 @@ class _Training:
 
     def _record(self) -> None:
         """Films a game with the parameters as they are."""
+        from jaxdqn.runtime import recording  # late: most runs draw nothing, and all of them start
+
         config, steps = self._config, self._state.counters.steps
         self._stop_clock()
         film = self._path / run_dir.VIDEOS / f"{steps}.mp4"
