@@ -11,6 +11,7 @@ from benchmarks import clock
 from jaxdqn import config as config_lib
 from jaxdqn.agent import networks
 from jaxdqn.envs import api
+from jaxdqn.runtime import parts
 
 
 def of_products(function: Callable[..., Any], *args: Any) -> list[int]:
@@ -41,9 +42,7 @@ def of_update(config: config_lib.Config, spec: api.EnvSpec) -> int:
     A forward pass each of the online and the target network, one more to choose the action in
     double Q-learning; for the gradient each product twice over, save for the first layer's input.
     """
-    network = networks.make_network(
-        config.network, config.hidden_sizes, spec.num_actions, lambda: "xla"
-    )
+    network = networks.make_network(parts.architecture(config, spec.num_actions), lambda: "xla")
     observation = jnp.zeros(
         (config.batch_size, config.frame_stack, *spec.frame_shape), jnp.dtype(spec.frame_dtype)
     )

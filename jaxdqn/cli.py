@@ -27,7 +27,7 @@ def define_settings() -> None:
         shown = [] if default in (None, "") else [f"default: {_as_typed(default)}"]
         shown += [
             f"{name}: {_as_typed(preset.settings[field.name])}"
-            for name, preset in presets.PRESETS.items()
+            for name, preset in presets.GENERAL.items()
             if preset.settings.get(field.name, default) != default
         ]
         text += f" ({'; '.join(shown)})" if shown else ""

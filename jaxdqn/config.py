@@ -72,25 +72,63 @@ class Config:
     n_step: int = _setting(1, "rewards summed before bootstrapping")
     double_q: bool = _setting(True, "choose the bootstrap action with the online network")
     loss: str = _setting("huber", "loss of a TD error: huber or mse")
+    loss_scale: float = _setting(1.0, "factor of the loss")
     huber_delta: float = _setting(1.0, "TD error at which the Huber loss turns linear")
     reward_clip: float = _setting(
         0.0, "clip rewards to [-x, x] for learning; 0 leaves them. Returns are never clipped"
     )
+    terminal_reward: float | None = _setting(
+        None,
+        "reward to learn from where a game itself ends (default: the game's own)",
+    )
     life_loss_ends: bool = _setting(False, "learn as if a lost life ended the game (Atari)")
-    optimizer: str = _setting("adam", "adam, or rmsprop (centred, epsilon inside the root)")
+    time_limit_ends: bool = _setting(
+        False, "learn as if a time limit ended the game itself; for study"
+    )
+    optimizer: str = _setting("adam", "adam, or rmsprop (epsilon inside the root)")
     learning_rate: float = _setting(1e-4, "learning rate at the first update")
     learning_rate_end: float | None = _setting(
-        None, "learning rate at the end of the run, reached linearly (default: it stays)"
+        None, "learning rate at the end of its decay, reached linearly (default: it stays)"
+    )
+    learning_rate_decay_steps: int = _setting(
+        0, "steps of that decay, after learning starts; 0: up to the end of the run"
     )
     optimizer_epsilon: float = _setting(1e-8, "the optimizer's epsilon")
-    max_grad_norm: float = _setting(10.0, "clip gradients to this global norm; 0 does not")
-    target_tau: float = _setting(
-        0.005, "share of the online network moved into the target at a time"
+    rmsprop_decay: float = _setting(0.95, "decay of RMSProp's running means")
+    rmsprop_centred: bool = _setting(True, "subtract RMSProp's running mean of gradients")
+    rmsprop_initial: float = _setting(0.0, "where RMSProp's running mean of squares begins")
+    max_grad_norm: float = _setting(10.0, "clip gradients to this norm; 0 does not")
+    clip_per_tensor: bool = _setting(
+        False, "clip the gradient of each parameter for itself, instead of all together"
     )
-    target_period_updates: int = _setting(1, "updates between moves of the target network")
-    network: str = _setting("mlp", "network: nature (three convolutions) or mlp")
-    hidden_sizes: tuple[int, ...] = _setting((512,), "sizes of the dense layers, comma-separated")
+    target_tau: float = _setting(
+        0.005, "share of the online network moved into the target at a time; 1 copies it"
+    )
+    target_period_updates: int = _setting(
+        1, "updates between moves of the target network; 0: none by updates"
+    )
+    target_period_steps: int = _setting(0, "steps between them; 0: none by steps")
+    target_period_episodes: int = _setting(0, "games between them; 0: none by games")
 
+    # The network.
+    network: str = _setting(
+        "mlp", "nature (three convolutions), conv (those of the --conv_* settings) or mlp"
+    )
+    conv_features: tuple[int, ...] = _setting((), "outputs of each convolution, comma-separated")
+    conv_sizes: tuple[int, ...] = _setting((), "lengths of their square windows")
+    conv_strides: tuple[int, ...] = _setting((), "their strides")
+    conv_padding: str = _setting("valid", "valid, or same (zeros around images)")
+    hidden_sizes: tuple[int, ...] = _setting(
+        (512,), "sizes of the dense layers, of each stream of a dueling network"
+    )
+    dueling: bool = _setting(False, "value and advantages in streams of their own")
+    conv_init: str = _setting(
+        "lecun_normal",
+        "how kernels of convolutions begin: lecun_normal, glorot_uniform, he_normal or "
+        "truncated_normal (standard deviation 0.02)",
+    )
+    dense_init: str = _setting("lecun_normal", "how kernels of dense layers begin; the same names")
+    scale_pixels: bool = _setting(True, "divide pixels by 255")
     compute_dtype: str = _setting(
         "float32", "what the network computes in: float32 or bfloat16; parameters stay float32"
     )
@@ -98,7 +136,10 @@ class Config:
     # Exploration.
     epsilon_start: float = _setting(1.0, "share of random actions when learning starts")
     epsilon_end: float = _setting(0.01, "share of random actions after the decay")
-    epsilon_decay_steps: int = _setting(250_000, "steps of the linear decay, after learning starts")
+    epsilon_decay_steps: int = _setting(250_000, "steps of the linear decay")
+    epsilon_decay_from_step: int | None = _setting(
+        None, "step at which the decay begins (default: when learning starts)"
+    )
 
     # Reports.
     eval_every_steps: int = _setting(250_000, "steps between evaluations; 0: only at the end")
@@ -146,16 +187,55 @@ class Config:
             f"is {self.learning_rate_end}; at least 0",
         )
         _require(
-            all(size >= 1 for size in self.hidden_sizes),
-            "hidden_sizes",
-            f"is {self.hidden_sizes}; each at least 1",
+            self.epsilon_decay_from_step is None or self.epsilon_decay_from_step >= 0,
+            "epsilon_decay_from_step",
+            f"is {self.epsilon_decay_from_step}; at least 0",
         )
+        _require(
+            self.terminal_reward is None or math.isfinite(self.terminal_reward),
+            "terminal_reward",
+            f"is {self.terminal_reward}; a finite number",
+        )
+        _require(
+            self.learning_rate_end is not None or not self.learning_rate_decay_steps,
+            "learning_rate_decay_steps",
+            f"is {self.learning_rate_decay_steps}; --learning_rate_end says where it leads",
+        )
+        _require(
+            any(
+                (self.target_period_updates, self.target_period_steps, self.target_period_episodes)
+            ),
+            "target_period_updates",
+            "is 0; one of the target's periods must be at least 1",
+        )
+        self._check_network()
         self._check_replay()
         _require(
             self.updates_per_slice <= max(1, self.planned_updates),
             "updates_per_slice",
             f"is {self.updates_per_slice}; the whole run has {self.planned_updates} updates",
         )
+
+    def _check_network(self) -> None:
+        for name in ("hidden_sizes", *_CONVOLUTIONS):
+            value = getattr(self, name)
+            _require(all(size >= 1 for size in value), name, f"is {value}; each at least 1")
+        numbers = [len(getattr(self, name)) for name in _CONVOLUTIONS]
+        told = ", ".join(
+            f"--{name} has {n}" for name, n in zip(_CONVOLUTIONS, numbers, strict=True)
+        )
+        if self.network == "conv":
+            _require(
+                len(numbers) == 1 and numbers != {0},
+                "conv_features",
+                f"{told}; --network=conv needs equally many of each",
+            )
+        else:
+            _require(
+                numbers == {0},
+                "network",
+                f"is {self.network}, but {told}; convolutions of these need --network=conv",
+            )
 
     def _check_replay(self) -> None:
         capacity, envs = self.replay_capacity, self.num_envs
@@ -255,7 +335,7 @@ def nearest_multiples(value: int, factor: int) -> str:
     return f"{below} or {below + factor}" if below else str(factor)
 
 
-def _require(condition: bool, setting: str, problem: str) -> None:
+def _require(condition: object, setting: str, problem: str) -> None:
     if not condition:
         raise SettingError(setting, problem)
 
@@ -268,7 +348,6 @@ _AT_LEAST_ONE = (
     "batch_size",
     "steps_per_update",
     "n_step",
-    "target_period_updates",
     "keep_checkpoints",
     "log_every_steps",
 )
@@ -278,6 +357,11 @@ _AT_LEAST_ZERO = (
     "updates_per_slice",
     "reward_clip",
     "max_grad_norm",
+    "rmsprop_initial",
+    "target_period_updates",
+    "target_period_steps",
+    "target_period_episodes",
+    "learning_rate_decay_steps",
     "epsilon_decay_steps",
     "eval_every_steps",
     "eval_episodes",
@@ -287,11 +371,12 @@ _AT_LEAST_ZERO = (
 _PROBABILITIES = (
     "repeat_action_probability",
     "discount",
+    "rmsprop_decay",
     "epsilon_start",
     "epsilon_end",
     "eval_epsilon",
 )
-_POSITIVE = ("learning_rate", "optimizer_epsilon", "huber_delta")
+_POSITIVE = ("learning_rate", "optimizer_epsilon", "huber_delta", "loss_scale")
 _ENV_OPTIONS = (
     "frame_skip",
     "noop_max",
@@ -302,10 +387,15 @@ _ENV_OPTIONS = (
     "img_width",
     "max_episode_steps",
 )
+_CONVOLUTIONS = ("conv_features", "conv_sizes", "conv_strides")
 _OPTIONAL_COUNTS = ("frame_skip", "noop_max", "img_height", "img_width", "max_episode_steps")
+_INITIALIZERS = ("lecun_normal", "glorot_uniform", "he_normal", "truncated_normal")
 _CHOICES = {
     "loss": ("huber", "mse"),
     "optimizer": ("adam", "rmsprop"),
-    "network": ("nature", "mlp"),
+    "network": ("nature", "conv", "mlp"),
+    "conv_padding": ("valid", "same"),
+    "conv_init": _INITIALIZERS,
+    "dense_init": _INITIALIZERS,
     "compute_dtype": ("float32", "bfloat16"),
 }

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from jaxdqn import config as config_lib
+from jaxdqn import tutorials
 from jaxdqn.envs import games
 
 
@@ -13,6 +14,7 @@ class Preset(NamedTuple):
 
     settings: Mapping[str, Any]
     expected: str  # command, hardware, time, score, seeds, date
+    env: str = ""  # the game that it is for, where it is for one
 
 
 _ATARI: Mapping[str, Any] = {
@@ -35,7 +37,7 @@ _ATARI: Mapping[str, Any] = {
     "target_period_updates": 10,
 }
 
-PRESETS: Mapping[str, Preset] = {
+GENERAL: Mapping[str, Preset] = {
     # Double DQN at the cadence of Mnih et al. (2015): 32 transitions every 4 steps, 1M frames.
     "atari": Preset(
         settings=_ATARI,
@@ -84,6 +86,18 @@ PRESETS: Mapping[str, Preset] = {
     ),
 }
 
+PRESETS: Mapping[str, Preset] = {
+    **GENERAL,
+    **{
+        name: Preset(
+            {**(GENERAL[tutorial.base].settings if tutorial.base else {}), **tutorial.settings},
+            tutorial.expected,
+            tutorial.env,
+        )
+        for name, tutorial in tutorials.TUTORIALS.items()
+    },
+}
+
 
 def default_for(env_id: str) -> str:
     """The preset that a game starts from when the user names none."""
@@ -94,25 +108,28 @@ def resolve(env: str, preset: str, changes: Mapping[str, Any]) -> config_lib.Con
     """The settings of a run: defaults, then the preset, then what the user set.
 
     Args:
-      env: a plain name or an EnvPool id.
+      env: a plain name or an EnvPool id, or '' for the game of the preset.
       preset: a name in `PRESETS`, or '' for the game's own.
       changes: settings by name, as the user gave them.
 
     Raises:
-      SettingError: an unknown game or preset, or settings that cannot be.
+      SettingError: no game, an unknown game or preset, or settings that cannot be.
     """
+    if preset and preset not in PRESETS:
+        raise config_lib.SettingError(
+            "preset", f"is {preset!r}; one of {', '.join(sorted(PRESETS))}"
+        )
+    env = env or (PRESETS[preset].env if preset else "")
+    if not env:
+        raise config_lib.SettingError("env", "name a game, such as --env=Breakout")
     try:
         env_id = games.resolve(env)
     except games.UnknownGameError as error:
         raise config_lib.SettingError("env", str(error)) from None
     preset = preset or default_for(env_id)
-    if preset not in PRESETS:
-        raise config_lib.SettingError(
-            "preset", f"is {preset!r}; one of {', '.join(sorted(PRESETS))}"
-        )
     merged = {**PRESETS[preset].settings, **changes, "env": env_id, "preset": preset}
     num_envs = merged.get("num_envs", config_lib.Config.num_envs)
-    if "replay_capacity" not in changes and num_envs > 0:
+    if "replay_capacity" not in changes and "replay_capacity" in merged and num_envs > 0:
         # The preset's capacity gives way to the user's number of environments.
         merged["replay_capacity"] -= merged["replay_capacity"] % num_envs
     return dataclasses.replace(config_lib.Config(), **merged)

@@ -9,7 +9,7 @@ import pathlib
 
 from absl import flags
 
-from jaxdqn import cli, config, presets
+from jaxdqn import cli, presets
 
 
 def _define_flags() -> None:
@@ -25,9 +25,7 @@ def main() -> int:
     """Trains as the flags say; returns the exit code."""
     given = cli.given_settings()
     env, preset = given.pop("env", None), given.pop("preset", "")
-    if not env:
-        raise config.SettingError("env", "name a game, such as --env=Breakout")
-    settings = presets.resolve(env, preset, given)
+    settings = presets.resolve(env or "", preset, given)
 
     # Imported late: --help and wrong settings need no jax, which takes seconds to import.
     import jax

@@ -19,7 +19,7 @@ WRONG = [
     ({"target_tau": 1.1}, "target_tau", "at most 1"),
     ({"loss": "l1"}, "loss", "huber, mse"),
     ({"optimizer": "sgd"}, "optimizer", "adam, rmsprop"),
-    ({"network": "resnet"}, "network", "nature, mlp"),
+    ({"network": "resnet"}, "network", "nature, conv, mlp"),
     ({"noop_max": 0}, "noop_max", "at least 1"),
     ({"hidden_sizes": (256, 0)}, "hidden_sizes", "each at least 1"),
     ({"batch_size": 2_000_000}, "batch_size", "more than the replay holds"),

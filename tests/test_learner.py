@@ -81,7 +81,7 @@ def test_hard_copy_every_third_update(key):
 
 
 def test_rmsprop_is_centred_with_epsilon_inside_the_root():
-    optimizer = learner_lib.make_optimizer("rmsprop", 0.1, 0.01, max_grad_norm=0.0)
+    optimizer = learner_lib.make_optimizer("rmsprop", 0.1, epsilon=0.01)
     params = jnp.array([1.0])
     deltas, _ = optimizer.update(jnp.array([2.0]), optimizer.init(params), params)
     mean, square = 0.05 * 2.0, 0.05 * 4.0
@@ -89,7 +89,7 @@ def test_rmsprop_is_centred_with_epsilon_inside_the_root():
 
 
 def test_gradients_are_clipped_to_a_global_norm():
-    optimizer = learner_lib.make_optimizer("adam", 0.1, 1e8, max_grad_norm=1.0)
+    optimizer = learner_lib.make_optimizer("adam", 0.1, epsilon=1e8, max_grad_norm=1.0)
     params = jnp.array([0.0, 0.0])
     # An epsilon that dwarfs the root leaves Adam's first step proportional to the gradient.
     deltas, _ = optimizer.update(jnp.array([3.0, 4.0]), optimizer.init(params), params)
@@ -98,7 +98,7 @@ def test_gradients_are_clipped_to_a_global_norm():
 
 def test_unknown_optimizer_is_refused():
     with pytest.raises(ValueError, match="sgd"):
-        learner_lib.make_optimizer("sgd", 0.1, 1e-8, 0.0)
+        learner_lib.make_optimizer("sgd", 0.1, epsilon=1e-8)
 
 
 def nature_batch(size):
@@ -154,7 +154,10 @@ def test_eight_devices_hold_equal_parameters(key):
 
 
 def nature(implementation):
-    return networks.make_network("nature", (512,), 4, lambda: implementation)
+    architecture = networks.Architecture(
+        convolutions=networks.NATURE, hidden_sizes=(512,), num_actions=4
+    )
+    return networks.make_network(architecture, lambda: implementation)
 
 
 def test_the_nature_network_has_its_parameters(key):

@@ -40,26 +40,62 @@ class Learner(NamedTuple):
 
     init: Callable[[jax.Array, jax.Array], TrainState]  # (key, an observation [1, S, *F])
     update: Callable[[TrainState, Transitions], tuple[TrainState, Metrics]]
+    move_target: Callable[[TrainState], TrainState]  # what `update` also does by its own period
 
 
 METRICS = ("loss", "q_mean", "grad_norm")
 
 
 def make_optimizer(
-    name: str, learning_rate: optax.ScalarOrSchedule, epsilon: float, max_grad_norm: float
+    name: str,
+    learning_rate: optax.ScalarOrSchedule,
+    *,
+    epsilon: float,
+    max_grad_norm: float = 0.0,
+    clip_per_tensor: bool = False,
+    rmsprop_decay: float = 0.95,
+    rmsprop_centred: bool = True,
+    rmsprop_initial: float = 0.0,
 ) -> optax.GradientTransformation:
-    """Adam, or the centred RMSProp of Mnih et al. (2015) with its epsilon inside the root."""
+    """Builds an optimizer.
+
+    Args:
+      name: 'adam' (Kingma and Ba, arXiv:1412.6980) or 'rmsprop'.
+      learning_rate: or a schedule over updates.
+      epsilon: added to Adam's root, and within RMSProp's.
+      max_grad_norm: gradients are clipped to this norm; 0 leaves them.
+      clip_per_tensor: each parameter's gradient has that norm for itself, not all together.
+      rmsprop_decay: of the running mean of squares.
+      rmsprop_centred: subtract the running mean, as Mnih et al. (2015) do.
+      rmsprop_initial: where the mean of squares begins.
+    """
     if name == "adam":
         optimizer = optax.adam(learning_rate, eps=epsilon)
     elif name == "rmsprop":
         optimizer = optax.rmsprop(
-            learning_rate, decay=0.95, eps=epsilon, centered=True, eps_in_sqrt=True
+            learning_rate,
+            decay=rmsprop_decay,
+            eps=epsilon,
+            initial_scale=rmsprop_initial,
+            centered=rmsprop_centred,
+            eps_in_sqrt=True,
         )
     else:
         raise ValueError(f"no optimizer is called {name!r}")
-    if max_grad_norm:
-        return optax.chain(optax.clip_by_global_norm(max_grad_norm), optimizer)
-    return optimizer
+    if not max_grad_norm:
+        return optimizer
+    clip = _clip_each if clip_per_tensor else optax.clip_by_global_norm
+    return optax.chain(clip(max_grad_norm), optimizer)
+
+
+def _clip_each(max_norm: float) -> optax.GradientTransformation:
+    """Clips the gradient of every parameter to a norm of its own."""
+
+    def clip(gradient: jax.Array) -> jax.Array:
+        norm = jnp.sqrt(jnp.sum(gradient**2))
+        return gradient * (max_norm / jnp.maximum(norm, max_norm))
+
+    return optax.stateless(lambda gradients, _: jax.tree.map(clip, gradients))
 
 
 def make_learner(
@@ -81,7 +117,7 @@ def make_learner(
       td_loss: elementwise loss of TD errors.
       target_tau: share of the online parameters moved into the target; 1 is a hard copy
         (the soft update is that of Lillicrap et al., arXiv:1509.02971).
-      target_period_updates: updates between such moves.
+      target_period_updates: updates between such moves; 0: `update` makes none.
       axis_name: mesh axis over which the batch is split; gradients and metrics are averaged.
     """
 
@@ -120,16 +156,16 @@ def make_learner(
             grads, metrics = jax.lax.pmean((grads, metrics), axis_name)
         deltas, opt_state = optimizer.update(grads, state.opt_state, state.params)
         params = optax.apply_updates(state.params, deltas)
-        updates = state.updates + 1
-        target_params = jax.lax.cond(
-            updates % target_period_updates == 0,
-            lambda: optax.incremental_update(params, state.target_params, target_tau),
-            lambda: state.target_params,
-        )
         metrics["grad_norm"] = optax.tree.norm(grads)
-        state = state.replace(
-            params=params, target_params=target_params, opt_state=opt_state, updates=updates
-        )
+        state = state.replace(params=params, opt_state=opt_state, updates=state.updates + 1)
+        if target_period_updates:
+            due = state.updates % target_period_updates == 0
+            state = jax.lax.cond(due, move_target, lambda state: state, state)
         return state, metrics
 
-    return Learner(init=init, update=update)
+    def move_target(state: TrainState) -> TrainState:
+        return state.replace(
+            target_params=optax.incremental_update(state.params, state.target_params, target_tau)
+        )
+
+    return Learner(init=init, update=update, move_target=move_target)

@@ -3,7 +3,8 @@
 Parameters and action values are float32. `dtype` is what all layers but the last compute in.
 """
 
-from collections.abc import Callable, Sequence
+import dataclasses
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import chex
@@ -14,40 +15,98 @@ from jax.typing import DTypeLike
 
 from jaxdqn.agent import convolution
 
+INITIALIZERS: Mapping[str, jax.nn.initializers.Initializer] = {
+    "lecun_normal": nn.initializers.lecun_normal(),
+    "glorot_uniform": nn.initializers.glorot_uniform(),
+    "he_normal": nn.initializers.he_normal(),
+    "truncated_normal": nn.initializers.truncated_normal(0.02),
+}
 
-def _pixel_scale(observation: jax.Array) -> float:
+
+class Convolution(NamedTuple):
+    """One layer of a torso; ReLU follows it."""
+
+    features: int
+    size: int  # of its square window
+    stride: int
+
+
+# Mnih et al. (Nature, 2015).
+NATURE = (Convolution(32, 8, 4), Convolution(64, 4, 2), Convolution(64, 3, 1))
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Architecture:
+    """What a Q-network is made of."""
+
+    convolutions: tuple[Convolution, ...]  # none: observations of any shape, flat
+    hidden_sizes: tuple[int, ...]  # of the dense layers, or of each stream of a dueling head
+    num_actions: int
+    padding: str = "valid"  # of the convolutions: valid or same
+    dueling: bool = False  # Wang et al. (arXiv:1511.06581)
+    conv_init: str = "lecun_normal"  # a name in `INITIALIZERS`, of kernels; biases begin at 0
+    dense_init: str = "lecun_normal"
+    scale_pixels: bool = True  # divide bytes by 255
+
+
+def _pixel_scale(observation: jax.Array, scale_pixels: bool) -> float:
     """What takes an observation to about [-1, 1]: bytes are divided by 255, floats stay."""
-    return 1 / 255 if observation.dtype == jnp.uint8 else 1.0
+    return 1 / 255 if scale_pixels and observation.dtype == jnp.uint8 else 1.0
 
 
-class NatureTorso(nn.Module):
-    """The three convolutions of Mnih et al. (Nature, 2015), flattened.
+def output_size(size: int, layer: Convolution, padding: str) -> int:
+    """Length of a convolution's output along an axis of length `size`; below 1 if none is left."""
+    if padding == "same":
+        return -(-size // layer.stride)
+    return (size - layer.size) // layer.stride + 1
+
+
+def _pad_same(x: jax.Array, layer: Convolution, axes: tuple[int, int]) -> jax.Array:
+    """Zeros around images, the odd one behind, so that a valid convolution is a 'same' one."""
+    padding = [(0, 0)] * x.ndim
+    for axis in axes:
+        length = x.shape[axis]
+        needed = (output_size(length, layer, "same") - 1) * layer.stride + layer.size
+        total = max(0, needed - length)
+        padding[axis] = (total // 2, total - total // 2)
+    return jnp.pad(x, padding)
+
+
+class ConvTorso(nn.Module):
+    """Convolutions with ReLU, flattened.
 
     The parameters are those of plain convolutions, [height, width, in, out], whichever way they
     are computed.
     """
 
+    architecture: Architecture
     implementation: Callable[[], convolution.Implementation]
     dtype: DTypeLike
 
     @nn.compact
     def __call__(self, observation: jax.Array) -> jax.Array:
-        """[B, S, H, W] uint8 or float32 -> [B, F]."""
-        x, scale = observation, _pixel_scale(observation)
+        """[B, S, H, W] or [B, S, C, H, W], uint8 or float32 -> [B, F]."""
+        of = self.architecture
+        x = observation.reshape(observation.shape[0], -1, *observation.shape[-2:])
+        scale = _pixel_scale(x, of.scale_pixels)
         implementation = self.implementation()
-        for i, (features, size, stride) in enumerate(((32, 8, 4), (64, 4, 2), (64, 3, 1))):
+        for i, layer in enumerate(of.convolutions):
             inputs = x.shape[1] if i == 0 else x.shape[-1]
             kernel = self.param(
-                f"conv_{i}_kernel", nn.initializers.lecun_normal(), (size, size, inputs, features)
+                f"conv_{i}_kernel",
+                INITIALIZERS[of.conv_init],
+                (layer.size, layer.size, inputs, layer.features),
             )
-            bias = self.param(f"conv_{i}_bias", nn.initializers.zeros, (features,))
+            bias = self.param(f"conv_{i}_bias", nn.initializers.zeros, (layer.features,))
             bias = bias.astype(self.dtype)
+            if of.padding == "same":
+                x = _pad_same(x, layer, axes=(2, 3) if i == 0 else (1, 2))
             if i == 0:  # scaling the kernel instead of the frames lets bytes travel as bytes
                 kernel = (kernel * scale).astype(self.dtype)
-                x = convolution.conv2d_relu_frames(x, kernel, bias, stride, implementation)
+                x = convolution.conv2d_relu_frames(x, kernel, bias, layer.stride, implementation)
             else:
                 kernel = kernel.astype(self.dtype)
-                x = convolution.conv2d_relu(x, kernel, bias, stride, implementation)
+                x = convolution.conv2d_relu(x, kernel, bias, layer.stride, implementation)
             self.sow("intermediates", f"conv_{i}", x)  # nothing, unless somebody asks for them
         return x.reshape(x.shape[0], -1)
 
@@ -55,10 +114,13 @@ class NatureTorso(nn.Module):
 class FlatTorso(nn.Module):
     """Observations of any shape as one vector of float32."""
 
+    architecture: Architecture
+
     @nn.compact
     def __call__(self, observation: jax.Array) -> jax.Array:
         """[B, ...] -> [B, F]."""
-        x = observation.astype(jnp.float32) * _pixel_scale(observation)
+        scale = _pixel_scale(observation, self.architecture.scale_pixels)
+        x = observation.astype(jnp.float32) * scale
         return x.reshape(observation.shape[0], -1)
 
 
@@ -66,18 +128,28 @@ class QNetwork(nn.Module):
     """A torso, dense ReLU layers, and one linear output for each action."""
 
     torso: nn.Module
-    hidden_sizes: Sequence[int]
-    num_actions: int
+    architecture: Architecture
     dtype: DTypeLike
 
     @nn.compact
     def __call__(self, observation: jax.Array) -> jax.Array:
         """[B, S, *frame_shape] -> [B, A] float32 action values."""
-        x = self.torso(observation)
-        for size in self.hidden_sizes:
-            x = nn.relu(nn.Dense(size, dtype=self.dtype)(x))
+        x, of = self.torso(observation), self.architecture
+        if not of.dueling:
+            return self._dense(x, of.num_actions)
+        value = self._dense(x, 1, "value_")
+        advantage = self._dense(x, of.num_actions, "advantage_")
+        # Over the actions of each sample alone: a mean over the batch too would tie samples.
+        return value + advantage - advantage.mean(axis=-1, keepdims=True)
+
+    def _dense(self, x: jax.Array, outputs: int, prefix: str = "Dense_") -> jax.Array:
+        init, sizes = INITIALIZERS[self.architecture.dense_init], self.architecture.hidden_sizes
+        for i, size in enumerate(sizes):
+            layer = nn.Dense(size, dtype=self.dtype, kernel_init=init, name=f"{prefix}{i}")
+            x = nn.relu(layer(x))
         # Action values differ by less than bfloat16 can tell apart.
-        return nn.Dense(self.num_actions, dtype=jnp.float32)(x)
+        last = nn.Dense(outputs, dtype=jnp.float32, kernel_init=init, name=f"{prefix}{len(sizes)}")
+        return last(x)
 
 
 class Network(NamedTuple):
@@ -90,25 +162,23 @@ class Network(NamedTuple):
 
 
 def make_network(
-    name: str,
-    hidden_sizes: Sequence[int],
-    num_actions: int,
+    architecture: Architecture,
     implementation: Callable[[], convolution.Implementation],
     dtype: DTypeLike = jnp.float32,
 ) -> Network:
     """Builds a Q-network.
 
     Args:
-      name: of its torso, 'nature' or 'mlp'.
-      hidden_sizes: of the dense layers between the torso and the outputs.
-      num_actions: outputs.
+      architecture: what it is made of.
       implementation: tells how to convolve; asked when action values are traced, and not before.
       dtype: what all layers but the last compute in.
     """
 
     def module(implementation: Callable[[], convolution.Implementation]) -> QNetwork:
-        torso = NatureTorso(implementation, dtype) if name == "nature" else FlatTorso()
-        return QNetwork(torso, tuple(hidden_sizes), num_actions, dtype)
+        torso: nn.Module = FlatTorso(architecture)
+        if architecture.convolutions:
+            torso = ConvTorso(architecture, implementation, dtype)
+        return QNetwork(torso, architecture, dtype)
 
     def init(key: jax.Array, observation: jax.Array) -> chex.ArrayTree:
         # Parameters are the same however they are used.

@@ -95,8 +95,10 @@ def make_ring(
     stride: int,
     n_step: int,
     discount: float,
-    reward_clip: float,
-    life_loss_ends: bool,
+    reward_clip: float = 0.0,
+    life_loss_ends: bool = False,
+    time_limit_ends: bool = False,
+    terminal_reward: float | None = None,
 ) -> Ring:
     """Builds a ring.
 
@@ -110,6 +112,9 @@ def make_ring(
       discount: gamma.
       reward_clip: rewards are clipped to [-x, x] when sampled; 0 leaves them.
       life_loss_ends: whether a lost life ends a return as a game over does.
+      time_limit_ends: whether a time limit counts as an end of the game itself.
+      terminal_reward: what stands for the reward of a step that ends the game itself; None leaves
+        it.
 
     Raises:
       ValueError: too few rows for one transition.
@@ -118,7 +123,8 @@ def make_ring(
     if num_rows <= history + future:
         raise ValueError(f"{num_rows} rows cannot hold {history} before and {future} after a row")
     ends = TERMINATED | TRUNCATED | (LIFE_LOST if life_loss_ends else 0)
-    no_bootstrap = TERMINATED | (LIFE_LOST if life_loss_ends else 0)
+    over = TERMINATED | (TRUNCATED if time_limit_ends else 0)
+    no_bootstrap = over | (LIFE_LOST if life_loss_ends else 0)
 
     def init(num_envs: int) -> RingState:
         return RingState(
@@ -186,14 +192,16 @@ def make_ring(
         rewards = state.reward[future_slots, env[:, None]]
         if reward_clip:
             rewards = jnp.clip(rewards, -reward_clip, reward_clip)
+        if terminal_reward is not None:
+            rewards = jnp.where(flags & over != 0, terminal_reward, rewards)
         # Step k counts when no step before it ended the return.
         open_after = jnp.cumprod(flags & ends == 0, axis=1)
         counts = jnp.concatenate([jnp.ones_like(open_after[:, :1]), open_after[:, :-1]], axis=1)
         num_steps = jnp.sum(counts, axis=1)
         gammas = discount ** (steps - 1).astype(jnp.float32)
         reward = jnp.sum(counts * gammas[None, :] * rewards, axis=1)
-        over = jnp.any((counts == 1) & (flags & no_bootstrap != 0), axis=1)
-        bootstrap = jnp.where(over, 0.0, discount ** num_steps.astype(jnp.float32))
+        no_more = jnp.any((counts == 1) & (flags & no_bootstrap != 0), axis=1)
+        bootstrap = jnp.where(no_more, 0.0, discount ** num_steps.astype(jnp.float32))
 
         rows = jnp.concatenate(
             [stack_rows(state, row, env), stack_rows(state, row + stride * num_steps, env)], axis=1

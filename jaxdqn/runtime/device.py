@@ -48,6 +48,7 @@ class Device(NamedTuple):
     act_and_record: Callable[..., tuple[actor_lib.ActorState, ring_lib.RingState, jax.Array]]
     # (train state, metric sums [M + 1], ring) -> train state, metric sums
     learn: Callable[..., tuple[learner_lib.TrainState, jax.Array]]
+    move_target: Callable[[learner_lib.TrainState], learner_lib.TrainState]
     init_sums: Callable[[], jax.Array]  # sums of `learner.METRICS`, and the number of updates
 
 
@@ -117,6 +118,10 @@ def build(config: config_lib.Config, spec: api.EnvSpec, mesh: Mesh) -> Device:
         carry, _ = jax.lax.scan(one_update, (train_state, sums), length=config.slice_updates)
         return carry
 
+    @mesh_lib.on_mesh(mesh, in_specs=replicated, out_specs=replicated, donate_argnums=0)
+    def move_target(train_state: learner_lib.TrainState) -> learner_lib.TrainState:
+        return learner.move_target(train_state)
+
     @mesh_lib.on_mesh(mesh, in_specs=(), out_specs=replicated)
     def init_sums() -> jax.Array:
         return jnp.zeros(len(learner_lib.METRICS) + 1)
@@ -127,6 +132,7 @@ def build(config: config_lib.Config, spec: api.EnvSpec, mesh: Mesh) -> Device:
         init_actor=init_actor,
         act_and_record=act_and_record,
         learn=learn,
+        move_target=move_target,
         init_sums=init_sums,
     )
 

@@ -172,7 +172,7 @@ def _preprocessing(agent: saved_run.SavedRun) -> list[str]:
             f"the last {config.frame_stack} observations; the first one of a game fills them all",
             "as they are: the network scales nothing"
             if spec.frame_dtype != np.uint8
-            else "bytes 0 to 255: the network divides them by 255",
+            else _bytes(config),
         ]
     height, width = spec.frame_shape
     return [
@@ -180,7 +180,12 @@ def _preprocessing(agent: saved_run.SavedRun) -> list[str]:
         "take the emulator's luminance (210 x 160 bytes), the maximum of the last two frames",
         f"resize to {height} x {width} by area",
         f"stack the newest {config.frame_stack}; the first one of a game fills the whole stack",
-        "keep bytes 0 to 255: the network divides them by 255",
+        f"keep {_bytes(config)}",
         f"a game opens with up to {config.noop_max or 30} no-ops"
         + (", and FIRE where the game waits for it" if config.use_fire_reset else ""),
     ]
+
+
+def _bytes(config: config_lib.Config) -> str:
+    scaling = "divides them by 255" if config.scale_pixels else "takes them as they are"
+    return f"bytes 0 to 255: the network {scaling}"

@@ -50,11 +50,12 @@ class RunState:
 
 def epsilon(config: config_lib.Config, steps: int) -> float:
     """The share of random actions at an agent step of the run."""
+    begin_step = config.epsilon_decay_from_step
     return exploration.linear_epsilon(
         steps,
         start=config.epsilon_start,
         end=config.epsilon_end,
-        begin_step=config.learning_starts_steps,
+        begin_step=config.learning_starts_steps if begin_step is None else begin_step,
         decay_steps=config.epsilon_decay_steps,
     )
 
@@ -64,6 +65,18 @@ def updates_owed(config: config_lib.Config, state: RunState) -> int:
     steps = state.counters.steps - state.learning_from_step
     done = state.counters.updates - state.learning_from_update
     return max(0, steps) // config.steps_per_update - done
+
+
+def target_is_due(config: config_lib.Config, before: Counters, now: Counters) -> bool:
+    """Whether the target network moves now by its periods of steps or games."""
+    return crossed(before.steps, now.steps, config.target_period_steps) or crossed(
+        before.episodes, now.episodes, config.target_period_episodes
+    )
+
+
+def crossed(then: int, now: int, period: int) -> bool:
+    """Whether a multiple of `period` lies in (then, now]; never for period 0."""
+    return period > 0 and then // period != now // period
 
 
 def turns(
@@ -79,7 +92,7 @@ def turns(
     trackers = [episodes_lib.EpisodeTracker(group.num_envs) for group in groups]
     while True:
         for index, group in enumerate(groups):
-            step = group.receive()
+            step, before = group.receive(), dataclasses.replace(state.counters)
             for game in trackers[index].add(step):
                 state.counters.episodes += 1
                 state.recent.add(game.game_return, game.length)
@@ -97,4 +110,6 @@ def turns(
                     state.train_state, state.sums, state.ring
                 )
                 state.counters.updates += config.slice_updates
+            if target_is_due(config, before, state.counters):
+                state.train_state = device.move_target(state.train_state)
             yield

@@ -22,12 +22,25 @@ def convolution_implementation() -> convolution.Implementation:
     return "native" if native.is_ready() else "matmul"
 
 
+def architecture(config: config_lib.Config, num_actions: int) -> networks.Architecture:
+    """What the Q-network of a run is made of."""
+    layers = map(networks.Convolution, config.conv_features, config.conv_sizes, config.conv_strides)
+    return networks.Architecture(
+        convolutions=networks.NATURE if config.network == "nature" else tuple(layers),
+        hidden_sizes=config.hidden_sizes,
+        num_actions=num_actions,
+        padding=config.conv_padding,
+        dueling=config.dueling,
+        conv_init=config.conv_init,
+        dense_init=config.dense_init,
+        scale_pixels=config.scale_pixels,
+    )
+
+
 def make_network(config: config_lib.Config, spec: api.EnvSpec) -> networks.Network:
     """The Q-network of a run."""
     return networks.make_network(
-        config.network,
-        config.hidden_sizes,
-        spec.num_actions,
+        architecture(config, spec.num_actions),
         convolution_implementation,
         jnp.dtype(config.compute_dtype),
     )
@@ -55,6 +68,8 @@ def make_ring(config: config_lib.Config, spec: api.EnvSpec) -> ring_lib.Ring:
         discount=config.discount,
         reward_clip=config.reward_clip,
         life_loss_ends=config.life_loss_ends,
+        time_limit_ends=config.time_limit_ends,
+        terminal_reward=config.terminal_reward,
     )
 
 
@@ -62,16 +77,9 @@ def make_learner(
     config: config_lib.Config, spec: api.EnvSpec, axis_name: str | None
 ) -> learner_lib.Learner:
     """The learner of a run."""
-    learning_rate: optax.ScalarOrSchedule = config.learning_rate
-    if config.learning_rate_end is not None:
-        learning_rate = optax.linear_schedule(
-            config.learning_rate, config.learning_rate_end, max(1, config.planned_updates)
-        )
     return learner_lib.make_learner(
         make_network(config, spec),
-        learner_lib.make_optimizer(
-            config.optimizer, learning_rate, config.optimizer_epsilon, config.max_grad_norm
-        ),
+        make_optimizer(config),
         double_q=config.double_q,
         td_loss=td_loss(config),
         target_tau=config.target_tau,
@@ -80,8 +88,33 @@ def make_learner(
     )
 
 
+def make_optimizer(config: config_lib.Config) -> optax.GradientTransformation:
+    """The optimizer of a run."""
+    learning_rate: optax.ScalarOrSchedule = config.learning_rate
+    if config.learning_rate_end is not None:
+        steps = config.learning_rate_decay_steps
+        updates = steps // config.steps_per_update if steps else config.planned_updates
+        learning_rate = optax.linear_schedule(
+            config.learning_rate, config.learning_rate_end, max(1, updates)
+        )
+    return learner_lib.make_optimizer(
+        config.optimizer,
+        learning_rate,
+        epsilon=config.optimizer_epsilon,
+        max_grad_norm=config.max_grad_norm,
+        clip_per_tensor=config.clip_per_tensor,
+        rmsprop_decay=config.rmsprop_decay,
+        rmsprop_centred=config.rmsprop_centred,
+        rmsprop_initial=config.rmsprop_initial,
+    )
+
+
 def td_loss(config: config_lib.Config) -> Callable[[jax.Array], jax.Array]:
     """The elementwise loss of TD errors."""
-    if config.loss == "mse":
-        return jnp.square
-    return lambda td_error: losses.huber(td_error, config.huber_delta)
+
+    def loss(td_error: jax.Array) -> jax.Array:
+        if config.loss == "mse":
+            return config.loss_scale * td_error**2
+        return config.loss_scale * losses.huber(td_error, config.huber_delta)
+
+    return loss

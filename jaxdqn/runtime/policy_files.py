@@ -16,7 +16,7 @@ import numpy as np
 
 from jaxdqn import config as config_lib
 from jaxdqn.agent import networks
-from jaxdqn.runtime import saved_run
+from jaxdqn.runtime import parts, saved_run
 
 _PLATFORMS = ("cpu", "cuda", "tpu")
 
@@ -33,10 +33,8 @@ class Format(NamedTuple):
 
 def network(agent: saved_run.SavedRun) -> networks.Network:
     """The agent's network as it is exported."""
-    config = agent.config
-    return networks.make_network(
-        config.network, config.hidden_sizes, agent.spec.num_actions, lambda: "xla", jnp.float32
-    )
+    architecture = parts.architecture(agent.config, agent.spec.num_actions)
+    return networks.make_network(architecture, lambda: "xla")
 
 
 def _function(agent: saved_run.SavedRun) -> Callable[[jax.Array], jax.Array]:

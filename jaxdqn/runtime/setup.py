@@ -7,8 +7,9 @@ from typing import NamedTuple
 from jax.sharding import Mesh
 
 from jaxdqn import config as config_lib
+from jaxdqn.agent import networks
 from jaxdqn.envs import api, envpool
-from jaxdqn.runtime import memory, run_dir
+from jaxdqn.runtime import memory, parts, run_dir
 from jaxdqn.runtime import mesh as mesh_lib
 
 
@@ -90,13 +91,28 @@ def describe(config: config_lib.Config) -> api.EnvSpec:
         ) from None
     except envpool.UnsupportedEnvError as error:
         raise config_lib.SettingError("env", str(error)) from None
-    if config.network == "nature" and (len(spec.frame_shape) != 2 or min(spec.frame_shape) < 36):
-        shape = "x".join(map(str, spec.frame_shape))
-        raise config_lib.SettingError(
-            "network",
-            f"nature needs images of at least 36x36, but {spec.env_id} shows {shape}; use mlp",
-        )
+    check_convolutions(config, spec)
     return spec
+
+
+def check_convolutions(config: config_lib.Config, spec: api.EnvSpec) -> None:
+    """Sees to it that a network of convolutions gets images, and large enough ones.
+
+    Raises:
+      SettingError: it does not.
+    """
+    architecture = parts.architecture(config, spec.num_actions)
+    if not architecture.convolutions:
+        return
+    sizes = list(spec.frame_shape)
+    for layer in architecture.convolutions:
+        sizes = [networks.output_size(size, layer, architecture.padding) for size in sizes]
+    if len(sizes) != 2 or min(sizes) < 1:
+        shape = "x".join(map(str, spec.frame_shape))
+        needed = "images of at least 36x36" if config.network == "nature" else "larger images"
+        raise config_lib.SettingError(
+            "network", f"{config.network} needs {needed}, but {spec.env_id} shows {shape}; use mlp"
+        )
 
 
 def check_division(config: config_lib.Config, num_devices: int) -> None:

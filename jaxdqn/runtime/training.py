@@ -94,7 +94,7 @@ class _Training:
             self._make_env(config.group_size, _ENVS, group, state.counters.steps)
             for group in range(config.num_groups)
         ]
-        if config.network == "nature" and native.why_not():
+        if config.network != "mlp" and native.why_not():
             self._progress.say(f"slower than it could be: {native.why_not()}")
         then = state.counters.steps
         try:
@@ -163,15 +163,15 @@ class _Training:
         """Does what fell due since step `then`: environments together step over multiples."""
         config, now = self._config, self._state.counters.steps
         at_the_end = now >= config.total_steps
-        if _crossed(then, now, config.log_every_steps) or at_the_end:
+        if loop.crossed(then, now, config.log_every_steps) or at_the_end:
             self._log()
         if at_the_end:
             return  # it evaluates and saves by itself
-        if _crossed(self._evaluated_step(), now, config.eval_every_steps):
+        if loop.crossed(self._evaluated_step(), now, config.eval_every_steps):
             self._evaluate()
-        if _crossed(then, now, config.checkpoint_every_steps):
+        if loop.crossed(then, now, config.checkpoint_every_steps):
             self._save()
-        if _crossed(then, now, config.record_every_steps):
+        if loop.crossed(then, now, config.record_every_steps):
             self._record()
 
     def _stop_clock(self) -> None:
@@ -312,8 +312,3 @@ class _Training:
         self.close()
         print(f"{how}, {steps:,} steps, in {self._path}{score}", flush=True)
         return 0
-
-
-def _crossed(then: int, now: int, period: int) -> bool:
-    """Whether a multiple of `period` lies in (then, now]; never for period 0."""
-    return period > 0 and then // period != now // period

@@ -1,0 +1,187 @@
+"""Five published tutorial systems as presets; `docs/tutorials.md` tells of each.
+
+A name alone is the system with its faults mended and its constants tuned; with `_literal` it has
+the tutorial's own constants, for study.
+"""
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+
+class Tutorial(NamedTuple):
+    """One system in one variant."""
+
+    env: str  # the game that it plays
+    base: str  # the general preset that its settings change; '' for the defaults
+    settings: Mapping[str, Any]
+    expected: str  # command, hardware, time, score, seeds, date
+
+
+_KERAS_GLOROT: Mapping[str, Any] = {
+    "conv_init": "glorot_uniform",
+    "dense_init": "glorot_uniform",
+}
+# As the tutorials learn, but for what each sets: one environment, an update after every step, from
+# the first batch on; nothing is clipped. Keras gives Adam an epsilon of 1e-7.
+_LITERAL: Mapping[str, Any] = {
+    **_KERAS_GLOROT,
+    "num_envs": 1,
+    "steps_per_update": 1,
+    "batch_size": 32,
+    "learning_starts_steps": 32,
+    "double_q": False,
+    "max_grad_norm": 0.0,
+    "optimizer_epsilon": 1e-7,
+    "reward_clip": 0.0,
+    "life_loss_ends": False,
+    "target_tau": 1.0,
+    "time_limit_ends": True,
+}
+
+TUTORIALS: Mapping[str, Tutorial] = {
+    # https://rubikscode.net: convolutional DQN on Breakout.
+    "rubikscode_breakout": Tutorial(
+        env="Breakout",
+        base="atari",
+        settings={
+            **_KERAS_GLOROT,
+            "total_steps": 1_000_000,
+            "replay_capacity": 100_000,
+            "eval_every_steps": 50_000,
+            "checkpoint_every_steps": 50_000,
+        },
+        expected="not yet run",
+    ),
+    "rubikscode_breakout_literal": Tutorial(
+        env="Breakout",
+        base="atari",
+        settings={
+            **_LITERAL,
+            "total_steps": 200_000,
+            "frame_stack": 1,
+            "noop_max": 1,
+            "use_fire_reset": False,
+            "max_episode_steps": 1_000,
+            "scale_pixels": False,
+            "replay_capacity": 100_000,
+            "discount": 0.6,
+            "learning_rate": 0.01,
+            "epsilon_start": 0.1,
+            "epsilon_end": 0.1,
+            "eval_epsilon": 0.1,
+            "eval_episodes": 10,
+            "target_period_updates": 0,
+            "target_period_episodes": 1,
+        },
+        expected="not yet run",
+    ),
+    # https://opensourc.es: a small network on CartPole.
+    "opensourc_cartpole_literal": Tutorial(
+        env="CartPole",
+        base="",
+        settings={
+            **_LITERAL,
+            "total_steps": 10_000,
+            "hidden_sizes": (5, 5),
+            "discount": 0.95,
+            "loss": "mse",
+            "learning_rate": 1e-3,
+            "target_period_updates": 1,
+            "terminal_reward": -50.0,
+            "epsilon_start": 0.9,
+            "epsilon_end": 0.05,
+            "epsilon_decay_from_step": 0,
+            "epsilon_decay_steps": 10_000,
+            "eval_every_steps": 500,
+            "eval_episodes": 20,
+            "eval_epsilon": 0.0,
+            "checkpoint_every_steps": 2_500,
+            "log_every_steps": 500,
+        },
+        expected="not yet run",
+    ),
+    # Toptal, A. Stelmaszczyk: MountainCar.
+    "toptal_mountaincar_literal": Tutorial(
+        env="MountainCar",
+        base="",
+        settings={
+            **_LITERAL,
+            "total_steps": 200_000,
+            "replay_capacity": 50_000,
+            "batch_size": 64,
+            "learning_starts_steps": 2_000,
+            "hidden_sizes": (32, 32),
+            "discount": 0.99,
+            "loss": "mse",
+            "loss_scale": 1 / 3,  # the mean over three outputs, of which one has an error
+            "learning_rate": 1e-3,
+            "max_grad_norm": 1.0,
+            "clip_per_tensor": True,
+            "target_period_updates": 0,
+            "target_period_steps": 1_000,
+            "epsilon_start": 0.01,
+            "epsilon_end": 0.01,
+            "eval_every_steps": 20_000,
+            "eval_episodes": 50,
+            "eval_epsilon": 0.0,
+            "checkpoint_every_steps": 50_000,
+            "log_every_steps": 2_000,
+        },
+        expected="not yet run",
+    ),
+    # https://adventuresinmachinelearning.com: dueling double DQN on Space Invaders.
+    "adventures_spaceinvaders": Tutorial(
+        env="SpaceInvaders",
+        base="atari",
+        settings={
+            "conv_init": "glorot_uniform",
+            "dense_init": "he_normal",
+            "network": "conv",
+            "conv_features": (16, 32),
+            "conv_sizes": (8, 4),
+            "conv_strides": (4, 2),
+            "hidden_sizes": (256,),
+            "dueling": True,
+            "img_height": 105,
+            "img_width": 80,
+            "total_steps": 1_000_000,
+            "replay_capacity": 200_000,
+            "eval_every_steps": 50_000,
+            "checkpoint_every_steps": 50_000,
+        },
+        expected="not yet run",
+    ),
+    "adventures_spaceinvaders_literal": Tutorial(
+        env="SpaceInvaders",
+        base="atari",
+        settings={
+            **_LITERAL,
+            "conv_init": "glorot_uniform",
+            "dense_init": "he_normal",
+            "network": "conv",
+            "conv_features": (16, 32),
+            "conv_sizes": (8, 4),
+            "conv_strides": (4, 2),
+            "hidden_sizes": (256,),
+            "dueling": True,
+            "double_q": True,
+            "img_height": 105,
+            "img_width": 80,
+            "noop_max": 1,
+            "use_fire_reset": False,
+            "max_episode_steps": 10_000,
+            "repeat_action_probability": 0.25,
+            "total_steps": 1_000_000,
+            "replay_capacity": 200_000,
+            "learning_starts_steps": 50_000,
+            "learning_rate": 1e-3,
+            "target_tau": 0.08,
+            "target_period_updates": 1,
+            "epsilon_end": 0.1,
+            "epsilon_decay_steps": 500_000,
+            "eval_every_steps": 50_000,
+            "checkpoint_every_steps": 50_000,
+        },
+        expected="not yet run",
+    ),
+}
