@@ -220,10 +220,9 @@ class Config:
         for name in ("hidden_sizes", *_CONVOLUTIONS):
             value = getattr(self, name)
             _require(all(size >= 1 for size in value), name, f"is {value}; each at least 1")
-        numbers = [len(getattr(self, name)) for name in _CONVOLUTIONS]
-        told = ", ".join(
-            f"--{name} has {n}" for name, n in zip(_CONVOLUTIONS, numbers, strict=True)
-        )
+        lengths = {name: len(getattr(self, name)) for name in _CONVOLUTIONS}
+        told = ", ".join(f"--{name} has {length}" for name, length in lengths.items())
+        numbers = set(lengths.values())
         if self.network == "conv":
             _require(
                 len(numbers) == 1 and numbers != {0},
