@@ -43,9 +43,8 @@ def of_update(config: config_lib.Config, spec: api.EnvSpec) -> int:
     double Q-learning; for the gradient each product twice over, save for the first layer's input.
     """
     network = networks.make_network(parts.architecture(config, spec.num_actions), lambda: "xla")
-    observation = jnp.zeros(
-        (config.batch_size, config.frame_stack, *spec.frame_shape), jnp.dtype(spec.frame_dtype)
-    )
+    like = parts.observation_like(config, spec, config.batch_size)
+    observation = jnp.zeros(like.shape, like.dtype)
     params = jax.eval_shape(network.init, jax.random.key(0), observation[:1])
     products = of_products(network.q_values, params, observation)
     forward_passes = 3 if config.double_q else 2

@@ -183,7 +183,8 @@ class Rates:
             return out
 
         timed = self._device._replace(act_and_record=timed_act)
-        turns = loop.turns(self._config, timed, self._mesh, self._groups, self._state)
+        learn = loop.replay_learning(self._config, timed)
+        turns = loop.turns(self._config, timed, self._mesh, self._groups, self._state, learn)
         for number, _ in enumerate(turns):
             group = self._groups[number % len(self._groups)]
             self._waited_for_device_s += group.sent_at - ordered_at

@@ -56,6 +56,10 @@ class Config:
     img_width: int | None = _setting(None, "width of a frame in pixels (Atari)")
     max_episode_steps: int | None = _setting(None, "time limit of a game in agent steps")
 
+    motion_trace: bool = _setting(
+        False, "a second channel beside each frame: a fading trace of what moved (images)"
+    )
+
     # Replay.
     replay_capacity: int = _setting(100_000, "steps that the replay holds, over all environments")
     batch_size: int = _setting(32, "transitions per update")
@@ -68,6 +72,10 @@ class Config:
     )
 
     # Learning.
+    algorithm: str = _setting(
+        "dqn",
+        "dqn, or sweep: backward sweeps over a memory that is emptied after it has been fitted",
+    )
     discount: float = _setting(0.99, "discount factor gamma of one step")
     n_step: int = _setting(1, "rewards summed before bootstrapping")
     double_q: bool = _setting(True, "choose the bootstrap action with the online network")
@@ -129,6 +137,19 @@ class Config:
     )
     dense_init: str = _setting("lecun_normal", "how kernels of dense layers begin; the same names")
     scale_pixels: bool = _setting(True, "divide pixels by 255")
+    # Backward sweeps; their schedules count steps from the first on.
+    sweep_fraction_start: float = _setting(0.1, "share of the replay filled before the first sweep")
+    sweep_fraction_end: float = _setting(1.0, "that share at the end of its schedule")
+    sweep_loss_limit_start: float = _setting(
+        0.1, "mean loss of the last 100 batches below which fitting stops, after its first epoch"
+    )
+    sweep_loss_limit_end: float = _setting(0.015, "that loss at the end of its schedule")
+    sweep_max_epochs_start: float = _setting(5.0, "most epochs of fitting")
+    sweep_max_epochs_end: float = _setting(10.0, "most epochs at the end of their schedule")
+    sweep_decay_steps: int = _setting(5_000_000, "steps of these three schedules")
+    sweep_error_threshold: float = _setting(0.1, "change of a value above which an error is large")
+    sweep_large_error_share: float = _setting(0.5, "least share of a batch with large errors")
+
     compute_dtype: str = _setting(
         "float32", "what the network computes in: float32 or bfloat16; parameters stay float32"
     )
@@ -210,6 +231,8 @@ class Config:
         )
         self._check_network()
         self._check_replay()
+        if self.algorithm == "sweep":
+            _require(self.n_step == 1, "n_step", f"is {self.n_step}; a sweep is not summed: 1")
         _require(
             self.updates_per_slice <= max(1, self.planned_updates),
             "updates_per_slice",
@@ -357,6 +380,12 @@ _AT_LEAST_ZERO = (
     "reward_clip",
     "max_grad_norm",
     "rmsprop_initial",
+    "sweep_loss_limit_start",
+    "sweep_loss_limit_end",
+    "sweep_max_epochs_start",
+    "sweep_max_epochs_end",
+    "sweep_decay_steps",
+    "sweep_error_threshold",
     "target_period_updates",
     "target_period_steps",
     "target_period_episodes",
@@ -371,6 +400,9 @@ _PROBABILITIES = (
     "repeat_action_probability",
     "discount",
     "rmsprop_decay",
+    "sweep_fraction_start",
+    "sweep_fraction_end",
+    "sweep_large_error_share",
     "epsilon_start",
     "epsilon_end",
     "eval_epsilon",
@@ -390,6 +422,7 @@ _CONVOLUTIONS = ("conv_features", "conv_sizes", "conv_strides")
 _OPTIONAL_COUNTS = ("frame_skip", "noop_max", "img_height", "img_width", "max_episode_steps")
 _INITIALIZERS = ("lecun_normal", "glorot_uniform", "he_normal", "truncated_normal")
 _CHOICES = {
+    "algorithm": ("dqn", "sweep"),
     "loss": ("huber", "mse"),
     "optimizer": ("adam", "rmsprop"),
     "network": ("nature", "conv", "mlp"),

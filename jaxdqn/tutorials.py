@@ -38,6 +38,42 @@ _LITERAL: Mapping[str, Any] = {
     "time_limit_ends": True,
 }
 
+_HVASS: Mapping[str, Any] = {
+    "num_envs": 64,
+    "algorithm": "sweep",
+    "double_q": False,
+    "motion_trace": True,
+    "frame_stack": 1,
+    "img_height": 105,
+    "img_width": 80,
+    "network": "conv",
+    "conv_features": (16, 32, 64),
+    "conv_sizes": (3, 3, 3),
+    "conv_strides": (2, 2, 1),
+    "conv_padding": "same",
+    "hidden_sizes": (1024, 1024, 1024, 1024),
+    "conv_init": "truncated_normal",
+    "dense_init": "truncated_normal",
+    "scale_pixels": False,
+    "replay_capacity": 200_000,
+    "batch_size": 128,
+    "discount": 0.97,
+    "optimizer": "rmsprop",
+    "learning_rate": 1e-3,
+    "learning_rate_end": 1e-5,
+    "learning_rate_decay_steps": 5_000_000,
+    "optimizer_epsilon": 1e-10,
+    "rmsprop_decay": 0.9,
+    "rmsprop_centred": False,
+    "rmsprop_initial": 1.0,
+    "max_grad_norm": 0.0,
+    "epsilon_end": 0.1,
+    "epsilon_decay_from_step": 0,
+    "epsilon_decay_steps": 1_000_000,
+    "eval_every_steps": 50_000,
+    "checkpoint_every_steps": 50_000,
+}
+
 TUTORIALS: Mapping[str, Tutorial] = {
     # https://rubikscode.net: convolutional DQN on Breakout.
     "rubikscode_breakout": Tutorial(
@@ -73,6 +109,13 @@ TUTORIALS: Mapping[str, Tutorial] = {
             "target_period_updates": 0,
             "target_period_episodes": 1,
         },
+        expected="not yet run",
+    ),
+    # https://github.com/Hvass-Labs/TensorFlow-Tutorials, number 16: backward sweeps on Breakout.
+    "hvass_breakout": Tutorial(
+        env="Breakout",
+        base="atari",
+        settings={**_HVASS, "total_steps": 1_200_000},
         expected="not yet run",
     ),
     # https://opensourc.es: a small network on CartPole.

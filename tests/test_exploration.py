@@ -3,19 +3,19 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxdqn.agent import actor, exploration, networks
+from jaxdqn.agent import actor, exploration, networks, schedules
 
 
 @pytest.mark.parametrize(
     ("step", "expected"), [(0, 1.0), (100, 1.0), (150, 0.55), (200, 0.1), (10**9, 0.1)]
 )
-def test_linear_epsilon(step, expected):
-    epsilon = exploration.linear_epsilon(step, start=1.0, end=0.1, begin_step=100, decay_steps=100)
+def test_linear_schedule(step, expected):
+    epsilon = schedules.linear(step, start=1.0, end=0.1, begin_step=100, decay_steps=100)
     assert epsilon == pytest.approx(expected)
 
 
 def test_no_decay_ends_at_once():
-    assert exploration.linear_epsilon(101, start=1, end=0.1, begin_step=100, decay_steps=0) == 0.1
+    assert schedules.linear(101, start=1, end=0.1, begin_step=100, decay_steps=0) == 0.1
 
 
 def test_share_of_random_actions(key):

@@ -67,7 +67,8 @@ def make_loop(key):
         recent=episodes.RecentGames(),
         learning_from_step=100,
     )
-    return groups, state, loop.turns(config, built, mesh, groups, state)
+    learn = loop.replay_learning(config, built)
+    return groups, state, loop.turns(config, built, mesh, groups, state, learn)
 
 
 def test_the_replay_holds_the_actions_that_were_played(key):

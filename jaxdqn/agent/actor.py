@@ -9,21 +9,23 @@ import jax
 import jax.numpy as jnp
 
 from jaxdqn.agent import exploration, networks
+from jaxdqn.agent import motion as motion_lib
 
 
 class ActorState(flax.struct.PyTreeNode):
     """What acting remembers between steps of E environments."""
 
-    stack: jax.Array  # [E, S, *frame_shape] newest S frames, newest last
+    stack: jax.Array  # [E, S, *seen_shape] newest S frames as the network sees them, newest last
     key: jax.Array  # [] PRNG key, folded with `acts` at every step and never changed
     acts: jax.Array  # [] int32, steps taken
+    motion: motion_lib.MotionState | None = None  # [E, ...], where motion is traced
 
 
 class Actor(NamedTuple):
     """Pure functions that play."""
 
     init: Callable[[jax.Array, int], ActorState]  # (key, E)
-    act: Callable[..., tuple[ActorState, jax.Array]]
+    act: Callable[..., tuple[ActorState, jax.Array, jax.Array]]
 
 
 def roll_stack(stack: jax.Array, frame: jax.Array, is_first: jax.Array) -> jax.Array:
@@ -38,27 +40,37 @@ def roll_stack(stack: jax.Array, frame: jax.Array, is_first: jax.Array) -> jax.A
     return jnp.where(is_first, jnp.broadcast_to(frame, stack.shape), rolled)
 
 
+def seen_shape(frame_shape: tuple[int, ...], motion_trace: bool) -> tuple[int, ...]:
+    """Shape of a frame as the network sees it and the replay holds it."""
+    return (2, *frame_shape) if motion_trace else frame_shape
+
+
 def make_actor(
     network: networks.Network,
     *,
     frame_shape: tuple[int, ...],
     frame_dtype: jnp.dtype,
     frame_stack: int,
+    motion_trace: bool = False,
 ) -> Actor:
     """Builds an epsilon-greedy actor.
 
     Args:
       network: the Q-network.
-      frame_shape: of one frame.
+      frame_shape: of one frame as the environment shows it.
       frame_dtype: of frames.
       frame_stack: S, frames that the network sees.
+      motion_trace: give each frame a second channel, the trace of what moved.
     """
+    seen = seen_shape(frame_shape, motion_trace)
 
     def init(key: jax.Array, num_envs: int) -> ActorState:
+        still = jax.vmap(lambda _: motion_lib.init(frame_shape))(jnp.arange(num_envs))
         return ActorState(
-            stack=jnp.zeros((num_envs, frame_stack, *frame_shape), frame_dtype),
+            stack=jnp.zeros((num_envs, frame_stack, *seen), frame_dtype),
             key=key,
             acts=jnp.zeros((), jnp.int32),
+            motion=still if motion_trace else None,
         )
 
     def act(
@@ -68,17 +80,21 @@ def make_actor(
         is_first: jax.Array,
         epsilon: jax.Array,
         shard: jax.Array | int = 0,
-    ) -> tuple[ActorState, jax.Array]:
-        """Returns the next state and actions [E] int32 for frames [E, *frame_shape].
+    ) -> tuple[ActorState, jax.Array, jax.Array]:
+        """Returns the next state, actions [E] int32 and values [E, A] of frames [E, *frame_shape].
 
         `shard` sets apart the draws of devices that share a key.
         """
+        if state.motion is not None:
+            moved = jax.vmap(motion_lib.advance)(state.motion, frame, is_first)
+            state, frame = state.replace(motion=moved), jax.vmap(motion_lib.channels)(moved)
         stack = jax.vmap(roll_stack)(state.stack, frame, is_first)
         key = jax.random.fold_in(jax.random.fold_in(state.key, state.acts), shard)
         keys = jax.random.split(key, frame.shape[0])
+        q_values = network.q_values(params, stack)
         actions = jax.vmap(exploration.epsilon_greedy, in_axes=(0, 0, None))(
-            keys, network.q_values(params, stack), epsilon
+            keys, q_values, epsilon
         )
-        return state.replace(stack=stack, acts=state.acts + 1), actions
+        return state.replace(stack=stack, acts=state.acts + 1), actions, q_values
 
     return Actor(init=init, act=act)

@@ -5,16 +5,6 @@ import jax
 import jax.numpy as jnp
 
 
-def linear_epsilon(
-    step: int, *, start: float, end: float, begin_step: int, decay_steps: int
-) -> float:
-    """Epsilon at an agent step: `start` up to `begin_step`, then linear to `end`."""
-    if step <= begin_step:
-        return start
-    left = max(0.0, 1 - (step - begin_step) / decay_steps) if decay_steps else 0.0
-    return end + left * (start - end)
-
-
 def epsilon_greedy(key: jax.Array, q_values: jax.Array, epsilon: jax.Array) -> jax.Array:
     """A random action with probability epsilon, else the best; for one environment.
 

@@ -59,6 +59,9 @@ class RingState(flax.struct.PyTreeNode):
     action: jax.Array  # [R, E] int32, chosen on seeing this frame
     flags: jax.Array  # [R, E] uint8, bits FIRST, TERMINATED, TRUNCATED, LIFE_LOST
     count: jax.Array  # [] int32, rows written since the start
+    q_values: (
+        jax.Array
+    )  # [R, E, A] float32, on which the action was chosen; A is 0 if none are kept
 
 
 class Batch(flax.struct.PyTreeNode):
@@ -71,14 +74,26 @@ class Batch(flax.struct.PyTreeNode):
     next_observation: jax.Array  # [B, S, *frame_shape]
 
 
+class Outcomes(NamedTuple):
+    """What came of the steps that led to each row of a ring that has not wrapped."""
+
+    reward: jax.Array  # [R, E] float32, for learning
+    ended: jax.Array  # [R, E] bool, no return goes on from here
+    is_state: jax.Array  # [R, E] bool: its stack is whole, and the stream's next row answers it
+
+
 class Ring(NamedTuple):
     """Pure functions over a `RingState`."""
 
     init: Callable[[int], RingState]  # (E)
-    add: Callable[[RingState, Row, jax.Array], RingState]  # (state, row, actions [E])
+    # (state, row, actions [E], action values [E, A]) -> state
+    add: Callable[..., RingState]
     sample: Callable[[RingState, jax.Array, int], Batch]  # (state, key, B)
     gather: Callable[[RingState, jax.Array, jax.Array], Batch]  # (state, rows [B], envs [B])
     draw: Callable[[RingState, jax.Array, int], tuple[jax.Array, jax.Array]]  # -> rows, envs
+    # (state, rows [B], envs [B]) -> [B, S, *frame_shape]
+    observe: Callable[[RingState, jax.Array, jax.Array], jax.Array]
+    outcomes: Callable[[RingState], Outcomes]
 
 
 def bytes_per_step(frame_shape: tuple[int, ...], frame_dtype: jnp.dtype) -> int:
@@ -99,6 +114,7 @@ def make_ring(
     life_loss_ends: bool = False,
     time_limit_ends: bool = False,
     terminal_reward: float | None = None,
+    num_q_values: int = 0,
 ) -> Ring:
     """Builds a ring.
 
@@ -115,6 +131,7 @@ def make_ring(
       time_limit_ends: whether a time limit counts as an end of the game itself.
       terminal_reward: what stands for the reward of a step that ends the game itself; None leaves
         it.
+      num_q_values: A, action values kept with every row; 0 keeps none.
 
     Raises:
       ValueError: too few rows for one transition.
@@ -133,10 +150,14 @@ def make_ring(
             action=jnp.zeros((num_rows, num_envs), jnp.int32),
             flags=jnp.zeros((num_rows, num_envs), jnp.uint8),
             count=jnp.zeros((), jnp.int32),
+            q_values=jnp.zeros((num_rows, num_envs, num_q_values)),
         )
 
-    def add(state: RingState, row: Row, actions: jax.Array) -> RingState:
+    def add(
+        state: RingState, row: Row, actions: jax.Array, q_values: jax.Array | None = None
+    ) -> RingState:
         slot = state.count % num_rows
+        kept = state.q_values[0] if q_values is None else q_values[:, :num_q_values]
         flags = (
             row.is_first * FIRST
             + row.terminated * TERMINATED
@@ -154,6 +175,7 @@ def make_ring(
             action=put(state.action, actions),
             flags=put(state.flags, flags),
             count=state.count + 1,
+            q_values=put(state.q_values, kept),
         )
 
     def draw(state: RingState, key: jax.Array, batch_size: int) -> tuple[jax.Array, jax.Array]:
@@ -183,6 +205,14 @@ def make_ring(
         reached = jnp.maximum(positions[None, :], start[:, None])
         return row[:, None] - stride * (frame_stack - 1 - reached)
 
+    def learned_reward(reward: jax.Array, flags: jax.Array) -> jax.Array:
+        """Rewards to learn from, of steps that led to rows with such flags."""
+        if reward_clip:
+            reward = jnp.clip(reward, -reward_clip, reward_clip)
+        if terminal_reward is not None:
+            reward = jnp.where(flags & over != 0, terminal_reward, reward)
+        return reward
+
     def gather(state: RingState, row: jax.Array, env: jax.Array) -> Batch:
         """The transitions that start at rows [B] of environments [B]."""
         chex.assert_rank([row, env], [1, 1])
@@ -190,10 +220,7 @@ def make_ring(
         future_slots = (row[:, None] + stride * steps[None, :]) % num_rows
         flags = state.flags[future_slots, env[:, None]]
         rewards = state.reward[future_slots, env[:, None]]
-        if reward_clip:
-            rewards = jnp.clip(rewards, -reward_clip, reward_clip)
-        if terminal_reward is not None:
-            rewards = jnp.where(flags & over != 0, terminal_reward, rewards)
+        rewards = learned_reward(rewards, flags)
         # Step k counts when no step before it ended the return.
         open_after = jnp.cumprod(flags & ends == 0, axis=1)
         counts = jnp.concatenate([jnp.ones_like(open_after[:, :1]), open_after[:, :-1]], axis=1)
@@ -206,8 +233,7 @@ def make_ring(
         rows = jnp.concatenate(
             [stack_rows(state, row, env), stack_rows(state, row + stride * num_steps, env)], axis=1
         )
-        frames = state.frame[rows % num_rows, env[:, None]]
-        frames = frames.reshape(row.shape[0], 2, frame_stack, *frame_shape)
+        frames = frames_of(state, rows, env).reshape(-1, 2, frame_stack, *frame_shape)
         return Batch(
             observation=frames[:, 0],
             action=state.action[row % num_rows, env],
@@ -216,7 +242,33 @@ def make_ring(
             next_observation=frames[:, 1],
         )
 
+    def frames_of(state: RingState, rows: jax.Array, env: jax.Array) -> jax.Array:
+        """Frames [B, K, *frame_shape] of rows [B, K] of environments [B]."""
+        frames = state.frame[rows % num_rows, env[:, None]]
+        return frames.reshape(*rows.shape, *frame_shape)
+
+    def observe(state: RingState, row: jax.Array, env: jax.Array) -> jax.Array:
+        return frames_of(state, stack_rows(state, row, env), env)
+
+    def outcomes(state: RingState) -> Outcomes:
+        rows = jnp.arange(num_rows)
+        is_whole = (rows >= history) & (rows + stride < state.count)
+        is_last = state.flags & (TERMINATED | TRUNCATED) != 0
+        return Outcomes(
+            reward=learned_reward(state.reward, state.flags),
+            ended=state.flags & no_bootstrap != 0,
+            is_state=is_whole[:, None] & ~is_last,
+        )
+
     def sample(state: RingState, key: jax.Array, batch_size: int) -> Batch:
         return gather(state, *draw(state, key, batch_size))
 
-    return Ring(init=init, add=add, sample=sample, gather=gather, draw=draw)
+    return Ring(
+        init=init,
+        add=add,
+        sample=sample,
+        gather=gather,
+        draw=draw,
+        observe=observe,
+        outcomes=outcomes,
+    )

@@ -8,7 +8,8 @@ from typing import Any
 import jax
 import tqdm
 
-from jaxdqn.runtime import memory, metrics
+from jaxdqn import config as config_lib
+from jaxdqn.runtime import memory, metrics, parts, sweeping
 from jaxdqn.runtime import setup as setup_lib
 
 
@@ -16,8 +17,8 @@ def plan(setup: setup_lib.Setup, params: Any, from_step: int) -> str:
     """The plan of a run, printed before it starts."""
     config, spec, devices = setup.config, setup.spec, setup.mesh.devices
     num_params = sum(leaf.size for leaf in jax.tree.leaves(params))
-    updates, asked = config.planned_updates, setup.asked_capacity
-    frame = "x".join(map(str, spec.frame_shape)) or "1"
+    asked = setup.asked_capacity
+    frame = "x".join(map(str, parts.seen_shape(config, spec))) or "1"
     lines = {
         "game": f"{spec.env_id}, {spec.num_actions} actions, {config.frame_stack} x {frame} "
         f"{spec.frame_dtype.name}; {config.num_envs} environments in {config.num_groups} groups",
@@ -30,13 +31,23 @@ def plan(setup: setup_lib.Setup, params: Any, from_step: int) -> str:
         + f", {_gigabytes(memory.replay_bytes(config, spec))}; free: device "
         f"{_gigabytes(setup.free_device_bytes)}, host {_gigabytes(setup.free_host_bytes)}",
         "steps": f"{config.total_steps:,} ({config.total_steps * spec.frame_skip:,} frames)",
-        "updates": f"{updates:,} of {config.batch_size}, "
-        f"{config.batch_size / config.steps_per_update:g} samples per step"
-        + ("" if updates else f": learning would start at step {config.learning_starts_steps:,}"),
+        "updates": _updates(config),
         "time": "told once measured",
         "run_dir": str(setup.path) + (f", going on from step {from_step:,}" if from_step else ""),
     }
     return "\n".join(f"{name:>8}  {text}" for name, text in lines.items())
+
+
+def _updates(config: config_lib.Config) -> str:
+    if config.algorithm == "sweep":
+        sizes = [sweeping.schedule(config, step).states for step in (0, config.total_steps)]
+        return f"of {config.batch_size}, after sweeps of {sizes[0]:,} to {sizes[1]:,} states"
+    updates = config.planned_updates
+    told = f"{updates:,} of {config.batch_size}"
+    told += f", {config.batch_size / config.steps_per_update:g} samples per step"
+    if not updates:
+        told += f": learning would start at step {config.learning_starts_steps:,}"
+    return told
 
 
 def _gigabytes(count: int) -> str:

@@ -26,15 +26,20 @@ def _specs(kind: Callable[..., _State], **specs: PartitionSpec) -> _State:
 
 
 _ACTOR_SPECS = _specs(
-    actor_lib.ActorState, stack=mesh_lib.BY_ENV, key=mesh_lib.REPLICATED, acts=mesh_lib.REPLICATED
+    actor_lib.ActorState,
+    stack=mesh_lib.BY_ENV,
+    key=mesh_lib.REPLICATED,
+    acts=mesh_lib.REPLICATED,
+    motion=mesh_lib.BY_ENV,
 )
-_RING_SPECS = _specs(
+RING_SPECS = _specs(
     ring_lib.RingState,
     frame=mesh_lib.BY_RING_ENV,
     reward=mesh_lib.BY_RING_ENV,
     action=mesh_lib.BY_RING_ENV,
     flags=mesh_lib.BY_RING_ENV,
     count=mesh_lib.REPLICATED,
+    q_values=mesh_lib.BY_RING_ENV,
 )
 
 
@@ -57,7 +62,11 @@ def build(config: config_lib.Config, spec: api.EnvSpec, mesh: Mesh) -> Device:
     actor, ring = parts.make_actor(config, spec), parts.make_ring(config, spec)
     shards = mesh.devices.size
     # Alone, a device would still copy the gradients to average them.
-    learner = parts.make_learner(config, spec, mesh_lib.AXIS if shards > 1 else None)
+    axis_name = mesh_lib.AXIS if shards > 1 else None
+    learner = parts.make_learner(config, spec, axis_name)
+    init = learner.init
+    if config.algorithm == "sweep":
+        init = parts.make_sweep_learner(config, spec, axis_name).init
     local_envs, local_batch = config.group_size // shards, config.batch_size // shards
     replicated = mesh_lib.REPLICATED
     on_cpu = mesh.devices.flat[0].platform == "cpu"
@@ -66,12 +75,10 @@ def build(config: config_lib.Config, spec: api.EnvSpec, mesh: Mesh) -> Device:
 
     @mesh_lib.on_mesh(mesh, in_specs=replicated, out_specs=replicated, compiler_options=once)
     def init_learner(key: jax.Array) -> learner_lib.TrainState:
-        observation = jnp.zeros(
-            (1, config.frame_stack, *spec.frame_shape), jnp.dtype(spec.frame_dtype)
-        )
-        return learner.init(key, observation)
+        like = parts.observation_like(config, spec)
+        return init(key, jnp.zeros(like.shape, like.dtype))
 
-    @mesh_lib.on_mesh(mesh, in_specs=(), out_specs=_RING_SPECS)
+    @mesh_lib.on_mesh(mesh, in_specs=(), out_specs=RING_SPECS)
     def init_ring() -> ring_lib.RingState:
         return ring.init(local_envs)
 
@@ -81,8 +88,8 @@ def build(config: config_lib.Config, spec: api.EnvSpec, mesh: Mesh) -> Device:
 
     @mesh_lib.on_mesh(
         mesh,
-        in_specs=(replicated, _ACTOR_SPECS, _RING_SPECS, mesh_lib.BY_ENV, replicated),
-        out_specs=(_ACTOR_SPECS, _RING_SPECS, mesh_lib.BY_ENV),
+        in_specs=(replicated, _ACTOR_SPECS, RING_SPECS, mesh_lib.BY_ENV, replicated),
+        out_specs=(_ACTOR_SPECS, RING_SPECS, mesh_lib.BY_ENV),
         donate_argnums=(1, 2),
     )
     def act_and_record(
@@ -92,14 +99,16 @@ def build(config: config_lib.Config, spec: api.EnvSpec, mesh: Mesh) -> Device:
         row: ring_lib.Row,
         epsilon: jax.Array,
     ) -> tuple[actor_lib.ActorState, ring_lib.RingState, jax.Array]:
-        actor_state, actions = actor.act(
-            params, actor_state, row.frame, row.is_first, epsilon, shard=_shard_index()
+        actor_state, actions, q_values = actor.act(
+            params, actor_state, row.frame, row.is_first, epsilon, shard=shard_index()
         )
-        return actor_state, ring.add(ring_state, row, actions), actions
+        if config.motion_trace:  # it is stored: no row of the ring alone tells it
+            row = row.replace(frame=actor_state.stack[:, -1])
+        return actor_state, ring.add(ring_state, row, actions, q_values), actions
 
     @mesh_lib.on_mesh(
         mesh,
-        in_specs=(replicated, replicated, _RING_SPECS),
+        in_specs=(replicated, replicated, RING_SPECS),
         out_specs=(replicated, replicated),
         donate_argnums=(0, 1),
     )
@@ -110,7 +119,7 @@ def build(config: config_lib.Config, spec: api.EnvSpec, mesh: Mesh) -> Device:
             carry: tuple[learner_lib.TrainState, jax.Array], _: None
         ) -> tuple[tuple[learner_lib.TrainState, jax.Array], None]:
             state, sums = carry
-            key = jax.random.fold_in(jax.random.fold_in(state.key, state.updates), _shard_index())
+            key = jax.random.fold_in(jax.random.fold_in(state.key, state.updates), shard_index())
             state, metrics = learner.update(state, ring.sample(ring_state, key, local_batch))
             row = jnp.stack([*(metrics[name] for name in learner_lib.METRICS), jnp.ones(())])
             return (state, sums + row), None
@@ -139,6 +148,7 @@ def build(config: config_lib.Config, spec: api.EnvSpec, mesh: Mesh) -> Device:
 
 def compile_ahead(
     device: Device,
+    spec: api.EnvSpec,
     mesh: Mesh,
     train_state: learner_lib.TrainState,
     sums: jax.Array,
@@ -148,14 +158,14 @@ def compile_ahead(
 
     A first call waits for its own function alone: play begins while learning is being compiled.
     """
-    stack = actor_state.stack
-    row = ring_lib.blank_row(stack.shape[0], stack.shape[2:], stack.dtype)
+    num_envs = actor_state.stack.shape[0]
+    row = ring_lib.blank_row(num_envs, spec.frame_shape, spec.frame_dtype)
     ring = jax.tree.map(
         lambda leaf, spec: jax.ShapeDtypeStruct(
             leaf.shape, leaf.dtype, sharding=NamedSharding(mesh, spec)
         ),
         jax.eval_shape(device.init_ring),
-        _RING_SPECS,
+        RING_SPECS,
     )
     threads = concurrent.futures.ThreadPoolExecutor()
 
@@ -169,10 +179,9 @@ def compile_ahead(
         return call
 
     acting = (train_state.params, actor_state, ring, *put_row(mesh, row, epsilon=0.0))
-    device = device._replace(
-        act_and_record=ahead(device.act_and_record, *acting),
-        learn=ahead(device.learn, train_state, sums, ring),
-    )
+    device = device._replace(act_and_record=ahead(device.act_and_record, *acting))
+    if train_state.target_params:  # there is none where learning is not from the replay
+        device = device._replace(learn=ahead(device.learn, train_state, sums, ring))
     threads.shutdown(wait=False)
     return device
 
@@ -185,5 +194,6 @@ def put_row(mesh: Mesh, row: ring_lib.Row, epsilon: float) -> tuple[ring_lib.Row
     return moved
 
 
-def _shard_index() -> jax.Array:
+def shard_index() -> jax.Array:
+    """Which share of the mesh a function decorated with `on_mesh` works on."""
     return jax.lax.axis_index(mesh_lib.AXIS)

@@ -49,7 +49,7 @@ def sheet(moments: Sequence[play.Moment]) -> Image.Image:
     rows = []
     for moment in moments:
         raw = Image.fromarray(moment.screen)
-        seen = _stack_picture(moment, 2 * _PANEL, columns=len(moment.stack))
+        seen = _stack_picture(moment, 2 * _PANEL, columns=len(_images(moment.stack)))
         row = Image.new(
             "RGB", (raw.width + seen.width + 3 * _GAP, max(raw.height, seen.height) + 40), "white"
         )
@@ -102,9 +102,14 @@ def _draw_q_values(
         draw.text((right, top), f"{q:.2f}", _TAKEN if taken else _TEXT, font, anchor="ra")
 
 
+def _images(stack: np.ndarray) -> np.ndarray:
+    """Channels of frames [S, C, H, W] one after the other, [S * C, H, W]; others as they are."""
+    return stack.reshape(-1, *stack.shape[2:]) if stack.ndim == 4 else stack
+
+
 def _stack_picture(moment: play.Moment, width: int, columns: int) -> Image.Image:
     """The stack as pictures in a grid, or as numbers where a frame is no picture."""
-    stack = moment.stack
+    stack = _images(moment.stack)
     if stack.ndim != 3:
         rows = ["  ".join(f"{value:.3g}" for value in frame.ravel()[:8]) for frame in stack]
         rows = rows[-8:]
@@ -152,14 +157,14 @@ def tiles(grid: np.ndarray, *, signed: bool) -> Image.Image:
 
 
 def salient(stack: np.ndarray, saliency: np.ndarray) -> Image.Image:
-    """Frames [S, H, W] side by side in grey, in red where the network looks.
+    """Frames [S, H, W] or [S, C, H, W] side by side in grey, in red where the network looks.
 
     Args:
       stack: uint8, oldest first.
       saliency: of the same shape, in [0, 1].
     """
-    grey = stack.astype(np.float32)
-    red = np.maximum(grey, 255 * saliency)
+    grey = _images(stack).astype(np.float32)
+    red = np.maximum(grey, 255 * _images(saliency))
     frames = np.stack([red, grey, grey], axis=-1).astype(np.uint8)
     pictures = [Image.fromarray(frame).resize((252, 252), Image.Resampling.BOX) for frame in frames]
     whole = Image.new("RGB", ((252 + 4) * len(pictures) - 4, 252), _BACKGROUND)

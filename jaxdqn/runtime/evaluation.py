@@ -75,7 +75,7 @@ def evaluate(
                     games[game.env].append(game)
                     on_game()
             frame, is_first = jax.device_put((step.frame, step.is_first))
-            state, actions = actor.act(params, state, frame, is_first, epsilon_array)
+            state, actions, _ = actor.act(params, state, frame, is_first, epsilon_array)
             env.send(jax.device_get(actions))
     finally:
         env.close()

@@ -11,7 +11,7 @@ import numpy as np
 
 from jaxdqn import config as config_lib
 from jaxdqn.envs import actions, games, scores
-from jaxdqn.runtime import files, model_card, play, policy_files, provenance, saved_run
+from jaxdqn.runtime import files, model_card, parts, play, policy_files, provenance, saved_run
 
 POLICY_FILE = "policy.json"
 _FORMAT = "jaxdqn-policy"
@@ -19,6 +19,12 @@ _FORMAT = "jaxdqn-policy"
 _NUM_FRAMES, _STRIDE = 256, 4
 # Of the largest action value: what float32 loses when sums are taken in another order, and more.
 _TOLERANCE = 2e-5
+
+
+_MOTION = [
+    "give each frame a second channel, the trace of what moved: 0.75 times the trace before, plus "
+    "255 where the frame differs from the last by more than 20, at most 255; 0 as a game begins",
+]
 
 
 class Check(NamedTuple):
@@ -123,7 +129,7 @@ def describe(
             "file": file,
             "input": {
                 "name": "observation",
-                "shape": ["batch", config.frame_stack, *spec.frame_shape],
+                "shape": ["batch", config.frame_stack, *parts.seen_shape(config, spec)],
                 "dtype": spec.frame_dtype.name,
                 "meaning": "the newest frames, oldest first",
             },
@@ -179,6 +185,7 @@ def _preprocessing(agent: saved_run.SavedRun) -> list[str]:
         f"repeat each action for {spec.frame_skip} emulator frames",
         "take the emulator's luminance (210 x 160 bytes), the maximum of the last two frames",
         f"resize to {height} x {width} by area",
+        *_MOTION * config.motion_trace,
         f"stack the newest {config.frame_stack}; the first one of a game fills the whole stack",
         f"keep {_bytes(config)}",
         f"a game opens with up to {config.noop_max or 30} no-ops"

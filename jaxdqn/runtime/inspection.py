@@ -83,10 +83,10 @@ def saliency(agent: saved_run.SavedRun, stack: np.ndarray) -> np.ndarray:
 
     Args:
       agent: whose network.
-      stack: [S, H, W] uint8.
+      stack: [S, H, W] uint8, or [S, 2, H, W] with traces of motion.
 
     Returns:
-      [S, H, W] float32, 1 at the largest.
+      Of the same shape, float32, 1 at the largest.
     """
     network = parts.make_network(agent.config, agent.spec)
 
@@ -94,7 +94,8 @@ def saliency(agent: saved_run.SavedRun, stack: np.ndarray) -> np.ndarray:
         return network.q_values(agent.params, pixels[None]).max()
 
     # Floats are taken as they are where bytes are divided by 255.
-    gradient = np.abs(jax.grad(largest)(jnp.asarray(stack, jnp.float32) / 255))
+    scale = 1 / 255 if agent.config.scale_pixels else 1.0
+    gradient = np.abs(jax.grad(largest)(jnp.asarray(stack, jnp.float32) * scale))
     return np.asarray(gradient / max(gradient.max(), np.finfo(np.float32).tiny))
 
 

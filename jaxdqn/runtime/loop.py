@@ -6,7 +6,7 @@ The order is fixed, so equal seeds give equal runs.
 """
 
 import dataclasses
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import jax
 import numpy as np
@@ -14,12 +14,13 @@ from jax.sharding import Mesh
 
 from jaxdqn import config as config_lib
 from jaxdqn.agent import actor as actor_lib
-from jaxdqn.agent import exploration
 from jaxdqn.agent import learner as learner_lib
+from jaxdqn.agent import schedules
 from jaxdqn.envs import api
 from jaxdqn.replay import ring as ring_lib
 from jaxdqn.runtime import device as device_lib
 from jaxdqn.runtime import episodes as episodes_lib
+from jaxdqn.runtime import metrics
 
 
 @dataclasses.dataclass
@@ -46,12 +47,18 @@ class RunState:
     # Updates fall due from here on; a run that resumes without its replay fills it again first.
     learning_from_step: int = 0
     learning_from_update: int = 0
+    turn_is_over: bool = True  # False while learning hands over between two turns
+
+
+# Learns what fell due since the counters given, in place. What takes long hands over now and then,
+# with None or a row of metrics.
+Learn = Callable[[RunState, Counters], Iterator[metrics.Row | None]]
 
 
 def epsilon(config: config_lib.Config, steps: int) -> float:
     """The share of random actions at an agent step of the run."""
     begin_step = config.epsilon_decay_from_step
-    return exploration.linear_epsilon(
+    return schedules.linear(
         steps,
         start=config.epsilon_start,
         end=config.epsilon_end,
@@ -79,14 +86,33 @@ def crossed(then: int, now: int, period: int) -> bool:
     return period > 0 and then // period != now // period
 
 
+def replay_learning(config: config_lib.Config, device: device_lib.Device) -> Learn:
+    """Updates from the replay as they fall due, and the target network's moves."""
+
+    def learn(state: RunState, before: Counters) -> Iterator[metrics.Row | None]:
+        while updates_owed(config, state) >= config.slice_updates:
+            state.train_state, state.sums = device.learn(state.train_state, state.sums, state.ring)
+            state.counters.updates += config.slice_updates
+        if target_is_due(config, before, state.counters):
+            state.train_state = device.move_target(state.train_state)
+        yield from ()
+
+    return learn
+
+
 def turns(
     config: config_lib.Config,
     device: device_lib.Device,
     mesh: Mesh,
     groups: Sequence[api.VectorEnv],
     state: RunState,
-) -> Iterator[None]:
-    """Plays and learns for ever; changes `state` in place and yields after each group's turn."""
+    learn: Learn,
+) -> Iterator[metrics.Row | None]:
+    """Plays and learns for ever; changes `state` in place.
+
+    Yields:
+      None after each group's turn, and whatever learning yields during it.
+    """
     if state.ring is None:
         state.ring = device.init_ring()
     trackers = [episodes_lib.EpisodeTracker(group.num_envs) for group in groups]
@@ -105,11 +131,7 @@ def turns(
             )
             state.rows += 1
             group.send(jax.device_get(actions))
-            while updates_owed(config, state) >= config.slice_updates:
-                state.train_state, state.sums = device.learn(
-                    state.train_state, state.sums, state.ring
-                )
-                state.counters.updates += config.slice_updates
-            if target_is_due(config, before, state.counters):
-                state.train_state = device.move_target(state.train_state)
-            yield
+            state.turn_is_over = False
+            yield from learn(state, before)
+            state.turn_is_over = True
+            yield None

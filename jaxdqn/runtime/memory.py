@@ -11,6 +11,7 @@ from jax.sharding import Mesh
 from jaxdqn import config as config_lib
 from jaxdqn.envs import api
 from jaxdqn.replay import ring
+from jaxdqn.runtime import parts
 
 # Left for the program, the networks, the emulators and batches (measured: about 0.9 GB on a CPU).
 _RESERVE_BYTES = 1_200_000_000
@@ -64,13 +65,18 @@ def free_device_bytes(mesh: Mesh) -> int:
 
 def replay_bytes(config: config_lib.Config, spec: api.EnvSpec) -> int:
     """Device bytes of a run's replay."""
-    return config.replay_capacity * ring.bytes_per_step(spec.frame_shape, spec.frame_dtype)
+    return config.replay_capacity * _bytes_per_step(config, spec)
 
 
 def largest_capacity(config: config_lib.Config, spec: api.EnvSpec, free_bytes: int) -> int:
     """The most steps of replay that fit, a multiple of the number of environments."""
-    steps = (free_bytes - _RESERVE_BYTES) // ring.bytes_per_step(spec.frame_shape, spec.frame_dtype)
+    steps = (free_bytes - _RESERVE_BYTES) // _bytes_per_step(config, spec)
     return max(0, steps // config.num_envs * config.num_envs)
+
+
+def _bytes_per_step(config: config_lib.Config, spec: api.EnvSpec) -> int:
+    size = ring.bytes_per_step(parts.seen_shape(config, spec), spec.frame_dtype)
+    return size + (4 * spec.num_actions if config.algorithm == "sweep" else 0)
 
 
 def fit_replay(

@@ -1,6 +1,8 @@
 """The parts of an agent, built from the settings of a run."""
 
+import dataclasses
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -8,7 +10,7 @@ import optax
 
 from jaxdqn import config as config_lib
 from jaxdqn.agent import actor as actor_lib
-from jaxdqn.agent import convolution, losses, networks
+from jaxdqn.agent import convolution, losses, networks, sweep
 from jaxdqn.agent import learner as learner_lib
 from jaxdqn.envs import api
 from jaxdqn.replay import ring as ring_lib
@@ -53,14 +55,28 @@ def make_actor(config: config_lib.Config, spec: api.EnvSpec) -> actor_lib.Actor:
         frame_shape=spec.frame_shape,
         frame_dtype=jnp.dtype(spec.frame_dtype),
         frame_stack=config.frame_stack,
+        motion_trace=config.motion_trace,
     )
+
+
+def seen_shape(config: config_lib.Config, spec: api.EnvSpec) -> tuple[int, ...]:
+    """Shape of a frame as the network sees it and the replay holds it."""
+    return actor_lib.seen_shape(spec.frame_shape, config.motion_trace)
+
+
+def observation_like(
+    config: config_lib.Config, spec: api.EnvSpec, batch: Any = 1
+) -> jax.ShapeDtypeStruct:
+    """What observations [B, S, *seen_shape] are; the size of a batch may be symbolic."""
+    shape = (batch, config.frame_stack, *seen_shape(config, spec))
+    return jax.ShapeDtypeStruct(shape, jnp.dtype(spec.frame_dtype))
 
 
 def make_ring(config: config_lib.Config, spec: api.EnvSpec) -> ring_lib.Ring:
     """The replay of a run."""
     return ring_lib.make_ring(
         num_rows=config.replay_capacity // config.group_size,
-        frame_shape=spec.frame_shape,
+        frame_shape=seen_shape(config, spec),
         frame_dtype=jnp.dtype(spec.frame_dtype),
         frame_stack=config.frame_stack,
         stride=config.num_groups,
@@ -70,6 +86,7 @@ def make_ring(config: config_lib.Config, spec: api.EnvSpec) -> ring_lib.Ring:
         life_loss_ends=config.life_loss_ends,
         time_limit_ends=config.time_limit_ends,
         terminal_reward=config.terminal_reward,
+        num_q_values=spec.num_actions if config.algorithm == "sweep" else 0,
     )
 
 
@@ -86,6 +103,16 @@ def make_learner(
         target_period_updates=config.target_period_updates,
         axis_name=axis_name,
     )
+
+
+def make_sweep_learner(
+    config: config_lib.Config, spec: api.EnvSpec, axis_name: str | None
+) -> sweep.SweepLearner:
+    """The learner of a run that sweeps; it is told its learning rate."""
+    unit_rate = dataclasses.replace(
+        config, learning_rate=1.0, learning_rate_end=None, learning_rate_decay_steps=0
+    )
+    return sweep.make_learner(make_network(config, spec), make_optimizer(unit_rate), axis_name)
 
 
 def make_optimizer(config: config_lib.Config) -> optax.GradientTransformation:

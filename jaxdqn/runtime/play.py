@@ -18,7 +18,7 @@ class Moment(NamedTuple):
     """What there is to see at one step of a game."""
 
     screen: np.ndarray  # [H, W, 3] uint8, as the emulator draws it; empty where nobody asked
-    stack: np.ndarray  # [S, *frame_shape], what the network sees
+    stack: np.ndarray  # [S, *seen_shape], what the network sees
     q_values: np.ndarray  # [A] float32
     action: int  # chosen now
     game_return: float  # so far
@@ -49,13 +49,8 @@ def play(
     Raises:
       RunError: the environment has no picture to show.
     """
-    network, actor = parts.make_network(config, spec), parts.make_actor(config, spec)
-
-    @jax.jit
-    def act(params: Any, state: Any, frame: Any, is_first: Any, epsilon: Any) -> Any:
-        state, actions = actor.act(params, state, frame, is_first, epsilon)
-        return state, actions, network.q_values(params, state.stack)
-
+    actor = parts.make_actor(config, spec)
+    act = jax.jit(actor.act)
     state = actor.init(jax.random.key(seed), 1)
     epsilon = jax.device_put(np.float32(config.eval_epsilon))
     tracker = episodes.EpisodeTracker(1)

@@ -43,8 +43,7 @@ def _function(agent: saved_run.SavedRun) -> Callable[[jax.Array], jax.Array]:
 
 
 def _input(agent: saved_run.SavedRun, batch: Any) -> jax.ShapeDtypeStruct:
-    shape = (batch, agent.config.frame_stack, *agent.spec.frame_shape)
-    return jax.ShapeDtypeStruct(shape, jnp.dtype(agent.spec.frame_dtype))
+    return parts.observation_like(agent.config, agent.spec, batch)
 
 
 def _write_stablehlo(agent: saved_run.SavedRun, path: pathlib.Path) -> None:

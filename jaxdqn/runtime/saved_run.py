@@ -113,11 +113,8 @@ def _choose(
 
 def _params_like(config: config_lib.Config, spec: api.EnvSpec) -> Any:
     """Shapes of the network's parameters, on the first device."""
-    observation = jax.ShapeDtypeStruct(
-        (1, config.frame_stack, *spec.frame_shape), jnp.dtype(spec.frame_dtype)
-    )
     network = parts.make_network(config, spec)
-    shapes = jax.eval_shape(network.init, jax.random.key(0), observation)
+    shapes = jax.eval_shape(network.init, jax.random.key(0), parts.observation_like(config, spec))
     sharding = jax.sharding.SingleDeviceSharding(jax.devices()[0])
     return jax.tree.map(
         lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding), shapes

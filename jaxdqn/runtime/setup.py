@@ -4,6 +4,7 @@ import dataclasses
 import pathlib
 from typing import NamedTuple
 
+import numpy as np
 from jax.sharding import Mesh
 
 from jaxdqn import config as config_lib
@@ -91,6 +92,10 @@ def describe(config: config_lib.Config) -> api.EnvSpec:
         ) from None
     except envpool.UnsupportedEnvError as error:
         raise config_lib.SettingError("env", str(error)) from None
+    if config.motion_trace and (len(spec.frame_shape) != 2 or spec.frame_dtype != np.uint8):
+        raise config_lib.SettingError(
+            "motion_trace", f"needs images; {spec.env_id} shows numbers {spec.frame_shape}"
+        )
     check_convolutions(config, spec)
     return spec
 

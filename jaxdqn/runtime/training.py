@@ -21,6 +21,7 @@ from jaxdqn.runtime import (
     parts,
     run_dir,
     signals,
+    sweeping,
     tracking,
 )
 from jaxdqn.runtime import mesh as mesh_lib
@@ -88,7 +89,7 @@ class _Training:
                 f"{config.learning_starts_steps:,} steps have filled it again"
             )
         compiled = device.compile_ahead(
-            self._device, self._mesh, state.train_state, state.sums, state.actors[0]
+            self._device, self._spec, self._mesh, state.train_state, state.sums, state.actors[0]
         )
         groups = [
             self._make_env(config.group_size, _ENVS, group, state.counters.steps)
@@ -96,13 +97,23 @@ class _Training:
         ]
         if config.network != "mlp" and native.why_not():
             self._progress.say(f"slower than it could be: {native.why_not()}")
+        learn = loop.replay_learning(config, compiled)
+        if config.algorithm == "sweep":
+            sweeper = sweeping.build(config, self._spec, self._mesh)
+            learn = sweeping.learning(config, sweeper, self._mesh)
         then = state.counters.steps
         try:
-            for _ in loop.turns(config, compiled, self._mesh, groups, state):
+            for row in loop.turns(config, compiled, self._mesh, groups, state, learn):
+                if row:
+                    self._writer.write(state.counters.steps, row)
+                if self._stop:
+                    break
+                if not state.turn_is_over:
+                    continue
                 self._progress.advance(state.counters.steps)
                 self._periodic_work(then)
                 then = state.counters.steps
-                if self._stop or then >= config.total_steps:
+                if then >= config.total_steps:
                     break
         finally:
             for group in groups:
