@@ -176,6 +176,10 @@ class Config:
     )
     keep_checkpoints: int = _setting(3, "newest checkpoints kept; the best by evaluation stays too")
     record_every_steps: int = _setting(0, "steps between films of a game; 0: none")
+    record_every_episodes: int = _setting(0, "games of training between films; 0: none")
+    held_out_observations: int = _setting(
+        512, "observations of random play whose action values are followed; 0: none"
+    )
     log_every_steps: int = _setting(10_000, "steps between rows of metrics")
 
     def __post_init__(self) -> None:
@@ -395,6 +399,8 @@ _AT_LEAST_ZERO = (
     "eval_episodes",
     "checkpoint_every_steps",
     "record_every_steps",
+    "record_every_episodes",
+    "held_out_observations",
 )
 _PROBABILITIES = (
     "repeat_action_probability",

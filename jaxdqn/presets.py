@@ -1,6 +1,7 @@
 """Named settings. Each says what it should produce, or that nobody has run it yet."""
 
 import dataclasses
+import textwrap
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -97,6 +98,15 @@ PRESETS: Mapping[str, Preset] = {
         for name, tutorial in tutorials.TUTORIALS.items()
     },
 }
+
+
+def listing() -> str:
+    """Every preset with its game and what it should produce, for people."""
+    lines = []
+    for name, preset in PRESETS.items():
+        lines.append(f"{name} ({preset.env or 'any game'})")
+        lines += textwrap.wrap(preset.expected, 92, initial_indent="    ", subsequent_indent="    ")
+    return "\n".join(lines)
 
 
 def default_for(env_id: str) -> str:

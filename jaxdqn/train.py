@@ -15,6 +15,8 @@ from jaxdqn import cli, presets
 def _define_flags() -> None:
     flags.DEFINE_string("run_dir", None, "folder of the run (default: runs/ENV-PRESET-seedN)")
     flags.DEFINE_boolean("overwrite", False, "start anew where a run lies already")
+    flags.DEFINE_boolean("verbose", False, "print a line for every game of training")
+    flags.DEFINE_boolean("list_presets", False, "tell what each preset is for, and leave")
     flags.DEFINE_enum("track", None, ["wandb"], "mirror the metrics there too, if it is installed")
     cli.define_compilation_cache()
     cli.define_settings()
@@ -23,6 +25,9 @@ def _define_flags() -> None:
 
 def main() -> int:
     """Trains as the flags say; returns the exit code."""
+    if flags.FLAGS.list_presets:
+        print(presets.listing())
+        return 0
     given = cli.given_settings()
     env, preset = given.pop("env", None), given.pop("preset", "")
     settings = presets.resolve(env or "", preset, given)
@@ -49,7 +54,8 @@ def main() -> int:
             overwrite=overwrite,
             capacity_chosen_by_user="replay_capacity" in given,
         ),
-        track,
+        track=track,
+        verbose=flags.FLAGS.verbose,
     )
 
 

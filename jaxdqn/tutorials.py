@@ -118,6 +118,21 @@ TUTORIALS: Mapping[str, Tutorial] = {
         settings={**_HVASS, "total_steps": 1_200_000},
         expected="not yet run",
     ),
+    "hvass_breakout_literal": Tutorial(
+        env="Breakout",
+        base="atari",
+        settings={
+            **_HVASS,
+            "num_envs": 1,
+            "total_steps": 5_000_000,
+            "noop_max": 1,
+            "use_fire_reset": False,
+            "max_episode_steps": 10_000,
+            "repeat_action_probability": 0.25,
+            "time_limit_ends": True,
+        },
+        expected="not yet run",
+    ),
     # https://opensourc.es: a small network on CartPole.
     "opensourc_cartpole_literal": Tutorial(
         env="CartPole",

@@ -44,7 +44,7 @@ def play(num_envs, steps, epsilon, key):
     state, act, rows = built.init(key, num_envs), jax.jit(built.act), []
     for _ in range(steps):
         frame, is_first = jnp.zeros((num_envs, 3)), jnp.zeros(num_envs, bool)
-        state, actions = act(None, state, frame, is_first, jnp.float32(epsilon))
+        state, actions, _ = act(None, state, frame, is_first, jnp.float32(epsilon))
         rows.append(np.asarray(actions))
     return np.stack(rows)
 

@@ -25,7 +25,9 @@ class Actor(NamedTuple):
     """Pure functions that play."""
 
     init: Callable[[jax.Array, int], ActorState]  # (key, E)
-    act: Callable[..., tuple[ActorState, jax.Array, jax.Array]]
+    # (state, frames [E, *frame_shape], is_first [E]) -> state whose stack is what is seen now
+    see: Callable[[ActorState, jax.Array, jax.Array], ActorState]
+    act: Callable[..., tuple[ActorState, jax.Array, jax.Array]]  # sees, and chooses actions
 
 
 def roll_stack(stack: jax.Array, frame: jax.Array, is_first: jax.Array) -> jax.Array:
@@ -73,6 +75,12 @@ def make_actor(
             motion=still if motion_trace else None,
         )
 
+    def see(state: ActorState, frame: jax.Array, is_first: jax.Array) -> ActorState:
+        if state.motion is not None:
+            moved = jax.vmap(motion_lib.advance)(state.motion, frame, is_first)
+            state, frame = state.replace(motion=moved), jax.vmap(motion_lib.channels)(moved)
+        return state.replace(stack=jax.vmap(roll_stack)(state.stack, frame, is_first))
+
     def act(
         params: chex.ArrayTree,
         state: ActorState,
@@ -85,16 +93,13 @@ def make_actor(
 
         `shard` sets apart the draws of devices that share a key.
         """
-        if state.motion is not None:
-            moved = jax.vmap(motion_lib.advance)(state.motion, frame, is_first)
-            state, frame = state.replace(motion=moved), jax.vmap(motion_lib.channels)(moved)
-        stack = jax.vmap(roll_stack)(state.stack, frame, is_first)
+        state = see(state, frame, is_first)
         key = jax.random.fold_in(jax.random.fold_in(state.key, state.acts), shard)
         keys = jax.random.split(key, frame.shape[0])
-        q_values = network.q_values(params, stack)
+        q_values = network.q_values(params, state.stack)
         actions = jax.vmap(exploration.epsilon_greedy, in_axes=(0, 0, None))(
             keys, q_values, epsilon
         )
-        return state.replace(stack=stack, acts=state.acts + 1), actions, q_values
+        return state.replace(acts=state.acts + 1), actions, q_values
 
-    return Actor(init=init, act=act)
+    return Actor(init=init, see=see, act=act)

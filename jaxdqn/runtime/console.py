@@ -9,7 +9,7 @@ import jax
 import tqdm
 
 from jaxdqn import config as config_lib
-from jaxdqn.runtime import memory, metrics, parts, sweeping
+from jaxdqn.runtime import episodes, memory, metrics, parts, sweeping
 from jaxdqn.runtime import setup as setup_lib
 
 
@@ -50,7 +50,7 @@ def _updates(config: config_lib.Config) -> str:
     return told
 
 
-def _gigabytes(count: int) -> str:
+def _gigabytes(count: float) -> str:
     return f"{count / 1e9:.2f} GB" if count >= 1e8 else f"{count / 1e6:.2f} MB"
 
 
@@ -94,7 +94,24 @@ class Progress:
             left = str(datetime.timedelta(seconds=seconds))
         values = "  ".join(f"{name} {value}" for name, value in shown.items())
         rate = f"{speed:,.0f}" if speed else "-"
-        self.say(f"step {step:,}/{self._total:,}  {rate} steps/s  left {left}  {values}")
+        used = _gigabytes(row["memory_used_bytes"] or 0)
+        self.say(
+            f"step {step:,}/{self._total:,}  {rate} steps/s  left {left}  {values}  memory {used}"
+        )
+
+    def game(
+        self,
+        step: int,
+        number: int,
+        game: episodes.Game,
+        recent: episodes.RecentGames,
+        epsilon: float,
+    ) -> None:
+        """Shows a game of training that has ended."""
+        self.say(
+            f"game {number:,}  step {step:,}  return {game.game_return:g}  length {game.length:,}  "
+            f"mean of the last 100 {_short(recent.means()[0])}  epsilon {_short(epsilon)}"
+        )
 
     def say(self, line: str) -> None:
         """Prints a line, above the bar if there is one."""

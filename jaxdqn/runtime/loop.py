@@ -47,6 +47,7 @@ class RunState:
     # Updates fall due from here on; a run that resumes without its replay fills it again first.
     learning_from_step: int = 0
     learning_from_update: int = 0
+    just_ended: list[episodes_lib.Game] = dataclasses.field(default_factory=list)  # in this turn
     turn_is_over: bool = True  # False while learning hands over between two turns
 
 
@@ -119,7 +120,8 @@ def turns(
     while True:
         for index, group in enumerate(groups):
             step, before = group.receive(), dataclasses.replace(state.counters)
-            for game in trackers[index].add(step):
+            state.just_ended = trackers[index].add(step)
+            for game in state.just_ended:
                 state.counters.episodes += 1
                 state.recent.add(game.game_return, game.length)
             state.counters.steps += int(np.count_nonzero(~step.is_first))

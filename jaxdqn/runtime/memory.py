@@ -63,6 +63,19 @@ def free_device_bytes(mesh: Mesh) -> int:
     return len(stats) * min(s["bytes_limit"] - s["bytes_in_use"] for s in stats)
 
 
+def used_host_bytes() -> int:
+    """Memory that this process holds."""
+    return int(psutil.Process().memory_info().rss)
+
+
+def used_device_bytes(mesh: Mesh) -> int | None:
+    """Memory in use on all devices of the mesh; None where they share the host's."""
+    stats = [device.memory_stats() for device in mesh.devices.flat]
+    if any(not stat or "bytes_in_use" not in stat for stat in stats):
+        return None
+    return sum(stat["bytes_in_use"] for stat in stats)
+
+
 def replay_bytes(config: config_lib.Config, spec: api.EnvSpec) -> int:
     """Device bytes of a run's replay."""
     return config.replay_capacity * _bytes_per_step(config, spec)

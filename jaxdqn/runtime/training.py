@@ -15,7 +15,9 @@ from jaxdqn.runtime import (
     device,
     episodes,
     evaluation,
+    held_out,
     loop,
+    memory,
     metrics,
     native,
     parts,
@@ -31,12 +33,13 @@ from jaxdqn.runtime import setup as setup_lib
 _LEARNER, _ACTORS, _ENVS, _EVALUATION, _RECORDING = range(5)
 
 
-def run(setup: setup_lib.Setup, track: str | None = None) -> int:
+def run(setup: setup_lib.Setup, *, track: str | None = None, verbose: bool = False) -> int:
     """Trains to the end, from the last checkpoint if there is one.
 
     Args:
       setup: the run.
       track: the service to which metrics are mirrored; None for none.
+      verbose: print a line for every game.
 
     Returns:
       An exit code.
@@ -49,7 +52,7 @@ def run(setup: setup_lib.Setup, track: str | None = None) -> int:
             run_dir.clear(setup.path)
         if setup.overwrite or run_dir.read_settings(setup.path) is None:
             run_dir.create(setup.path, setup.config)
-        training = _Training(setup, stop, track)
+        training = _Training(setup, stop, track, verbose)
         try:
             return training.to_the_end()
         finally:
@@ -59,9 +62,16 @@ def run(setup: setup_lib.Setup, track: str | None = None) -> int:
 class _Training:
     """One run: its device, its files, and where it stands."""
 
-    def __init__(self, setup: setup_lib.Setup, stop: signals.StopRequest, track: str | None):
+    def __init__(
+        self,
+        setup: setup_lib.Setup,
+        stop: signals.StopRequest,
+        track: str | None,
+        verbose: bool,
+    ):
         self._config, self._spec, self._mesh = setup.config, setup.spec, setup.mesh
-        self._path, self._stop = setup.path, stop
+        self._path, self._stop, self._verbose = setup.path, stop, verbose
+        self._avg_max_q_value = held_out.measure(setup.config, setup.spec, setup.mesh)
         self._device = device.build(setup.config, setup.spec, setup.mesh)
         self._evaluated_actor = evaluation.compiled(parts.make_actor(setup.config, setup.spec))
         self._checkpoints = checkpoints.Checkpoints(
@@ -101,7 +111,7 @@ class _Training:
         if config.algorithm == "sweep":
             sweeper = sweeping.build(config, self._spec, self._mesh)
             learn = sweeping.learning(config, sweeper, self._mesh)
-        then = state.counters.steps
+        then = dataclasses.replace(state.counters)
         try:
             for row in loop.turns(config, compiled, self._mesh, groups, state, learn):
                 if row:
@@ -111,9 +121,10 @@ class _Training:
                 if not state.turn_is_over:
                     continue
                 self._progress.advance(state.counters.steps)
+                self._tell_games()
                 self._periodic_work(then)
-                then = state.counters.steps
-                if then >= config.total_steps:
+                then = dataclasses.replace(state.counters)
+                if then.steps >= config.total_steps:
                     break
         finally:
             for group in groups:
@@ -170,9 +181,17 @@ class _Training:
             learning_from_update=counters.updates,
         )
 
-    def _periodic_work(self, then: int) -> None:
-        """Does what fell due since step `then`: environments together step over multiples."""
-        config, now = self._config, self._state.counters.steps
+    def _tell_games(self) -> None:
+        """Prints a line for every game of the last turn, where that is wanted."""
+        if self._verbose:
+            counters, ended = self._state.counters, self._state.just_ended
+            epsilon = loop.epsilon(self._config, counters.steps)
+            for number, game in enumerate(ended, counters.episodes - len(ended) + 1):
+                self._progress.game(counters.steps, number, game, self._state.recent, epsilon)
+
+    def _periodic_work(self, before: loop.Counters) -> None:
+        """Does what fell due since the counters given: environments together step over multiples."""
+        config, then, now = self._config, before.steps, self._state.counters.steps
         at_the_end = now >= config.total_steps
         if loop.crossed(then, now, config.log_every_steps) or at_the_end:
             self._log()
@@ -182,7 +201,10 @@ class _Training:
             self._evaluate()
         if loop.crossed(then, now, config.checkpoint_every_steps):
             self._save()
-        if loop.crossed(then, now, config.record_every_steps):
+        games = before.episodes, self._state.counters.episodes
+        if loop.crossed(then, now, config.record_every_steps) or loop.crossed(
+            *games, config.record_every_episodes
+        ):
             self._record()
 
     def _stop_clock(self) -> None:
@@ -215,11 +237,15 @@ class _Training:
                 name: total / count if count else None
                 for name, total in zip(learner_lib.METRICS, totals, strict=True)
             },
+            "avg_max_q_value": self._avg_max_q_value(state.train_state.params),
             "epsilon": loop.epsilon(config, now.steps),
             "replay_size": min(state.rows * config.group_size, config.replay_capacity),
+            "memory_used_bytes": memory.used_host_bytes(),
+            "device_memory_used_bytes": memory.used_device_bytes(self._mesh),
         }
         self._writer.write(now.steps, row)
         self._progress.row(now.steps, row)
+        self._clock = time.monotonic()  # to look at held-out observations is no time of training
         self._last_row = dataclasses.replace(now)
 
     def _evaluated_step(self) -> int:
@@ -318,7 +344,7 @@ class _Training:
             if last is None or last["step"] != steps:
                 return self._leave()
             score = f": mean return {last['eval_return_mean']:.2f} of {last['eval_episodes']} games"
-        if self._config.record_every_steps:
+        if self._config.record_every_steps or self._config.record_every_episodes:
             self._record()
         self.close()
         print(f"{how}, {steps:,} steps, in {self._path}{score}", flush=True)
