@@ -190,7 +190,7 @@ class _Training:
                 self._progress.game(counters.steps, number, game, self._state.recent, epsilon)
 
     def _periodic_work(self, before: loop.Counters) -> None:
-        """Does what fell due since the counters given: environments together step over multiples."""
+        """Does what fell due since then: environments together step over multiples."""
         config, then, now = self._config, before.steps, self._state.counters.steps
         at_the_end = now >= config.total_steps
         if loop.crossed(then, now, config.log_every_steps) or at_the_end:
