@@ -10,7 +10,7 @@ import numpy.typing as npt
 from jax.sharding import Mesh
 
 from jaxdqn import config as config_lib
-from jaxdqn.envs import api, envpool
+from jaxdqn.envs import api, frame_skip
 from jaxdqn.replay import ring as ring_lib
 from jaxdqn.runtime import device as device_lib
 from jaxdqn.runtime import episodes, loop
@@ -52,7 +52,7 @@ class Rates:
         self._config, self._mesh, self._seconds = config, mesh, seconds
         self._groups = [
             _TimedEnv(
-                envpool.EnvPoolEnv(
+                frame_skip.make(
                     config.env,
                     config.group_size,
                     config.seed + group * config.group_size,

@@ -46,6 +46,9 @@ class Config:
     frame_stack: int = _setting(1, "newest frames that the network sees")
     # None leaves an option to the environment; a value is refused where the option does not exist.
     frame_skip: int | None = _setting(None, "emulator frames per agent step (Atari)")
+    frame_skip_min: int | None = _setting(
+        None, "fewest frames of a step, drawn anew for each up to --frame_skip (Atari)"
+    )
     noop_max: int | None = _setting(None, "most random no-ops that open a game, at least 1 (Atari)")
     repeat_action_probability: float | None = _setting(
         None, "chance that the emulator repeats the last action: sticky actions (Atari)"
@@ -233,6 +236,11 @@ class Config:
             "target_period_updates",
             "is 0; one of the target's periods must be at least 1",
         )
+        _require(
+            (self.frame_skip_min or 1) <= (self.frame_skip or 4),
+            "frame_skip_min",
+            f"is {self.frame_skip_min}; at most --frame_skip={self.frame_skip}",
+        )
         self._check_network()
         self._check_replay()
         if self.algorithm == "sweep":
@@ -416,6 +424,7 @@ _PROBABILITIES = (
 _POSITIVE = ("learning_rate", "optimizer_epsilon", "huber_delta", "loss_scale")
 _ENV_OPTIONS = (
     "frame_skip",
+    "frame_skip_min",
     "noop_max",
     "repeat_action_probability",
     "full_action_space",
@@ -425,7 +434,14 @@ _ENV_OPTIONS = (
     "max_episode_steps",
 )
 _CONVOLUTIONS = ("conv_features", "conv_sizes", "conv_strides")
-_OPTIONAL_COUNTS = ("frame_skip", "noop_max", "img_height", "img_width", "max_episode_steps")
+_OPTIONAL_COUNTS = (
+    "frame_skip",
+    "frame_skip_min",
+    "noop_max",
+    "img_height",
+    "img_width",
+    "max_episode_steps",
+)
 _INITIALIZERS = ("lecun_normal", "glorot_uniform", "he_normal", "truncated_normal")
 _CHOICES = {
     "algorithm": ("dqn", "sweep"),

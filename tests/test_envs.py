@@ -1,3 +1,4 @@
+import collections
 import importlib
 
 import jax
@@ -5,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxdqn.envs import envpool, games
+from jaxdqn.envs import envpool, frame_skip, games
 from jaxdqn.replay import ring as ring_lib
 from jaxdqn.runtime import episodes
 
@@ -169,3 +170,48 @@ def test_what_a_q_network_cannot_take_is_refused():
         envpool.describe("FrozenLake-v1", {})
     with pytest.raises(envpool.UnknownOptionError, match="no such option"):
         envpool.describe("CartPole-v1", {"frame_skip": 4})
+
+
+SKIPPED = {**OPTIONS, "frame_skip": 4, "frame_skip_min": 2}
+
+
+def test_steps_of_random_length_play_as_many_frames():
+    """A pool that plays frame by frame with the same actions shows the same, reward for reward."""
+    num_envs, rng = 3, np.random.default_rng(0)
+    env = frame_skip.make("Breakout-v5", num_envs, 5, SKIPPED)
+    single = {**OPTIONS, "frame_skip": 1, "max_episode_steps": 3 * OPTIONS["max_episode_steps"]}
+    pool = envpool.EnvPoolEnv("Breakout-v5", num_envs, 5, single)
+    frames = np.random.default_rng(5)
+    step, one = env.receive(), pool.receive()
+    np.testing.assert_array_equal(step.frame, one.frame)
+    assert env.spec.frame_skip == 3
+    frames.integers(2, 5, num_envs)  # drawn for the first row too, which is no step
+    lengths = collections.Counter()
+    for _ in range(300):
+        actions = rng.integers(0, 4, num_envs)
+        env.send(actions)
+        step = env.receive()
+        drawn = frames.integers(2, 5, num_envs)
+        for i in range(num_envs):
+            reward, life_lost, played = 0.0, False, 0
+            while played < drawn[i]:
+                pool.send(actions[i : i + 1], np.array([i]))
+                one = pool.receive()
+                played += 1
+                reward += one.reward[0]
+                life_lost |= one.life_lost[0]
+                if one.is_first[0] or one.terminated[0] or one.truncated[0]:
+                    break
+            lengths[played] += 1
+            np.testing.assert_array_equal(step.frame[i], one.frame[0])
+            assert step.reward[i] == reward and step.life_lost[i] == life_lost
+            assert step.terminated[i] == one.terminated[0] and step.is_first[i] == one.is_first[0]
+    assert min(lengths[2], lengths[3], lengths[4]) > 200
+    env.close()
+    pool.close()
+
+
+def test_steps_of_random_length_are_for_atari():
+    with pytest.raises(envpool.UnknownOptionError, match="CartPole"):
+        frame_skip.describe("CartPole-v1", {"frame_skip_min": 2})
+    assert frame_skip.describe("Breakout-v5", SKIPPED).frame_skip == 3

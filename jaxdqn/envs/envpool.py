@@ -129,33 +129,40 @@ class EnvPoolEnv:
             )
             # EnvPool would make its spaces at the first step, and Gymnasium remark on them there.
             _ = self._pool.observation_space
+        self._awaited = np.arange(num_envs)  # environments whose step is under way
         self._ended = np.ones(num_envs, bool)  # the row before this one closed a game
         self._lives = np.zeros(num_envs, np.int32)
         self._pool.async_reset()
 
-    def send(self, actions: npt.NDArray[np.integer]) -> None:
-        """Starts the step that plays `actions` [E]."""
-        self._pool.send(np.asarray(actions, np.int32))
+    def send(
+        self,
+        actions: npt.NDArray[np.integer],
+        envs: npt.NDArray[np.integer] | None = None,
+    ) -> None:
+        """Starts the step that plays `actions`: of all environments, or of `envs` alone."""
+        self._awaited = np.arange(self.num_envs) if envs is None else np.asarray(envs)
+        self._pool.send(np.asarray(actions, np.int32), self._awaited.astype(np.int32))
 
     def receive(self) -> api.TimeStep:
-        """Waits for the step under way."""
+        """Waits for the step under way; its rows are those of the environments that were sent."""
         observation, reward, terminated, truncated, info = self._pool.recv()
         # EnvPool's `terminated` excludes an end that falls on the time limit; the emulator's own
         # game over does not.
         game_over = info.get("terminated", terminated).astype(bool)
-        lives = info.get("lives", np.zeros_like(self._lives))
-        is_first = self._ended
+        envs = self._awaited
+        lives = info.get("lives", np.zeros(len(envs), np.int32))
+        is_first = self._ended[envs]
         step = api.TimeStep(
-            frame=observation.reshape(self.num_envs, *self.spec.frame_shape),
+            frame=observation.reshape(len(envs), *self.spec.frame_shape),
             # With `reward_clip` off, EnvPool's two rewards agree; the info one is never clipped.
             reward=info.get("reward", reward).astype(np.float32),
             terminated=game_over,
             truncated=truncated.astype(bool),
             is_first=is_first,
-            life_lost=(lives < self._lives) & ~is_first,
+            life_lost=(lives < self._lives[envs]) & ~is_first,
         )
-        self._ended = step.terminated | step.truncated
-        self._lives = lives.copy()
+        self._ended[envs] = step.terminated | step.truncated
+        self._lives[envs] = lives
         return step
 
     def screen(self) -> npt.NDArray[np.uint8]:

@@ -10,7 +10,7 @@ import jax
 import numpy as np
 
 from jaxdqn import config as config_lib
-from jaxdqn.envs import actions, games, scores
+from jaxdqn.envs import actions, frame_skip, games, scores
 from jaxdqn.runtime import files, model_card, parts, play, policy_files, provenance, saved_run
 
 POLICY_FILE = "policy.json"
@@ -167,7 +167,8 @@ def describe(
 def _envpool_options(config: config_lib.Config) -> dict[str, Any]:
     """What `envpool.make_gymnasium` is told for observations as the network takes them."""
     stacked = games.is_atari(config.env)
-    return config.env_options | ({"stack_num": config.frame_stack} if stacked else {})
+    options = {n: v for n, v in config.env_options.items() if n != frame_skip.OPTION}
+    return options | ({"stack_num": config.frame_stack} if stacked else {})
 
 
 def _preprocessing(agent: saved_run.SavedRun) -> list[str]:
@@ -182,8 +183,7 @@ def _preprocessing(agent: saved_run.SavedRun) -> list[str]:
         ]
     height, width = spec.frame_shape
     return [
-        f"repeat each action for {spec.frame_skip} emulator frames",
-        "take the emulator's luminance (210 x 160 bytes), the maximum of the last two frames",
+        *_repeats(config),
         f"resize to {height} x {width} by area",
         *_MOTION * config.motion_trace,
         f"stack the newest {config.frame_stack}; the first one of a game fills the whole stack",
@@ -191,6 +191,18 @@ def _preprocessing(agent: saved_run.SavedRun) -> list[str]:
         f"a game opens with up to {config.noop_max or 30} no-ops"
         + (", and FIRE where the game waits for it" if config.use_fire_reset else ""),
     ]
+
+
+def _repeats(config: config_lib.Config) -> list[str]:
+    luminance = "take the emulator's luminance (210 x 160 bytes)"
+    most, fewest = config.frame_skip or 4, config.frame_skip_min
+    if fewest is None:
+        return [
+            f"repeat each action for {most} emulator frames",
+            f"{luminance}, the maximum of the last two frames",
+        ]
+    drawn = f"{fewest} to {most} emulator frames, drawn anew each time"
+    return [f"repeat each action for {drawn}", f"{luminance} of the last one"]
 
 
 def _bytes(config: config_lib.Config) -> str:

@@ -9,7 +9,7 @@ import numpy as np
 from jax.sharding import Mesh
 
 from jaxdqn import config as config_lib
-from jaxdqn.envs import api, envpool
+from jaxdqn.envs import api, frame_skip
 from jaxdqn.runtime import mesh as mesh_lib
 from jaxdqn.runtime import parts
 
@@ -29,7 +29,7 @@ def observe(config: config_lib.Config, spec: api.EnvSpec) -> np.ndarray:
     actor, count = parts.make_actor(config, spec), config.held_out_observations
     see, state = jax.jit(actor.see), actor.init(jax.random.key(0), _ENVS)
     random, seen = np.random.default_rng(config.seed), []
-    env = envpool.EnvPoolEnv(config.env, _ENVS, config.seed, config.env_options)
+    env = frame_skip.make(config.env, _ENVS, config.seed, config.env_options)
     try:
         for number in range(-(-count // _ENVS) * _STRIDE):
             step = env.receive()

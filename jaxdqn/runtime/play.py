@@ -8,7 +8,7 @@ import jax
 import numpy as np
 
 from jaxdqn import config as config_lib
-from jaxdqn.envs import api, envpool
+from jaxdqn.envs import api, envpool, frame_skip
 from jaxdqn.runtime import episodes, parts
 
 _NOTHING = np.zeros((0, 0, 3), np.uint8)
@@ -54,7 +54,7 @@ def play(
     state = actor.init(jax.random.key(seed), 1)
     epsilon = jax.device_put(np.float32(config.eval_epsilon))
     tracker = episodes.EpisodeTracker(1)
-    env = envpool.EnvPoolEnv(config.env, 1, seed, config.env_options, with_screen=with_screen)
+    env = frame_skip.make(config.env, 1, seed, config.env_options, with_screen=with_screen)
     with contextlib.closing(env):
         while num_episodes:
             step = env.receive()

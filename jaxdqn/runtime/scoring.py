@@ -9,7 +9,7 @@ import scipy.stats
 import tqdm
 
 from jaxdqn import protocols
-from jaxdqn.envs import envpool, games, scores
+from jaxdqn.envs import frame_skip, games, scores
 from jaxdqn.runtime import evaluation, parts, provenance, saved_run
 
 
@@ -30,7 +30,7 @@ def score(agent: saved_run.SavedRun, protocol: str, num_episodes: int, seed: int
       SettingError: the protocol is unknown or not for this game.
     """
     config = protocols.apply(protocol, agent.config)
-    env = envpool.EnvPoolEnv(
+    env = frame_skip.make(
         config.env,
         evaluation.num_envs_for(num_episodes),
         seed,

@@ -9,7 +9,7 @@ from jax.sharding import Mesh
 
 from jaxdqn import config as config_lib
 from jaxdqn.agent import networks
-from jaxdqn.envs import api, envpool
+from jaxdqn.envs import api, envpool, frame_skip
 from jaxdqn.runtime import memory, parts, run_dir
 from jaxdqn.runtime import mesh as mesh_lib
 
@@ -79,7 +79,7 @@ def describe(config: config_lib.Config) -> api.EnvSpec:
       SettingError: names the setting that does not.
     """
     try:
-        spec = envpool.describe(config.env, config.env_options)
+        spec = frame_skip.describe(config.env, config.env_options)
     except envpool.UnknownOptionError as error:
         raise config_lib.SettingError(
             error.option, f"{error}; the flag or --preset={config.preset} sets it"

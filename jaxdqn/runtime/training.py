@@ -8,7 +8,7 @@ import numpy as np
 
 from jaxdqn import config as config_lib
 from jaxdqn.agent import learner as learner_lib
-from jaxdqn.envs import envpool
+from jaxdqn.envs import api, frame_skip
 from jaxdqn.runtime import (
     checkpoints,
     console,
@@ -150,8 +150,8 @@ class _Training:
         # Below 2**31, with room for the number of the environment, which EnvPool adds.
         return int(entropy[0]) % (2**31 - 2**16)
 
-    def _make_env(self, num_envs: int, *stream: int) -> envpool.EnvPoolEnv:
-        return envpool.EnvPoolEnv(
+    def _make_env(self, num_envs: int, *stream: int) -> api.VectorEnv:
+        return frame_skip.make(
             self._config.env,
             num_envs,
             self._env_seed(*stream),

@@ -1,0 +1,110 @@
+"""Steps of random length, as Gym's Atari games of version 0 had: 2, 3 or 4 frames, drawn anew.
+
+EnvPool repeats an action for a fixed number of frames. Here it plays frame by frame, and in each
+step environments drop out as their numbers of frames are reached. What is shown is the last frame
+alone, as in Gym: no maximum over two.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from jaxdqn.envs import api, envpool
+
+OPTION = "frame_skip_min"
+
+
+def mean_frames(options: Mapping[str, Any]) -> int:
+    """Frames of a step on average, as a whole number."""
+    return round((options[OPTION] + options["frame_skip"]) / 2)
+
+
+def describe(env_id: str, options: Mapping[str, Any]) -> api.EnvSpec:
+    """The shapes of an environment with or without random steps, without starting it.
+
+    Raises:
+      UnknownOptionError: an option that this environment does not have.
+      UnsupportedEnvError: see `envpool.describe`.
+    """
+    if OPTION not in options:
+        return envpool.describe(env_id, options)
+    if "frame_skip" not in options:
+        raise envpool.UnknownOptionError(OPTION, env_id)
+    spec = envpool.describe(env_id, _frame_by_frame(options))
+    return spec._replace(frame_skip=mean_frames(options))
+
+
+def make(
+    env_id: str,
+    num_envs: int,
+    seed: int,
+    options: Mapping[str, Any],
+    num_threads: int = 0,
+    with_screen: bool = False,
+) -> "envpool.EnvPoolEnv | RandomFrameSkip":
+    """Starts environments; the arguments are those of `envpool.EnvPoolEnv`."""
+    if OPTION not in options:
+        return envpool.EnvPoolEnv(env_id, num_envs, seed, options, num_threads, with_screen)
+    frames = options[OPTION], options["frame_skip"]
+    options = _frame_by_frame(options)
+    env = envpool.EnvPoolEnv(env_id, num_envs, seed, options, num_threads, with_screen)
+    return RandomFrameSkip(env, *frames, seed=seed)
+
+
+def _frame_by_frame(options: Mapping[str, Any]) -> dict[str, Any]:
+    """What EnvPool is told, which then counts frames where it otherwise counts steps."""
+    told = {name: value for name, value in options.items() if name != OPTION}
+    if "max_episode_steps" in told:
+        told["max_episode_steps"] *= mean_frames(options)
+    return told | {"frame_skip": 1}
+
+
+class RandomFrameSkip:
+    """Environments whose every step lasts a random number of frames.
+
+    Args:
+      env: plays one frame a step; closed with this one.
+      fewest: frames of a step.
+      most: frames of a step.
+      seed: of the numbers between them, drawn for each environment.
+    """
+
+    def __init__(self, env: envpool.EnvPoolEnv, fewest: int, most: int, seed: int):
+        self.spec = env.spec._replace(frame_skip=round((fewest + most) / 2))
+        self.num_envs = env.num_envs
+        self._env, self._fewest, self._most = env, fewest, most
+        self._random = np.random.default_rng(seed)
+        self._actions = np.zeros(env.num_envs, np.int32)
+
+    def send(self, actions: npt.NDArray[np.integer]) -> None:
+        """Starts the first frame of the step that plays `actions` [E]."""
+        self._actions = np.array(actions, np.int32)
+        self._env.send(self._actions)
+
+    def receive(self) -> api.TimeStep:
+        """Plays the other frames and waits for them."""
+        step = api.TimeStep(*(np.array(part) for part in self._env.receive()))
+        frames = self._random.integers(self._fewest, self._most + 1, self.num_envs)
+        for played in range(1, self._most):
+            # A row that opens a game is no step, and a game that has ended has no more frames.
+            going = (frames > played) & ~(step.is_first | step.terminated | step.truncated)
+            envs = np.flatnonzero(going)
+            if not len(envs):
+                break
+            self._env.send(self._actions[envs], envs)
+            more = self._env.receive()
+            step.frame[envs] = more.frame
+            step.reward[envs] += more.reward
+            for name in ("terminated", "truncated", "life_lost"):
+                getattr(step, name)[envs] |= getattr(more, name)
+        return step
+
+    def screen(self) -> npt.NDArray[np.uint8]:
+        """What the first environment shows now; see `envpool.EnvPoolEnv.screen`."""
+        return self._env.screen()
+
+    def close(self) -> None:
+        """Frees the emulators."""
+        self._env.close()
