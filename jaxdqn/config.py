@@ -88,6 +88,9 @@ class Config:
     reward_clip: float = _setting(
         0.0, "clip rewards to [-x, x] for learning; 0 leaves them. Returns are never clipped"
     )
+    reward_scale: float = _setting(
+        1.0, "factor of rewards for learning, after clipping. Returns are never scaled"
+    )
     terminal_reward: float | None = _setting(
         None,
         "reward to learn from where a game itself ends (default: the game's own)",
@@ -421,7 +424,7 @@ _PROBABILITIES = (
     "epsilon_end",
     "eval_epsilon",
 )
-_POSITIVE = ("learning_rate", "optimizer_epsilon", "huber_delta", "loss_scale")
+_POSITIVE = ("learning_rate", "optimizer_epsilon", "huber_delta", "loss_scale", "reward_scale")
 _ENV_OPTIONS = (
     "frame_skip",
     "frame_skip_min",

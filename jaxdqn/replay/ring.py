@@ -111,6 +111,7 @@ def make_ring(
     n_step: int,
     discount: float,
     reward_clip: float = 0.0,
+    reward_scale: float = 1.0,
     life_loss_ends: bool = False,
     time_limit_ends: bool = False,
     terminal_reward: float | None = None,
@@ -127,6 +128,7 @@ def make_ring(
       n_step: n, most rewards in a sum.
       discount: gamma.
       reward_clip: rewards are clipped to [-x, x] when sampled; 0 leaves them.
+      reward_scale: their factor when sampled, after clipping.
       life_loss_ends: whether a lost life ends a return as a game over does.
       time_limit_ends: whether a time limit counts as an end of the game itself.
       terminal_reward: what stands for the reward of a step that ends the game itself; None leaves
@@ -209,6 +211,7 @@ def make_ring(
         """Rewards to learn from, of steps that led to rows with such flags."""
         if reward_clip:
             reward = jnp.clip(reward, -reward_clip, reward_clip)
+        reward = reward_scale * reward
         if terminal_reward is not None:
             reward = jnp.where(flags & over != 0, terminal_reward, reward)
         return reward

@@ -83,6 +83,7 @@ def make_ring(config: config_lib.Config, spec: api.EnvSpec) -> ring_lib.Ring:
         n_step=config.n_step,
         discount=config.discount,
         reward_clip=config.reward_clip,
+        reward_scale=config.reward_scale,
         life_loss_ends=config.life_loss_ends,
         time_limit_ends=config.time_limit_ends,
         terminal_reward=config.terminal_reward,
