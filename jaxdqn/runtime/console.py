@@ -38,6 +38,26 @@ def plan(setup: setup_lib.Setup, params: Any, from_step: int) -> str:
     return "\n".join(f"{name:>8}  {text}" for name, text in lines.items())
 
 
+def layers(params: Any) -> str:
+    """Every parameter with its shape and size, one a line."""
+    leaves = jax.tree_util.tree_leaves_with_path(params["params"])
+    rows = [
+        (
+            "/".join(part.key for part in where),
+            "x".join(map(str, leaf.shape)),
+            f"{leaf.size:,}",
+        )
+        for where, leaf in leaves
+    ]
+    name_width, shape_width, size_width = (
+        max(map(len, column)) for column in zip(*rows, strict=True)
+    )
+    return "\n".join(
+        f"{name:<{name_width}}  {shape:>{shape_width}}  {size:>{size_width}}"
+        for name, shape, size in rows
+    )
+
+
 def _updates(config: config_lib.Config) -> str:
     if config.algorithm == "sweep":
         sizes = [sweeping.schedule(config, step).states for step in (0, config.total_steps)]

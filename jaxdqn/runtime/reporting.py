@@ -20,6 +20,12 @@ _FILMS_BYTES = 30_000_000  # of films in one page
 _DIAGNOSTICS = (
     ("Loss", "loss", True, "Mean over the updates since the row before."),
     ("Action values", "q_mean", False, "Mean of the largest action value of sampled states."),
+    (
+        "Held-out action values",
+        "avg_max_q_value",
+        False,
+        "Mean of the largest action value over observations of random play, the same throughout.",
+    ),
     ("Exploration", "epsilon", False, "Share of random actions."),
     ("Speed", "steps_per_second", False, "Agent steps a second, evaluations left out."),
 )

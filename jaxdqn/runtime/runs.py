@@ -12,7 +12,8 @@ from jaxdqn.runtime import metrics, run_dir, saved_run
 # not change learning.
 _WITHIN_GROUP = (
     *("env", "seed", "env_threads", "eval_every_steps", "checkpoint_every_steps"),
-    *("keep_checkpoints", "record_every_steps", "log_every_steps"),
+    *("keep_checkpoints", "record_every_steps", "record_every_episodes", "log_every_steps"),
+    "held_out_observations",
 )
 
 

@@ -81,6 +81,8 @@ class _Training:
         start = self._state.counters
         self._last_row = dataclasses.replace(start)  # counters when the last row was written
         print(console.plan(setup, self._state.train_state.params, start.steps), flush=True)
+        if verbose:
+            print(console.layers(self._state.train_state.params), flush=True)
         self._tracker = tracking.Wandb(setup.path, setup.config) if track else None
         self._writer = metrics.Writer(
             setup.path, start.steps, *([self._tracker.write] if self._tracker else [])
