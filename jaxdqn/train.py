@@ -15,7 +15,9 @@ from jaxdqn import cli, presets
 def _define_flags() -> None:
     flags.DEFINE_string("run_dir", None, "folder of the run (default: runs/ENV-PRESET-seedN)")
     flags.DEFINE_boolean("overwrite", False, "start anew where a run lies already")
-    flags.DEFINE_boolean("verbose", False, "print the parameters, and a line for every game of training")
+    flags.DEFINE_boolean(
+        "verbose", False, "print the parameters, and a line for every game of training"
+    )
     flags.DEFINE_boolean("list_presets", False, "tell what each preset is for, and leave")
     flags.DEFINE_enum("track", None, ["wandb"], "mirror the metrics there too, if it is installed")
     cli.define_compilation_cache()

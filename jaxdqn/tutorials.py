@@ -135,6 +135,9 @@ TUTORIALS: Mapping[str, Tutorial] = {
         expected="not yet run",
     ),
     # https://opensourc.es: a small network on CartPole.
+    "opensourc_cartpole": Tutorial(
+        env="CartPole", base="classic", settings={}, expected="not yet run"
+    ),
     "opensourc_cartpole_literal": Tutorial(
         env="CartPole",
         base="",
@@ -160,6 +163,28 @@ TUTORIALS: Mapping[str, Tutorial] = {
         expected="not yet run",
     ),
     # Toptal, A. Stelmaszczyk: MountainCar.
+    "toptal_mountaincar": Tutorial(
+        env="MountainCar",
+        base="classic",
+        settings={
+            "total_steps": 120_000,
+            "num_envs": 16,
+            "learning_starts_steps": 2_000,
+            "batch_size": 128,
+            "steps_per_update": 4,
+            "hidden_sizes": (128, 128),
+            "n_step": 10,
+            "learning_rate": 1e-3,
+            # The start at zero is optimistic, for every reward is negative, and explores by itself.
+            "epsilon_start": 0.3,
+            "epsilon_end": 0.05,
+            "epsilon_decay_steps": 20_000,
+            "eval_every_steps": 20_000,
+            "checkpoint_every_steps": 20_000,
+            "log_every_steps": 4_000,
+        },
+        expected="not yet run",
+    ),
     "toptal_mountaincar_literal": Tutorial(
         env="MountainCar",
         base="",
