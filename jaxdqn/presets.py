@@ -102,6 +102,10 @@ PRESETS: Mapping[str, Preset] = {
 }
 
 
+# Games that the preset of their kind does not learn.
+_OWN: Mapping[str, str] = {"MountainCar-v0": "toptal_mountaincar"}
+
+
 def listing() -> str:
     """Every preset with its game and what it should produce, for people."""
     lines = []
@@ -113,6 +117,8 @@ def listing() -> str:
 
 def default_for(env_id: str) -> str:
     """The preset that a game starts from when the user names none."""
+    if env_id in _OWN:
+        return _OWN[env_id]
     return "atari" if games.is_atari(env_id) else "classic"
 
 
