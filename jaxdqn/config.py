@@ -11,6 +11,8 @@ import typing
 from collections.abc import Mapping
 from typing import Any
 
+from jaxdqn import ranges
+
 
 class SettingError(ValueError):
     """A setting that cannot be: says which one, its value and what would be right."""
@@ -24,8 +26,12 @@ class RunError(Exception):
     """What keeps a program from its work although its flags are right: one line, exit code 1."""
 
 
-def _setting(default: Any, help_text: str) -> Any:
-    return dataclasses.field(default=default, metadata={"help": help_text})
+def _setting(default: Any, help_text: str, allowed: ranges.Range | None = None) -> Any:
+    """A field; of a list each part must be in the range, and None always may stand."""
+    return dataclasses.field(default=default, metadata={"help": help_text, "range": allowed})
+
+
+_INITIALIZERS = ranges.one_of("lecun_normal", "glorot_uniform", "he_normal", "truncated_normal")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -39,36 +45,58 @@ class Config:
     # What is played.
     env: str = _setting("", "game: a plain name such as Breakout or CartPole, or a full EnvPool id")
     preset: str = _setting("", "named settings that the other flags change (default: by the game)")
-    seed: int = _setting(0, "seed of everything random in the run")
-    total_steps: int = _setting(10_000_000, "agent steps of the whole run, over all environments")
-    num_envs: int = _setting(32, "environments played side by side; an even number plays in halves")
-    env_threads: int = _setting(0, "emulator threads of each half; 0 leaves it to EnvPool")
-    frame_stack: int = _setting(1, "newest frames that the network sees")
-    # None leaves an option to the environment; a value is refused where the option does not exist.
-    frame_skip: int | None = _setting(None, "emulator frames per agent step (Atari)")
-    frame_skip_min: int | None = _setting(
-        None, "fewest frames of a step, drawn anew for each up to --frame_skip (Atari)"
+    seed: int = _setting(
+        0,
+        "seed of everything random in the run",
+        ranges.Range(lambda value: 0 <= value < 2**31, "at least 0, below 2**31"),
     )
-    noop_max: int | None = _setting(None, "most random no-ops that open a game, at least 1 (Atari)")
+    total_steps: int = _setting(
+        10_000_000, "agent steps of the whole run, over all environments", ranges.COUNT
+    )
+    num_envs: int = _setting(
+        32, "environments played side by side; an even number plays in halves", ranges.COUNT
+    )
+    env_threads: int = _setting(
+        0, "emulator threads of each half; 0 leaves it to EnvPool", ranges.NOT_NEGATIVE
+    )
+    frame_stack: int = _setting(1, "newest frames that the network sees", ranges.COUNT)
+    # None leaves an option to the environment; a value is refused where the option does not exist.
+    frame_skip: int | None = _setting(None, "emulator frames per agent step (Atari)", ranges.COUNT)
+    frame_skip_min: int | None = _setting(
+        None,
+        "fewest frames of a step, drawn anew for each up to --frame_skip (Atari)",
+        ranges.COUNT,
+    )
+    noop_max: int | None = _setting(
+        None, "most random no-ops that open a game, at least 1 (Atari)", ranges.COUNT
+    )
     repeat_action_probability: float | None = _setting(
-        None, "chance that the emulator repeats the last action: sticky actions (Atari)"
+        None,
+        "chance that the emulator repeats the last action: sticky actions (Atari)",
+        ranges.SHARE,
     )
     full_action_space: bool | None = _setting(None, "all 18 joystick actions (Atari)")
     use_fire_reset: bool | None = _setting(None, "press FIRE to open a game (Atari)")
-    img_height: int | None = _setting(None, "height of a frame in pixels (Atari)")
-    img_width: int | None = _setting(None, "width of a frame in pixels (Atari)")
-    max_episode_steps: int | None = _setting(None, "time limit of a game in agent steps")
+    img_height: int | None = _setting(None, "height of a frame in pixels (Atari)", ranges.COUNT)
+    img_width: int | None = _setting(None, "width of a frame in pixels (Atari)", ranges.COUNT)
+    max_episode_steps: int | None = _setting(
+        None, "time limit of a game in agent steps", ranges.COUNT
+    )
 
     motion_trace: bool = _setting(
         False, "a second channel beside each frame: a fading trace of what moved (images)"
     )
 
     # Replay.
-    replay_capacity: int = _setting(100_000, "steps that the replay holds, over all environments")
-    batch_size: int = _setting(32, "transitions per update")
-    steps_per_update: int = _setting(4, "agent steps per update")
+    replay_capacity: int = _setting(
+        100_000, "steps that the replay holds, over all environments", ranges.COUNT
+    )
+    batch_size: int = _setting(32, "transitions per update", ranges.COUNT)
+    steps_per_update: int = _setting(4, "agent steps per update", ranges.COUNT)
     updates_per_slice: int = _setting(
-        0, "updates the device runs in one go; 0: as many as fall due in one turn"
+        0,
+        "updates the device runs in one go; 0: as many as fall due in one turn",
+        ranges.NOT_NEGATIVE,
     )
     learning_starts_steps: int = _setting(
         20_000, "steps that fill the replay before learning starts"
@@ -78,155 +106,188 @@ class Config:
     algorithm: str = _setting(
         "dqn",
         "dqn, or sweep: backward sweeps over a memory that is emptied after it has been fitted",
+        ranges.one_of("dqn", "sweep"),
     )
-    discount: float = _setting(0.99, "discount factor gamma of one step")
-    n_step: int = _setting(1, "rewards summed before bootstrapping")
+    discount: float = _setting(0.99, "discount factor gamma of one step", ranges.SHARE)
+    n_step: int = _setting(1, "rewards summed before bootstrapping", ranges.COUNT)
     double_q: bool = _setting(True, "choose the bootstrap action with the online network")
-    loss: str = _setting("huber", "loss of a TD error: huber or mse")
-    loss_scale: float = _setting(1.0, "factor of the loss")
-    huber_delta: float = _setting(1.0, "TD error at which the Huber loss turns linear")
+    loss: str = _setting("huber", "loss of a TD error: huber or mse", ranges.one_of("huber", "mse"))
+    loss_scale: float = _setting(1.0, "factor of the loss", ranges.POSITIVE)
+    huber_delta: float = _setting(
+        1.0, "TD error at which the Huber loss turns linear", ranges.POSITIVE
+    )
     reward_clip: float = _setting(
-        0.0, "clip rewards to [-x, x] for learning; 0 leaves them. Returns are never clipped"
+        0.0,
+        "clip rewards to [-x, x] for learning; 0 leaves them. Returns are never clipped",
+        ranges.NOT_NEGATIVE,
     )
     reward_scale: float = _setting(
-        1.0, "factor of rewards for learning, after clipping. Returns are never scaled"
+        1.0,
+        "factor of rewards for learning, after clipping. Returns are never scaled",
+        ranges.POSITIVE,
     )
     terminal_reward: float | None = _setting(
         None,
         "reward to learn from where a game itself ends (default: the game's own)",
+        ranges.FINITE,
     )
     life_loss_ends: bool = _setting(False, "learn as if a lost life ended the game (Atari)")
     time_limit_ends: bool = _setting(
         False, "learn as if a time limit ended the game itself; for study"
     )
-    optimizer: str = _setting("adam", "adam, or rmsprop (epsilon inside the root)")
-    learning_rate: float = _setting(1e-4, "learning rate at the first update")
+    optimizer: str = _setting(
+        "adam", "adam, or rmsprop (epsilon inside the root)", ranges.one_of("adam", "rmsprop")
+    )
+    learning_rate: float = _setting(1e-4, "learning rate at the first update", ranges.POSITIVE)
     learning_rate_end: float | None = _setting(
-        None, "learning rate at the end of its decay, reached linearly (default: it stays)"
+        None,
+        "learning rate at the end of its decay, reached linearly (default: it stays)",
+        ranges.Range(lambda value: 0 <= value < math.inf, "at least 0"),
     )
     learning_rate_decay_steps: int = _setting(
-        0, "steps of that decay, after learning starts; 0: up to the end of the run"
+        0,
+        "steps of that decay, after learning starts; 0: up to the end of the run",
+        ranges.NOT_NEGATIVE,
     )
-    optimizer_epsilon: float = _setting(1e-8, "the optimizer's epsilon")
-    rmsprop_decay: float = _setting(0.95, "decay of RMSProp's running means")
+    optimizer_epsilon: float = _setting(1e-8, "the optimizer's epsilon", ranges.POSITIVE)
+    rmsprop_decay: float = _setting(0.95, "decay of RMSProp's running means", ranges.SHARE)
     rmsprop_centred: bool = _setting(True, "subtract RMSProp's running mean of gradients")
-    rmsprop_initial: float = _setting(0.0, "where RMSProp's running mean of squares begins")
-    max_grad_norm: float = _setting(10.0, "clip gradients to this norm; 0 does not")
+    rmsprop_initial: float = _setting(
+        0.0, "where RMSProp's running mean of squares begins", ranges.NOT_NEGATIVE
+    )
+    max_grad_norm: float = _setting(
+        10.0, "clip gradients to this norm; 0 does not", ranges.NOT_NEGATIVE
+    )
     clip_per_tensor: bool = _setting(
         False, "clip the gradient of each parameter for itself, instead of all together"
     )
     target_tau: float = _setting(
-        0.005, "share of the online network moved into the target at a time; 1 copies it"
+        0.005,
+        "share of the online network moved into the target at a time; 1 copies it",
+        ranges.Range(lambda value: 0 < value <= 1, "above 0, at most 1"),
     )
     target_period_updates: int = _setting(
-        1, "updates between moves of the target network; 0: none by updates"
+        1, "updates between moves of the target network; 0: none by updates", ranges.NOT_NEGATIVE
     )
-    target_period_steps: int = _setting(0, "steps between them; 0: none by steps")
-    target_period_episodes: int = _setting(0, "games between them; 0: none by games")
+    target_period_steps: int = _setting(
+        0, "steps between them; 0: none by steps", ranges.NOT_NEGATIVE
+    )
+    target_period_episodes: int = _setting(
+        0, "games between them; 0: none by games", ranges.NOT_NEGATIVE
+    )
 
     # The network.
     network: str = _setting(
-        "mlp", "nature (three convolutions), conv (those of the --conv_* settings) or mlp"
+        "mlp",
+        "nature (three convolutions), conv (those of the --conv_* settings) or mlp",
+        ranges.one_of("nature", "conv", "mlp"),
     )
-    conv_features: tuple[int, ...] = _setting((), "outputs of each convolution, comma-separated")
-    conv_sizes: tuple[int, ...] = _setting((), "lengths of their square windows")
-    conv_strides: tuple[int, ...] = _setting((), "their strides")
-    conv_padding: str = _setting("valid", "valid, or same (zeros around images)")
+    conv_features: tuple[int, ...] = _setting(
+        (), "outputs of each convolution, comma-separated", ranges.COUNT
+    )
+    conv_sizes: tuple[int, ...] = _setting((), "lengths of their square windows", ranges.COUNT)
+    conv_strides: tuple[int, ...] = _setting((), "their strides", ranges.COUNT)
+    conv_padding: str = _setting(
+        "valid", "valid, or same (zeros around images)", ranges.one_of("valid", "same")
+    )
     hidden_sizes: tuple[int, ...] = _setting(
-        (512,), "sizes of the dense layers, of each stream of a dueling network"
+        (512,), "sizes of the dense layers, of each stream of a dueling network", ranges.COUNT
     )
     dueling: bool = _setting(False, "value and advantages in streams of their own")
     conv_init: str = _setting(
         "lecun_normal",
         "how kernels of convolutions begin: lecun_normal, glorot_uniform, he_normal or "
         "truncated_normal (standard deviation 0.02)",
+        _INITIALIZERS,
     )
-    dense_init: str = _setting("lecun_normal", "how kernels of dense layers begin; the same names")
+    dense_init: str = _setting(
+        "lecun_normal", "how kernels of dense layers begin; the same names", _INITIALIZERS
+    )
     scale_pixels: bool = _setting(True, "divide pixels by 255")
     # Backward sweeps; their schedules count steps from the first on.
-    sweep_fraction_start: float = _setting(0.1, "share of the replay filled before the first sweep")
-    sweep_fraction_end: float = _setting(1.0, "that share at the end of its schedule")
-    sweep_loss_limit_start: float = _setting(
-        0.1, "mean loss of the last 100 batches below which fitting stops, after its first epoch"
+    sweep_fraction_start: float = _setting(
+        0.1, "share of the replay filled before the first sweep", ranges.SHARE
     )
-    sweep_loss_limit_end: float = _setting(0.015, "that loss at the end of its schedule")
-    sweep_max_epochs_start: float = _setting(5.0, "most epochs of fitting")
-    sweep_max_epochs_end: float = _setting(10.0, "most epochs at the end of their schedule")
-    sweep_decay_steps: int = _setting(5_000_000, "steps of these three schedules")
-    sweep_error_threshold: float = _setting(0.1, "change of a value above which an error is large")
-    sweep_large_error_share: float = _setting(0.5, "least share of a batch with large errors")
+    sweep_fraction_end: float = _setting(1.0, "that share at the end of its schedule", ranges.SHARE)
+    sweep_loss_limit_start: float = _setting(
+        0.1,
+        "mean loss of the last 100 batches below which fitting stops, after its first epoch",
+        ranges.NOT_NEGATIVE,
+    )
+    sweep_loss_limit_end: float = _setting(
+        0.015, "that loss at the end of its schedule", ranges.NOT_NEGATIVE
+    )
+    sweep_max_epochs_start: float = _setting(5.0, "most epochs of fitting", ranges.NOT_NEGATIVE)
+    sweep_max_epochs_end: float = _setting(
+        10.0, "most epochs at the end of their schedule", ranges.NOT_NEGATIVE
+    )
+    sweep_decay_steps: int = _setting(
+        5_000_000, "steps of these three schedules", ranges.NOT_NEGATIVE
+    )
+    sweep_error_threshold: float = _setting(
+        0.1, "change of a value above which an error is large", ranges.NOT_NEGATIVE
+    )
+    sweep_large_error_share: float = _setting(
+        0.5, "least share of a batch with large errors", ranges.SHARE
+    )
 
     compute_dtype: str = _setting(
-        "float32", "what the network computes in: float32 or bfloat16; parameters stay float32"
+        "float32",
+        "what the network computes in: float32 or bfloat16; parameters stay float32",
+        ranges.one_of("float32", "bfloat16"),
     )
 
     # Exploration.
-    epsilon_start: float = _setting(1.0, "share of random actions when learning starts")
-    epsilon_end: float = _setting(0.01, "share of random actions after the decay")
-    epsilon_decay_steps: int = _setting(250_000, "steps of the linear decay")
+    epsilon_start: float = _setting(
+        1.0, "share of random actions when learning starts", ranges.SHARE
+    )
+    epsilon_end: float = _setting(0.01, "share of random actions after the decay", ranges.SHARE)
+    epsilon_decay_steps: int = _setting(250_000, "steps of the linear decay", ranges.NOT_NEGATIVE)
     epsilon_decay_from_step: int | None = _setting(
-        None, "step at which the decay begins (default: when learning starts)"
+        None, "step at which the decay begins (default: when learning starts)", ranges.NOT_NEGATIVE
     )
 
     # Reports.
-    eval_every_steps: int = _setting(250_000, "steps between evaluations; 0: only at the end")
+    eval_every_steps: int = _setting(
+        250_000, "steps between evaluations; 0: only at the end", ranges.NOT_NEGATIVE
+    )
     eval_episodes: int = _setting(
         30,
         "whole games of an evaluation, on up to 64 environments that each play equally many; "
         "0 evaluates never",
+        ranges.NOT_NEGATIVE,
     )
-    eval_epsilon: float = _setting(0.01, "share of random actions in evaluations")
+    eval_epsilon: float = _setting(0.01, "share of random actions in evaluations", ranges.SHARE)
     checkpoint_every_steps: int = _setting(
         250_000,
         "steps between checkpoints, beside those of the best evaluations; 0: only at the end",
+        ranges.NOT_NEGATIVE,
     )
-    keep_checkpoints: int = _setting(3, "newest checkpoints kept; the best by evaluation stays too")
-    record_every_steps: int = _setting(0, "steps between films of a game; 0: none")
-    record_every_episodes: int = _setting(0, "games of training between films; 0: none")
+    keep_checkpoints: int = _setting(
+        3, "newest checkpoints kept; the best by evaluation stays too", ranges.COUNT
+    )
+    record_every_steps: int = _setting(
+        0, "steps between films of a game; 0: none", ranges.NOT_NEGATIVE
+    )
+    record_every_episodes: int = _setting(
+        0, "games of training between films; 0: none", ranges.NOT_NEGATIVE
+    )
     held_out_observations: int = _setting(
-        512, "observations of random play whose action values are followed; 0: none"
+        512,
+        "observations of random play whose action values are followed; 0: none",
+        ranges.NOT_NEGATIVE,
     )
-    log_every_steps: int = _setting(10_000, "steps between rows of metrics")
+    log_every_steps: int = _setting(10_000, "steps between rows of metrics", ranges.COUNT)
 
     def __post_init__(self) -> None:
         """Refuses what cannot be."""
-        for name in _AT_LEAST_ONE:
-            _require(getattr(self, name) >= 1, name, f"is {getattr(self, name)}; at least 1")
-        for name in _AT_LEAST_ZERO:
-            _require(getattr(self, name) >= 0, name, f"is {getattr(self, name)}; at least 0")
-        for name in _PROBABILITIES:
-            value = getattr(self, name)
-            _require(value is None or 0 <= value <= 1, name, f"is {value}; between 0 and 1")
-        for name in _POSITIVE:
-            value = getattr(self, name)
-            _require(
-                value > 0 and math.isfinite(value), name, f"is {value}; a finite number above 0"
-            )
-        for name in _OPTIONAL_COUNTS:
-            value = getattr(self, name)
-            _require(value is None or value >= 1, name, f"is {value}; at least 1")
-        for name, choices in _CHOICES.items():
-            value = getattr(self, name)
-            _require(value in choices, name, f"is {value!r}; one of {', '.join(choices)}")
-        _require(
-            0 < self.target_tau <= 1, "target_tau", f"is {self.target_tau}; above 0, at most 1"
-        )
-        _require(self.seed < 2**31, "seed", f"is {self.seed}; below 2**31")
-        _require(
-            self.learning_rate_end is None or 0 <= self.learning_rate_end < math.inf,
-            "learning_rate_end",
-            f"is {self.learning_rate_end}; at least 0",
-        )
-        _require(
-            self.epsilon_decay_from_step is None or self.epsilon_decay_from_step >= 0,
-            "epsilon_decay_from_step",
-            f"is {self.epsilon_decay_from_step}; at least 0",
-        )
-        _require(
-            self.terminal_reward is None or math.isfinite(self.terminal_reward),
-            "terminal_reward",
-            f"is {self.terminal_reward}; a finite number",
-        )
+        for field in dataclasses.fields(self):
+            value, allowed = getattr(self, field.name), field.metadata["range"]
+            if allowed and value is not None:
+                many = isinstance(value, tuple)
+                holds = all(map(allowed.holds, value)) if many else allowed.holds(value)
+                right = f"each {allowed.text}" if many else allowed.text
+                _require(holds, field.name, f"is {value!r}; {right}")
         _require(
             self.learning_rate_end is not None or not self.learning_rate_decay_steps,
             "learning_rate_decay_steps",
@@ -255,9 +316,6 @@ class Config:
         )
 
     def _check_network(self) -> None:
-        for name in ("hidden_sizes", *_CONVOLUTIONS):
-            value = getattr(self, name)
-            _require(all(size >= 1 for size in value), name, f"is {value}; each at least 1")
         lengths = {name: len(getattr(self, name)) for name in _CONVOLUTIONS}
         told = ", ".join(f"--{name} has {length}" for name, length in lengths.items())
         numbers = set(lengths.values())
@@ -377,54 +435,6 @@ def _require(condition: object, setting: str, problem: str) -> None:
         raise SettingError(setting, problem)
 
 
-_AT_LEAST_ONE = (
-    "total_steps",
-    "num_envs",
-    "frame_stack",
-    "replay_capacity",
-    "batch_size",
-    "steps_per_update",
-    "n_step",
-    "keep_checkpoints",
-    "log_every_steps",
-)
-_AT_LEAST_ZERO = (
-    "seed",
-    "env_threads",
-    "updates_per_slice",
-    "reward_clip",
-    "max_grad_norm",
-    "rmsprop_initial",
-    "sweep_loss_limit_start",
-    "sweep_loss_limit_end",
-    "sweep_max_epochs_start",
-    "sweep_max_epochs_end",
-    "sweep_decay_steps",
-    "sweep_error_threshold",
-    "target_period_updates",
-    "target_period_steps",
-    "target_period_episodes",
-    "learning_rate_decay_steps",
-    "epsilon_decay_steps",
-    "eval_every_steps",
-    "eval_episodes",
-    "checkpoint_every_steps",
-    "record_every_steps",
-    "record_every_episodes",
-    "held_out_observations",
-)
-_PROBABILITIES = (
-    "repeat_action_probability",
-    "discount",
-    "rmsprop_decay",
-    "sweep_fraction_start",
-    "sweep_fraction_end",
-    "sweep_large_error_share",
-    "epsilon_start",
-    "epsilon_end",
-    "eval_epsilon",
-)
-_POSITIVE = ("learning_rate", "optimizer_epsilon", "huber_delta", "loss_scale", "reward_scale")
 _ENV_OPTIONS = (
     "frame_skip",
     "frame_skip_min",
@@ -437,22 +447,3 @@ _ENV_OPTIONS = (
     "max_episode_steps",
 )
 _CONVOLUTIONS = ("conv_features", "conv_sizes", "conv_strides")
-_OPTIONAL_COUNTS = (
-    "frame_skip",
-    "frame_skip_min",
-    "noop_max",
-    "img_height",
-    "img_width",
-    "max_episode_steps",
-)
-_INITIALIZERS = ("lecun_normal", "glorot_uniform", "he_normal", "truncated_normal")
-_CHOICES = {
-    "algorithm": ("dqn", "sweep"),
-    "loss": ("huber", "mse"),
-    "optimizer": ("adam", "rmsprop"),
-    "network": ("nature", "conv", "mlp"),
-    "conv_padding": ("valid", "same"),
-    "conv_init": _INITIALIZERS,
-    "dense_init": _INITIALIZERS,
-    "compute_dtype": ("float32", "bfloat16"),
-}
