@@ -111,6 +111,10 @@ def main() -> int:
     given, values = cli.given_settings(), flags.FLAGS
     env, preset = given.pop("env", None) or "Breakout", given.pop("preset", "")
     asked = presets.resolve(env, preset, given)
+    if asked.algorithm != "dqn":
+        raise config_lib.SettingError(
+            "algorithm", f"is {asked.algorithm}; only updates from a replay, dqn, are measured"
+        )
     compilation.use_cache(values.compilation_cache_dir)
     mesh = mesh_lib.make_mesh(values.devices)
     if values.devices and mesh.devices.size < values.devices:

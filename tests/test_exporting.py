@@ -119,6 +119,18 @@ def test_an_export_gives_way_to_another_and_nothing_else_does(agent, tmp_path):
     assert not exporting.is_export(tmp_path / "other")
 
 
+def test_motion_traces_and_dueling_heads_are_exported_too(tmp_path):
+    run = saved.make_run(tmp_path / "run", changes=saved.TRACED, returns=(9.0,))
+    agent = saved_run.load(run, "latest")
+    for name in policy_files.FORMATS:
+        exporting.export(agent, name, tmp_path / name)
+        told = json.loads((tmp_path / name / "policy.json").read_text())
+        assert told["policy"]["input"]["shape"] == ["batch", 1, 2, 42, 32]
+        assert "frame_skip_min" not in told["env"]["envpool_options"]
+        card = (tmp_path / name / "README.md").read_text()
+        assert re.search("trace of what moved", card) and re.search("2 to 4 emulator frames", card)
+
+
 def test_vectors_are_exported_too(tmp_path):
     run = saved.make_run(tmp_path / "run", "CartPole", {}, returns=(9.0,))
     agent = saved_run.load(run, "latest")

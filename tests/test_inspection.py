@@ -87,6 +87,15 @@ def test_an_inspection_of_a_convolutional_network(agent, tmp_path):
     assert not inspection.is_inspection(tmp_path / "out")
 
 
+def test_an_inspection_of_motion_traces(tmp_path):
+    run = saved.make_run(tmp_path / "run", changes=saved.TRACED, returns=(1.0,))
+    files = inspection.inspect(saved_run.load(run, "latest"), tmp_path / "out", seed=0)
+    layers = [f"{kind}_conv_{i}.png" for kind in ("filters", "outputs") for i in range(2)]
+    assert files == sorted([*layers, "q_values.csv", "saliency.png", "states.png"])
+    with Image.open(tmp_path / "out" / "saliency.png") as picture:
+        assert picture.width == 2 * (252 + 4) - 4  # a frame and its trace
+
+
 def test_an_inspection_of_vectors(tmp_path):
     run = saved.make_run(tmp_path / "run", "CartPole", {"max_episode_steps": 20}, returns=(1.0,))
     files = inspection.inspect(saved_run.load(run, "latest"), tmp_path / "out", seed=0)

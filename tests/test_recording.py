@@ -110,6 +110,16 @@ def test_a_sheet_shows_raw_and_processed_frames(agent, tmp_path):
     assert (np.ptp(pixels[32:242, 12:172].astype(int), axis=2) > 0).any()  # the screen has colours
 
 
+def test_motion_traces_are_shown_beside_their_frames(tmp_path):
+    run = saved.make_run(tmp_path / "run", changes=saved.TRACED, returns=(1.0,))
+    agent = saved_run.load(run, "latest")
+    record(agent, out=tmp_path / "film.gif", sheet=tmp_path / "sheet.png", with_overlay=True)
+    with Image.open(tmp_path / "sheet.png") as sheet:
+        assert sheet.width > 160 + 640  # two channels share the width of four frames
+    with Image.open(tmp_path / "film.gif") as gif:
+        assert gif.n_frames > 20
+
+
 def test_every_action_of_a_game_has_a_name():
     assert actions.names("Pong-v5", 6)[2:] == ("RIGHT", "LEFT", "RIGHTFIRE", "LEFTFIRE")
     assert len(set(actions.names("Pong-v5", 18))) == 18

@@ -1,3 +1,5 @@
+import json
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -9,6 +11,7 @@ from jaxdqn.envs import api
 from jaxdqn.replay import ring as ring_lib
 from jaxdqn.runtime import device, sweeping
 from jaxdqn.runtime import mesh as mesh_lib
+from tests import program
 
 DISCOUNT = 0.97
 
@@ -258,3 +261,51 @@ def test_statistics_cover_used_rows_alone(key):
     assert int(swept.is_state.sum()) == 8
     np.testing.assert_array_equal(ring.q_values[10:], 1.0)
     assert sweeper.empty(ring).count == 0
+
+
+SMALL = (
+    "--preset=hvass_breakout",
+    "--num_envs=8",
+    "--replay_capacity=1600",
+    "--sweep_fraction_start=0.5",
+    "--sweep_max_epochs_start=2",
+    "--total_steps=2000",
+    "--learning_starts_steps=400",
+    "--hidden_sizes=16",
+    "--img_height=42",
+    "--img_width=32",
+    "--max_episode_steps=60",
+    "--log_every_steps=500",
+    "--eval_every_steps=0",
+    "--eval_episodes=2",
+)
+
+
+def sweeps_of(path, num_devices):
+    """A small run's rows of sweeps, after what it printed and wrote has been looked at."""
+    result = program.train(*SMALL, f"--run_dir={path}", num_devices=num_devices)
+    assert result.returncode == 0, result.stderr
+    assert "after sweeps of 800 to 8" in result.stdout
+    lines = (path / "metrics.jsonl").read_text().splitlines()
+    sweeps = [row for row in map(json.loads, lines) if "sweep_states" in row]
+    training, evaluations = program.rows(path)
+    assert len(evaluations) == 1 and evaluations[0]["eval_episodes"] == 2
+    batches = sum(round(row["sweep_epochs"] * -(-row["sweep_states"] // 128)) for row in sweeps)
+    assert training[-1]["updates"] == batches
+    return sweeps
+
+
+def test_a_run_sweeps_fits_and_empties_its_memory(tmp_path):
+    one, same, two = (
+        sweeps_of(tmp_path / str(number), num_devices)
+        for number, num_devices in enumerate((1, 1, 2))
+    )
+    assert one == same
+    for sweeps in (one, two):
+        assert len(sweeps) == 3  # two of 800 states, and what is left at the end
+        assert all(750 < row["sweep_states"] <= 800 for row in sweeps[:2])
+        assert 300 < sweeps[2]["sweep_states"] < 450
+        for row in sweeps:
+            assert 1 <= row["sweep_epochs"] <= 2 and row["sweep_loss"] >= 0
+            assert row["sweep_q_change"] > 0
+            assert 0 < row["sweep_episode_end_share"] < 0.05

@@ -96,10 +96,10 @@ class _Training:
         if state.counters.steps >= config.total_steps:
             return self._finish("complete since before")
         if state.counters.updates:
-            self._progress.say(
-                "checkpoints hold no replay: learning goes on after "
-                f"{config.learning_starts_steps:,} steps have filled it again"
-            )
+            refilled = f"after {config.learning_starts_steps:,} steps have filled it again"
+            if config.algorithm == "sweep":
+                refilled = "when it has been filled anew"
+            self._progress.say(f"checkpoints hold no replay: learning goes on {refilled}")
         compiled = device.compile_ahead(
             self._device, self._spec, self._mesh, state.train_state, state.sums, state.actors[0]
         )
