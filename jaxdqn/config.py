@@ -247,6 +247,10 @@ class Config:
         None, "step at which the decay begins (default: when learning starts)", ranges.NOT_NEGATIVE
     )
 
+    explore_max_steps: int = _setting(
+        1, "steps that a random action lasts at most: k or more with probability 1/k", ranges.COUNT
+    )
+
     # Reports.
     eval_every_steps: int = _setting(
         250_000, "steps between evaluations; 0: only at the end", ranges.NOT_NEGATIVE

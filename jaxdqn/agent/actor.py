@@ -1,7 +1,7 @@
 """Acting: the rolling stack of frames and the choice of actions."""
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import chex
 import flax.struct
@@ -11,6 +11,8 @@ import jax.numpy as jnp
 from jaxdqn.agent import exploration, networks
 from jaxdqn.agent import motion as motion_lib
 
+_State = TypeVar("_State")
+
 
 class ActorState(flax.struct.PyTreeNode):
     """What acting remembers between steps of E environments."""
@@ -19,6 +21,7 @@ class ActorState(flax.struct.PyTreeNode):
     key: jax.Array  # [] PRNG key, folded with `acts` at every step and never changed
     acts: jax.Array  # [] int32, steps taken
     motion: motion_lib.MotionState | None = None  # [E, ...], where motion is traced
+    repeat: exploration.Repeat | None = None  # [E, ...], where random actions may last
 
 
 class Actor(NamedTuple):
@@ -54,6 +57,7 @@ def make_actor(
     frame_dtype: jnp.dtype,
     frame_stack: int,
     motion_trace: bool = False,
+    explore_max_steps: int = 1,
 ) -> Actor:
     """Builds an epsilon-greedy actor.
 
@@ -63,16 +67,20 @@ def make_actor(
       frame_dtype: of frames.
       frame_stack: S, frames that the network sees.
       motion_trace: give each frame a second channel, the trace of what moved.
+      explore_max_steps: steps that a random action lasts at most.
     """
     seen = seen_shape(frame_shape, motion_trace)
 
     def init(key: jax.Array, num_envs: int) -> ActorState:
-        still = jax.vmap(lambda _: motion_lib.init(frame_shape))(jnp.arange(num_envs))
+        def for_each(init: Callable[[], _State]) -> _State:
+            return jax.vmap(lambda _: init())(jnp.arange(num_envs))
+
         return ActorState(
             stack=jnp.zeros((num_envs, frame_stack, *seen), frame_dtype),
             key=key,
             acts=jnp.zeros((), jnp.int32),
-            motion=still if motion_trace else None,
+            motion=for_each(lambda: motion_lib.init(frame_shape)) if motion_trace else None,
+            repeat=for_each(exploration.no_repeat) if explore_max_steps > 1 else None,
         )
 
     def see(state: ActorState, frame: jax.Array, is_first: jax.Array) -> ActorState:
@@ -97,9 +105,15 @@ def make_actor(
         key = jax.random.fold_in(jax.random.fold_in(state.key, state.acts), shard)
         keys = jax.random.split(key, frame.shape[0])
         q_values = network.q_values(params, state.stack)
-        actions = jax.vmap(exploration.epsilon_greedy, in_axes=(0, 0, None))(
-            keys, q_values, epsilon
-        )
+        if state.repeat is None:
+            actions = jax.vmap(exploration.epsilon_greedy, in_axes=(0, 0, None))(
+                keys, q_values, epsilon
+            )
+        else:
+            actions, repeat = jax.vmap(
+                exploration.lasting_epsilon_greedy, in_axes=(0, 0, None, 0, 0, None)
+            )(keys, q_values, epsilon, state.repeat, is_first, explore_max_steps)
+            state = state.replace(repeat=repeat)
         return state.replace(acts=state.acts + 1), actions, q_values
 
     return Actor(init=init, see=see, act=act)

@@ -1,6 +1,7 @@
-"""Epsilon-greedy exploration."""
+"""Epsilon-greedy exploration, with random actions that last one step or several."""
 
 import chex
+import flax.struct
 import jax
 import jax.numpy as jnp
 
@@ -21,3 +22,52 @@ def epsilon_greedy(key: jax.Array, q_values: jax.Array, epsilon: jax.Array) -> j
     explore = jax.random.uniform(explore_key) < epsilon
     random_action = jax.random.randint(action_key, (), 0, q_values.shape[0])
     return jnp.where(explore, random_action, jnp.argmax(q_values)).astype(jnp.int32)
+
+
+class Repeat(flax.struct.PyTreeNode):
+    """A random action under way in one environment."""
+
+    action: jax.Array  # [] int32
+    left: jax.Array  # [] int32, steps for which it goes on; 0: there is none
+
+
+def no_repeat() -> Repeat:
+    """Nothing under way."""
+    return Repeat(action=jnp.zeros((), jnp.int32), left=jnp.zeros((), jnp.int32))
+
+
+def lasting_epsilon_greedy(
+    key: jax.Array,
+    q_values: jax.Array,
+    epsilon: jax.Array,
+    repeat: Repeat,
+    is_first: jax.Array,
+    max_steps: int,
+) -> tuple[jax.Array, Repeat]:
+    """With probability epsilon begins a random action that lasts n steps, else takes the best.
+
+    P(n >= k) = 1 / k: mostly one step, now and then very many (Dabney et al., arXiv:2006.01782). It
+    reaches what single random actions, which undo each other, hardly ever do.
+
+    Args:
+      key: consumed here; every environment needs its own.
+      q_values: [A] float32.
+      epsilon: [] float32 in [0, 1].
+      repeat: what is under way.
+      is_first: [] bool; a new game ends it.
+      max_steps: longest n.
+
+    Returns:
+      [] int32 action, and what is under way then.
+    """
+    chex.assert_rank([q_values, epsilon, is_first], [1, 0, 0])
+    explore_key, action_key, length_key = jax.random.split(key, 3)
+    goes_on = (repeat.left > 0) & ~is_first
+    begins = ~goes_on & (jax.random.uniform(explore_key) < epsilon)
+    drawn = jax.random.randint(action_key, (), 0, q_values.shape[0])
+    share = 1 - jax.random.uniform(length_key)  # in (0, 1]
+    length = jnp.minimum(1 / share, max_steps).astype(jnp.int32)
+    action = jnp.where(goes_on, repeat.action, drawn).astype(jnp.int32)
+    left = jnp.where(goes_on, repeat.left - 1, jnp.where(begins, length - 1, 0))
+    best = jnp.argmax(q_values).astype(jnp.int32)
+    return jnp.where(goes_on | begins, action, best), Repeat(action=action, left=left)

@@ -31,6 +31,7 @@ _ACTOR_SPECS = _specs(
     key=mesh_lib.REPLICATED,
     acts=mesh_lib.REPLICATED,
     motion=mesh_lib.BY_ENV,
+    repeat=mesh_lib.BY_ENV,
 )
 RING_SPECS = _specs(
     ring_lib.RingState,

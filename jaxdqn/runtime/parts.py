@@ -56,6 +56,7 @@ def make_actor(config: config_lib.Config, spec: api.EnvSpec) -> actor_lib.Actor:
         frame_dtype=jnp.dtype(spec.frame_dtype),
         frame_stack=config.frame_stack,
         motion_trace=config.motion_trace,
+        explore_max_steps=config.explore_max_steps,
     )
 
 
