@@ -175,13 +175,11 @@ TUTORIALS: Mapping[str, Tutorial] = {
             "hidden_sizes": (128, 128),
             "n_step": 10,
             "learning_rate": 1e-3,
-            # A start at zero is optimistic where every reward is negative, and explores by itself,
-            # as long as values fall: a long horizon and a slow target keep them falling.
-            "discount": 0.995,
-            "target_tau": 0.005,
-            "epsilon_start": 0.1,
-            "epsilon_end": 0.05,
-            "epsilon_decay_steps": 8_000,
+            # Single random actions undo each other at the bottom of the valley; lasting ones swing.
+            "explore_max_steps": 64,
+            "epsilon_start": 0.5,
+            "epsilon_end": 0.01,
+            "epsilon_decay_steps": 20_000,
             "eval_every_steps": 10_000,
             "checkpoint_every_steps": 10_000,
             "log_every_steps": 4_000,
