@@ -131,6 +131,11 @@ class Config:
         "reward to learn from where a game itself ends (default: the game's own)",
         ranges.FINITE,
     )
+    terminal_repeats: int = _setting(
+        1,
+        "how often a step that ends a game itself is drawn for one draw of another",
+        ranges.COUNT,
+    )
     life_loss_ends: bool = _setting(False, "learn as if a lost life ended the game (Atari)")
     time_limit_ends: bool = _setting(
         False, "learn as if a time limit ended the game itself; for study"

@@ -150,6 +150,7 @@ TUTORIALS: Mapping[str, Tutorial] = {
             "learning_rate": 1e-3,
             "target_period_updates": 1,
             "terminal_reward": -50.0,
+            "terminal_repeats": 2,  # stored twice
             "epsilon_start": 0.9,
             "epsilon_end": 0.05,
             "epsilon_decay_from_step": 0,

@@ -69,3 +69,51 @@ def test_roll_stack():
     np.testing.assert_array_equal(
         actor.roll_stack(stack, jnp.array([4]), jnp.bool_(True)), [[4], [4], [4]]
     )
+
+
+def test_how_long_random_actions_last(key):
+    """k steps or more with probability 1/k, up to the most."""
+    keys = jax.random.split(key, 20_000)
+    act = jax.vmap(exploration.lasting_epsilon_greedy, in_axes=(0, None, None, None, None, None))
+    begun = act(keys, jnp.zeros(3), jnp.float32(1.0), exploration.no_repeat(), False, 8)[1]
+    lengths = np.asarray(begun.left) + 1
+    for k in range(1, 9):
+        assert np.mean(lengths >= k) == pytest.approx(1 / k, abs=0.015)
+    assert lengths.max() == 8
+
+
+def test_a_lasting_action_goes_on_until_it_is_over_or_a_game_begins(key):
+    q_values, under_way = jnp.array([0.0, 1.0, 0.0]), exploration.Repeat(jnp.int32(2), jnp.int32(3))
+
+    def act(repeat, is_first=False):
+        return exploration.lasting_epsilon_greedy(
+            key, q_values, jnp.float32(0.0), repeat, jnp.asarray(is_first), 8
+        )
+
+    played, repeat = [], under_way
+    for _ in range(5):
+        action, repeat = act(repeat)
+        played.append(int(action))
+    assert played == [2, 2, 2, 1, 1]
+    action, repeat = act(under_way, is_first=True)
+    assert action == 1 and repeat.left == 0
+
+
+def test_lasting_actions_are_drawn_for_each_environment(key):
+    built = actor.make_actor(
+        networks.Network(
+            init=lambda *_: None, q_values=lambda _, stack: jnp.zeros((len(stack), 4))
+        ),
+        frame_shape=(3,),
+        frame_dtype=jnp.dtype("float32"),
+        frame_stack=1,
+        explore_max_steps=64,
+    )
+    state, act, rows = built.init(key, 6), jax.jit(built.act), []
+    for _ in range(300):
+        seen = jnp.zeros((6, 3)), jnp.zeros(6, bool)
+        state, actions, _ = act(None, state, *seen, jnp.float32(1.0))
+        rows.append(np.asarray(actions))
+    repeats = np.mean(np.diff(rows, axis=0) == 0)
+    assert 0.6 < repeats < 0.95  # single random actions: 0.25
+    assert len({tuple(column) for column in np.transpose(rows)}) == 6

@@ -115,6 +115,7 @@ def make_ring(
     life_loss_ends: bool = False,
     time_limit_ends: bool = False,
     terminal_reward: float | None = None,
+    terminal_repeats: int = 1,
     num_q_values: int = 0,
 ) -> Ring:
     """Builds a ring.
@@ -133,6 +134,7 @@ def make_ring(
       time_limit_ends: whether a time limit counts as an end of the game itself.
       terminal_reward: what stands for the reward of a step that ends the game itself; None leaves
         it.
+      terminal_repeats: how often a step that ends the game itself is drawn for one draw of another.
       num_q_values: A, action values kept with every row; 0 keeps none.
 
     Raises:
@@ -190,7 +192,12 @@ def make_ring(
         envs = jax.random.randint(envs_key, shape, 0, state.flags.shape[1])
         # After a game's last row the environment ignores the action: no transition starts there.
         is_last = state.flags[rows % num_rows, envs] & (TERMINATED | TRUNCATED) != 0
-        best = jnp.argmin(is_last, axis=0)  # the first candidate that is none
+        refused = is_last
+        if terminal_repeats > 1:
+            ends = state.flags[(rows + stride) % num_rows, envs] & over != 0
+            share = jax.random.uniform(jax.random.fold_in(key, 2), shape)
+            refused |= ~ends & (share * terminal_repeats >= 1)
+        best = jnp.argmin(refused, axis=0)  # the first candidate that is not
         pick = jnp.arange(batch_size)
         row, env, still_last = rows[best, pick], envs[best, pick], is_last[best, pick]
         # Never two last rows in sequence: the neighbour is a transition.

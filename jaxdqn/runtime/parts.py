@@ -88,6 +88,7 @@ def make_ring(config: config_lib.Config, spec: api.EnvSpec) -> ring_lib.Ring:
         life_loss_ends=config.life_loss_ends,
         time_limit_ends=config.time_limit_ends,
         terminal_reward=config.terminal_reward,
+        terminal_repeats=config.terminal_repeats,
         num_q_values=spec.num_actions if config.algorithm == "sweep" else 0,
     )
 
