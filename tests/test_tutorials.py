@@ -172,8 +172,8 @@ def test_every_step_is_drawn_after_the_memory_has_wrapped(key):
 
 
 def test_failures_are_drawn_twice_as_often_where_that_is_asked_for(key):
-    """Of four steps that are no last rows' one fails: 1/4 of the draws, or 2/5."""
-    for repeats, share in ((1, 0.25), (2, 0.4)):
+    """Of 19 steps in the memory four fail: 4/19 of the draws, or 8/23."""
+    for repeats, share in ((1, 4 / 19), (2, 8 / 23)):
         ring, state = filled(4, "terminated", 24, terminal_repeats=repeats)
         batch = ring.sample(state, key, 4000)
         assert np.mean(batch.discount == 0) == pytest.approx(share, abs=0.03)
