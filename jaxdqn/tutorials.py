@@ -143,7 +143,7 @@ TUTORIALS: Mapping[str, Tutorial] = {
         base="",
         settings={
             **_LITERAL,
-            "total_steps": 10_000,
+            "total_steps": 20_000,  # as in the printed log; the code has 10,000
             "hidden_sizes": (5, 5),
             "discount": 0.95,
             "loss": "mse",
@@ -154,11 +154,11 @@ TUTORIALS: Mapping[str, Tutorial] = {
             "epsilon_start": 0.9,
             "epsilon_end": 0.05,
             "epsilon_decay_from_step": 0,
-            "epsilon_decay_steps": 10_000,
+            "epsilon_decay_steps": 20_000,
             "eval_every_steps": 500,
             "eval_episodes": 20,
             "eval_epsilon": 0.0,
-            "checkpoint_every_steps": 2_500,
+            "checkpoint_every_steps": 5_000,
             "log_every_steps": 500,
         },
         expected="not yet run",
