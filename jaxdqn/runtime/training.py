@@ -7,7 +7,6 @@ import jax
 import numpy as np
 
 from jaxdqn import config as config_lib
-from jaxdqn.agent import learner as learner_lib
 from jaxdqn.envs import api, frame_skip
 from jaxdqn.runtime import (
     checkpoints,
@@ -17,10 +16,10 @@ from jaxdqn.runtime import (
     evaluation,
     held_out,
     loop,
-    memory,
     metrics,
     native,
     parts,
+    rows,
     run_dir,
     signals,
     sweeping,
@@ -69,6 +68,7 @@ class _Training:
         track: str | None,
         verbose: bool,
     ):
+        self._setup = setup
         self._config, self._spec, self._mesh = setup.config, setup.spec, setup.mesh
         self._path, self._stop, self._verbose = setup.path, stop, verbose
         self._avg_max_q_value = held_out.measure(setup.config, setup.spec, setup.mesh)
@@ -217,34 +217,12 @@ class _Training:
         self._clock = now
 
     def _log(self) -> None:
-        state, config, before = self._state, self._config, self._last_row
+        state, now = self._state, self._state.counters
         self._stop_clock()
-        now = state.counters
-        *totals, count = jax.device_get(state.sums).tolist()
+        sums = jax.device_get(state.sums).tolist()
         state.sums = self._device.init_sums()
-        episode_return, episode_length = state.recent.means()
-        steps, seconds = now.steps - before.steps, now.time_s - before.time_s
-        row: dict[str, metrics.Value] = {
-            "frames": now.steps * self._spec.frame_skip,
-            "updates": now.updates,
-            "episodes": now.episodes,
-            "time_s": round(now.time_s, 3),
-            "steps_per_second": round(steps / seconds, 1),
-            "samples_per_step": round(
-                (now.updates - before.updates) * config.batch_size / steps, 4
-            ),
-            "episode_return_mean": episode_return,
-            "episode_length_mean": episode_length,
-            **{
-                name: total / count if count else None
-                for name, total in zip(learner_lib.METRICS, totals, strict=True)
-            },
-            "avg_max_q_value": self._avg_max_q_value(state.train_state.params),
-            "epsilon": loop.epsilon(config, now.steps),
-            "replay_size": min(state.rows * config.group_size, config.replay_capacity),
-            "memory_used_bytes": memory.used_host_bytes(),
-            "device_memory_used_bytes": memory.used_device_bytes(self._mesh),
-        }
+        held_out_value = self._avg_max_q_value(state.train_state.params)
+        row = rows.of_training(self._setup, state, self._last_row, sums, held_out_value)
         self._writer.write(now.steps, row)
         self._progress.row(now.steps, row)
         self._clock = time.monotonic()  # to look at held-out observations is no time of training

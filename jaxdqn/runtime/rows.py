@@ -1,0 +1,49 @@
+"""What a row of training metrics holds."""
+
+from collections.abc import Sequence
+
+from jaxdqn.agent import learner as learner_lib
+from jaxdqn.runtime import loop, memory, metrics
+from jaxdqn.runtime import setup as setup_lib
+
+
+def of_training(
+    setup: setup_lib.Setup,
+    state: loop.RunState,
+    before: loop.Counters,
+    sums: Sequence[float],
+    avg_max_q_value: float | None,
+) -> dict[str, metrics.Value]:
+    """A row of what happened since `before`.
+
+    Args:
+      setup: the run.
+      state: where it stands.
+      before: its counters at the row before this one.
+      sums: `learner.METRICS` summed over the updates since then, and the number of these.
+      avg_max_q_value: of held-out observations.
+    """
+    config = setup.config
+    now, (*totals, count) = state.counters, sums
+    episode_return, episode_length = state.recent.means()
+    steps, seconds = now.steps - before.steps, now.time_s - before.time_s
+    updates = now.updates - before.updates
+    return {
+        "frames": now.steps * setup.spec.frame_skip,
+        "updates": now.updates,
+        "episodes": now.episodes,
+        "time_s": round(now.time_s, 3),
+        "steps_per_second": round(steps / seconds, 1),
+        "samples_per_step": round(updates * config.batch_size / steps, 4),
+        "episode_return_mean": episode_return,
+        "episode_length_mean": episode_length,
+        **{
+            name: total / count if count else None
+            for name, total in zip(learner_lib.METRICS, totals, strict=True)
+        },
+        "avg_max_q_value": avg_max_q_value,
+        "epsilon": loop.epsilon(config, now.steps),
+        "replay_size": min(state.rows * config.group_size, config.replay_capacity),
+        "memory_used_bytes": memory.used_host_bytes(),
+        "device_memory_used_bytes": memory.used_device_bytes(setup.mesh),
+    }
