@@ -5,7 +5,6 @@ step of one environment; an Atari step is four frames unless `frame_skip` says o
 """
 
 import dataclasses
-import math
 import types
 import typing
 from collections.abc import Mapping
@@ -105,7 +104,9 @@ class Config:
     # Learning.
     algorithm: str = _setting(
         "dqn",
-        "dqn, or sweep: backward sweeps over a memory that is emptied after it has been fitted",
+        "dqn, or sweep: backward sweeps over a memory that is emptied after it has been fitted. It "
+        "has no target network, n-step sums or updates by steps, and a squared loss of its own: "
+        "what sets these is for dqn",
         ranges.one_of("dqn", "sweep"),
     )
     discount: float = _setting(0.99, "discount factor gamma of one step", ranges.SHARE)
@@ -134,7 +135,7 @@ class Config:
     terminal_repeats: int = _setting(
         1,
         "how often a step that ends a game itself is drawn for one draw of another",
-        ranges.COUNT,
+        ranges.Range(lambda value: value in (1, 2, 3), "1, 2 or 3"),
     )
     life_loss_ends: bool = _setting(False, "learn as if a lost life ended the game (Atari)")
     time_limit_ends: bool = _setting(
@@ -147,11 +148,12 @@ class Config:
     learning_rate_end: float | None = _setting(
         None,
         "learning rate at the end of its decay, reached linearly (default: it stays)",
-        ranges.Range(lambda value: 0 <= value < math.inf, "at least 0"),
+        ranges.NOT_NEGATIVE,
     )
     learning_rate_decay_steps: int = _setting(
         0,
-        "steps of that decay, after learning starts; 0: up to the end of the run",
+        "steps of that decay, after learning starts (in sweeps from the first step on); 0: up to "
+        "the end of the run",
         ranges.NOT_NEGATIVE,
     )
     optimizer_epsilon: float = _setting(1e-8, "the optimizer's epsilon", ranges.POSITIVE)
@@ -169,7 +171,7 @@ class Config:
     target_tau: float = _setting(
         0.005,
         "share of the online network moved into the target at a time; 1 copies it",
-        ranges.Range(lambda value: 0 < value <= 1, "above 0, at most 1"),
+        ranges.PART,
     )
     target_period_updates: int = _setting(
         1, "updates between moves of the target network; 0: none by updates", ranges.NOT_NEGATIVE
@@ -211,9 +213,9 @@ class Config:
     scale_pixels: bool = _setting(True, "divide pixels by 255")
     # Backward sweeps; their schedules count steps from the first on.
     sweep_fraction_start: float = _setting(
-        0.1, "share of the replay filled before the first sweep", ranges.SHARE
+        0.1, "share of the replay filled before the first sweep", ranges.PART
     )
-    sweep_fraction_end: float = _setting(1.0, "that share at the end of its schedule", ranges.SHARE)
+    sweep_fraction_end: float = _setting(1.0, "that share at the end of its schedule", ranges.PART)
     sweep_loss_limit_start: float = _setting(
         0.1,
         "mean loss of the last 100 batches below which fitting stops, after its first epoch",
@@ -222,9 +224,9 @@ class Config:
     sweep_loss_limit_end: float = _setting(
         0.015, "that loss at the end of its schedule", ranges.NOT_NEGATIVE
     )
-    sweep_max_epochs_start: float = _setting(5.0, "most epochs of fitting", ranges.NOT_NEGATIVE)
+    sweep_max_epochs_start: float = _setting(5.0, "most epochs of fitting", ranges.POSITIVE)
     sweep_max_epochs_end: float = _setting(
-        10.0, "most epochs at the end of their schedule", ranges.NOT_NEGATIVE
+        10.0, "most epochs at the end of their schedule", ranges.POSITIVE
     )
     sweep_decay_steps: int = _setting(
         5_000_000, "steps of these three schedules", ranges.NOT_NEGATIVE
@@ -244,9 +246,11 @@ class Config:
 
     # Exploration.
     epsilon_start: float = _setting(
-        1.0, "share of random actions when learning starts", ranges.SHARE
+        1.0, "chance that a random action begins, when learning starts", ranges.SHARE
     )
-    epsilon_end: float = _setting(0.01, "share of random actions after the decay", ranges.SHARE)
+    epsilon_end: float = _setting(
+        0.01, "chance that a random action begins, after the decay", ranges.SHARE
+    )
     epsilon_decay_steps: int = _setting(250_000, "steps of the linear decay", ranges.NOT_NEGATIVE)
     epsilon_decay_from_step: int | None = _setting(
         None, "step at which the decay begins (default: when learning starts)", ranges.NOT_NEGATIVE
@@ -312,7 +316,7 @@ class Config:
         _require(
             (self.frame_skip_min or 1) <= (self.frame_skip or 4),
             "frame_skip_min",
-            f"is {self.frame_skip_min}; at most --frame_skip={self.frame_skip}",
+            f"is {self.frame_skip_min}; at most --frame_skip={self.frame_skip or 4}",
         )
         self._check_network()
         self._check_replay()
@@ -361,6 +365,8 @@ class Config:
             f"is {capacity}; --num_envs={envs} with --frame_stack={self.frame_stack} and "
             f"--n_step={self.n_step} needs at least {smallest}",
         )
+        if self.algorithm == "sweep":  # it learns when its memory is full enough
+            return
         smallest_start = max(self.batch_size, smallest)
         _require(
             smallest_start <= self.learning_starts_steps,

@@ -110,7 +110,8 @@ def listing() -> str:
     """Every preset with its game and what it should produce, for people."""
     lines = []
     for name, preset in PRESETS.items():
-        lines.append(f"{name} ({preset.env or 'any game'})")
+        kind = "any Atari game" if "frame_skip" in preset.settings else "any game"
+        lines.append(f"{name} ({preset.env or kind})")
         lines += textwrap.wrap(preset.expected, 92, initial_indent="    ", subsequent_indent="    ")
     return "\n".join(lines)
 

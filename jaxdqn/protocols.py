@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 from jaxdqn import config as config_lib
-from jaxdqn.envs import games
+from jaxdqn.envs import frame_skip, games
 
 _CAP_FRAMES = 108_000  # half an hour of play
 
@@ -19,7 +19,7 @@ class Protocol(NamedTuple):
 
 
 def _cap_steps(config: config_lib.Config) -> int:
-    return _CAP_FRAMES // (config.frame_skip or 4)  # EnvPool skips 4 where nothing is set
+    return _CAP_FRAMES // frame_skip.mean_frames(config.env_options)
 
 
 PROTOCOLS: Mapping[str, Protocol] = {

@@ -12,18 +12,14 @@ class Range(NamedTuple):
     text: str
 
 
-def at_least(smallest: float) -> Range:
-    """Numbers from `smallest` on."""
-    return Range(lambda value: value >= smallest, f"at least {smallest}")
-
-
 def one_of(*choices: str) -> Range:
     """One of some names."""
     return Range(lambda value: value in choices, f"one of {', '.join(choices)}")
 
 
-COUNT = at_least(1)
-NOT_NEGATIVE = at_least(0)
+COUNT = Range(lambda value: value >= 1, "at least 1")
+NOT_NEGATIVE = Range(lambda value: 0 <= value < math.inf, "at least 0 and finite")
 SHARE = Range(lambda value: 0 <= value <= 1, "between 0 and 1")
+PART = Range(lambda value: 0 < value <= 1, "above 0, at most 1")
 FINITE = Range(math.isfinite, "a finite number")
 POSITIVE = Range(lambda value: 0 < value < math.inf, "a finite number above 0")

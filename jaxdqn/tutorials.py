@@ -98,6 +98,7 @@ TUTORIALS: Mapping[str, Tutorial] = {
             "noop_max": 1,
             "use_fire_reset": False,
             "max_episode_steps": 1_000,
+            "time_limit_ends": False,  # the cap was the training loop's, which went on from it
             "scale_pixels": False,
             "replay_capacity": 100_000,
             "discount": 0.6,
@@ -212,6 +213,7 @@ TUTORIALS: Mapping[str, Tutorial] = {
             "eval_epsilon": 0.0,
             "checkpoint_every_steps": 50_000,
             "log_every_steps": 2_000,
+            "held_out_observations": 10_000,
         },
         expected="not yet run",
     ),

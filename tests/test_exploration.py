@@ -3,7 +3,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from jaxdqn import presets
 from jaxdqn.agent import actor, exploration, networks, schedules
+from jaxdqn.runtime import device, parts, setup
+from jaxdqn.runtime import mesh as mesh_lib
 
 
 @pytest.mark.parametrize(
@@ -117,3 +120,13 @@ def test_lasting_actions_are_drawn_for_each_environment(key):
     repeats = np.mean(np.diff(rows, axis=0) == 0)
     assert 0.6 < repeats < 0.95  # single random actions: 0.25
     assert len({tuple(column) for column in np.transpose(rows)}) == 6
+
+
+def test_random_actions_last_in_training_alone():
+    """What plays at random, or nearly greedily, to be compared with others plays as they do."""
+    config = presets.resolve("", "toptal_mountaincar", {})
+    spec = setup.describe(config)
+    played = parts.make_actor(config, spec).init(jax.random.key(0), 2)
+    trained = device.build(config, spec, mesh_lib.make_mesh(1)).init_actor(jax.random.key(0))
+    assert config.explore_max_steps > 1
+    assert played.repeat is None and trained.repeat is not None

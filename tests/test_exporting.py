@@ -127,6 +127,7 @@ def test_motion_traces_and_dueling_heads_are_exported_too(tmp_path):
         told = json.loads((tmp_path / name / "policy.json").read_text())
         assert told["policy"]["input"]["shape"] == ["batch", 1, 2, 42, 32]
         assert "frame_skip_min" not in told["env"]["envpool_options"]
+        assert told["env"]["frames_per_step"] == [2, 4]
         card = (tmp_path / name / "README.md").read_text()
         assert re.search("trace of what moved", card) and re.search("2 to 4 emulator frames", card)
 

@@ -96,6 +96,37 @@ def test_gradients_are_clipped_to_a_global_norm():
     np.testing.assert_allclose(deltas, [-0.6e-9, -0.8e-9], rtol=1e-4)
 
 
+def test_gradients_are_clipped_tensor_by_tensor():
+    optimizer = learner_lib.make_optimizer(
+        "adam", 0.1, epsilon=1e8, max_grad_norm=1.0, clip_per_tensor=True
+    )
+    params = {"large": jnp.zeros(2), "small": jnp.zeros(1), "none": jnp.zeros(1)}
+    gradients = {"large": jnp.array([3.0, 4.0]), "small": jnp.array([0.5]), "none": jnp.zeros(1)}
+    deltas, _ = optimizer.update(gradients, optimizer.init(params), params)
+    np.testing.assert_allclose(deltas["large"], [-0.6e-9, -0.8e-9], rtol=1e-4)
+    np.testing.assert_allclose(deltas["small"], [-0.5e-9], rtol=1e-4)
+    np.testing.assert_array_equal(deltas["none"], 0)
+
+
+def test_plain_rmsprop_begins_where_it_is_told():
+    optimizer = learner_lib.make_optimizer(
+        "rmsprop",
+        0.1,
+        epsilon=1e-10,
+        rmsprop_decay=0.9,
+        rmsprop_centred=False,
+        rmsprop_initial=1.0,
+    )
+    params = jnp.array([1.0])
+    deltas, _ = optimizer.update(jnp.array([2.0]), optimizer.init(params), params)
+    np.testing.assert_allclose(deltas, [-0.1 * 2.0 / np.sqrt(0.9 * 1.0 + 0.1 * 4.0)], rtol=1e-5)
+
+
+def test_a_loss_is_scaled():
+    config = presets.resolve("", "toptal_mountaincar_literal", {})
+    np.testing.assert_allclose(parts.td_loss(config)(jnp.array([3.0])), [3.0], rtol=1e-6)  # 9 / 3
+
+
 def test_unknown_optimizer_is_refused():
     with pytest.raises(ValueError, match="sgd"):
         learner_lib.make_optimizer("sgd", 0.1, epsilon=1e-8)
@@ -175,3 +206,29 @@ def test_all_convolutions_give_the_same_values(key, implementation):
     params = nature("xla").init(key, frames[:1])
     plain, other = (nature(how).q_values(params, frames) for how in ("xla", implementation))
     np.testing.assert_allclose(plain, other, atol=1e-6)
+
+
+@pytest.mark.parametrize("implementation", ["native", "matmul", "xla"])
+def test_same_padding_is_that_of_plain_convolutions(key, implementation):
+    """105x80 with strides 2, 2 and 1, as the network of motion traces has them."""
+    layers = tuple(networks.Convolution(*layer) for layer in ((16, 3, 2), (32, 3, 2), (64, 3, 1)))
+    network = networks.make_network(
+        networks.Architecture(
+            convolutions=layers, padding="same", hidden_sizes=(), num_actions=3, scale_pixels=False
+        ),
+        lambda: implementation,
+    )
+    frames = np.random.default_rng(0).integers(0, 256, (3, 1, 2, 105, 80), np.uint8)
+    params = network.init(key, frames[:1])
+    x = jnp.asarray(frames[:, 0], jnp.float32).transpose(0, 2, 3, 1)
+    for i, layer in enumerate(layers):
+        kernel = params["params"]["torso"][f"conv_{i}_kernel"]
+        strides = (layer.stride, layer.stride)
+        layout = ("NHWC", "HWIO", "NHWC")
+        x = jax.nn.relu(
+            jax.lax.conv_general_dilated(x, kernel, strides, "SAME", dimension_numbers=layout)
+        )
+    assert x.shape == (3, 27, 20, 64)
+    expected = x.reshape(3, -1) @ params["params"]["Dense_0"]["kernel"]
+    found = network.q_values(params, jnp.asarray(frames))
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-4 * np.abs(expected).max())

@@ -37,6 +37,8 @@ def test_protocols_set_what_they_are_named_for():
     nature = protocols.apply("nature", config)
     assert nature.env_options["noop_max"] == 30 and nature.eval_epsilon == 0.05
     assert nature.max_episode_steps == 36_000  # of three frames each
+    drawn = presets.resolve("Pong", "", {"frame_skip": 4, "frame_skip_min": 2})
+    assert protocols.apply("nature", drawn).max_episode_steps == 36_000  # of three on average
     assert nature.repeat_action_probability == 0
     machado = protocols.apply("machado", config)
     assert machado.repeat_action_probability == 0.25 and machado.noop_max == 1

@@ -9,7 +9,7 @@ from jaxdqn import presets
 from jaxdqn.agent import motion, sweep
 from jaxdqn.envs import api
 from jaxdqn.replay import ring as ring_lib
-from jaxdqn.runtime import device, sweeping
+from jaxdqn.runtime import device, loop, sweeping
 from jaxdqn.runtime import mesh as mesh_lib
 from tests import program
 
@@ -263,14 +263,76 @@ def test_statistics_cover_used_rows_alone(key):
     assert sweeper.empty(ring).count == 0
 
 
+@pytest.mark.parametrize("written", [64, 63, 40, 13])
+def test_a_sweep_of_two_groups_equals_a_slow_loop_over_each(written):
+    """Rows of the groups lie in turn; a memory may end after either of them."""
+    changes = {"num_envs": 6, "replay_capacity": 192, "hidden_sizes": (8,)}
+    config = presets.resolve("", "hvass_breakout", changes)
+    spec = api.EnvSpec("Breakout-v5", (105, 80), np.dtype("uint8"), 4, 4)
+    mesh, rng = mesh_lib.make_mesh(1), np.random.default_rng(written)
+    ring = device.build(config, spec, mesh).init_ring()
+    rows, envs = ring.flags.shape
+    assert (rows, envs) == (64, 3)
+    ends = [0, 0, 0, 0, 0, ring_lib.TERMINATED, ring_lib.TRUNCATED, ring_lib.LIFE_LOST]
+    ring = ring.replace(
+        q_values=jnp.asarray(rng.normal(size=(rows, envs, 4)), jnp.float32),
+        action=jnp.asarray(rng.integers(0, 4, (rows, envs)), jnp.int32),
+        reward=jnp.asarray(rng.integers(-3, 4, (rows, envs)), jnp.float32),
+        flags=jnp.asarray(rng.choice(ends, (rows, envs)), jnp.uint8),
+        count=jnp.int32(written),
+    )
+    before = jax.device_get(ring)
+    expected, changed = before.q_values.copy(), np.zeros((rows, envs), np.float32)
+    is_state = np.zeros((rows, envs), bool)
+    for row in reversed(range(written - 2)):
+        for env in range(envs):
+            if before.flags[row, env] & (ring_lib.TERMINATED | ring_lib.TRUNCATED):
+                continue
+            is_state[row, env] = True
+            value = np.clip(before.reward[row + 2, env], -1, 1)
+            if not before.flags[row + 2, env] & (ring_lib.TERMINATED | ring_lib.LIFE_LOST):
+                value = value + np.float32(0.97) * expected[row + 2, env].max()
+            at = row, env, before.action[row, env]
+            changed[row, env] = abs(value - expected[at])
+            expected[at] = value
+    swept, found, statistics = sweeping.build(config, spec, mesh).sweep(ring)
+    np.testing.assert_array_equal(swept.q_values, expected)
+    np.testing.assert_array_equal(found.error, changed)
+    np.testing.assert_array_equal(found.is_state, is_state)
+    told = dict(zip(sweeping.STATISTICS, statistics.tolist(), strict=True))
+    largest = before.q_values.max(axis=2)[is_state]
+    np.testing.assert_allclose(told["sweep_q_before"], largest.mean(), rtol=1e-4)
+    np.testing.assert_allclose(told["sweep_large_error_share"], (changed[is_state] > 0.1).mean())
+    nonzero = np.roll(before.reward, -2, axis=0)[is_state] != 0
+    np.testing.assert_allclose(told["sweep_nonzero_reward_share"], nonzero.mean(), rtol=1e-6)
+
+
+def test_what_a_memory_holds_at_the_end_is_learned_whichever_group_was_last():
+    """The loop stops after any group's turn."""
+    config = presets.resolve("", "hvass_breakout", {"num_envs": 6, "replay_capacity": 192})
+    swept = []
+
+    def sweep_memory(ring):
+        swept.append(ring)
+        raise StopIteration
+
+    sweeper = sweeping.Sweeper(sweep_memory, *(None,) * 3)
+    learn = sweeping.learning(config, sweeper, mesh_lib.make_mesh(1))
+    for rows in (9, 10):
+        state = loop.RunState(None, None, [], loop.Counters(config.total_steps), None, "ring")
+        state.rows = rows
+        with pytest.raises(RuntimeError):  # what a generator makes of StopIteration
+            next(learn(state, loop.Counters()))
+    assert swept == ["ring", "ring"]
+
+
 SMALL = (
     "--preset=hvass_breakout",
     "--num_envs=8",
     "--replay_capacity=1600",
     "--sweep_fraction_start=0.5",
     "--sweep_max_epochs_start=2",
-    "--total_steps=2000",
-    "--learning_starts_steps=400",
+    "--total_steps=2004",
     "--hidden_sizes=16",
     "--img_height=42",
     "--img_width=32",

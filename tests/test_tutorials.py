@@ -4,6 +4,7 @@
 """
 
 import itertools
+import types
 
 import jax
 import jax.numpy as jnp
@@ -50,7 +51,9 @@ def test_parameter_counts(preset, count):
 def test_a_preset_picks_its_game(name):
     config = presets.resolve("", name, {})
     assert config.env.startswith(tutorials.TUTORIALS[name].env)
-    assert presets.resolve("Pong" if "frame_skip" in config.env_options else "Acrobot", name, {})
+    other = "Pong" if "frame_skip" in config.env_options else "Acrobot"
+    spec = setup.describe(presets.resolve(other, name, {}))
+    assert spec.env_id.startswith(other) and spec.num_actions in (3, 6)
 
 
 def test_the_presets_are_listed():
@@ -206,6 +209,29 @@ def test_the_target_is_copied_after_every_game_however_it_ends(how):
     assert copies == now.episodes == 4
 
 
+@pytest.mark.parametrize("preset", ["rubikscode_breakout_literal", "toptal_mountaincar_literal"])
+def test_learning_moves_the_target_by_games_and_by_steps(preset):
+    """One such preset copies after every game, the other every 1,000 steps."""
+    moves = []
+    device = types.SimpleNamespace(
+        learn=lambda train_state, sums, ring: (train_state, sums),
+        move_target=lambda train_state: moves.append(train_state) or train_state,
+    )
+    config = presets.resolve("", preset, {})
+    learn = loop.replay_learning(config, device)
+    state = loop.RunState("state", None, [], loop.Counters(999, 0, 7), episodes.RecentGames())
+    before, after = [], []
+    for steps, games_over in ((999, 7), (1000, 7), (1001, 8), (1002, 8)):
+        then = loop.Counters(state.counters.steps, 0, state.counters.episodes)
+        state.counters.steps, state.counters.episodes = steps, games_over
+        before.append(len(moves))
+        list(learn(state, then))
+        after.append(len(moves))
+    moved = [b > a for a, b in zip(before, after, strict=True)]
+    by_games, by_steps = [False, False, True, False], [False, True, False, False]
+    assert moved == (by_games if config.target_period_episodes else by_steps)
+
+
 def test_the_target_is_copied_by_steps_that_are_crossed():
     config = presets.resolve("", "toptal_mountaincar_literal", {})
     due = [
@@ -241,12 +267,15 @@ def test_four_frames_show_where_the_ball_goes():
 # C and D. CartPole and MountainCar.
 
 
-def test_a_reported_return_is_the_games_own():
-    """What is learned from at a failure, -50, does not enter it."""
-    tracker, found = episodes.EpisodeTracker(1), []
-    for row in itertools.islice(games(5, "terminated"), 24):
-        found += tracker.add(api.TimeStep(**vars(row)))
-    assert [game.game_return for game in found] == [5.0] * 4
+def test_a_reported_return_is_the_games_own(tmp_path):
+    """What is learned from at a failure, -50, does not enter it: CartPole pays 1 a step."""
+    flags = (f"--run_dir={tmp_path / 'run'}", "--total_steps=600", "--eval_episodes=2")
+    result = program.train("--preset=opensourc_cartpole_literal", *flags)
+    assert result.returncode == 0, result.stderr
+    training, evaluations = program.rows(tmp_path / "run")
+    for row in training:
+        assert row["episode_return_mean"] == row["episode_length_mean"] > 8
+    assert all(row["eval_return_mean"] >= 8 for row in evaluations)  # the pole stands so long
 
 
 def test_a_mean_return_is_over_games_that_ended():

@@ -14,11 +14,13 @@ import numpy.typing as npt
 from jaxdqn.envs import api, envpool
 
 OPTION = "frame_skip_min"
+_DEFAULT_FRAMES, _DEFAULT_STEPS = 4, 27_000  # EnvPool's of Atari games
 
 
 def mean_frames(options: Mapping[str, Any]) -> int:
-    """Frames of a step on average, as a whole number."""
-    return round((options[OPTION] + options["frame_skip"]) / 2)
+    """Frames of a step of an Atari game on average, as a whole number."""
+    most = options.get("frame_skip", _DEFAULT_FRAMES)
+    return round((options.get(OPTION, most) + most) / 2)
 
 
 def describe(env_id: str, options: Mapping[str, Any]) -> api.EnvSpec:
@@ -30,9 +32,11 @@ def describe(env_id: str, options: Mapping[str, Any]) -> api.EnvSpec:
     """
     if OPTION not in options:
         return envpool.describe(env_id, options)
-    if "frame_skip" not in options:
-        raise envpool.UnknownOptionError(OPTION, env_id)
-    spec = envpool.describe(env_id, _frame_by_frame(options))
+    try:
+        spec = envpool.describe(env_id, _frame_by_frame(options))
+    except envpool.UnknownOptionError as error:
+        option = OPTION if error.option == "frame_skip" else error.option
+        raise envpool.UnknownOptionError(option, env_id) from None
     return spec._replace(frame_skip=mean_frames(options))
 
 
@@ -47,7 +51,7 @@ def make(
     """Starts environments; the arguments are those of `envpool.EnvPoolEnv`."""
     if OPTION not in options:
         return envpool.EnvPoolEnv(env_id, num_envs, seed, options, num_threads, with_screen)
-    frames = options[OPTION], options["frame_skip"]
+    frames = options[OPTION], options.get("frame_skip", _DEFAULT_FRAMES)
     options = _frame_by_frame(options)
     env = envpool.EnvPoolEnv(env_id, num_envs, seed, options, num_threads, with_screen)
     return RandomFrameSkip(env, *frames, seed=seed)
@@ -56,9 +60,8 @@ def make(
 def _frame_by_frame(options: Mapping[str, Any]) -> dict[str, Any]:
     """What EnvPool is told, which then counts frames where it otherwise counts steps."""
     told = {name: value for name, value in options.items() if name != OPTION}
-    if "max_episode_steps" in told:
-        told["max_episode_steps"] *= mean_frames(options)
-    return told | {"frame_skip": 1}
+    steps = told.get("max_episode_steps", _DEFAULT_STEPS)
+    return told | {"frame_skip": 1, "max_episode_steps": steps * mean_frames(options)}
 
 
 class RandomFrameSkip:

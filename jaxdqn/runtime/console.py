@@ -79,6 +79,7 @@ class Progress:
 
     def __init__(self, total_steps: int, from_step: int):
         self._total = total_steps
+        self._loss = "-"  # of the last row
         self._bar = (
             tqdm.tqdm(
                 total=total_steps,
@@ -104,8 +105,10 @@ class Progress:
             "loss": _short(row["loss"]),
             "epsilon": _short(row["epsilon"]),
         }
+        used = _gigabytes(row["memory_used_bytes"] or 0)
+        self._loss = shown["loss"]
         if self._bar is not None:
-            self._bar.set_postfix(shown)
+            self._bar.set_postfix(shown | {"memory": used})
             return
         speed = row["steps_per_second"]
         left = "unknown"
@@ -114,7 +117,6 @@ class Progress:
             left = str(datetime.timedelta(seconds=seconds))
         values = "  ".join(f"{name} {value}" for name, value in shown.items())
         rate = f"{speed:,.0f}" if speed else "-"
-        used = _gigabytes(row["memory_used_bytes"] or 0)
         self.say(
             f"step {step:,}/{self._total:,}  {rate} steps/s  left {left}  {values}  memory {used}"
         )
@@ -130,7 +132,8 @@ class Progress:
         """Shows a game of training that has ended."""
         self.say(
             f"game {number:,}  step {step:,}  return {game.game_return:g}  length {game.length:,}  "
-            f"mean of the last 100 {_short(recent.means()[0])}  epsilon {_short(epsilon)}"
+            f"mean of the last 100 {_short(recent.means()[0])}  loss {self._loss}  "
+            f"epsilon {_short(epsilon)}"
         )
 
     def say(self, line: str) -> None:

@@ -60,14 +60,14 @@ class Device(NamedTuple):
 
 def build(config: config_lib.Config, spec: api.EnvSpec, mesh: Mesh) -> Device:
     """Builds the device's side of a run."""
-    actor, ring = parts.make_actor(config, spec), parts.make_ring(config, spec)
+    actor = parts.make_actor(config, spec, config.explore_max_steps)
+    ring = parts.make_ring(config, spec)
     shards = mesh.devices.size
     # Alone, a device would still copy the gradients to average them.
     axis_name = mesh_lib.AXIS if shards > 1 else None
     learner = parts.make_learner(config, spec, axis_name)
-    init = learner.init
-    if config.algorithm == "sweep":
-        init = parts.make_sweep_learner(config, spec, axis_name).init
+    sweeps = config.algorithm == "sweep"  # then `learn` and `move_target` are not called
+    init = (parts.make_sweep_learner(config, spec, axis_name) if sweeps else learner).init
     local_envs, local_batch = config.group_size // shards, config.batch_size // shards
     replicated = mesh_lib.REPLICATED
     on_cpu = mesh.devices.flat[0].platform == "cpu"
@@ -149,6 +149,7 @@ def build(config: config_lib.Config, spec: api.EnvSpec, mesh: Mesh) -> Device:
 
 def compile_ahead(
     device: Device,
+    config: config_lib.Config,
     spec: api.EnvSpec,
     mesh: Mesh,
     train_state: learner_lib.TrainState,
@@ -181,7 +182,7 @@ def compile_ahead(
 
     acting = (train_state.params, actor_state, ring, *put_row(mesh, row, epsilon=0.0))
     device = device._replace(act_and_record=ahead(device.act_and_record, *acting))
-    if train_state.target_params:  # there is none where learning is not from the replay
+    if config.algorithm == "dqn":
         device = device._replace(learn=ahead(device.learn, train_state, sums, ring))
     threads.shutdown(wait=False)
     return device

@@ -143,7 +143,16 @@ def describe(
             "hidden_sizes": list(config.hidden_sizes),
         },
         "actions": list(actions.names(spec.env_id, spec.num_actions)),
-        "env": {"id": spec.env_id, "game": game, "envpool_options": _envpool_options(config)},
+        "env": {
+            "id": spec.env_id,
+            "game": game,
+            "envpool_options": _envpool_options(config),
+            # Of random length: EnvPool alone cannot play such steps, and its options are near.
+            "frames_per_step": [
+                config.frame_skip_min or spec.frame_skip,
+                config.frame_skip or spec.frame_skip,
+            ],
+        },
         "preprocessing": _preprocessing(agent),
         "checkpoint": agent.step,
         "frames": agent.step * spec.frame_skip,

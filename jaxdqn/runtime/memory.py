@@ -103,7 +103,8 @@ def fit_replay(
     largest = largest_capacity(config, spec, free_bytes)
     if config.replay_capacity <= largest:
         return config
-    if chosen_by_user or largest < config.learning_starts_steps:
+    needed = config.learning_starts_steps if config.algorithm == "dqn" else config.batch_size
+    if chosen_by_user or largest < needed:
         raise config_lib.SettingError(
             "replay_capacity",
             f"is {config.replay_capacity}, {replay_bytes(config, spec) / 1e9:.2f} GB, but of "

@@ -48,15 +48,17 @@ def make_network(config: config_lib.Config, spec: api.EnvSpec) -> networks.Netwo
     )
 
 
-def make_actor(config: config_lib.Config, spec: api.EnvSpec) -> actor_lib.Actor:
-    """The actor of a run."""
+def make_actor(
+    config: config_lib.Config, spec: api.EnvSpec, explore_max_steps: int = 1
+) -> actor_lib.Actor:
+    """The actor of a run; in training random actions may last, and nowhere else."""
     return actor_lib.make_actor(
         make_network(config, spec),
         frame_shape=spec.frame_shape,
         frame_dtype=jnp.dtype(spec.frame_dtype),
         frame_stack=config.frame_stack,
         motion_trace=config.motion_trace,
-        explore_max_steps=config.explore_max_steps,
+        explore_max_steps=explore_max_steps,
     )
 
 

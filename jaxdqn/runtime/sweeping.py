@@ -217,9 +217,11 @@ def learning(config: config_lib.Config, sweeper: Sweeper, mesh: Mesh) -> loop.Le
 
     def learn(state: loop.RunState, before: loop.Counters) -> Iterator[metrics.Row | None]:
         now = schedule(config, state.counters.steps)
-        is_due = state.rows * config.group_size >= now.states
-        is_due |= state.counters.steps >= config.total_steps
-        if not is_due or state.rows % config.num_groups:  # all groups have as many rows
+        is_full = state.rows * config.group_size >= now.states
+        # All groups have as many rows then, and the first one's comes first again.
+        is_due = is_full and state.rows % config.num_groups == 0
+        at_the_end = state.counters.steps >= config.total_steps
+        if not is_due and not (at_the_end and state.rows > 2 * config.num_groups):
             return
         assert state.ring is not None
         state.ring, swept, found = sweeper.sweep(state.ring)

@@ -101,7 +101,13 @@ class _Training:
                 refilled = "when it has been filled anew"
             self._progress.say(f"checkpoints hold no replay: learning goes on {refilled}")
         compiled = device.compile_ahead(
-            self._device, self._spec, self._mesh, state.train_state, state.sums, state.actors[0]
+            self._device,
+            config,
+            self._spec,
+            self._mesh,
+            state.train_state,
+            state.sums,
+            state.actors[0],
         )
         groups = [
             self._make_env(config.group_size, _ENVS, group, state.counters.steps)
