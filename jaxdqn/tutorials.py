@@ -137,7 +137,11 @@ TUTORIALS: Mapping[str, Tutorial] = {
     ),
     # https://opensourc.es: a small network on CartPole.
     "opensourc_cartpole": Tutorial(
-        env="CartPole", base="classic", settings={}, expected="not yet run"
+        env="CartPole",
+        base="classic",
+        settings={},
+        expected="after 50k steps 500.0 over 100 greedy games on 10 of 10 seeds; 36 to 39 s each; "
+        "2 cores of an EPYC, 2026-11-21",
     ),
     "opensourc_cartpole_literal": Tutorial(
         env="CartPole",
@@ -162,7 +166,8 @@ TUTORIALS: Mapping[str, Tutorial] = {
             "checkpoint_every_steps": 5_000,
             "log_every_steps": 500,
         },
-        expected="not yet run",
+        expected="best of its evaluations 320 to 476 on 5 seeds, 109 to 468 at the end; 2 cores of "
+        "an EPYC, 2026-11-21",
     ),
     # Toptal, A. Stelmaszczyk: MountainCar.
     "toptal_mountaincar": Tutorial(
@@ -186,7 +191,8 @@ TUTORIALS: Mapping[str, Tutorial] = {
             "checkpoint_every_steps": 10_000,
             "log_every_steps": 4_000,
         },
-        expected="not yet run",
+        expected="after 120k steps -100 to -108 over 100 greedy games on 20 of 20 seeds; 30 to 31 "
+        "s each; 2 cores of an EPYC, 2026-11-21",
     ),
     "toptal_mountaincar_literal": Tutorial(
         env="MountainCar",
@@ -215,7 +221,8 @@ TUTORIALS: Mapping[str, Tutorial] = {
             "log_every_steps": 2_000,
             "held_out_observations": 10_000,
         },
-        expected="not yet run",
+        expected="best of its evaluations -97 to -118 on 4 of 5 seeds, -200 on the other; 2 cores "
+        "of an EPYC, 2026-11-21",
     ),
     # https://adventuresinmachinelearning.com: dueling double DQN on Space Invaders.
     "adventures_spaceinvaders": Tutorial(
