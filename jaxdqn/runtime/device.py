@@ -2,12 +2,12 @@
 
 import concurrent.futures
 from collections.abc import Callable
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from jax.sharding import Mesh, NamedSharding
 
 from jaxdqn import config as config_lib
 from jaxdqn.agent import actor as actor_lib
@@ -17,15 +17,7 @@ from jaxdqn.replay import ring as ring_lib
 from jaxdqn.runtime import mesh as mesh_lib
 from jaxdqn.runtime import parts
 
-_State = TypeVar("_State")
-
-
-def _specs(kind: Callable[..., _State], **specs: PartitionSpec) -> _State:
-    """A state whose leaves are partition specs."""
-    return kind(**specs)
-
-
-_ACTOR_SPECS = _specs(
+_ACTOR_SPECS = mesh_lib.specs(
     actor_lib.ActorState,
     stack=mesh_lib.BY_ENV,
     key=mesh_lib.REPLICATED,
@@ -33,7 +25,7 @@ _ACTOR_SPECS = _specs(
     motion=mesh_lib.BY_ENV,
     repeat=mesh_lib.BY_ENV,
 )
-RING_SPECS = _specs(
+RING_SPECS = mesh_lib.specs(
     ring_lib.RingState,
     frame=mesh_lib.BY_RING_ENV,
     reward=mesh_lib.BY_RING_ENV,

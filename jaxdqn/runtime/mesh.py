@@ -2,7 +2,7 @@
 
 import functools
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
 import jax
 import numpy as np
@@ -12,6 +12,13 @@ AXIS = "data"
 REPLICATED = PartitionSpec()
 BY_ENV = PartitionSpec(AXIS)  # leading axis: environments, or the batch
 BY_RING_ENV = PartitionSpec(None, AXIS)  # [rows, environments, ...]
+
+_State = TypeVar("_State")
+
+
+def specs(kind: Callable[..., _State], **of_leaves: PartitionSpec) -> _State:
+    """A state whose leaves are partition specs."""
+    return kind(**of_leaves)
 
 
 def make_mesh(num_devices: int | None = None) -> Mesh:

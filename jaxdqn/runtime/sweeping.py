@@ -63,9 +63,13 @@ def build(config: config_lib.Config, spec: api.EnvSpec, mesh: Mesh) -> Sweeper:
     learner = parts.make_sweep_learner(config, spec, mesh_lib.AXIS if shards > 1 else None)
     local_batch, groups = config.batch_size // shards, config.num_groups
     replicated, ring_specs = mesh_lib.REPLICATED, device.RING_SPECS
-    swept_specs: Any = Swept(error=mesh_lib.BY_RING_ENV, is_state=mesh_lib.BY_RING_ENV)  # type: ignore[arg-type]
-    # Each device orders the states that it holds.
-    order_specs: Any = sweep.Order(mesh_lib.BY_ENV, mesh_lib.BY_ENV, mesh_lib.BY_ENV)  # type: ignore[arg-type]
+    swept_specs = mesh_lib.specs(Swept, error=mesh_lib.BY_RING_ENV, is_state=mesh_lib.BY_RING_ENV)
+    order_specs = mesh_lib.specs(  # each device orders the states that it holds
+        sweep.Order,
+        position=mesh_lib.BY_ENV,
+        num_large=mesh_lib.BY_ENV,
+        num_small=mesh_lib.BY_ENV,
+    )
 
     def by_stream(leaf: jax.Array) -> jax.Array:
         """[R, E, ...] -> [R / G, G * E, ...]: the groups' rows lie in turn."""
