@@ -15,7 +15,7 @@ from tests import program
 TRAINING_FIELDS = {
     *("step", "frames", "updates", "episodes", "time_s", "steps_per_second", "samples_per_step"),
     *("episode_return_mean", "episode_length_mean", "loss", "q_mean", "grad_norm", "epsilon"),
-    "replay_size",
+    *("avg_max_q_value", "replay_size", "memory_used_bytes", "device_memory_used_bytes"),
 }
 EVALUATION_FIELDS = {"step", "eval_return_mean", "eval_return_std", "eval_episodes"}
 
@@ -64,6 +64,7 @@ def test_a_run_leaves_what_it_promises(breakout):
     assert last["samples_per_step"] == pytest.approx(8, rel=0.05)
     assert last["replay_size"] == 1600
     assert training[0]["loss"] is None and last["loss"] > 0
+    assert 1e8 < last["memory_used_bytes"] < 1e10 and last["device_memory_used_bytes"] is None
     steps = sorted(int(path.name) for path in (run_dir / "checkpoints").iterdir())
     assert steps == [row["step"] for row in evaluations]
 
@@ -73,7 +74,8 @@ def test_tensorboard_shows_the_same_numbers(breakout):
     events = event_accumulator.EventAccumulator(str(run_dir / "tensorboard"))
     events.Reload()
     training, evaluations = program.rows(run_dir)
-    assert set(events.Tags()["scalars"]) == (TRAINING_FIELDS | EVALUATION_FIELDS) - {"step"}
+    nowhere = {"step", "device_memory_used_bytes"}  # a CPU's device has no memory of its own
+    assert set(events.Tags()["scalars"]) == (TRAINING_FIELDS | EVALUATION_FIELDS) - nowhere
     for name, rows in (("updates", training), ("eval_return_mean", evaluations)):
         shown = [(event.step, event.value) for event in events.Scalars(name)]
         assert shown == [(row["step"], pytest.approx(row[name])) for row in rows]
@@ -100,7 +102,8 @@ def test_the_same_seed_gives_the_same_run(breakout, tmp_path):
     assert result.returncode == 0, result.stderr
     for one, two in zip(program.rows(run_dir), program.rows(again), strict=True):
         for row in (*one, *two):
-            row.pop("time_s", None), row.pop("steps_per_second", None)
+            for name in ("time_s", "steps_per_second", "memory_used_bytes"):
+                row.pop(name, None)
         assert one == two
     step = max(int(path.name) for path in (again / "checkpoints").iterdir())
     assert_equal_trees(saved_parameters(run_dir, step), saved_parameters(again, step))

@@ -169,6 +169,8 @@ def _figures(
     )
     for title, name, log, caption in _DIAGNOSTICS:
         curves = plots.of_runs(groups, functools.partial(_diagnostic, name))
+        if not any(len(steps) for of_group in curves.values() for steps, _ in of_group):
+            continue  # runs of before this metric was written
         figure = plots.lines(curves, {}, x="agent steps", y=title.lower(), levels={}, log=log)
         yield name, title, caption, figure
 
