@@ -78,7 +78,8 @@ def test_how_long_random_actions_last(key):
     """k steps or more with probability 1/k, up to the most."""
     keys = jax.random.split(key, 20_000)
     act = jax.vmap(exploration.lasting_epsilon_greedy, in_axes=(0, None, None, None, None, None))
-    begun = act(keys, jnp.zeros(3), jnp.float32(1.0), exploration.no_repeat(), False, 8)[1]
+    first = jnp.asarray(True)
+    begun = act(keys, jnp.zeros(3), jnp.float32(1.0), exploration.no_repeat(), first, 8)[1]
     lengths = np.asarray(begun.left) + 1
     for k in range(1, 9):
         assert np.mean(lengths >= k) == pytest.approx(1 / k, abs=0.015)
