@@ -19,8 +19,7 @@ _DEFAULT_FRAMES, _DEFAULT_STEPS = 4, 27_000  # EnvPool's of Atari games
 
 def mean_frames(options: Mapping[str, Any]) -> int:
     """Frames of a step of an Atari game on average, as a whole number."""
-    most = options.get("frame_skip", _DEFAULT_FRAMES)
-    return round((options.get(OPTION, most) + most) / 2)
+    return _mean(*_frames(options))
 
 
 def describe(env_id: str, options: Mapping[str, Any]) -> api.EnvSpec:
@@ -51,10 +50,19 @@ def make(
     """Starts environments; the arguments are those of `envpool.EnvPoolEnv`."""
     if OPTION not in options:
         return envpool.EnvPoolEnv(env_id, num_envs, seed, options, num_threads, with_screen)
-    frames = options[OPTION], options.get("frame_skip", _DEFAULT_FRAMES)
-    options = _frame_by_frame(options)
-    env = envpool.EnvPoolEnv(env_id, num_envs, seed, options, num_threads, with_screen)
-    return RandomFrameSkip(env, *frames, seed=seed)
+    single = _frame_by_frame(options)
+    env = envpool.EnvPoolEnv(env_id, num_envs, seed, single, num_threads, with_screen)
+    return RandomFrameSkip(env, *_frames(options), seed=seed)
+
+
+def _frames(options: Mapping[str, Any]) -> tuple[int, int]:
+    """Fewest and most frames of a step of an Atari game."""
+    most = options.get("frame_skip", _DEFAULT_FRAMES)
+    return options.get(OPTION, most), most
+
+
+def _mean(fewest: int, most: int) -> int:
+    return round((fewest + most) / 2)
 
 
 def _frame_by_frame(options: Mapping[str, Any]) -> dict[str, Any]:
@@ -75,7 +83,7 @@ class RandomFrameSkip:
     """
 
     def __init__(self, env: envpool.EnvPoolEnv, fewest: int, most: int, seed: int):
-        self.spec = env.spec._replace(frame_skip=round((fewest + most) / 2))
+        self.spec = env.spec._replace(frame_skip=_mean(fewest, most))
         self.num_envs = env.num_envs
         self._env, self._fewest, self._most = env, fewest, most
         self._random = np.random.default_rng(seed)

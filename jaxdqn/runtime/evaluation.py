@@ -28,10 +28,8 @@ def num_envs_for(num_episodes: int) -> int:
 
 def compiled(actor: actor_lib.Actor) -> actor_lib.Actor:
     """The same actor, compiled once for all evaluations of a run."""
-    return actor_lib.Actor(
-        init=jax.jit(actor.init, static_argnums=1),
-        see=jax.jit(actor.see, donate_argnums=0),
-        act=jax.jit(actor.act, donate_argnums=1),
+    return actor._replace(
+        init=jax.jit(actor.init, static_argnums=1), act=jax.jit(actor.act, donate_argnums=1)
     )
 
 
