@@ -1,5 +1,7 @@
 """The parts of a training run, each of which can be run alone against the clock."""
 
+import dataclasses
+import functools
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -13,7 +15,7 @@ from jaxdqn import config as config_lib
 from jaxdqn.envs import api, frame_skip
 from jaxdqn.replay import ring as ring_lib
 from jaxdqn.runtime import device as device_lib
-from jaxdqn.runtime import episodes, loop
+from jaxdqn.runtime import emulators, episodes, loop
 from jaxdqn.runtime import mesh as mesh_lib
 
 _NEVER = 2**62  # no update falls due before this step
@@ -45,12 +47,18 @@ class _TimedEnv:
         self._env.close()
 
 
+def _the(env: api.VectorEnv, step: int) -> api.VectorEnv:
+    """The environments that are there already."""
+    return env
+
+
 class Rates:
     """A training run whose parts are measured alone and together, each for `seconds`."""
 
     def __init__(self, config: config_lib.Config, mesh: Mesh, seconds: float):
+        config = dataclasses.replace(config, env_restart_every_steps=0)
         self._config, self._mesh, self._seconds = config, mesh, seconds
-        self._groups = [
+        self._envs = [
             _TimedEnv(
                 frame_skip.make(
                     config.env,
@@ -62,7 +70,8 @@ class Rates:
             )
             for group in range(config.num_groups)
         ]
-        self.spec = self._groups[0].spec
+        self._groups = [emulators.Group(functools.partial(_the, env)) for env in self._envs]
+        self.spec = self._envs[0].spec
         self._random = np.random.default_rng(config.seed)
         self._device = device_lib.build(config, self.spec, mesh)
         key = mesh_lib.put(mesh, jax.random.key(config.seed), mesh_lib.REPLICATED)
@@ -79,14 +88,14 @@ class Rates:
         self._turns = self._timed_turns()
         while self._state.counters.steps < config.learning_starts_steps:
             next(self._turns)
-        self._steps = [self._receive_and_send(group) for group in self._groups for _ in range(8)]
+        self._steps = [self._receive_and_send(group) for group in self._envs for _ in range(8)]
         self._rows = [self._put(step) for step in self._steps]
 
     def emulators(self) -> float:
         """Steps/s of the emulators under random actions, their groups in turn."""
         start, steps = time.perf_counter(), 0
         while time.perf_counter() - start < self._seconds:
-            for group in self._groups:
+            for group in self._envs:
                 self._receive_and_send(group)
                 steps += group.num_envs
         return steps / (time.perf_counter() - start)
@@ -133,7 +142,7 @@ class Rates:
         state.learning_from_step = counters.steps - round(owed * self._config.steps_per_update)
         state.learning_from_update = counters.updates
         first_step, first_update = counters.steps, counters.updates
-        emulators_before = sum(group.waited_s for group in self._groups)
+        emulators_before = sum(env.waited_s for env in self._envs)
         device_before = self._waited_for_device_s
         start = time.perf_counter()
         while time.perf_counter() - start < self._seconds:
@@ -143,7 +152,7 @@ class Rates:
         elapsed = time.perf_counter() - start
         state.learning_from_step = _NEVER
         steps = counters.steps - first_step
-        waited = sum(group.waited_s for group in self._groups) - emulators_before
+        waited = sum(env.waited_s for env in self._envs) - emulators_before
         return {
             "steps_per_second": steps / elapsed,
             "samples_per_step": (counters.updates - first_update) * self._config.batch_size / steps,
@@ -156,9 +165,9 @@ class Rates:
         for group in self._groups:
             group.close()
 
-    def _receive_and_send(self, group: _TimedEnv) -> api.TimeStep:
-        step = group.receive()
-        group.send(self._random.integers(self.spec.num_actions, size=group.num_envs))
+    def _receive_and_send(self, env: _TimedEnv) -> api.TimeStep:
+        step = env.receive()
+        env.send(self._random.integers(self.spec.num_actions, size=env.num_envs))
         return step
 
     def _put(self, step: api.TimeStep) -> tuple[ring_lib.Row, jax.Array]:
@@ -186,6 +195,6 @@ class Rates:
         learn = loop.replay_learning(self._config, timed)
         turns = loop.turns(self._config, timed, self._mesh, self._groups, self._state, learn)
         for number, _ in enumerate(turns):
-            group = self._groups[number % len(self._groups)]
-            self._waited_for_device_s += group.sent_at - ordered_at
+            env = self._envs[number % len(self._envs)]
+            self._waited_for_device_s += env.sent_at - ordered_at
             yield

@@ -238,6 +238,12 @@ class Config:
         0.5, "least share of a batch with large errors", ranges.SHARE
     )
 
+    on_nonfinite: str = _setting(
+        "stop",
+        "what becomes of an update whose loss, values or gradients are not finite: stop the run "
+        "before it, or skip it",
+        ranges.one_of("stop", "skip"),
+    )
     compute_dtype: str = _setting(
         "float32",
         "what the network computes in: float32 or bfloat16; parameters stay float32",
@@ -278,6 +284,20 @@ class Config:
     )
     keep_checkpoints: int = _setting(
         3, "newest checkpoints kept; the best by evaluation stays too", ranges.COUNT
+    )
+    checkpoint_replay: bool = _setting(
+        True, "keep the replay in checkpoints, so that a run goes on as if it had never stopped"
+    )
+    env_timeout_seconds: float = _setting(
+        300.0,
+        "seconds after which environments that do not answer are dead: the run saves and stops",
+        ranges.POSITIVE,
+    )
+    env_restart_every_steps: int = _setting(
+        1_000_000,
+        "steps after which the environments are made anew, which ends their games; a run that "
+        "goes on from a checkpoint plays again what came since; 0: never",
+        ranges.NOT_NEGATIVE,
     )
     record_every_steps: int = _setting(
         0, "steps between films of a game; 0: none", ranges.NOT_NEGATIVE

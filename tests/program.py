@@ -5,6 +5,11 @@ import os
 import pathlib
 import subprocess
 import sys
+import threading
+
+import jax
+import numpy as np
+import orbax.checkpoint as ocp
 
 # Small enough for a test, large enough to learn, evaluate, log and save several times.
 SMALL = (
@@ -52,4 +57,77 @@ def rows(run_dir):
     return (
         [row for row in parsed if "loss" in row],
         [row for row in parsed if "eval_return_mean" in row],
+    )
+
+
+# What no two runs share.
+TIMES = ("time_s", "steps_per_second", "memory_used_bytes")
+TIMES += ("checkpoint_stall_s", "checkpoint_write_s", "checkpoint_bytes")
+
+
+def numbers(run_dir):
+    """All rows of metrics, less what tells of time and memory."""
+    lines = (pathlib.Path(run_dir) / "metrics.jsonl").read_text().splitlines()
+    rows = [{k: v for k, v in json.loads(line).items() if k not in TIMES} for line in lines]
+    return [row for row in rows if len(row) > 1]
+
+
+def start(*flags, driver=None):
+    """A training process that runs on; `driver` is Python that is run in it first."""
+    code = f"{driver}\nimport runpy\nrunpy.run_module('jaxdqn.train', run_name='__main__')"
+    how = ["-c", code] if driver else ["-m", "jaxdqn.train"]
+    process = subprocess.Popen(
+        [sys.executable, *how, *flags],
+        env=environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    # Read as it comes: a pipe that is full would stop the process.
+    process.errors = []
+    reader = threading.Thread(target=lambda: process.errors.extend(process.stderr), daemon=True)
+    reader.start()
+    process.reader = reader
+    return process
+
+
+def end(process):
+    """Waits for a process's end; returns what it still printed, and all errors."""
+    stdout = process.stdout.read()
+    process.wait(timeout=200)
+    process.reader.join()
+    process.stdout.close()
+    process.stderr.close()
+    return stdout, "".join(process.errors)
+
+
+def wait_for(process, beginning):
+    """Reads what a process prints until a line begins so."""
+    for line in process.stdout:
+        if line.startswith(beginning):
+            return
+    raise AssertionError(f"no line begins with {beginning!r}: {end(process)[1]}")
+
+
+def saved_parameters(run_dir, step):
+    """A network's parameters as numpy arrays, read with nothing of the program's own."""
+    path = pathlib.Path(run_dir).absolute() / "checkpoints" / str(step) / "learner"
+    with ocp.PyTreeCheckpointer() as checkpointer:
+        tree = checkpointer.metadata(path).item_metadata.tree
+        as_numpy = jax.tree.map(lambda _: ocp.RestoreArgs(restore_type=np.ndarray), tree)
+        return checkpointer.restore(path, restore_args=as_numpy)["params"]["params"]
+
+
+def newest(run_dir):
+    """The step of the newest checkpoint."""
+    paths = (pathlib.Path(run_dir) / "checkpoints").iterdir()
+    return max(int(path.name) for path in paths if path.name.isdecimal())
+
+
+def assert_same_end(one, two):
+    """Two runs ended with the same numbers and parameters, bit for bit."""
+    assert numbers(one) == numbers(two)
+    assert newest(one) == newest(two)
+    jax.tree.map(
+        np.testing.assert_array_equal, *(saved_parameters(run, newest(run)) for run in (one, two))
     )

@@ -5,7 +5,7 @@ import json
 import jax
 
 from jaxdqn import presets
-from jaxdqn.runtime import checkpoints, device, loop, run_dir, setup
+from jaxdqn.runtime import checkpoints, device, run_dir, setup
 from jaxdqn.runtime import mesh as mesh_lib
 
 # Short games, so that whole ones are quick.
@@ -29,10 +29,11 @@ def make_run(path, env="Breakout", changes=BREAKOUT, returns=(1.0, 3.0, 2.0)):
     store = checkpoints.Checkpoints(path / run_dir.CHECKPOINTS, keep=len(returns))
     rows = []
     for i, score in enumerate(returns, start=1):
-        store.save(built.init_learner(jax.random.key(i)), loop.Counters(steps=10 * i))
+        learner, play = built.init_learner(jax.random.key(i)), {"sums": built.init_sums()}
+        store.save(learner, play, {"steps": 10 * i})
         evaluation = {"eval_return_mean": score, "eval_return_std": 0.5, "eval_episodes": 4}
         rows += [{"step": 10 * i - 5, "loss": 0.1}, {"step": 10 * i, **evaluation}]
-    store.close()
+    assert store.close().error == ""
     (path / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     return path
 

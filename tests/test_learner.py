@@ -60,6 +60,25 @@ def test_update_by_hand(key):
     assert state.updates == 1
 
 
+@pytest.mark.parametrize("stop", [True, False])
+@pytest.mark.parametrize("bad", [np.inf, np.nan])
+def test_what_is_not_finite_changes_nothing(key, stop, bad):
+    learner = linear_learner(stop_when_refused=stop)
+    update, before = jax.jit(learner.update), learner.init(key, jnp.zeros((1, 2)))
+    before = before.replace(target_params=jnp.zeros((2, 2)))
+    state, metrics = update(before, one_transition(reward=bad))
+    np.testing.assert_array_equal(state.params, before.params)
+    # The target moves with each update that counts.
+    assert bool(np.any(state.target_params != 0)) == (not stop)
+    assert state.refused == 1 and state.updates == (0 if stop else 1)
+    assert not metrics["accepted"] and not np.isfinite(metrics["loss"])
+    np.testing.assert_array_equal(learner_lib.summands(metrics), 0)
+    # A good one after it: the run is to stop, or goes on.
+    state, metrics = update(state, one_transition())
+    assert state.refused == 1 and state.updates == (0 if stop else 2)
+    assert bool(metrics["accepted"]) == (not stop) == bool(np.any(state.params != before.params))
+
+
 def test_without_double_q_the_target_chooses(key):
     learner = linear_learner(double_q=False)
     state = learner.init(key, jnp.zeros((1, 2)))

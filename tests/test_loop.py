@@ -11,7 +11,7 @@ from jaxdqn import presets
 from jaxdqn.agent import actor, networks
 from jaxdqn.envs import api
 from jaxdqn.replay import ring as ring_lib
-from jaxdqn.runtime import device, episodes, evaluation, loop
+from jaxdqn.runtime import device, emulators, episodes, evaluation, loop
 from jaxdqn.runtime import mesh as mesh_lib
 
 SPEC = api.EnvSpec("Known-v0", (2,), np.dtype("float32"), 3, 1)
@@ -58,7 +58,8 @@ def make_loop(key):
     config = presets.resolve("CartPole", "", {**changes, "batch_size": 16})
     mesh = mesh_lib.make_mesh(1)
     built = device.build(config, SPEC, mesh)
-    groups = [KnownEnv([3, 5]), KnownEnv([4, 7], first_env=2)]
+    envs = [KnownEnv([3, 5]), KnownEnv([4, 7], first_env=2)]
+    groups = [emulators.Group(lambda step, env=env: env) for env in envs]
     state = loop.RunState(
         train_state=built.init_learner(key),
         sums=built.init_sums(),
@@ -68,7 +69,7 @@ def make_loop(key):
         learning_from_step=100,
     )
     learn = loop.replay_learning(config, built)
-    return groups, state, loop.turns(config, built, mesh, groups, state, learn)
+    return envs, state, loop.turns(config, built, mesh, groups, state, learn)
 
 
 def test_the_replay_holds_the_actions_that_were_played(key):

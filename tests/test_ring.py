@@ -94,6 +94,37 @@ def test_equals_a_naive_replay(written, frame_stack, stride, n_step, reward_clip
         np.testing.assert_allclose(batch.discount[i], discount, rtol=1e-5)
 
 
+@pytest.mark.parametrize("time_limit_ends", [False, True])
+def test_a_cut_ends_games_and_is_no_end_of_theirs(time_limit_ends, key):
+    """As a time limit that is none: sums stop there and go on with the value of what is shown."""
+    ring, rng = make(num_rows=120, time_limit_ends=time_limit_ends), np.random.default_rng(5)
+    rows = [*random_rows(rng, 50, 3, 2)], [*random_rows(rng, 40, 3, 2)]
+    for row, _ in (*rows[0], *rows[1]):
+        row.truncated[:] = False
+    state, streams = fill(ring, rows[0], 3, 2)
+    state = ring.cut(state)
+    for stream in streams.values():
+        stream[-1].truncated = True
+    add = jax.jit(ring.add)
+    for row, actions in rows[1]:
+        state = add(state, row, actions)
+    _, after = fill(ring, rows[1], 3, 2)
+    for where, stream in after.items():
+        streams[where] += stream
+    starts = [
+        (r, e) for r in range(6, 84) for e in range(3) if naive.may_start(streams[r % 2, e], r // 2)
+    ]
+    batch = ring.gather(state, *(jnp.array(part) for part in zip(*starts, strict=True)))
+    for i, (r, e) in enumerate(starts):
+        expected = naive.transition(streams[r % 2, e], r // 2, 4, 3, 0.9, 1.0, True)
+        np.testing.assert_array_equal(batch.observation[i], expected[0])
+        np.testing.assert_allclose(batch.reward[i], expected[2], rtol=1e-5, atol=1e-6)
+        np.testing.assert_allclose(batch.discount[i], expected[3], rtol=1e-5)
+        np.testing.assert_array_equal(batch.next_observation[i], expected[4])
+    drawn, envs = ring.draw(state, key, 50_000)
+    assert set(zip(drawn.tolist(), envs.tolist(), strict=True)) <= set(starts)
+
+
 @pytest.mark.parametrize("written", [40, 137])
 def test_draws_only_what_may_start(written, key):
     """1e5 draws: never a game's last row, nor one whose history or future crosses the seam."""

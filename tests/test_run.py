@@ -1,12 +1,10 @@
 """What a run of Breakout leaves behind, and what becomes of it when the command comes again."""
 
 import json
-import pathlib
 import re
 
 import jax
 import numpy as np
-import orbax.checkpoint as ocp
 import pytest
 from tensorboard.backend.event_processing import event_accumulator
 
@@ -15,27 +13,16 @@ from tests import program
 TRAINING_FIELDS = {
     *("step", "frames", "updates", "episodes", "time_s", "steps_per_second", "samples_per_step"),
     *("episode_return_mean", "episode_length_mean", "loss", "q_mean", "grad_norm", "epsilon"),
-    *("avg_max_q_value", "replay_size", "memory_used_bytes", "device_memory_used_bytes"),
+    *(
+        "avg_max_q_value",
+        "refused_updates",
+        "replay_size",
+        "memory_used_bytes",
+        "device_memory_used_bytes",
+    ),
 }
+SAVE_FIELDS = {"step", "checkpoint_stall_s", "checkpoint_write_s", "checkpoint_bytes"}
 EVALUATION_FIELDS = {"step", "eval_return_mean", "eval_return_std", "eval_episodes"}
-
-
-def saved_parameters(run_dir, step):
-    """The network's parameters as numpy arrays, read with nothing of the program's own."""
-    path = pathlib.Path(run_dir).absolute() / "checkpoints" / str(step) / "learner"
-    with ocp.PyTreeCheckpointer() as checkpointer:
-        tree = checkpointer.metadata(path).item_metadata.tree
-        as_numpy = jax.tree.map(lambda _: ocp.RestoreArgs(restore_type=np.ndarray), tree)
-        return checkpointer.restore(path, restore_args=as_numpy)["params"]["params"]
-
-
-def assert_equal_trees(one, two):
-    assert one.keys() == two.keys()
-    for name in one:
-        if isinstance(one[name], dict):
-            assert_equal_trees(one[name], two[name])
-        else:
-            np.testing.assert_array_equal(one[name], two[name])
 
 
 @pytest.fixture(scope="module")
@@ -75,7 +62,8 @@ def test_tensorboard_shows_the_same_numbers(breakout):
     events.Reload()
     training, evaluations = program.rows(run_dir)
     nowhere = {"step", "device_memory_used_bytes"}  # a CPU's device has no memory of its own
-    assert set(events.Tags()["scalars"]) == (TRAINING_FIELDS | EVALUATION_FIELDS) - nowhere
+    everywhere = TRAINING_FIELDS | EVALUATION_FIELDS | SAVE_FIELDS
+    assert set(events.Tags()["scalars"]) == everywhere - nowhere
     for name, rows in (("updates", training), ("eval_return_mean", evaluations)):
         shown = [(event.step, event.value) for event in events.Scalars(name)]
         assert shown == [(row["step"], pytest.approx(row[name])) for row in rows]
@@ -100,23 +88,17 @@ def test_the_same_seed_gives_the_same_run(breakout, tmp_path):
     again = tmp_path / "again"
     result = program.train("--env=Breakout", *program.SMALL, f"--run_dir={again}")
     assert result.returncode == 0, result.stderr
-    for one, two in zip(program.rows(run_dir), program.rows(again), strict=True):
-        for row in (*one, *two):
-            for name in ("time_s", "steps_per_second", "memory_used_bytes"):
-                row.pop(name, None)
-        assert one == two
-    step = max(int(path.name) for path in (again / "checkpoints").iterdir())
-    assert_equal_trees(saved_parameters(run_dir, step), saved_parameters(again, step))
+    program.assert_same_end(run_dir, again)
 
 
 def test_a_complete_run_stays_complete(breakout):
     run_dir, _ = breakout
     metrics = (run_dir / "metrics.jsonl").read_bytes()
-    before = saved_parameters(run_dir, int(program.rows(run_dir)[0][-1]["step"]))
+    before = program.saved_parameters(run_dir, program.newest(run_dir))
     result = program.train("--env=Breakout", *program.SMALL, cwd=run_dir.parent.parent)
     assert result.returncode == 0 and "complete since before" in result.stdout
-    after = saved_parameters(run_dir, int(program.rows(run_dir)[0][-1]["step"]))
-    assert_equal_trees(before, after)
+    after = program.saved_parameters(run_dir, program.newest(run_dir))
+    jax.tree.map(np.testing.assert_array_equal, before, after)
     assert (run_dir / "metrics.jsonl").read_bytes() == metrics
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from jaxdqn import config as config_lib
-from jaxdqn.runtime import checkpoints, device, loop, saved_run, setup
+from jaxdqn.runtime import checkpoints, device, saved_run, setup
 from jaxdqn.runtime import mesh as mesh_lib
 from tests import saved
 
@@ -109,8 +109,10 @@ def test_the_best_checkpoint_stays(tmp_path, key):
     config = saved_run.read_config(saved.make_run(tmp_path / "run", returns=(1.0,)))
     state = device.build(config, setup.describe(config), mesh_lib.make_mesh(1)).init_learner(key)
     for best, steps, left in ((1, (1, 2, 3, 4), [1, 3, 4]), (4, (5, 6), [4, 5, 6])):
-        store = checkpoints.Checkpoints(tmp_path / "store", keep=2, best=lambda best=best: best)
+        store = checkpoints.Checkpoints(
+            tmp_path / "store", keep=2, best=lambda steps, best=best: best
+        )
         for step in steps:
-            store.save(state, loop.Counters(steps=step))
+            store.save(state, {"updates": state.updates}, {"steps": step})
         store.close()
         assert checkpoints.steps_in(tmp_path / "store") == left

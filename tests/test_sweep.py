@@ -316,7 +316,7 @@ def test_what_a_memory_holds_at_the_end_is_learned_whichever_group_was_last():
         swept.append(ring)
         raise StopIteration
 
-    sweeper = sweeping.Sweeper(sweep_memory, *(None,) * 3)
+    sweeper = sweeping.Sweeper(sweep_memory, *(None,) * 4)
     learn = sweeping.learning(config, sweeper, mesh_lib.make_mesh(1))
     for rows in (9, 10):
         state = loop.RunState(None, None, [], loop.Counters(config.total_steps), None, "ring")

@@ -3,49 +3,12 @@
 import json
 import re
 import shlex
-import signal
 import subprocess
 
 import pytest
 from tensorboard.backend.event_processing import event_accumulator
 
 from tests import program
-
-
-@pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGINT])
-def test_a_signal_saves_and_the_same_command_goes_on(tmp_path, signum):
-    flags = ("--env=CartPole", f"--run_dir={tmp_path / 'run'}", "--total_steps=20000")
-    flags += ("--eval_episodes=2", "--eval_every_steps=0", "--checkpoint_every_steps=0")
-    process = subprocess.Popen(
-        program.command(*flags),
-        env=program.environment(),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    for line in process.stdout:
-        if line.startswith("step 3,"):
-            break
-    process.send_signal(signum)
-    stdout, stderr = process.communicate(timeout=60)
-    assert process.returncode == 128 + signum, stderr
-    assert "goes on from there" in stdout.splitlines()[-1]
-    (saved,) = (int(path.name) for path in (tmp_path / "run" / "checkpoints").iterdir())
-    assert saved >= 3000
-    before, _ = program.rows(tmp_path / "run")
-
-    result = program.train(*flags)
-    assert result.returncode == 0, result.stderr
-    assert f"going on from step {saved:,}" in result.stdout
-    after, _ = program.rows(tmp_path / "run")
-    assert after[: len(before)] == before
-    following = after[len(before)]
-    for name in ("step", "episodes", "time_s"):
-        assert following[name] > before[-1][name]
-    assert following["updates"] >= before[-1]["updates"]  # the replay is filled again first
-    assert after[-1]["updates"] > before[-1]["updates"]
-    steps = [row["step"] for row in after]
-    assert steps == sorted(set(steps)) and steps[-1] >= 20000
 
 
 def test_eight_devices_train(tmp_path):

@@ -19,6 +19,7 @@ class TrainState(flax.struct.PyTreeNode):
     target_params: chex.ArrayTree  # the same shapes
     opt_state: optax.OptState
     updates: jax.Array  # [] int32, updates done
+    refused: jax.Array  # [] int32, updates whose numbers were not finite
     key: jax.Array  # [] PRNG key, folded with `updates` for each draw and never changed
 
 
@@ -32,6 +33,7 @@ class Transitions(Protocol):
     next_observation: jax.Array  # [B, S, *frame_shape]
 
 
+# `METRICS` by name, and `accepted`: whether the update was.
 Metrics = dict[str, jax.Array]
 
 
@@ -98,6 +100,45 @@ def _clip_each(max_norm: float) -> optax.GradientTransformation:
     return optax.stateless(lambda gradients, _: jax.tree.map(clip, gradients))
 
 
+def accept(
+    state: TrainState,
+    params: chex.ArrayTree,
+    opt_state: optax.OptState,
+    metrics: Metrics,
+    stop_when_refused: bool,
+) -> tuple[TrainState, Metrics]:
+    """Takes an update over if its loss, values and gradients are finite, and else refuses it.
+
+    Args:
+      state: before the update.
+      params: after it.
+      opt_state: after it.
+      metrics: of it.
+      stop_when_refused: see `make_learner`.
+    """
+    is_finite = jnp.all(jnp.isfinite(jnp.stack([metrics[name] for name in METRICS])))
+    goes_on = is_finite & (state.refused == 0) if stop_when_refused else is_finite
+    params, opt_state = jax.tree.map(
+        lambda new, old: jnp.where(goes_on, new, old),
+        (params, opt_state),
+        (state.params, state.opt_state),
+    )
+    state = state.replace(
+        params=params,
+        opt_state=opt_state,
+        # One that is skipped counts: the next one draws another batch.
+        updates=state.updates + (goes_on.astype(jnp.int32) if stop_when_refused else 1),
+        refused=state.refused + (~is_finite).astype(jnp.int32),
+    )
+    return state, {**metrics, "accepted": goes_on}
+
+
+def summands(metrics: Metrics) -> jax.Array:
+    """`METRICS` of an update and 1 [M + 1], to be added up for means; zeros if it was refused."""
+    row = jnp.stack([*(metrics[name] for name in METRICS), jnp.ones(())])
+    return jnp.where(metrics["accepted"], row, 0.0)
+
+
 def make_learner(
     network: networks.Network,
     optimizer: optax.GradientTransformation,
@@ -106,6 +147,7 @@ def make_learner(
     td_loss: Callable[[jax.Array], jax.Array],
     target_tau: float,
     target_period_updates: int,
+    stop_when_refused: bool = False,
     axis_name: str | None = None,
 ) -> Learner:
     """Builds DQN's learner (Mnih et al., 2015; van Hasselt et al., arXiv:1509.06461).
@@ -118,6 +160,7 @@ def make_learner(
       target_tau: share of the online parameters moved into the target; 1 is a hard copy
         (the soft update is that of Lillicrap et al., arXiv:1509.02971).
       target_period_updates: updates between such moves; 0: `update` makes none.
+      stop_when_refused: after a refused update every other is refused, and not counted, too.
       axis_name: mesh axis over which the batch is split; gradients and metrics are averaged.
     """
 
@@ -130,6 +173,7 @@ def make_learner(
             target_params=jax.tree.map(jnp.copy, params),
             opt_state=optimizer.init(params),
             updates=jnp.zeros((), jnp.int32),
+            refused=jnp.zeros((), jnp.int32),
             key=draw_key,
         )
 
@@ -157,9 +201,10 @@ def make_learner(
         deltas, opt_state = optimizer.update(grads, state.opt_state, state.params)
         params = optax.apply_updates(state.params, deltas)
         metrics["grad_norm"] = optax.tree.norm(grads)
-        state = state.replace(params=params, opt_state=opt_state, updates=state.updates + 1)
+        before = state.updates
+        state, metrics = accept(state, params, opt_state, metrics, stop_when_refused)
         if target_period_updates:
-            due = state.updates % target_period_updates == 0
+            due = (state.updates % target_period_updates == 0) & (state.updates != before)
             state = jax.lax.cond(due, move_target, lambda state: state, state)
         return state, metrics
 

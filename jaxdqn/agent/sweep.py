@@ -137,6 +137,7 @@ def batch_positions(
 def make_learner(
     network: networks.Network,
     optimizer: optax.GradientTransformation,
+    stop_when_refused: bool = False,
     axis_name: str | None = None,
 ) -> SweepLearner:
     """Builds the part that fits a network to swept values.
@@ -145,6 +146,7 @@ def make_learner(
       network: the Q-network.
       optimizer: with a learning rate of 1; `update` is told the real one, which follows the number
         of states and not that of updates.
+      stop_when_refused: see `learner.make_learner`.
       axis_name: mesh axis over which the batch is split; gradients and metrics are averaged.
     """
 
@@ -156,6 +158,7 @@ def make_learner(
             target_params={},
             opt_state=optimizer.init(params),
             updates=jnp.zeros((), jnp.int32),
+            refused=jnp.zeros((), jnp.int32),
             key=draw_key,
         )
 
@@ -172,12 +175,8 @@ def make_learner(
             grads, metrics = jax.lax.pmean((grads, metrics), axis_name)
         deltas, opt_state = optimizer.update(grads, state.opt_state, state.params)
         deltas = jax.tree.map(lambda delta: learning_rate * delta, deltas)
+        params = optax.apply_updates(state.params, deltas)
         metrics["grad_norm"] = optax.tree.norm(grads)
-        state = state.replace(
-            params=optax.apply_updates(state.params, deltas),
-            opt_state=opt_state,
-            updates=state.updates + 1,
-        )
-        return state, metrics
+        return learner_lib.accept(state, params, opt_state, metrics, stop_when_refused)
 
     return SweepLearner(init=init, update=update)

@@ -19,8 +19,9 @@ import jax.numpy as jnp
 import numpy as np
 import numpy.typing as npt
 
-# Bits of RingState.flags.
-FIRST, TERMINATED, TRUNCATED, LIFE_LOST = 1, 2, 4, 8
+# Bits of RingState.flags. CUT: the environments were given up here, in the middle of a game or not.
+FIRST, TERMINATED, TRUNCATED, LIFE_LOST, CUT = 1, 2, 4, 8, 16
+LAST = TERMINATED | TRUNCATED | CUT  # the stream's next row begins another game
 
 # Rows drawn for one transition; the first that is not a game's last row is taken. Were one row in
 # ten such a last row, all eight would be one in 1e8 draws; then a neighbour is taken.
@@ -57,7 +58,7 @@ class RingState(flax.struct.PyTreeNode):
     frame: jax.Array  # [R, E, D] frames, flat: devices that tile memory would pad small images
     reward: jax.Array  # [R, E] float32, unclipped, of the step that led to this frame
     action: jax.Array  # [R, E] int32, chosen on seeing this frame
-    flags: jax.Array  # [R, E] uint8, bits FIRST, TERMINATED, TRUNCATED, LIFE_LOST
+    flags: jax.Array  # [R, E] uint8, bits FIRST, TERMINATED, TRUNCATED, LIFE_LOST, CUT
     count: jax.Array  # [] int32, rows written since the start
     q_values: (
         jax.Array
@@ -94,6 +95,7 @@ class Ring(NamedTuple):
     # (state, rows [B], envs [B]) -> [B, S, *frame_shape]
     observe: Callable[[RingState, jax.Array, jax.Array], jax.Array]
     outcomes: Callable[[RingState], Outcomes]
+    cut: Callable[[RingState], RingState]  # no game goes on from the newest rows
 
 
 def bytes_per_step(frame_shape: tuple[int, ...], frame_dtype: jnp.dtype) -> int:
@@ -143,7 +145,7 @@ def make_ring(
     history, future = (frame_stack - 1) * stride, n_step * stride
     if num_rows <= history + future:
         raise ValueError(f"{num_rows} rows cannot hold {history} before and {future} after a row")
-    ends = TERMINATED | TRUNCATED | (LIFE_LOST if life_loss_ends else 0)
+    ends = LAST | (LIFE_LOST if life_loss_ends else 0)
     over = TERMINATED | (TRUNCATED if time_limit_ends else 0)
     no_bootstrap = over | (LIFE_LOST if life_loss_ends else 0)
 
@@ -191,7 +193,7 @@ def make_ring(
         rows = jax.random.randint(rows_key, shape, low, jnp.maximum(high, low + 1))
         envs = jax.random.randint(envs_key, shape, 0, state.flags.shape[1])
         # After a game's last row the environment ignores the action: no transition starts there.
-        is_last = state.flags[rows % num_rows, envs] & (TERMINATED | TRUNCATED) != 0
+        is_last = state.flags[rows % num_rows, envs] & LAST != 0
         refused = is_last
         if terminal_repeats > 1:
             ends = state.flags[(rows + stride) % num_rows, envs] & over != 0
@@ -200,7 +202,7 @@ def make_ring(
         best = jnp.argmin(refused, axis=0)  # the first candidate that is not
         pick = jnp.arange(batch_size)
         row, env, still_last = rows[best, pick], envs[best, pick], is_last[best, pick]
-        # Never two last rows in sequence: the neighbour is a transition.
+        # Two last rows in sequence are rare: the neighbour is a transition.
         neighbour = jnp.where(row - stride >= low, row - stride, row + stride)
         return jnp.where(still_last, neighbour, row), env
 
@@ -263,12 +265,16 @@ def make_ring(
     def outcomes(state: RingState) -> Outcomes:
         rows = jnp.arange(num_rows)
         is_whole = (rows >= history) & (rows + stride < state.count)
-        is_last = state.flags & (TERMINATED | TRUNCATED) != 0
+        is_last = state.flags & LAST != 0
         return Outcomes(
             reward=learned_reward(state.reward, state.flags),
             ended=state.flags & no_bootstrap != 0,
             is_state=is_whole[:, None] & ~is_last,
         )
+
+    def cut(state: RingState) -> RingState:
+        newest = (state.count - 1 - jnp.arange(stride)) % num_rows
+        return state.replace(flags=state.flags.at[newest].set(state.flags[newest] | CUT))
 
     def sample(state: RingState, key: jax.Array, batch_size: int) -> Batch:
         return gather(state, *draw(state, key, batch_size))
@@ -281,4 +287,5 @@ def make_ring(
         draw=draw,
         observe=observe,
         outcomes=outcomes,
+        cut=cut,
     )

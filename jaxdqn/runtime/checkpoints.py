@@ -1,33 +1,43 @@
 """Orbax checkpoints: what is saved, and how it comes back.
 
-A checkpoint is a folder named by its agent step, with two items: `learner`, the whole `TrainState`,
-and `run`, the counters. Export and evaluation need `learner` and the run's settings alone.
+A checkpoint is a folder named by its agent step, with three items: `learner`, the whole
+`TrainState`; `play`, the other arrays; and `run`, counters and where the replay's blocks lie.
+Export and evaluation need `learner` and the run's settings alone. Its checksums come last: without
+them it is none.
 """
 
-import dataclasses
+import concurrent.futures
+import contextlib
 import pathlib
-from collections.abc import Callable, Sequence
-from typing import Any
+import shutil
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import jax
 import orbax.checkpoint as ocp
-from orbax.checkpoint import checkpoint_managers as policies
 
 from jaxdqn import config as config_lib
 from jaxdqn.agent import learner as learner_lib
-from jaxdqn.runtime import loop
+from jaxdqn.replay import ring as ring_lib
+from jaxdqn.runtime import checksums, replay_files
+
+DAMAGED = "damaged"
+_REPLACED, _IS_UNFINISHED = ".replaced", "orbax-checkpoint-tmp"  # in names of folders
+_REPLAY = "replay"  # in `run`: block -> folder
 
 
 def steps_in(directory: pathlib.Path) -> list[int]:
-    """The agent steps of the whole checkpoints in a folder, in order; none where there is none.
+    """The agent steps of the checkpoints in a folder, in order; none where there is none.
 
     Raises:
       RunError: it cannot be read.
     """
     try:
-        return sorted(ocp.utils.checkpoint_steps(directory.absolute()))
+        steps = ocp.utils.checkpoint_steps(directory.absolute())
     except (OSError, ValueError) as error:
         raise config_lib.RunError(f"{directory} cannot be read: {error}") from None
+    return sorted(step for step in steps if checksums.is_signed(directory / str(step)))
 
 
 def restore_params(directory: pathlib.Path, step: int, like: Any) -> Any:
@@ -39,9 +49,12 @@ def restore_params(directory: pathlib.Path, step: int, like: Any) -> Any:
       like: tree of `jax.ShapeDtypeStruct` with shardings: what the parameters are to be.
 
     Raises:
-      RunError: they cannot be read, or are not of these shapes.
+      RunError: they are damaged, cannot be read, or are not of these shapes.
     """
     path = directory.absolute() / str(step)
+    problem = checksums.problem(path)
+    if problem:
+        raise config_lib.RunError(problem)
     arguments = ocp.checkpoint_utils.construct_restore_args({"params": like})
     handler = ocp.PyTreeCheckpointHandler()
     try:
@@ -76,75 +89,342 @@ def _check_shapes(stored: Any, like: Any) -> None:
             )
 
 
+class Outcome(NamedTuple):
+    """How a save went."""
+
+    step: int
+    error: str  # empty if all is well
+    stall_s: float  # that training stood still
+    write_s: float  # until all was on disk
+    written_bytes: int  # with what was written ahead
+
+
 class Checkpoints:
     """The checkpoints of one run. Saving is asynchronous: training goes on meanwhile.
 
     Args:
-      directory: where they lie.
+      directory: where they lie; the folder around it exists.
       keep: so many of the newest stay.
-      best: tells the step of the checkpoint that stays whatever its age, if there is one; asked
-        when others are deleted.
+      best: tells, of the steps given, that of the checkpoint which stays whatever its age.
+      replay: the replay's blocks; None leaves it out.
     """
 
     def __init__(
-        self, directory: pathlib.Path, keep: int, best: Callable[[], int | None] = lambda: None
-    ):
-        self._manager = ocp.CheckpointManager(
-            directory.absolute(),
-            item_names=("learner", "run"),
-            options=ocp.CheckpointManagerOptions(
-                preservation_policy=policies.AnyPreservationPolicy(
-                    [policies.LatestN(keep), _Best(best)]
-                ),
-                create=True,
-            ),
-        )
-
-    def latest_step(self) -> int | None:
-        """The agent step of the newest checkpoint."""
-        return self._manager.latest_step()
-
-    def save(self, train_state: learner_lib.TrainState, counters: loop.Counters) -> None:
-        """Begins to save; a step that is saved already is left as it is."""
-        if self.latest_step() == counters.steps:
-            return
-        items = ocp.args.Composite(
-            learner=ocp.args.StandardSave(train_state),
-            run=ocp.args.JsonSave(dataclasses.asdict(counters)),
-        )
-        with jax.transfer_guard("allow"):  # Orbax's copies to the host count as implicit
-            self._manager.save(counters.steps, args=items)
-
-    def restore(
-        self, step: int, like: learner_lib.TrainState
-    ) -> tuple[learner_lib.TrainState, loop.Counters]:
-        """Reads a checkpoint into arrays shaped and placed as those of `like`."""
-        shapes: Any = jax.tree.map(ocp.utils.to_shape_dtype_struct, like)
-        items = self._manager.restore(
-            step,
-            args=ocp.args.Composite(
-                learner=ocp.args.StandardRestore(shapes), run=ocp.args.JsonRestore()
-            ),
-        )
-        return items.learner, loop.Counters(**items.run)
-
-    def close(self) -> None:
-        """Waits for what is being saved."""
-        self._manager.wait_until_finished()
-        self._manager.close()
-
-
-@dataclasses.dataclass
-class _Best(policies.PreservationPolicy):
-    """Keeps the checkpoint of one step."""
-
-    step: Callable[[], int | None]
-
-    def should_preserve(
         self,
-        checkpoints: Sequence[policies.PolicyCheckpointInfo],
+        directory: pathlib.Path,
+        keep: int,
+        best: Callable[[Sequence[int]], int | None] = lambda steps: None,
+        replay: replay_files.ReplayFiles | None = None,
+    ):
+        self._directory, self._keep, self._best = directory.absolute(), keep, best
+        self._replay = replay
+        self._checkpointer = ocp.AsyncCheckpointer(
+            ocp.CompositeCheckpointHandler(), async_options=replay_files.ASYNC
+        )
+        self._thread = concurrent.futures.ThreadPoolExecutor(1)
+        self._saving: concurrent.futures.Future[Outcome] | None = None
+        self._ahead: concurrent.futures.Future[int] | None = None
+        self._ahead_bytes = 0  # since the last save
+        self._whole: int | None = None  # what `newest_whole` found
+        self._last: tuple[Any, ...] | None = None  # stamp of what was saved last
+
+    def save(
+        self,
+        learner: learner_lib.TrainState,
+        play: Any,
+        run: Mapping[str, Any],
+        ring: ring_lib.RingState | None = None,
+        life: int = 0,
         *,
-        context: policies.PreservationContext,
-    ) -> list[bool]:
-        """Whether each checkpoint stays."""
-        return [checkpoint.step == self.step() for checkpoint in checkpoints]
+        is_last: bool = False,
+    ) -> Outcome | None:
+        """Begins to save, when the save before is over; returns how that one went.
+
+        Args:
+          learner: what learning changes.
+          play: other arrays.
+          run: what JSON can hold; `steps` names the checkpoint, `rows` are in the ring.
+          ring: the replay, where it is kept.
+          life: of the ring; see `replay_files.ReplayFiles.save`.
+          is_last: the run is complete, and no checkpoint needs its replay any more.
+        """
+        step, began = int(run["steps"]), time.monotonic()
+        if self._last == _stamp(run):
+            return None
+        before = self.outcome(wait=True)
+        self._collect_ahead(wait=True)
+        self._last = _stamp(run)
+        folder = self._directory / str(step)
+        pending, error = None, ""
+        try:
+            self._directory.mkdir(exist_ok=True)
+            if folder.exists():  # of a stop in the middle of this step's learning
+                folder.rename(_replaced(folder))
+            with jax.transfer_guard("allow"):  # Orbax's copies to the host count as implicit
+                if self._replay and ring is not None:
+                    pending = self._replay.save(ring, int(run["rows"]), life)
+                    blocks = {str(block): name for block, name in pending.blocks.items()}
+                    run = {**run, _REPLAY: blocks}
+                self._checkpointer.save(
+                    folder,
+                    args=ocp.args.Composite(
+                        learner=ocp.args.StandardSave(learner),
+                        play=ocp.args.StandardSave(play),
+                        run=ocp.args.JsonSave(dict(run)),
+                    ),
+                )
+        except _ERRORS as caught:
+            error = _one_line(caught)
+        stall_s = time.monotonic() - began
+
+        def finish() -> Outcome:
+            found, size = self._finish(folder, pending, is_last, error)
+            return Outcome(step, found, stall_s, time.monotonic() - began, size)
+
+        self._saving = self._thread.submit(finish)
+        return before
+
+    def _finish(
+        self,
+        folder: pathlib.Path,
+        pending: replay_files.Pending | None,
+        is_last: bool,
+        error: str,
+    ) -> tuple[str, int]:
+        """Waits until all is on disk, signs it, and deletes what it makes needless.
+
+        Returns:
+          What went wrong, and bytes written.
+        """
+        size, self._ahead_bytes = self._ahead_bytes, 0
+        try:
+            if self._replay and pending:
+                size += self._replay.finish(pending)
+            self._checkpointer.wait_until_finished()
+            if not error:
+                size += checksums.write(folder)
+        except _ERRORS as caught:
+            error = error or _one_line(caught)
+        if error:
+            self._give_up(folder)
+        else:
+            with contextlib.suppress(*_ERRORS):  # what stays is deleted after the next save
+                self._prune(is_last)
+        return error, size
+
+    def _give_up(self, folder: pathlib.Path) -> None:
+        """Deletes what was being written, after an error."""
+        with contextlib.suppress(*_ERRORS):  # told already
+            self._checkpointer.wait_until_finished()
+        if self._replay:
+            self._replay.give_up()
+        for path in self._directory.glob(f"{folder.name}*"):
+            if path == folder or _IS_UNFINISHED in path.name:
+                shutil.rmtree(path, ignore_errors=True)
+        with contextlib.suppress(OSError):
+            _replaced(folder).rename(folder)
+
+    def write_ahead(self, ring: ring_lib.RingState, rows: int, life: int) -> None:
+        """Begins to write the replay's full blocks, which leaves little for the next checkpoint.
+
+        Does nothing while something is being written. What fails here is tried again.
+        """
+        self._collect_ahead(wait=False)
+        if not self._replay or self._saving or self._ahead:
+            return
+        try:
+            with jax.transfer_guard("allow"):
+                pending = self._replay.save(ring, rows, life, full_blocks=True)
+            self._ahead = self._thread.submit(self._replay.finish, pending)
+        except _ERRORS:
+            self._replay.give_up()
+
+    def _collect_ahead(self, wait: bool) -> None:
+        if self._ahead and (wait or self._ahead.done()):
+            try:
+                self._ahead_bytes += self._ahead.result()
+            except _ERRORS:
+                assert self._replay is not None
+                self._replay.give_up()
+            self._ahead = None
+
+    def outcome(self, wait: bool = False) -> Outcome | None:
+        """How the last save went, once; None while it is under way, unless `wait` is set."""
+        if self._saving is None or not (wait or self._saving.done()):
+            return None
+        outcome, self._saving = self._saving.result(), None
+        if outcome.error:
+            self._last = None  # it may be tried again
+        return outcome
+
+    def newest_whole(self, say: Callable[[str], None]) -> int | None:
+        """The newest checkpoint that is as it was written; newer ones are moved out of the way.
+
+        One that has lost nothing but its replay is taken where no other is whole.
+
+        Args:
+          say: told what is wrong with those that are not taken.
+
+        Raises:
+          RunError: there are checkpoints, and none can be used.
+        """
+        self._tidy(say)
+        steps, problems, taken, without_replay = steps_in(self._directory), {}, None, None
+        for step in reversed(steps):
+            problems[step] = checksums.problem(self._directory / str(step))
+            if not problems[step]:
+                if without_replay is None:
+                    without_replay = step
+                problems[step] = self._replay_problem(step)
+            if not problems[step]:
+                taken = self._whole = step
+                break
+        if steps and taken is None:
+            taken = without_replay
+            if taken is None:
+                raise config_lib.RunError(
+                    f"all checkpoints are damaged: {'; '.join(problems.values())}; "
+                    "--overwrite starts anew"
+                )
+        if taken is None:
+            return None
+        for step, problem in problems.items():
+            if problem and step >= taken:
+                say(problem)
+        newer = [step for step in steps if step > taken]
+        if newer:
+            say(f"going on from the checkpoint before, of step {taken:,}")
+        for step in newer:
+            self._set_aside(step)
+        self._last = _stamp(self.run(taken))
+        return taken
+
+    def has_replay(self, step: int) -> bool:
+        """Whether the checkpoint that `newest_whole` found has its replay."""
+        return step == self._whole and self._replay is not None and _REPLAY in self.run(step)
+
+    def run(self, step: int) -> dict[str, Any]:
+        """What JSON holds of a checkpoint."""
+        with ocp.Checkpointer(ocp.CompositeCheckpointHandler("run")) as checkpointer:
+            path = self._directory / str(step)
+            found = checkpointer.restore(path, args=ocp.args.Composite(run=ocp.args.JsonRestore()))
+        return dict(found.run)
+
+    def restore(self, step: int, learner: learner_lib.TrainState, play: Any) -> tuple[Any, Any]:
+        """Reads arrays, shaped and placed as those given."""
+        path = self._directory / str(step)
+        shapes: Any = jax.tree.map(
+            lambda leaf: (
+                ocp.utils.to_shape_dtype_struct(leaf) if isinstance(leaf, jax.Array) else leaf
+            ),
+            (learner, play),
+        )
+        with ocp.Checkpointer(ocp.CompositeCheckpointHandler("learner", "play")) as checkpointer:
+            found = checkpointer.restore(
+                path,
+                args=ocp.args.Composite(
+                    learner=ocp.args.StandardRestore(shapes[0]),
+                    play=ocp.args.StandardRestore(shapes[1]),
+                ),
+            )
+        return found.learner, found.play
+
+    def restore_ring(
+        self, step: int, ring: ring_lib.RingState, rows: int, life: int
+    ) -> ring_lib.RingState:
+        """Reads the replay of a checkpoint that has one into an empty ring, which it donates."""
+        assert self._replay is not None
+        return self._replay.restore(ring, self._blocks(step), rows, life)
+
+    def drop_replay(self) -> None:
+        """Deletes the replay of all checkpoints."""
+        if self._replay:
+            self._replay.clear()
+
+    def close(self) -> Outcome | None:
+        """Waits for what is being saved; returns how that went."""
+        outcome = self.outcome(wait=True)
+        self._collect_ahead(wait=True)
+        self._thread.shutdown()
+        with contextlib.suppress(*_ERRORS):  # told before
+            self._checkpointer.close()
+            if self._replay:
+                self._replay.close()
+        return outcome
+
+    def _blocks(self, step: int) -> replay_files.Blocks:
+        stored = self.run(step).get(_REPLAY, {})
+        # A name from a file must not lead out of the folder.
+        return {int(block): str(int(name)) for block, name in stored.items()}
+
+    def _replay_problem(self, step: int) -> str:
+        if self._replay is None:
+            return ""
+        try:
+            return self._replay.problem(self._blocks(step))
+        except _ERRORS as error:
+            return f"{self._directory / str(step)} cannot be read: {_one_line(error)}"
+
+    def _prune(self, is_last: bool) -> None:
+        """Deletes checkpoints that are neither new nor best, and replay that none needs."""
+        steps = steps_in(self._directory)
+        newest, best = steps[-self._keep :], self._best(steps)
+        for step in steps:
+            folder = self._directory / str(step)
+            if step not in newest and step != best:
+                checksums.delete(folder)
+            elif _replaced(folder).exists():
+                checksums.delete(_replaced(folder))
+        if self._replay and is_last:
+            self._replay.clear()
+        elif self._replay:
+            self._replay.prune([self._blocks(step) for step in newest])
+
+    def _tidy(self, say: Callable[[str], None]) -> None:
+        """Sees to what was being written when a process was killed.
+
+        Raises:
+          RunError: another version wrote the checkpoints.
+        """
+        for path in list(self._directory.glob("*")):
+            if _IS_UNFINISHED in path.name:
+                shutil.rmtree(path)
+        for path in list(self._directory.glob(f"*{_REPLACED}")):
+            folder = path.with_name(path.name.removesuffix(_REPLACED))
+            if not checksums.is_signed(folder):
+                shutil.rmtree(folder, ignore_errors=True)
+                path.rename(folder)
+        for path in list(self._directory.glob("*")):
+            if path.name.isdecimal() and not checksums.is_signed(path):
+                if not (path / "play").exists():
+                    raise config_lib.RunError(
+                        f"{path} is of another version, which does not go on here"
+                    )
+                say(checksums.problem(path))
+                self._set_aside(int(path.name))
+
+    def _set_aside(self, step: int) -> None:
+        """Moves a checkpoint that cannot be used where it is in nobody's way, for study."""
+        path = self._directory / str(step)
+        aside = self._directory / DAMAGED
+        aside.mkdir(exist_ok=True)
+        shutil.rmtree(aside / path.name, ignore_errors=True)
+        path.rename(aside / path.name)
+
+
+def _stamp(run: Mapping[str, Any]) -> tuple[Any, ...]:
+    """Tells states of one step apart."""
+    return run["steps"], run.get("updates"), run.get("logged", {}).get("steps")
+
+
+def _replaced(folder: pathlib.Path) -> pathlib.Path:
+    """What gives way to a folder, once that is whole."""
+    return folder.with_name(f"{folder.name}{_REPLACED}")
+
+
+# What Orbax and the system raise when files cannot be read or written.
+_ERRORS = (OSError, ValueError, RuntimeError, KeyError, TypeError, config_lib.RunError)
+
+
+def _one_line(error: BaseException) -> str:
+    return " ".join(str(error).split()) or type(error).__name__

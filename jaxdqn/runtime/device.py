@@ -46,7 +46,10 @@ class Device(NamedTuple):
     act_and_record: Callable[..., tuple[actor_lib.ActorState, ring_lib.RingState, jax.Array]]
     # (train state, metric sums [M + 1], ring) -> train state, metric sums
     learn: Callable[..., tuple[learner_lib.TrainState, jax.Array]]
+    # (train state, ring, rows written since []) -> batch and metrics of the update refused last
+    examine: Callable[..., tuple[ring_lib.Batch, learner_lib.Metrics]]
     move_target: Callable[[learner_lib.TrainState], learner_lib.TrainState]
+    cut: Callable[[ring_lib.RingState], ring_lib.RingState]  # where environments are made anew
     init_sums: Callable[[], jax.Array]  # sums of `learner.METRICS`, and the number of updates
 
 
@@ -99,6 +102,10 @@ def build(config: config_lib.Config, spec: api.EnvSpec, mesh: Mesh) -> Device:
             row = row.replace(frame=actor_state.stack[:, -1])
         return actor_state, ring.add(ring_state, row, actions, q_values), actions
 
+    def draw(state: learner_lib.TrainState, ring_state: ring_lib.RingState) -> ring_lib.Batch:
+        key = jax.random.fold_in(jax.random.fold_in(state.key, state.updates), shard_index())
+        return ring.sample(ring_state, key, local_batch)
+
     @mesh_lib.on_mesh(
         mesh,
         in_specs=(replicated, replicated, RING_SPECS),
@@ -112,17 +119,30 @@ def build(config: config_lib.Config, spec: api.EnvSpec, mesh: Mesh) -> Device:
             carry: tuple[learner_lib.TrainState, jax.Array], _: None
         ) -> tuple[tuple[learner_lib.TrainState, jax.Array], None]:
             state, sums = carry
-            key = jax.random.fold_in(jax.random.fold_in(state.key, state.updates), shard_index())
-            state, metrics = learner.update(state, ring.sample(ring_state, key, local_batch))
-            row = jnp.stack([*(metrics[name] for name in learner_lib.METRICS), jnp.ones(())])
-            return (state, sums + row), None
+            state, metrics = learner.update(state, draw(state, ring_state))
+            return (state, sums + learner_lib.summands(metrics)), None
 
         carry, _ = jax.lax.scan(one_update, (train_state, sums), length=config.slice_updates)
         return carry
 
+    @mesh_lib.on_mesh(
+        mesh,
+        in_specs=(replicated, RING_SPECS, replicated),
+        out_specs=(mesh_lib.BY_ENV, replicated),
+    )
+    def examine(
+        train_state: learner_lib.TrainState, ring_state: ring_lib.RingState, rows_since: jax.Array
+    ) -> tuple[ring_lib.Batch, learner_lib.Metrics]:
+        batch = draw(train_state, ring_state.replace(count=ring_state.count - rows_since))
+        return batch, learner.update(train_state, batch)[1]
+
     @mesh_lib.on_mesh(mesh, in_specs=replicated, out_specs=replicated, donate_argnums=0)
     def move_target(train_state: learner_lib.TrainState) -> learner_lib.TrainState:
         return learner.move_target(train_state)
+
+    @mesh_lib.on_mesh(mesh, in_specs=(RING_SPECS,), out_specs=RING_SPECS, donate_argnums=0)
+    def cut(ring_state: ring_lib.RingState) -> ring_lib.RingState:
+        return ring.cut(ring_state)
 
     @mesh_lib.on_mesh(mesh, in_specs=(), out_specs=replicated)
     def init_sums() -> jax.Array:
@@ -134,7 +154,9 @@ def build(config: config_lib.Config, spec: api.EnvSpec, mesh: Mesh) -> Device:
         init_actor=init_actor,
         act_and_record=act_and_record,
         learn=learn,
+        examine=examine,
         move_target=move_target,
+        cut=cut,
         init_sums=init_sums,
     )
 

@@ -1,6 +1,7 @@
 """Returns and lengths of whole games."""
 
 import collections
+from collections.abc import Iterable
 from typing import NamedTuple
 
 import numpy as np
@@ -49,8 +50,12 @@ class EpisodeTracker:
 class RecentGames:
     """Means over the last 100 games."""
 
-    def __init__(self) -> None:
-        self._games: collections.deque[tuple[float, int]] = collections.deque(maxlen=100)
+    def __init__(self, games: Iterable[tuple[float, int]] = ()) -> None:
+        self._games: collections.deque[tuple[float, int]] = collections.deque(games, maxlen=100)
+
+    def all(self) -> list[tuple[float, int]]:
+        """Return and length of each, oldest first."""
+        return list(self._games)
 
     def add(self, game_return: float, length: int) -> None:
         """Takes one finished game."""

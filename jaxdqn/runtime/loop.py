@@ -6,7 +6,8 @@ The order is fixed, so equal seeds give equal runs.
 """
 
 import dataclasses
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
 
 import jax
 import numpy as np
@@ -16,11 +17,10 @@ from jaxdqn import config as config_lib
 from jaxdqn.agent import actor as actor_lib
 from jaxdqn.agent import learner as learner_lib
 from jaxdqn.agent import schedules
-from jaxdqn.envs import api
 from jaxdqn.replay import ring as ring_lib
 from jaxdqn.runtime import device as device_lib
+from jaxdqn.runtime import emulators, metrics
 from jaxdqn.runtime import episodes as episodes_lib
-from jaxdqn.runtime import metrics
 
 
 @dataclasses.dataclass
@@ -44,11 +44,34 @@ class RunState:
     recent: episodes_lib.RecentGames
     ring: ring_lib.RingState | None = None  # gigabytes: made when play begins
     rows: int = 0  # rows written to the ring
+    ring_life: int = 0  # goes on where rows of the ring change after they were written
+    turn_began: Counters = dataclasses.field(default_factory=Counters)  # the last one
+    logged: Counters = dataclasses.field(default_factory=Counters)  # when metrics were last read
+    refused: int = 0  # updates, as far as was seen
+    fit: Any = None  # what learning has begun and not ended; see `sweeping.Fit`
     # Updates fall due from here on; a run that resumes without its replay fills it again first.
     learning_from_step: int = 0
     learning_from_update: int = 0
     just_ended: list[episodes_lib.Game] = dataclasses.field(default_factory=list)  # in this turn
     turn_is_over: bool = True  # False while learning hands over between two turns
+
+
+class NonFiniteError(Exception):
+    """An update was refused, and the run is to stop.
+
+    Args:
+      batch: a tree of arrays, what the update learned from.
+      metrics: of the update.
+    """
+
+    def __init__(self, batch: Any, metrics: Mapping[str, Any]):
+        self.batch = batch
+        self.quantities = {
+            name: float(metrics[name])
+            for name in learner_lib.METRICS
+            if not np.isfinite(metrics[name])
+        }
+        super().__init__(", ".join(f"{name} is {x}" for name, x in self.quantities.items()))
 
 
 # Learns what fell due since the counters given, in place. What takes long hands over now and then,
@@ -87,6 +110,38 @@ def crossed(then: int, now: int, period: int) -> bool:
     return period > 0 and then // period != now // period
 
 
+def note_refused(config: config_lib.Config, state: RunState, refused: int) -> bool:
+    """Writes down how many updates were refused; returns whether the run is to stop for that."""
+    is_new, state.refused = refused > state.refused, refused
+    return is_new and config.on_nonfinite == "stop"
+
+
+def check_refused(
+    config: config_lib.Config,
+    device: device_lib.Device,
+    state: RunState,
+    refused: int,
+    rows_since: int,
+) -> None:
+    """Writes down how many updates from the replay were refused, and stops where that is asked.
+
+    Args:
+      config: of the run.
+      device: what the devices run.
+      state: where the run stands.
+      refused: updates, of those that are done.
+      rows_since: rows written to the replay since the last of them.
+
+    Raises:
+      NonFiniteError: an update was refused, and the run is to stop.
+    """
+    if note_refused(config, state, refused):
+        rows = np.int32(rows_since)
+        with jax.transfer_guard("allow"):
+            found = device.examine(state.train_state, state.ring, rows)
+        raise NonFiniteError(*jax.device_get(found))
+
+
 def replay_learning(config: config_lib.Config, device: device_lib.Device) -> Learn:
     """Updates from the replay as they fall due, and the target network's moves."""
 
@@ -105,35 +160,52 @@ def turns(
     config: config_lib.Config,
     device: device_lib.Device,
     mesh: Mesh,
-    groups: Sequence[api.VectorEnv],
+    groups: Sequence[emulators.Group],
     state: RunState,
     learn: Learn,
 ) -> Iterator[metrics.Row | None]:
     """Plays and learns for ever; changes `state` in place.
+
+    It begins with what was left of a fit in which the state was saved.
 
     Yields:
       None after each group's turn, and whatever learning yields during it.
     """
     if state.ring is None:
         state.ring = device.init_ring()
-    trackers = [episodes_lib.EpisodeTracker(group.num_envs) for group in groups]
+
+    def learn_and_hand_over() -> Iterator[metrics.Row | None]:
+        state.turn_is_over = False
+        yield from learn(state, state.turn_began)
+        state.turn_is_over = True
+        yield None
+
+    if state.fit is not None:
+        yield from learn_and_hand_over()
     while True:
-        for index, group in enumerate(groups):
-            step, before = group.receive(), dataclasses.replace(state.counters)
-            state.just_ended = trackers[index].add(step)
-            for game in state.just_ended:
-                state.counters.episodes += 1
-                state.recent.add(game.game_return, game.length)
-            state.counters.steps += int(np.count_nonzero(~step.is_first))
-            row, share = device_lib.put_row(
-                mesh, ring_lib.Row(**step._asdict()), epsilon(config, state.counters.steps)
-            )
-            state.actors[index], state.ring, actions = device.act_and_record(
-                state.train_state.params, state.actors[index], state.ring, row, share
-            )
-            state.rows += 1
-            group.send(jax.device_get(actions))
-            state.turn_is_over = False
-            yield from learn(state, before)
-            state.turn_is_over = True
-            yield None
+        state.turn_began = dataclasses.replace(state.counters)
+        # The first of those that have had the fewest turns.
+        index = min(range(len(groups)), key=lambda index: groups[index].turns)
+        made_at_step = groups[0].made_at_step
+        if index == 0 and crossed(
+            made_at_step, state.counters.steps, config.env_restart_every_steps
+        ):
+            state.ring = device.cut(state.ring)
+            for group in groups:
+                group.restart(state.counters.steps)
+        step, state.just_ended = groups[index].receive()
+        for game in state.just_ended:
+            state.counters.episodes += 1
+            state.recent.add(game.game_return, game.length)
+        state.counters.steps += int(np.count_nonzero(~step.is_first))
+        row, share = device_lib.put_row(
+            mesh, ring_lib.Row(**step._asdict()), epsilon(config, state.counters.steps)
+        )
+        state.actors[index], state.ring, actions = device.act_and_record(
+            state.train_state.params, state.actors[index], state.ring, row, share
+        )
+        state.rows += 1
+        actions, refused = jax.device_get((actions, state.train_state.refused))
+        groups[index].send(actions)
+        check_refused(config, device, state, int(refused), rows_since=1)
+        yield from learn_and_hand_over()

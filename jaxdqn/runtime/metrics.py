@@ -4,11 +4,10 @@ import contextlib
 import json
 import math
 import pathlib
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-import tensorboardX
-from tensorboardX.proto import summary_pb2
+from jaxdqn.runtime import appending, events, files
 
 FILE = "metrics.jsonl"
 Value = float | int | None
@@ -22,6 +21,9 @@ class Writer:
       directory: of the run.
       from_step: where the run goes on.
       mirror: gets every row as it is written.
+
+    Raises:
+      RunError: the files cannot be written.
     """
 
     def __init__(
@@ -32,14 +34,14 @@ class Writer:
     ):
         path = directory / FILE
         rows = [row for row in read(path) if row["step"] <= from_step]
-        part = path.with_suffix(".part")
-        part.write_text("".join(map(_line, rows)))
-        part.replace(path)
+        with files.whole(path) as part:
+            part.write_text("".join(map(_line, rows)))
+        # What a run that goes on at this step tells again: it was saved before it had told it.
+        self._from_step = from_step
+        self._told = {frozenset(row) for row in rows if row["step"] == from_step}
         self._evaluations = evaluations(rows)
-        self._file, self._mirror = path.open("a"), mirror
-        self._events = tensorboardX.SummaryWriter(
-            str(directory / "tensorboard"), purge_step=from_step + 1 if from_step else None
-        )
+        self._file, self._mirror = appending.Appender(path), mirror
+        self._events = events.Events(directory / "tensorboard", purge_step=from_step + 1)
 
     def write(self, step: int, values: Mapping[str, Value]) -> None:
         """Writes one row; what is None or not finite stands as null and in no TensorBoard curve."""
@@ -47,23 +49,22 @@ class Writer:
             name: value if value is not None and math.isfinite(value) else None
             for name, value in values.items()
         }
-        self._file.write(_line(row))
-        self._file.flush()
-        for name, value in row.items():
-            if name != "step" and value is not None:
-                self._events.add_scalar(name, value, step)
-        self._events.flush()
+        if step == self._from_step and frozenset(row) in self._told:
+            return
+        self._file.append(_line(row).encode())
+        finite = {name: x for name, x in row.items() if name != "step" and x is not None}
+        self._events.scalars(step, finite)
         self._mirror(row)
         self._evaluations += evaluations([row])
 
     def show_film(self, step: int, gif: bytes, height: int, width: int) -> None:
         """Shows an animated GIF in TensorBoard, among its images."""
-        image = summary_pb2.Summary.Image(
-            height=height, width=width, colorspace=3, encoded_image_string=gif
-        )
-        value = summary_pb2.Summary.Value(tag="play", image=image)
-        self._events.file_writer.add_summary(summary_pb2.Summary(value=[value]), step)
-        self._events.flush()
+        self._events.film(step, gif, height, width)
+
+    @property
+    def problem(self) -> str:
+        """Why rows are not on disk yet; empty if all are."""
+        return self._file.problem or self._events.problem
 
     @property
     def last_evaluation(self) -> Row | None:
@@ -74,6 +75,10 @@ class Writer:
     def best_evaluation(self) -> Row | None:
         """The row of the evaluation with the highest mean return."""
         return best(self._evaluations)
+
+    def best_among(self, steps: Collection[int]) -> Row | None:
+        """The same of evaluations at these steps."""
+        return best([row for row in self._evaluations if row["step"] in steps])
 
     def close(self) -> None:
         """Closes the files."""

@@ -106,6 +106,7 @@ def make_learner(
         td_loss=td_loss(config),
         target_tau=config.target_tau,
         target_period_updates=config.target_period_updates,
+        stop_when_refused=config.on_nonfinite == "stop",
         axis_name=axis_name,
     )
 
@@ -117,7 +118,12 @@ def make_sweep_learner(
     unit_rate = dataclasses.replace(
         config, learning_rate=1.0, learning_rate_end=None, learning_rate_decay_steps=0
     )
-    return sweep.make_learner(make_network(config, spec), make_optimizer(unit_rate), axis_name)
+    return sweep.make_learner(
+        make_network(config, spec),
+        make_optimizer(unit_rate),
+        stop_when_refused=config.on_nonfinite == "stop",
+        axis_name=axis_name,
+    )
 
 
 def make_optimizer(config: config_lib.Config) -> optax.GradientTransformation:

@@ -10,21 +10,19 @@ from jaxdqn.runtime import setup as setup_lib
 def of_training(
     setup: setup_lib.Setup,
     state: loop.RunState,
-    before: loop.Counters,
     sums: Sequence[float],
     avg_max_q_value: float | None,
 ) -> dict[str, metrics.Value]:
-    """A row of what happened since `before`.
+    """A row of what happened since the row before it.
 
     Args:
       setup: the run.
       state: where it stands.
-      before: its counters at the row before this one.
       sums: `learner.METRICS` summed over the updates since then, and the number of these.
       avg_max_q_value: of held-out observations.
     """
     config = setup.config
-    now, (*totals, count) = state.counters, sums
+    before, now, (*totals, count) = state.logged, state.counters, sums
     episode_return, episode_length = state.recent.means()
     steps, seconds = now.steps - before.steps, now.time_s - before.time_s
     updates = now.updates - before.updates
@@ -41,6 +39,7 @@ def of_training(
             name: total / count if count else None
             for name, total in zip(learner_lib.METRICS, totals, strict=True)
         },
+        "refused_updates": state.refused,
         "avg_max_q_value": avg_max_q_value,
         "epsilon": loop.epsilon(config, now.steps),
         "replay_size": min(state.rows * config.group_size, config.replay_capacity),

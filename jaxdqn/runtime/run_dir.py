@@ -1,11 +1,15 @@
 """A run's folder: what makes it one, what may be in it, and whether settings fit it."""
 
+import contextlib
 import dataclasses
 import json
 import os
 import pathlib
 import shutil
+from collections.abc import Iterator
 from typing import Any
+
+import filelock
 
 from jaxdqn import config as config_lib
 from jaxdqn import presets
@@ -14,12 +18,17 @@ from jaxdqn.runtime import metrics, provenance, tracking
 
 CONFIG_FILE = "config.json"
 CHECKPOINTS = "checkpoints"
+REPLAY = "replay"
+NONFINITE = "nonfinite"  # batches that would have spoiled the parameters
+_LOCK = "lock"
 VIDEOS = "videos"
 _CONFIG_PART = f"{CONFIG_FILE}.part"
 # The settings go last: what is left when deleting is cut short still is a run.
 _OURS = (
     CHECKPOINTS,
+    REPLAY,
     VIDEOS,
+    NONFINITE,
     metrics.FILE,
     "tensorboard",
     tracking.FILE,
@@ -28,6 +37,8 @@ _OURS = (
     CONFIG_FILE,
 )
 _FORMAT = "jaxdqn-run"
+# What a run may go on with otherwise: it changes no number that was finite.
+_MAY_DIFFER = {"on_nonfinite", "env_timeout_seconds", "env_threads", "keep_checkpoints"}
 
 
 def default_path(config: config_lib.Config) -> pathlib.Path:
@@ -47,7 +58,7 @@ def read_settings(path: pathlib.Path) -> dict[str, Any] | None:
             return None
         if not path.is_dir():
             raise config_lib.SettingError("run_dir", f"{path} is not a directory")
-        if {part.name for part in path.iterdir()} <= {_CONFIG_PART}:
+        if {part.name for part in path.iterdir()} <= {_CONFIG_PART, _LOCK}:
             return None
     except OSError as error:
         raise _unusable(path, error) from None
@@ -73,7 +84,7 @@ def check_same(path: pathlib.Path, stored: dict[str, Any], config: config_lib.Co
     stored = json.loads(json.dumps(dataclasses.asdict(config_lib.Config()))) | stored
     differing = [
         f"--{name}={now.get(name)} (the run has {stored.get(name)})"
-        for name in sorted({*now, *stored})
+        for name in sorted({*now, *stored} - _MAY_DIFFER)
         if now.get(name) != stored.get(name)
     ]
     if differing:
@@ -120,6 +131,29 @@ def create(path: pathlib.Path, config: config_lib.Config) -> None:
         part.rename(path / CONFIG_FILE)
     except OSError as error:
         raise _unusable(path, error) from None
+
+
+@contextlib.contextmanager
+def locked(path: pathlib.Path) -> Iterator[None]:
+    """Keeps other processes from training in a folder; the system frees it when this one dies.
+
+    Raises:
+      SettingError: another process has it, or it cannot be made.
+    """
+    lock = filelock.FileLock(path / _LOCK, timeout=0)
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        lock.acquire()
+    except filelock.Timeout:
+        raise config_lib.SettingError(
+            "run_dir", f"{path} is in use: another process trains there; wait, or give another"
+        ) from None
+    except OSError as error:
+        raise _unusable(path, error) from None
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def clear(path: pathlib.Path) -> None:

@@ -6,7 +6,7 @@ from typing import Self
 
 
 class StopRequest:
-    """While entered, the first signal is remembered; a second one acts as it would have before."""
+    """While entered, the first signal is remembered; a second one ends the process at once."""
 
     def __init__(self) -> None:
         self.signum: int | None = None
@@ -28,8 +28,8 @@ class StopRequest:
 
     def _remember(self, signum: int, frame: FrameType | None) -> None:
         self.signum = signum
-        for other, handler in self._before.items():
-            signal.signal(other, handler)
+        for other in self._before:
+            signal.signal(other, signal.SIG_DFL)
 
     def __bool__(self) -> bool:
         return self.signum is not None

@@ -5,6 +5,7 @@ network to it until the loss is small enough or the last epoch is over, and empt
 """
 
 import collections
+import dataclasses
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
@@ -44,16 +45,30 @@ class Swept(flax.struct.PyTreeNode):
     is_state: jax.Array  # [R, E] bool
 
 
+@dataclasses.dataclass
+class Fit:
+    """A fit that is under way."""
+
+    swept: Swept
+    told: dict[str, float]  # `STATISTICS`
+    from_update: int
+    losses: collections.deque[float] = dataclasses.field(  # the newest
+        default_factory=lambda: collections.deque(maxlen=_LOSSES)
+    )
+
+
 class Sweeper(NamedTuple):
     """Compiled functions. Those that take large state donate it: rebind it in the same line."""
 
     # (ring) -> ring with swept values, what else came of it, `STATISTICS` [8]
     sweep: Callable[[ring_lib.RingState], tuple[ring_lib.RingState, Swept, jax.Array]]
-    # (train state, swept, epoch []) -> the order of an epoch
+    # (train state, swept, updates before the fit [], epoch []) -> the order of an epoch
     shuffle: Callable[..., sweep.Order]
     # (train state, metric sums [M + 1], ring, order, first batch [], number of batches [],
     # learning rate []) -> train state, metric sums, losses [_SLICE_UPDATES]
     fit: Callable[..., tuple[learner_lib.TrainState, jax.Array, jax.Array]]
+    # (train state, ring, order, batch []) -> that batch and metrics of its update
+    examine: Callable[..., tuple[sweep.Targets, learner_lib.Metrics]]
     empty: Callable[[ring_lib.RingState], ring_lib.RingState]
 
 
@@ -129,9 +144,15 @@ def build(config: config_lib.Config, spec: api.EnvSpec, mesh: Mesh) -> Sweeper:
             ]
         )
 
-    @mesh_lib.on_mesh(mesh, in_specs=(replicated, swept_specs, replicated), out_specs=order_specs)
-    def shuffle(state: learner_lib.TrainState, swept: Swept, epoch: jax.Array) -> sweep.Order:
-        key = jax.random.fold_in(jax.random.fold_in(state.key, state.updates), epoch)
+    @mesh_lib.on_mesh(
+        mesh,
+        in_specs=(replicated, swept_specs, replicated, replicated),
+        out_specs=order_specs,
+    )
+    def shuffle(
+        state: learner_lib.TrainState, swept: Swept, updates: jax.Array, epoch: jax.Array
+    ) -> sweep.Order:
+        key = jax.random.fold_in(jax.random.fold_in(state.key, updates), epoch)
         order = sweep.shuffle(
             jax.random.fold_in(key, jax.lax.axis_index(mesh_lib.AXIS)),
             swept.error.reshape(-1),
@@ -139,6 +160,29 @@ def build(config: config_lib.Config, spec: api.EnvSpec, mesh: Mesh) -> Sweeper:
             config.sweep_error_threshold,
         )
         return jax.tree.map(jnp.atleast_1d, order)
+
+    def batch(
+        ring_state: ring_lib.RingState, order: sweep.Order, number: jax.Array
+    ) -> sweep.Targets:
+        order = sweep.Order(order.position, order.num_large[0], order.num_small[0])
+        position = sweep.batch_positions(order, number, local_batch, config.sweep_large_error_share)
+        num_envs = ring_state.flags.shape[1]
+        row, env = position // num_envs, position % num_envs
+        return sweep.Targets(ring.observe(ring_state, row, env), ring_state.q_values[row, env])
+
+    @mesh_lib.on_mesh(
+        mesh,
+        in_specs=(replicated, ring_specs, order_specs, replicated),
+        out_specs=(mesh_lib.BY_ENV, replicated),
+    )
+    def examine(
+        train_state: learner_lib.TrainState,
+        ring_state: ring_lib.RingState,
+        order: sweep.Order,
+        number: jax.Array,
+    ) -> tuple[sweep.Targets, learner_lib.Metrics]:
+        targets = batch(ring_state, order, number)
+        return targets, learner.update(train_state, targets, jnp.ones(()))[1]
 
     @mesh_lib.on_mesh(
         mesh,
@@ -155,21 +199,12 @@ def build(config: config_lib.Config, spec: api.EnvSpec, mesh: Mesh) -> Sweeper:
         number: jax.Array,
         learning_rate: jax.Array,
     ) -> tuple[learner_lib.TrainState, jax.Array, jax.Array]:
-        order = sweep.Order(order.position, order.num_large[0], order.num_small[0])
-        num_envs = ring_state.flags.shape[1]
-
         def one(i: jax.Array, carry: Any) -> Any:
             state, sums, losses = carry
-            position = sweep.batch_positions(
-                order, first + i, local_batch, config.sweep_large_error_share
-            )
-            row, env = position // num_envs, position % num_envs
-            targets = sweep.Targets(
-                ring.observe(ring_state, row, env), ring_state.q_values[row, env]
-            )
+            targets = batch(ring_state, order, first + i)
             state, metrics = learner.update(state, targets, learning_rate)
-            told = jnp.stack([*(metrics[name] for name in learner_lib.METRICS), jnp.ones(())])
-            return state, sums + told, losses.at[i].set(metrics["loss"])
+            sums = sums + learner_lib.summands(metrics)
+            return state, sums, losses.at[i].set(metrics["loss"])
 
         carry = (train_state, sums, jnp.zeros(_SLICE_UPDATES))
         return jax.lax.fori_loop(0, number, one, carry)
@@ -178,7 +213,7 @@ def build(config: config_lib.Config, spec: api.EnvSpec, mesh: Mesh) -> Sweeper:
     def empty(state: ring_lib.RingState) -> ring_lib.RingState:
         return state.replace(count=jnp.zeros_like(state.count))
 
-    return Sweeper(sweep=sweep_memory, shuffle=shuffle, fit=fit, empty=empty)
+    return Sweeper(sweep=sweep_memory, shuffle=shuffle, fit=fit, examine=examine, empty=empty)
 
 
 class Schedule(NamedTuple):
@@ -219,25 +254,37 @@ def learning(config: config_lib.Config, sweeper: Sweeper, mesh: Mesh) -> loop.Le
     def put(value: Any) -> Any:
         return mesh_lib.put(mesh, value, mesh_lib.REPLICATED)
 
-    def learn(state: loop.RunState, before: loop.Counters) -> Iterator[metrics.Row | None]:
-        now = schedule(config, state.counters.steps)
-        is_full = state.rows * config.group_size >= now.states
+    def begin(state: loop.RunState) -> Fit | None:
+        """Sweeps the memory if that is due."""
+        wanted = schedule(config, state.counters.steps).states
+        is_full = state.rows * config.group_size >= wanted
         # All groups have as many rows then, and the first one's comes first again.
         is_due = is_full and state.rows % config.num_groups == 0
         at_the_end = state.counters.steps >= config.total_steps
         if not is_due and not (at_the_end and state.rows > 2 * config.num_groups):
-            return
+            return None
         assert state.ring is not None
         state.ring, swept, found = sweeper.sweep(state.ring)
-        told: metrics.Row = dict(zip(STATISTICS, jax.device_get(found).tolist(), strict=True))
-        epoch_batches = -(-int(told["sweep_states"]) // config.batch_size)
+        state.ring_life += 1
+        told = dict(zip(STATISTICS, jax.device_get(found).tolist(), strict=True))
+        return Fit(swept, told, from_update=state.counters.updates)
+
+    def learn(state: loop.RunState, before: loop.Counters) -> Iterator[metrics.Row | None]:
+        state.fit = fit = state.fit or begin(state)
+        if fit is None:
+            return
+        assert state.ring is not None
+        now = schedule(config, state.counters.steps)
+        epoch_batches = -(-int(fit.told["sweep_states"]) // config.batch_size)
         last = round(now.max_epochs * epoch_batches)
-        losses: collections.deque[float] = collections.deque(maxlen=_LOSSES)
-        batches = 0
-        while batches < last:
+        order = None
+        while (batches := state.counters.updates - fit.from_update) < last:
+            if batches >= epoch_batches and np.mean(fit.losses) < now.loss_limit:
+                break
             epoch, first = divmod(batches, epoch_batches)
-            if first == 0:
-                order = sweeper.shuffle(state.train_state, swept, put(np.int32(epoch)))
+            if first == 0 or order is None:
+                numbers = put((np.int32(fit.from_update), np.int32(epoch)))
+                order = sweeper.shuffle(state.train_state, fit.swept, *numbers)
             number = min(_SLICE_UPDATES, epoch_batches - first, last - batches)
             state.train_state, state.sums, new = sweeper.fit(
                 state.train_state,
@@ -246,17 +293,23 @@ def learning(config: config_lib.Config, sweeper: Sweeper, mesh: Mesh) -> loop.Le
                 order,
                 *put((np.int32(first), np.int32(number), np.float32(now.learning_rate))),
             )
-            losses.extend(jax.device_get(new)[:number].tolist())
-            batches += number
+            new, refused, done = jax.device_get(
+                (new, state.train_state.refused, state.train_state.updates)
+            )
+            if loop.note_refused(config, state, int(refused)):
+                index = put(np.int32(first + int(done) - state.counters.updates))
+                found = sweeper.examine(state.train_state, state.ring, order, index)
+                raise loop.NonFiniteError(*jax.device_get(found))
+            fit.losses.extend(new[:number].tolist())
             state.counters.updates += number
             yield None
-            if batches >= epoch_batches and np.mean(losses) < now.loss_limit:
-                break
         state.ring, state.rows = sweeper.empty(state.ring), 0
+        state.ring_life += 1
+        state.fit = None
         yield {
-            **told,
+            **fit.told,
             "sweep_epochs": batches / max(1, epoch_batches),
-            "sweep_loss": float(np.mean(losses)) if losses else None,
+            "sweep_loss": float(np.mean(fit.losses)) if fit.losses else None,
             "sweep_loss_limit": now.loss_limit,
             "learning_rate": now.learning_rate,
         }

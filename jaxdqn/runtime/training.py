@@ -1,9 +1,14 @@
 """A whole training run: set up or go on, train, evaluate, save, leave."""
 
 import dataclasses
+import functools
+import os
+import sys
 import time
+from collections.abc import Collection
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from jaxdqn import config as config_lib
@@ -12,18 +17,23 @@ from jaxdqn.runtime import (
     checkpoints,
     console,
     device,
+    emulators,
     episodes,
     evaluation,
+    files,
     held_out,
     loop,
     metrics,
     native,
     parts,
+    replay_files,
+    resume,
     rows,
     run_dir,
     signals,
     sweeping,
     tracking,
+    watchdog,
 )
 from jaxdqn.runtime import mesh as mesh_lib
 from jaxdqn.runtime import setup as setup_lib
@@ -46,7 +56,11 @@ def run(setup: setup_lib.Setup, *, track: str | None = None, verbose: bool = Fal
     Raises:
       SettingError: the run directory cannot be written.
     """
-    with signals.StopRequest() as stop, jax.transfer_guard("disallow"):
+    with (
+        run_dir.locked(setup.path),
+        signals.StopRequest() as stop,
+        jax.transfer_guard("disallow"),
+    ):
         if setup.overwrite and setup.path.exists():
             run_dir.clear(setup.path)
         if setup.overwrite or run_dir.read_settings(setup.path) is None:
@@ -74,12 +88,14 @@ class _Training:
         self._avg_max_q_value = held_out.measure(setup.config, setup.spec, setup.mesh)
         self._device = device.build(setup.config, setup.spec, setup.mesh)
         self._evaluated_actor = evaluation.compiled(parts.make_actor(setup.config, setup.spec))
-        self._checkpoints = checkpoints.Checkpoints(
-            setup.path / run_dir.CHECKPOINTS, setup.config.keep_checkpoints, self._best_step
-        )
+        self._groups: list[emulators.Group] = []
+        self._sent: list[resume.Sent] = []  # what they are to play again
+        self._watchdog = watchdog.Watchdog(setup.config.env_timeout_seconds, self._envs_are_dead)
+        self._is_playing = False
+        self._must_save = False  # what was to be saved could not be
+        self._checkpoints = self._open_checkpoints()
         self._state = self._initial_state()
         start = self._state.counters
-        self._last_row = dataclasses.replace(start)  # counters when the last row was written
         print(console.plan(setup, self._state.train_state.params, start.steps), flush=True)
         if verbose:
             print(console.layers(self._state.train_state.params), flush=True)
@@ -93,13 +109,9 @@ class _Training:
     def to_the_end(self) -> int:
         """Trains until all steps are done or a signal comes. Returns an exit code."""
         config, state = self._config, self._state
-        if state.counters.steps >= config.total_steps:
+        if self._is_complete():
+            self._checkpoints.drop_replay()  # a process may have been killed before it did
             return self._finish("complete since before")
-        if state.counters.updates:
-            refilled = f"after {config.learning_starts_steps:,} steps have filled it again"
-            if config.algorithm == "sweep":
-                refilled = "when it has been filled anew"
-            self._progress.say(f"checkpoints hold no replay: learning goes on {refilled}")
         compiled = device.compile_ahead(
             self._device,
             config,
@@ -109,38 +121,45 @@ class _Training:
             state.sums,
             state.actors[0],
         )
-        groups = [
-            self._make_env(config.group_size, _ENVS, group, state.counters.steps)
-            for group in range(config.num_groups)
-        ]
+        if not self._begin_play():
+            return self._leave(saved=True)
         if config.network != "mlp" and native.why_not():
-            self._progress.say(f"slower than it could be: {native.why_not()}")
+            self._say(f"slower than it could be: {native.why_not()}")
         learn = loop.replay_learning(config, compiled)
         if config.algorithm == "sweep":
             sweeper = sweeping.build(config, self._spec, self._mesh)
             learn = sweeping.learning(config, sweeper, self._mesh)
-        then = dataclasses.replace(state.counters)
         try:
-            for row in loop.turns(config, compiled, self._mesh, groups, state, learn):
-                if row:
-                    self._writer.write(state.counters.steps, row)
-                if self._stop:
-                    break
-                if not state.turn_is_over:
-                    continue
-                self._progress.advance(state.counters.steps)
-                self._tell_games()
-                self._periodic_work(then)
-                then = dataclasses.replace(state.counters)
-                if then.steps >= config.total_steps:
-                    break
-        finally:
-            for group in groups:
-                group.close()
+            self._play_and_learn(compiled, learn)
+        except loop.NonFiniteError as error:
+            raise self._give_up(error) from None
         return self._leave() if self._stop else self._finish("complete")
 
+    def _play_and_learn(self, compiled: device.Device, learn: loop.Learn) -> None:
+        """Goes on until all steps are done or a signal comes."""
+        config, state = self._config, self._state
+        if state.fit is None:
+            self._periodic_work(state.turn_began)  # what a signal cut short
+            if self._is_complete() or self._stop:
+                return
+        for row in loop.turns(config, compiled, self._mesh, self._groups, state, learn):
+            if row:
+                self._writer.write(state.counters.steps, row)
+            if self._stop:
+                break
+            if state.turn_is_over:
+                self._progress.advance(state.counters.steps)
+                self._tell_games()
+                self._periodic_work(state.turn_began)
+                if self._stop or state.counters.steps >= config.total_steps:
+                    break
+
     def close(self) -> None:
-        """Ends all that holds files."""
+        """Ends all that holds files or runs emulators."""
+        self._watchdog.close()
+        for group in self._groups:
+            group.close()
+        self._groups = []
         self._progress.close()
         self._writer.close()
         if self._tracker:
@@ -159,35 +178,107 @@ class _Training:
         return int(entropy[0]) % (2**31 - 2**16)
 
     def _make_env(self, num_envs: int, *stream: int) -> api.VectorEnv:
-        return frame_skip.make(
+        env = frame_skip.make(
             self._config.env,
             num_envs,
             self._env_seed(*stream),
             self._config.env_options,
             self._config.env_threads,
         )
+        return self._watchdog.watched(env)
+
+    def _open_checkpoints(self) -> checkpoints.Checkpoints:
+        config, replay = self._config, None
+        if config.checkpoint_replay:
+            like = jax.eval_shape(self._device.init_ring)
+            folder = self._path / run_dir.REPLAY
+            replay = replay_files.ReplayFiles(folder, like, self._mesh, stride=config.num_groups)
+        folder = self._path / run_dir.CHECKPOINTS
+        return checkpoints.Checkpoints(folder, config.keep_checkpoints, self._best_step, replay)
+
+    def _is_complete(self) -> bool:
+        """Whether nothing is left to play, to learn or to tell, but a last evaluation."""
+        steps = self._state.counters.steps
+        done = steps >= self._config.total_steps and self._state.fit is None
+        return done and self._state.logged.steps == steps
 
     def _initial_state(self) -> loop.RunState:
+        """A run before its first step, or where its checkpoint left it, but for its emulators."""
         config = self._config
         with jax.transfer_guard("allow"):  # keys are made from Python numbers
-            train_state = self._device.init_learner(self._key(_LEARNER))
-            counters = loop.Counters()
-            step = self._checkpoints.latest_step()
+            state = loop.RunState(
+                train_state=self._device.init_learner(self._key(_LEARNER)),
+                sums=self._device.init_sums(),
+                actors=[
+                    self._device.init_actor(self._key(_ACTORS, group))
+                    for group in range(config.num_groups)
+                ],
+                counters=loop.Counters(),
+                recent=episodes.RecentGames(),
+                learning_from_step=config.learning_starts_steps,
+            )
+            step = self._checkpoints.newest_whole(_print)
             if step is not None:
-                train_state, counters = self._checkpoints.restore(step, train_state)
-            actors = [
-                self._device.init_actor(self._key(_ACTORS, group, counters.steps))
-                for group in range(config.num_groups)
-            ]
-        return loop.RunState(
-            train_state=train_state,
-            sums=self._device.init_sums(),
-            actors=actors,
-            counters=counters,
-            recent=episodes.RecentGames(),
-            learning_from_step=counters.steps + config.learning_starts_steps,
-            learning_from_update=counters.updates,
-        )
+                self._sent = self._restore(state, step)
+        return state
+
+    def _restore(self, state: loop.RunState, step: int) -> list[resume.Sent]:
+        """Puts a run where a checkpoint left it; returns what its emulators were sent."""
+        config, store = self._config, self._checkpoints
+        run = store.run(step)
+        resume.check_format(run)
+        is_complete = resume.is_complete(run, config.total_steps)
+        if not is_complete:
+            state.ring = self._device.init_ring()
+        play_like = resume.play_like(state, run, self._mesh, self._spec.num_actions)
+        state.train_state, play = store.restore(step, state.train_state, play_like)
+        resume.unpack(state, play, run)
+        self._forgive(state)
+        if is_complete:
+            return []
+        assert state.ring is not None
+        if store.has_replay(step):
+            state.ring = store.restore_ring(step, state.ring, state.rows, state.ring_life)
+        else:
+            resume.forget_replay(state, config)
+            refilled = f"after {config.learning_starts_steps:,} steps have filled it again"
+            if config.algorithm == "sweep":
+                refilled = "when it has been filled anew"
+            _print(f"the checkpoint holds no replay: learning goes on {refilled}")
+        return resume.sent_of(play, run)
+
+    def _forgive(self, state: loop.RunState) -> None:
+        """Lets updates go on after one was refused, where the run was to stop; counts them anew."""
+        train_state = state.train_state
+        with jax.transfer_guard("allow"):
+            if self._config.on_nonfinite == "stop":
+                state.train_state = train_state.replace(refused=jnp.zeros_like(train_state.refused))
+            state.refused = int(state.train_state.refused)
+            state.counters.updates = int(train_state.updates)
+
+    def _begin_play(self) -> bool:
+        """Starts the emulators and brings them where they stood; False if a signal came first."""
+        config = self._config
+        sent = self._sent or [resume.NOTHING_SENT] * config.num_groups
+        for index, before in enumerate(sent):
+            make = functools.partial(self._make_env, config.group_size, _ENVS, index)
+            group = emulators.Group(make, before.made_at_step)
+            self._groups.append(group)
+            for _ in group.replay(before.actions):
+                if self._stop:
+                    return False
+            if len(before.actions) and group.fingerprint() != before.fingerprint:
+                raise config_lib.RunError(
+                    f"the emulators do not come back to where they stood at step "
+                    f"{self._state.counters.steps:,}: another version of EnvPool or of the game? "
+                    f"{self._path / run_dir.CONFIG_FILE} tells the versions of the run"
+                )
+        self._is_playing = True
+        return True
+
+    def _say(self, text: str) -> None:
+        """Prints a line, above the progress bar where there is one."""
+        self._progress.say(text)
 
     def _tell_games(self) -> None:
         """Prints a line for every game of the last turn, where that is wanted."""
@@ -201,13 +292,15 @@ class _Training:
         """Does what fell due since then: environments together step over multiples."""
         config, then, now = self._config, before.steps, self._state.counters.steps
         at_the_end = now >= config.total_steps
-        if loop.crossed(then, now, config.log_every_steps) or at_the_end:
+        logged = self._state.logged.steps == now  # and then a signal came, before the rest
+        if (loop.crossed(then, now, config.log_every_steps) or at_the_end) and not logged:
             self._log()
         if at_the_end:
             return  # it evaluates and saves by itself
         if loop.crossed(self._evaluated_step(), now, config.eval_every_steps):
             self._evaluate()
-        if loop.crossed(then, now, config.checkpoint_every_steps):
+        again = self._must_save and loop.crossed(then, now, config.log_every_steps)
+        if loop.crossed(then, now, config.checkpoint_every_steps) or again:
             self._save()
         games = before.episodes, self._state.counters.episodes
         if loop.crossed(then, now, config.record_every_steps) or loop.crossed(
@@ -225,23 +318,29 @@ class _Training:
     def _log(self) -> None:
         state, now = self._state, self._state.counters
         self._stop_clock()
-        sums = jax.device_get(state.sums).tolist()
+        sums, refused = jax.device_get((state.sums, state.train_state.refused))
+        loop.check_refused(self._config, self._device, state, int(refused), rows_since=0)
         state.sums = self._device.init_sums()
         held_out_value = self._avg_max_q_value(state.train_state.params)
-        row = rows.of_training(self._setup, state, self._last_row, sums, held_out_value)
+        row = rows.of_training(self._setup, state, sums.tolist(), held_out_value)
         self._writer.write(now.steps, row)
         self._progress.row(now.steps, row)
         self._clock = time.monotonic()  # to look at held-out observations is no time of training
-        self._last_row = dataclasses.replace(now)
+        state.logged = dataclasses.replace(now)
+        self._tell_save(self._checkpoints.outcome())
+        if state.ring is not None and not self._is_complete():
+            self._checkpoints.write_ahead(state.ring, state.rows, state.ring_life)
+        if self._writer.problem:
+            self._say(f"WARNING: metrics wait to be written: {self._writer.problem}")
 
     def _evaluated_step(self) -> int:
         """The step of the last evaluation; one that a signal cut short is made up for."""
         last = self._writer.last_evaluation
         return last["step"] if last else 0
 
-    def _best_step(self) -> int | None:
-        """The step of the best evaluation so far."""
-        best = self._writer.best_evaluation
+    def _best_step(self, steps: Collection[int]) -> int | None:
+        """Of these steps that of the best evaluation."""
+        best = self._writer.best_among(steps)
         return best["step"] if best else None
 
     def _evaluate(self) -> None:
@@ -271,11 +370,12 @@ class _Training:
             "eval_episodes": len(returns),
         }
         self._writer.write(steps, row)
-        self._progress.say(
+        self._say(
             f"step {steps:,}: evaluation: return {returns.mean():.2f} +- {returns.std():.2f} "
             f"({returns.min():g} to {returns.max():g}, {len(returns)} games)"
         )
-        if self._best_step() == steps:
+        best = self._writer.best_evaluation
+        if best and best["step"] == steps:
             self._save()  # the best is kept, whatever the period of checkpoints
 
     def _record(self) -> None:
@@ -300,17 +400,67 @@ class _Training:
                 )
             self._writer.show_film(steps, gif, height, width)
         except (config_lib.RunError, OSError) as error:
-            self._progress.say(f"step {steps:,}: no film: {error}")
+            self._say(f"step {steps:,}: no film: {error}")
         self._clock = time.monotonic()  # a film is no time of training
 
     def _save(self) -> None:
         self._stop_clock()
-        self._checkpoints.save(self._state.train_state, self._state.counters)
+        state, is_last = self._state, self._is_complete()
+        play, run = resume.pack(state, self._groups)
+        ring = None if is_last else state.ring  # a complete run does not go on
+        self._tell_save(
+            self._checkpoints.save(
+                state.train_state, play, run, ring, state.ring_life, is_last=is_last
+            )
+        )
 
-    def _leave(self) -> int:
+    def _tell_save(self, outcome: checkpoints.Outcome | None) -> None:
+        """Writes down how a save went, and asks for another where it failed."""
+        if outcome is None:
+            return
+        if outcome.error:
+            self._say(
+                f"WARNING: the checkpoint of step {outcome.step:,} could not be saved, training "
+                f"goes on and tries again: {outcome.error}"
+            )
+        self._must_save = bool(outcome.error)
+        if not outcome.error:
+            self._writer.write(
+                outcome.step,
+                {
+                    "checkpoint_stall_s": round(outcome.stall_s, 3),
+                    "checkpoint_write_s": round(outcome.write_s, 3),
+                    "checkpoint_bytes": outcome.written_bytes,
+                },
+            )
+
+    def _wait_for_save(self) -> None:
+        """Sees to it that the state as it is, is on disk.
+
+        Raises:
+          RunError: it is not.
+        """
+        outcome = self._checkpoints.outcome(wait=True)
+        self._tell_save(outcome)
+        if outcome and outcome.error:
+            raise config_lib.RunError(
+                f"step {self._state.counters.steps:,} could not be saved in {self._path}: "
+                f"{outcome.error}"
+            )
+        for name in (run_dir.CONFIG_FILE, metrics.FILE):
+            if not (self._path / name).exists():
+                raise config_lib.RunError(f"{self._path / name} was deleted during the run")
+        if self._writer.problem:
+            raise config_lib.RunError(
+                f"metrics could not be written in {self._path}: {self._writer.problem}"
+            )
+
+    def _leave(self, saved: bool = False) -> int:
         signum = self._stop.signum
         assert signum is not None
-        self._save()
+        if not saved:
+            self._save()
+            self._wait_for_save()
         self.close()
         print(
             f"stopped by signal {signum} at step {self._state.counters.steps:,}; saved in "
@@ -318,6 +468,44 @@ class _Training:
             flush=True,
         )
         return 128 + signum
+
+    def _envs_are_dead(self) -> None:
+        """Saves and ends the process, whose main thread waits for environments that are dead."""
+        config, steps = self._config, self._state.counters.steps
+        what = (
+            f"error: {config.env} has not answered for {config.env_timeout_seconds:g} s "
+            f"(--env_timeout_seconds) at step {steps:,}"
+        )
+        try:
+            print(what, file=sys.stderr, flush=True)
+            if self._is_playing:  # the main thread waits: nothing changes meanwhile
+                self._save()
+                self._wait_for_save()
+                print(f"saved in {self._path}", file=sys.stderr, flush=True)
+        except config_lib.RunError as error:
+            print(f"error: {error}", file=sys.stderr, flush=True)
+        finally:
+            os._exit(1)
+
+    def _give_up(self, error: loop.NonFiniteError) -> config_lib.RunError:
+        """Saves the last good state, and the batch that would have spoiled it."""
+        state = self._state
+        self._forgive(state)
+        self._save()
+        self._wait_for_save()
+        batch = self._path / run_dir.NONFINITE / f"{state.counters.steps}.npz"
+        try:
+            batch.parent.mkdir(exist_ok=True)
+            with files.whole(batch) as part:
+                np.savez_compressed(part, **{str(n): v for n, v in vars(error.batch).items()})
+            where = f"is in {batch}"
+        except (config_lib.RunError, OSError) as problem:
+            where = f"could not be saved: {problem}"
+        return config_lib.RunError(
+            f"step {state.counters.steps:,}, update {state.counters.updates + 1:,}: {error}. The "
+            f"state before it is saved; the batch {where}. --on_nonfinite=skip goes on without "
+            "such updates"
+        )
 
     def _finish(self, how: str) -> int:
         steps = self._state.counters.steps
@@ -332,6 +520,10 @@ class _Training:
             score = f": mean return {last['eval_return_mean']:.2f} of {last['eval_episodes']} games"
         if self._config.record_every_steps or self._config.record_every_episodes:
             self._record()
+        self._wait_for_save()
         self.close()
         print(f"{how}, {steps:,} steps, in {self._path}{score}", flush=True)
         return 0
+
+
+_print = functools.partial(print, flush=True)

@@ -1,0 +1,40 @@
+"""Files that grow by whole pieces, and that a full disk does not break."""
+
+import contextlib
+import pathlib
+
+
+class Appender:
+    """Appends to a file. What cannot be written waits and is tried again with the next piece.
+
+    Args:
+      path: of the file, which need not exist.
+
+    Raises:
+      OSError: it cannot be opened.
+    """
+
+    def __init__(self, path: pathlib.Path):
+        self._file = path.open("ab", buffering=0)
+        self._size = self._file.tell()
+        self._waiting = b""
+        self.problem = ""  # why something waits
+
+    def append(self, piece: bytes) -> None:
+        """Writes a piece, and before it all that waits: whole or, for now, not at all."""
+        self._waiting += piece
+        try:
+            rest = memoryview(self._waiting)
+            while rest:
+                rest = rest[self._file.write(rest) :]
+        except OSError as error:
+            self.problem = str(error)
+            with contextlib.suppress(OSError):
+                self._file.truncate(self._size)
+        else:
+            self._size += len(self._waiting)
+            self._waiting, self.problem = b"", ""
+
+    def close(self) -> None:
+        """Closes the file."""
+        self._file.close()

@@ -1,0 +1,74 @@
+"""Groups of environments that can be brought back to where they stand.
+
+Emulators cannot be saved. But equal seeds and equal actions make equal games: a group remembers
+what it was sent since it was made, and another one, made alike, plays it again.
+"""
+
+import zlib
+from collections.abc import Callable, Iterator
+
+import numpy as np
+import numpy.typing as npt
+
+from jaxdqn.envs import api
+from jaxdqn.runtime import episodes
+
+
+class Group:
+    """Environments stepped together, and the games that they are in.
+
+    Args:
+      make: starts the environments with a seed that follows from an agent step of the run.
+      step: that step.
+    """
+
+    def __init__(self, make: Callable[[int], api.VectorEnv], step: int = 0):
+        self._make = make
+        self._begin(step)
+
+    def _begin(self, step: int) -> None:
+        self.made_at_step = step
+        self._env = self._make(step)
+        self.num_envs = self._env.num_envs
+        self._tracker = episodes.EpisodeTracker(self.num_envs)
+        self._dtype = np.min_scalar_type(self._env.spec.num_actions - 1)
+        self.turns = 0  # that they have had
+        self._sent = bytearray()  # a list of arrays would take ten times as much
+        self._frame: npt.NDArray[np.generic] = np.zeros(0)
+
+    def receive(self) -> tuple[api.TimeStep, list[episodes.Game]]:
+        """Waits for the time step under way; returns it and the games that end with it."""
+        step = self._env.receive()
+        self._frame = step.frame
+        return step, self._tracker.add(step)
+
+    def send(self, actions: npt.NDArray[np.integer]) -> None:
+        """Starts the step that plays `actions` [E]."""
+        self._sent += np.asarray(actions).astype(self._dtype).tobytes()
+        self.turns += 1
+        self._env.send(actions)
+
+    def restart(self, step: int) -> None:
+        """Gives the environments up, games and all, for new ones."""
+        self._env.close()
+        self._begin(step)
+
+    @property
+    def sent(self) -> npt.NDArray[np.unsignedinteger]:
+        """All actions [T, E] since the environments were made, in the least type for them."""
+        return np.frombuffer(bytes(self._sent), self._dtype).reshape(-1, self.num_envs)
+
+    def replay(self, sent: npt.NDArray[np.unsignedinteger]) -> Iterator[None]:
+        """Plays what another group was sent; yields after every step."""
+        for actions in sent:
+            self.receive()
+            self.send(actions.astype(np.int32))
+            yield
+
+    def fingerprint(self) -> int:
+        """Tells whether two groups show the same."""
+        return zlib.crc32(np.ascontiguousarray(self._frame).tobytes())
+
+    def close(self) -> None:
+        """Frees the emulators."""
+        self._env.close()

@@ -1,0 +1,152 @@
+"""What of a run is saved beside its learner and its replay, and how it comes back."""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+import numpy.typing as npt
+from jax.sharding import Mesh, NamedSharding
+
+from jaxdqn import config as config_lib
+from jaxdqn.runtime import emulators, episodes, loop, sweeping
+from jaxdqn.runtime import mesh as mesh_lib
+
+FORMAT = 1  # of what `pack` returns
+
+
+class Sent(NamedTuple):
+    """What brings a group of environments back."""
+
+    made_at_step: int
+    actions: npt.NDArray[np.unsignedinteger]  # [T, E]
+    fingerprint: int  # of what they show then
+
+
+NOTHING_SENT = Sent(0, np.zeros((0, 0), np.uint8), 0)
+
+
+def pack(
+    state: loop.RunState, groups: Sequence[emulators.Group]
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Arrays for a checkpoint's `play` and numbers for its `run`."""
+    play: dict[str, Any] = {
+        "sums": state.sums,
+        "actors": list(state.actors),
+        "sent": {str(index): group.sent for index, group in enumerate(groups) if group.turns},
+    }
+    run: dict[str, Any] = {
+        "format": FORMAT,
+        **dataclasses.asdict(state.counters),
+        "turn_began": dataclasses.asdict(state.turn_began),
+        "logged": dataclasses.asdict(state.logged),
+        "recent": state.recent.all(),
+        "rows": state.rows,
+        "learning_from_step": state.learning_from_step,
+        "learning_from_update": state.learning_from_update,
+        "groups": [
+            {
+                "made_at_step": group.made_at_step,
+                "turns": group.turns,
+                "num_envs": group.num_envs,
+                "fingerprint": group.fingerprint(),
+            }
+            for group in groups
+        ],
+    }
+    if state.fit is not None:
+        fit: sweeping.Fit = state.fit
+        play["fit"] = fit.swept
+        run["fit"] = {
+            "told": fit.told,
+            "from_update": fit.from_update,
+            "losses": list(fit.losses),
+        }
+    return play, run
+
+
+def play_like(state: loop.RunState, run: Mapping[str, Any], mesh: Mesh, num_actions: int) -> Any:
+    """What the arrays of a checkpoint are like.
+
+    Args:
+      state: of the run before its first step.
+      run: the checkpoint's numbers.
+      mesh: the devices.
+      num_actions: of the environment.
+    """
+    sent_type = np.min_scalar_type(num_actions - 1)
+    play: dict[str, Any] = {
+        "sums": state.sums,
+        "actors": list(state.actors),
+        "sent": {
+            str(index): np.zeros((group["turns"], group["num_envs"]), sent_type)
+            for index, group in enumerate(run["groups"])
+            if group["turns"]
+        },
+    }
+    if "fit" in run:
+        assert state.ring is not None
+        shape, sharding = state.ring.flags.shape, NamedSharding(mesh, mesh_lib.BY_RING_ENV)
+        errors: Any = jax.ShapeDtypeStruct(shape, np.float32, sharding=sharding)
+        is_state: Any = jax.ShapeDtypeStruct(shape, bool, sharding=sharding)
+        play["fit"] = sweeping.Swept(errors, is_state)
+    return play
+
+
+def unpack(state: loop.RunState, play: Mapping[str, Any], run: Mapping[str, Any]) -> None:
+    """Puts a run where it stood, all but its learner, its replay and its emulators."""
+    state.sums, state.actors = play["sums"], list(play["actors"])
+    state.counters, state.turn_began, state.logged = (
+        loop.Counters(
+            **{field.name: part[field.name] for field in dataclasses.fields(loop.Counters)}
+        )
+        for part in (run, run["turn_began"], run["logged"])
+    )
+    state.recent = episodes.RecentGames(map(tuple, run["recent"]))
+    state.rows = run["rows"]
+    state.learning_from_step = run["learning_from_step"]
+    state.learning_from_update = run["learning_from_update"]
+    if "fit" in run:
+        stored = run["fit"]
+        state.fit = sweeping.Fit(play["fit"], stored["told"], stored["from_update"])
+        state.fit.losses.extend(stored["losses"])
+
+
+def sent_of(play: Mapping[str, Any], run: Mapping[str, Any]) -> list[Sent]:
+    """What each group of environments was sent."""
+    nothing = NOTHING_SENT.actions
+    return [
+        Sent(
+            group["made_at_step"],
+            np.asarray(play["sent"].get(str(index), nothing)),
+            group["fingerprint"],
+        )
+        for index, group in enumerate(run["groups"])
+    ]
+
+
+def is_complete(run: Mapping[str, Any], total_steps: int) -> bool:
+    """Whether nothing is left to play, to learn or to tell, but a last evaluation."""
+    told = run["logged"]["steps"] == run["steps"]
+    return run["steps"] >= total_steps and told and "fit" not in run
+
+
+def check_format(run: Mapping[str, Any]) -> None:
+    """Refuses what another version wrote.
+
+    Raises:
+      RunError: another version did.
+    """
+    if run.get("format") != FORMAT:
+        raise config_lib.RunError(
+            f"the checkpoint of step {run.get('steps')} has format {run.get('format')}, this "
+            f"version reads {FORMAT}: go on with the version that wrote it"
+        )
+
+
+def forget_replay(state: loop.RunState, config: config_lib.Config) -> None:
+    """Lets a run go on with an empty replay, which is filled before learning goes on."""
+    state.rows, state.fit = 0, None
+    state.learning_from_step = state.counters.steps + config.learning_starts_steps
+    state.learning_from_update = state.counters.updates

@@ -1,0 +1,255 @@
+"""A run that is stopped, killed or damaged anywhere ends as one that nobody disturbed."""
+
+import resource
+import signal
+
+import numpy as np
+import pytest
+
+from tests import program
+
+FLAGS = ("--env=CartPole", "--num_envs=8", "--total_steps=4000", "--learning_starts_steps=500")
+FLAGS += ("--replay_capacity=2000", "--eval_every_steps=1000", "--eval_episodes=2")
+FLAGS += ("--checkpoint_every_steps=1000", "--log_every_steps=250", "--hidden_sizes=32")
+FLAGS += ("--env_restart_every_steps=1500",)
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory):
+    path = tmp_path_factory.mktemp("undisturbed") / "run"
+    result = program.train(*FLAGS, f"--run_dir={path}")
+    assert result.returncode == 0, result.stderr
+    return path
+
+
+def stop(path, signum, at="step 2,2", flags=FLAGS):
+    """Starts or goes on with a run and sends it a signal when a line begins so."""
+    process = program.start(*flags, f"--run_dir={path}")
+    program.wait_for(process, at)
+    process.send_signal(signum)
+    stdout, stderr = program.end(process)
+    assert process.returncode == (-signum if signum == signal.SIGKILL else 128 + signum), stderr
+    return stdout
+
+
+def go_on(path, flags=FLAGS):
+    result = program.train(*flags, f"--run_dir={path}")
+    assert result.returncode == 0, result.stderr
+    return result.stdout
+
+
+@pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL])
+def test_a_stopped_run_ends_as_if_it_had_gone_on(tmp_path, undisturbed, signum):
+    stdout = stop(tmp_path / "run", signum)
+    if signum != signal.SIGKILL:
+        assert "goes on from there" in stdout.splitlines()[-1]
+        assert program.newest(tmp_path / "run") >= 2200
+    assert "going on from step 2," in go_on(tmp_path / "run")
+    program.assert_same_end(tmp_path / "run", undisturbed)
+
+
+def test_the_environments_were_made_anew(undisturbed):
+    """Or the comparison would show nothing of it: with the same settings but this, other games."""
+    path = undisturbed.parent / "never"
+    flags = (*FLAGS[:-1], "--env_restart_every_steps=0", f"--run_dir={path}")
+    assert program.train(*flags).returncode == 0
+    one, two = program.numbers(path), program.numbers(undisturbed)
+    until = [row for row in two if row["step"] < 1500]
+    assert one[: len(until)] == until and one != two
+
+
+@pytest.mark.parametrize("harm", ["flip", "truncate", "remove", "flip the replay"])
+def test_damage_is_noticed_and_the_checkpoint_before_it_taken(tmp_path, undisturbed, harm):
+    path = tmp_path / "run"
+    stop(path, signal.SIGTERM)
+    newest = program.newest(path)
+    folder = path / "checkpoints" / str(newest)
+    if "replay" in harm:
+        folder = max((path / "replay").iterdir(), key=lambda folder: int(folder.name))
+    parts = [path for path in folder.rglob("*") if path.is_file() and path.name != "SHA256SUMS"]
+    victim = max(parts, key=lambda path: path.stat().st_size)
+    content = bytearray(victim.read_bytes())
+    content[len(content) // 2] ^= 1
+    if harm == "remove":
+        victim.unlink()
+    else:
+        victim.write_bytes(content[: len(content) // 2] if harm == "truncate" else content)
+    stdout = go_on(path)
+    problem = "is missing" if harm == "remove" else "is not what was written"
+    assert f"{victim} {problem}" in stdout
+    assert "going on from the checkpoint before, of step 2,00" in stdout
+    assert (path / "checkpoints" / "damaged" / str(newest)).is_dir()
+    program.assert_same_end(path, undisturbed)
+
+
+def test_with_no_whole_checkpoint_left_nothing_is_begun_anew(tmp_path):
+    path = tmp_path / "run"
+    stop(path, signal.SIGTERM, at="step 1,2")
+    for folder in (path / "checkpoints").iterdir():
+        (folder / "_CHECKPOINT_METADATA").write_text("{}")
+    result = program.train(*FLAGS, f"--run_dir={path}")
+    assert result.returncode == 1 and "Traceback" not in result.stderr
+    (line,) = result.stderr.splitlines()
+    assert "all checkpoints are damaged" in line and "_CHECKPOINT_METADATA" in line
+
+
+def test_without_its_replay_a_run_fills_it_again(tmp_path):
+    path, flags = tmp_path / "run", (*FLAGS, "--checkpoint_replay=false")
+    stop(path, signal.SIGTERM, flags=flags)
+    assert not (path / "replay").exists()
+    before, _ = program.rows(path)
+    assert "learning goes on after 500 steps have filled it again" in go_on(path, flags)
+    after, _ = program.rows(path)
+    assert after[: len(before)] == before
+    assert before[-1]["updates"] <= after[len(before)]["updates"] < after[-1]["updates"]
+    assert after[len(before)]["replay_size"] < 500
+
+
+SWEEP = ("--preset=hvass_breakout", "--num_envs=8", "--replay_capacity=1600", "--img_height=42")
+SWEEP += ("--img_width=32", "--hidden_sizes=16", "--sweep_fraction_start=0.5", "--eval_episodes=2")
+SWEEP += ("--total_steps=1800", "--log_every_steps=500", "--eval_every_steps=0")
+SWEEP += ("--max_episode_steps=60", "--frame_skip_min=2", "--sweep_loss_limit_start=0")
+STOP_IN_A_FIT = """
+import signal
+from jaxdqn.runtime import loop
+note = loop.note_refused
+def stop_and_note(config, state, refused):
+    if state.fit is not None and WHERE:
+        signal.raise_signal(signal.SIGTERM)
+    return note(config, state, refused)
+loop.note_refused = stop_and_note
+"""
+
+
+def sweeps(path):
+    return [row for row in program.numbers(path) if "sweep_epochs" in row]
+
+
+@pytest.fixture(scope="module")
+def undisturbed_sweeps(tmp_path_factory):
+    path = tmp_path_factory.mktemp("sweeps") / "run"
+    result = program.train(*SWEEP, f"--run_dir={path}")
+    assert result.returncode == 0, result.stderr
+    return path
+
+
+@pytest.mark.parametrize(
+    "where", ["state.counters.updates >= 10", "state.counters.steps >= config.total_steps"]
+)
+def test_a_fit_that_was_stopped_goes_on_where_it_stood(tmp_path, undisturbed_sweeps, where):
+    """In the middle of the first fit's second epoch, and in the fit that ends the run."""
+    path = tmp_path / "run"
+    driver = STOP_IN_A_FIT.replace("WHERE", where)
+    process = program.start(*SWEEP, f"--run_dir={path}", driver=driver)
+    _, stderr = program.end(process)
+    assert process.returncode == 128 + signal.SIGTERM, stderr
+    assert len(sweeps(path)) == (2 if "total" in where else 0)
+    go_on(path, SWEEP)
+    assert [row["sweep_epochs"] for row in sweeps(path)] == [5, 5, 5]
+    assert not list((path / "replay").iterdir())  # a complete run needs none
+    program.assert_same_end(path, undisturbed_sweeps)
+
+
+SLOW_SAVE = """
+import time
+from jaxdqn.runtime import checkpoints
+checkpoints.Checkpoints.save = lambda *args, **how: print("saving", flush=True) or time.sleep(1000)
+"""
+
+
+def test_a_second_signal_leaves_at_once(tmp_path):
+    process = program.start(*FLAGS, f"--run_dir={tmp_path / 'run'}", driver=SLOW_SAVE)
+    program.wait_for(process, "step 5")
+    process.send_signal(signal.SIGINT)
+    program.wait_for(process, "saving")
+    process.send_signal(signal.SIGINT)
+    program.end(process)
+    assert process.returncode == -signal.SIGINT
+
+
+def test_a_second_process_is_refused(tmp_path):
+    path = tmp_path / "run"
+    first = program.start(*FLAGS, f"--run_dir={path}")
+    program.wait_for(first, "step 5")
+    second = program.train(*FLAGS, f"--run_dir={path}", "--overwrite")
+    assert second.returncode == 2 and second.stdout == ""
+    assert "run_dir" in second.stderr and "is in use" in second.stderr
+    first.kill()
+    program.end(first)
+    go_on(path)  # the dead hold no lock
+
+
+def test_what_is_not_finite_stops_the_run_before_it_spoils_anything(tmp_path):
+    path, flags = tmp_path / "run", (*FLAGS, "--loss=mse", "--reward_scale=1e30")
+    result = program.train(*flags, f"--run_dir={path}")
+    assert result.returncode == 1 and "Traceback" not in result.stderr
+    (line,) = result.stderr.splitlines()
+    assert "update 1: loss is inf" in line and "--on_nonfinite=skip" in line
+    (batch,) = (path / "nonfinite").iterdir()
+    with np.load(batch, allow_pickle=False) as arrays:
+        assert arrays["observation"].shape == (64, 1, 4)
+        assert np.all(arrays["reward"] > 1e29)
+    kernel = program.saved_parameters(path, program.newest(path))["Dense_0"]["kernel"]
+    assert np.all(np.isfinite(kernel))
+
+    again = program.train(*flags, f"--run_dir={path}", "--on_nonfinite=skip")
+    assert again.returncode == 0, again.stderr
+    training, _ = program.rows(path)
+    assert training[-1]["refused_updates"] == training[-1]["updates"] > 0
+    assert training[-1]["loss"] is None
+    after = program.saved_parameters(path, program.newest(path))["Dense_0"]["kernel"]
+    np.testing.assert_array_equal(after, kernel)
+
+
+HANG = """
+import time
+from jaxdqn.envs import envpool
+receive, calls = envpool.EnvPoolEnv.receive, []
+def hang(self):
+    calls.append(1)
+    if len(calls) > 300:
+        time.sleep(1000)
+    return receive(self)
+envpool.EnvPoolEnv.receive = hang
+"""
+
+
+def test_environments_that_hang_are_noticed(tmp_path, undisturbed):
+    path = tmp_path / "run"
+    flags = (*FLAGS, "--env_timeout_seconds=3")
+    process = program.start(*flags, f"--run_dir={path}", driver=HANG)
+    _, stderr = program.end(process)
+    assert process.returncode == 1, stderr
+    assert "CartPole-v1 has not answered for 3 s (--env_timeout_seconds)" in stderr
+    assert program.newest(path) > 0
+    go_on(path, flags)
+    program.assert_same_end(path, undisturbed)
+
+
+def limit(process, size):
+    """No file may grow beyond a size: to the process, a full disk."""
+    hard = resource.prlimit(process.pid, resource.RLIMIT_FSIZE)[1]
+    resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (size, hard))
+
+
+@pytest.mark.parametrize("recovers", [True, False])
+def test_a_full_disk(tmp_path, undisturbed, recovers):
+    path = tmp_path / "run"
+    process = program.start(*FLAGS, f"--run_dir={path}")
+    program.wait_for(process, "step 1,25")
+    first = program.newest(path)
+    limit(process, 5_000)
+    program.wait_for(process, "WARNING: the checkpoint of step 2,")
+    assert program.newest(path) == first
+    if recovers:
+        limit(process, resource.RLIM_INFINITY)
+    stdout, stderr = program.end(process)
+    if recovers:
+        assert process.returncode == 0, stderr
+        program.assert_same_end(path, undisturbed)
+    else:
+        assert process.returncode == 1, stdout
+        assert "could not be saved" in stderr.splitlines()[-1]
+        assert program.newest(path) == first
+        go_on(path)
+        program.assert_same_end(path, undisturbed)
