@@ -164,8 +164,9 @@ def run_program(define_flags: Callable[[], None], main: Callable[[], int]) -> No
         return rest
 
     def guarded(_: list[str]) -> None:
+        logging.set_verbosity(logging.WARNING)
         # Orbax tells of every file, and of every thread with an error that we tell in a line.
-        logging.set_verbosity(logging.FATAL)
+        logging.get_absl_logger().setLevel("CRITICAL")
         try:
             sys.exit(main())
         except config_lib.SettingError as error:

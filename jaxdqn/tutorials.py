@@ -135,8 +135,8 @@ TUTORIALS: Mapping[str, Tutorial] = {
         env="Breakout",
         base="atari",
         settings={**_HVASS, "total_steps": 1_200_000},
-        expected="seed 0 after 300k states 15 (30 games), random play 1.1; 216 states/s; 2 cores of "
-        "an EPYC, 2026-11-21",
+        expected="seed 0 after 300k states 15 (30 games), random play 1.1; 216 states/s; 2 cores "
+        "of an EPYC, 2026-11-21",
     ),
     "hvass_breakout_literal": Tutorial(
         env="Breakout",
@@ -250,8 +250,8 @@ TUTORIALS: Mapping[str, Tutorial] = {
         settings={
             **_ADVENTURES,
         },
-        expected="seed 0 after 500k steps 375 (30 games), random play 141; 36 minutes; 2 cores of an "
-        "EPYC, 2026-11-21",
+        expected="seed 0 after 500k steps 375 (30 games), random play 141; 36 minutes; 2 cores of "
+        "an EPYC, 2026-11-21",
     ),
     "adventures_spaceinvaders_literal": Tutorial(
         env="SpaceInvaders",
