@@ -24,6 +24,7 @@ from jaxdqn.runtime import checksums, replay_files
 
 DAMAGED = "damaged"
 _REPLACED, _IS_UNFINISHED = ".replaced", "orbax-checkpoint-tmp"  # in names of folders
+_WORTH_WRITING_AHEAD_BYTES = 64_000_000  # a small replay is written in no time
 _REPLAY = "replay"  # in `run`: block -> folder
 
 
@@ -231,6 +232,8 @@ class Checkpoints:
         """
         self._collect_ahead(wait=False)
         if not self._replay or self._saving or self._ahead:
+            return
+        if self._replay.unsaved_bytes(rows, life) < _WORTH_WRITING_AHEAD_BYTES:
             return
         try:
             with jax.transfer_guard("allow"):

@@ -56,6 +56,9 @@ class ReplayFiles:
         self._block_rows = min(self._num_rows, max(8, -(-self._num_rows // _NUM_BLOCKS)))
         self._leaves = [name for name in _BY_ROW if getattr(like, name).size]
         self._like = {name: getattr(like, name) for name in self._leaves}
+        self._row_bytes = sum(
+            leaf.size * leaf.dtype.itemsize // self._num_rows for leaf in self._like.values()
+        )
         taken = (int(path.name) for path in directory.glob("*") if path.name.isdecimal())
         self._number = max(taken, default=0) + 1  # of the next folder
         self._blocks: Blocks = {}
@@ -84,6 +87,11 @@ class ReplayFiles:
             }
 
         self._copy, self._put = copy, put
+
+    def unsaved_bytes(self, rows: int, life: int) -> int:
+        """Of the rows that no folder holds yet; the arguments are those of `save`."""
+        since = self._rows if life == self._life else 0
+        return min(max(0, rows - since), self._num_rows) * self._row_bytes
 
     def save(
         self, ring: ring_lib.RingState, rows: int, life: int, *, full_blocks: bool = False
