@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from jaxdqn.replay import ring as ring_lib
+from jaxdqn.runtime import device, replay_files
 from jaxdqn.runtime import mesh as mesh_lib
-from jaxdqn.runtime import replay_files
 
 ROWS, ENVS = 130, 8  # blocks of eight rows, of which the last reaches back
 
@@ -29,16 +29,7 @@ RING = ring_lib.make_ring(
 
 
 def empty(mesh):
-    specs = mesh_lib.specs(
-        ring_lib.RingState,
-        frame=mesh_lib.BY_RING_ENV,
-        reward=mesh_lib.BY_RING_ENV,
-        action=mesh_lib.BY_RING_ENV,
-        flags=mesh_lib.BY_RING_ENV,
-        count=mesh_lib.REPLICATED,
-        q_values=mesh_lib.BY_RING_ENV,
-    )
-    return mesh_lib.put(mesh, jax.device_get(RING.init(ENVS)), specs)
+    return mesh_lib.put(mesh, jax.device_get(RING.init(ENVS)), device.RING_SPECS)
 
 
 def write(ring, rows, rng):

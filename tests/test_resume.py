@@ -17,8 +17,7 @@ FLAGS += ("--env_restart_every_steps=1500",)
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory):
     path = tmp_path_factory.mktemp("undisturbed") / "run"
-    result = program.train(*FLAGS, f"--run_dir={path}")
-    assert result.returncode == 0, result.stderr
+    go_on(path)
     return path
 
 
@@ -128,8 +127,7 @@ def sweeps(path):
 @pytest.fixture(scope="module")
 def undisturbed_sweeps(tmp_path_factory):
     path = tmp_path_factory.mktemp("sweeps") / "run"
-    result = program.train(*SWEEP, f"--run_dir={path}")
-    assert result.returncode == 0, result.stderr
+    go_on(path, SWEEP)
     return path
 
 
