@@ -3,13 +3,17 @@ r"""Kills one run again and again, and compares it with one that nobody disturbe
   python -m benchmarks.endurance --kills=100 --flips=1000
 
 Both runs play the same game from the same seed. One is killed (SIGKILL) at random moments, that of
-a save among them, and started anew each time. In the checkpoints that the other leaves, random bits
-are flipped, one at a time. Last, the other's memory: by how much it grew over its second half.
+a save among them, and started anew each time. In the checkpoints and the replay that a kill in the
+middle left, random bits are flipped, one at a time. Last, the other's memory: by how much it grew
+over its second half. With --kills=0 that is all there is:
+
+  python -m benchmarks.endurance --kills=0 --flips=0 --env=Breakout --total_steps=800000
 """
 
 import json
 import pathlib
 import random
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -18,17 +22,12 @@ from typing import Any
 
 import jax
 import numpy as np
+import orbax.checkpoint as ocp
 from absl import flags
 
 from benchmarks import report
 from jaxdqn import cli, config, presets
-from jaxdqn.runtime import checksums, metrics, run_dir, saved_run
-
-# What no two runs share: time and memory.
-_NOT_COMPARED = (
-    *("time_s", "steps_per_second", "memory_used_bytes"),
-    *("checkpoint_stall_s", "checkpoint_write_s", "checkpoint_bytes"),
-)
+from jaxdqn.runtime import checkpoints, checksums, metrics, run_dir
 
 
 def _command(path: pathlib.Path) -> list[str]:
@@ -54,18 +53,23 @@ def _run(path: pathlib.Path) -> float:
     return time.perf_counter() - start
 
 
-def _run_and_kill(path: pathlib.Path, kills: int, longest_s: float) -> dict[str, Any]:
-    """The same, killed `kills` times, unless it ends before; tells what happened."""
-    lives: list[float] = []
+def _run_and_kill(path: pathlib.Path, kept: pathlib.Path) -> dict[str, Any]:
+    """The same, killed again and again, unless it ends before; tells what happened.
+
+    Args:
+      path: of the run.
+      kept: where what a kill in the middle left is copied to.
+    """
+    kills, longest_s = flags.FLAGS.kills, flags.FLAGS.longest_life_s
     steps: list[int] = []
-    damaged = 0
+    in_a_save = damaged = 0
     chance = random.Random(flags.FLAGS.seed)
-    while len(lives) < kills:
+    while len(steps) < kills:
         with tempfile.TemporaryFile("w+") as printed:
             process = subprocess.Popen(_command(path), stdout=printed, stderr=subprocess.STDOUT)
-            lives.append(chance.uniform(0, longest_s))
+            life = chance.uniform(0, longest_s)
             try:
-                code = process.wait(lives[-1])
+                code = process.wait(life)
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
@@ -73,36 +77,56 @@ def _run_and_kill(path: pathlib.Path, kills: int, longest_s: float) -> dict[str,
                 printed.seek(0)
                 if code:
                     sys.exit(f"error: a run that was killed does not go on: {printed.read()}")
-                lives.pop()
                 break
             printed.seek(0)
             damaged += "going on from the checkpoint before" in printed.read()
-        last = max((row["step"] for row in metrics.read(path / metrics.FILE)), default=0)
-        steps.append(last)
-        print(f"kill {len(lives)} of {kills}: {lives[-1]:.1f} s after the start, step {last:,}")
+        rows = [row["step"] for row in metrics.read(path / metrics.FILE)]
+        steps.append(max(rows, default=0))
+        in_a_save += any(not checksums.is_signed(folder) for folder in _saved(path))
+        if len(steps) == max(1, kills // 2):
+            shutil.copytree(path, kept)
+        print(f"kill {len(steps)} of {kills}: {life:.1f} s after the start, step {steps[-1]:,}")
     _run(path)
-    return {"kills": len(lives), "steps_at_kills": steps, "starts_with_damage": damaged}
+    return {
+        "kills": len(steps),
+        "kills_in_a_save": in_a_save,
+        "starts_with_damage": damaged,
+        "steps_at_kills": steps,
+    }
+
+
+def _saved(path: pathlib.Path) -> list[pathlib.Path]:
+    """The folders of checkpoints and of replay, whole or not."""
+    found = [
+        *(path / run_dir.CHECKPOINTS).glob("[0-9]*"),
+        *(path / run_dir.REPLAY).glob("[0-9]*"),
+    ]
+    return sorted(found)
 
 
 def _numbers(path: pathlib.Path) -> list[metrics.Row]:
     rows = [
-        {name: x for name, x in row.items() if name not in _NOT_COMPARED}
+        {name: x for name, x in row.items() if name not in metrics.VARYING}
         for row in metrics.read(path / metrics.FILE)
     ]
     return [row for row in rows if len(row) > 1]
 
 
-def _parameters(path: pathlib.Path) -> list[Any]:
-    return [np.asarray(leaf) for leaf in jax.tree.leaves(saved_run.load(path, "latest").params)]
+def _learner(path: pathlib.Path) -> list[np.ndarray]:
+    """Parameters, target, optimizer, keys and counters at the end, with nothing of this package."""
+    folder = path / run_dir.CHECKPOINTS
+    newest = folder.absolute() / str(checkpoints.steps_in(folder)[-1]) / "learner"
+    with ocp.PyTreeCheckpointer() as checkpointer:
+        tree = checkpointer.metadata(newest).item_metadata.tree
+        as_numpy = jax.tree.map(lambda _: ocp.RestoreArgs(restore_type=np.ndarray), tree)
+        return jax.tree.leaves(checkpointer.restore(newest, restore_args=as_numpy))
 
 
-def _flip(path: pathlib.Path, flips: int) -> int:
-    """Flips bits of a run's checkpoints, one at a time; returns how many were noticed."""
+def _flip(path: pathlib.Path) -> int:
+    """Flips bits of checkpoints and replay, one at a time; returns how many were noticed."""
     chance, noticed = random.Random(flags.FLAGS.seed), 0
-    folders = [
-        folder for folder in (path / run_dir.CHECKPOINTS).iterdir() if checksums.is_signed(folder)
-    ]
-    for _ in range(flips):
+    folders = [folder for folder in _saved(path) if checksums.is_signed(folder)]
+    for _ in range(flags.FLAGS.flips):
         folder = chance.choice(folders)
         paths = [p for p in sorted(folder.rglob("*")) if p.is_file() and p.stat().st_size]
         victim = chance.choices(paths, [p.stat().st_size for p in paths])[0]
@@ -115,15 +139,18 @@ def _flip(path: pathlib.Path, flips: int) -> int:
     return noticed
 
 
-def _growth(path: pathlib.Path) -> float:
-    """Memory at the end less that at half time, in bytes: medians of ten rows."""
-    used = [
-        row["memory_used_bytes"]
-        for row in metrics.read(path / metrics.FILE)
-        if "memory_used_bytes" in row
-    ]
+def _memory(path: pathlib.Path) -> dict[str, float]:
+    """Memory of the process, in bytes: medians of ten rows, at half time and at the end."""
+    used = [row for row in metrics.read(path / metrics.FILE) if row.get("memory_used_bytes")]
     half = len(used) // 2
-    return float(np.median(used[-10:]) - np.median(used[half : half + 10]))
+
+    def median(rows: list[metrics.Row]) -> float:
+        return float(np.median([row["memory_used_bytes"] for row in rows]))
+
+    return {
+        "memory_bytes_at_half": median(used[half : half + 10]),
+        "memory_bytes_at_end": median(used[-10:]),
+    }
 
 
 def main() -> int:
@@ -131,22 +158,20 @@ def main() -> int:
     values = flags.FLAGS
     presets.resolve(values.env, "", {"total_steps": values.total_steps})
     with tempfile.TemporaryDirectory() as folder:
-        whole, killed = pathlib.Path(folder, "whole"), pathlib.Path(folder, "killed")
-        whole_s = _run(whole)
-        print(f"undisturbed: {whole_s:.0f} s")
-        result: dict[str, Any] = {
-            "undisturbed_s": whole_s,
-            **_run_and_kill(killed, values.kills, values.longest_life_s),
-            "same_metrics": _numbers(whole) == _numbers(killed),
-            "same_parameters": all(map(np.array_equal, _parameters(whole), _parameters(killed))),
-            "flips": values.flips,
-            "flips_noticed": _flip(whole, values.flips),
-            "memory_growth_bytes": _growth(whole),
-            "command": " ".join(_command(pathlib.Path("RUN_DIR"))[1:]),
-        }
+        whole, killed, left = (pathlib.Path(folder, name) for name in ("whole", "killed", "left"))
+        result: dict[str, Any] = {"undisturbed_s": _run(whole), **_memory(whole)}
+        print(f"undisturbed: {result['undisturbed_s']:.0f} s")
+        if values.kills:
+            result |= _run_and_kill(killed, left)
+            result["same_metrics"] = _numbers(whole) == _numbers(killed)
+            ends = zip(_learner(whole), _learner(killed), strict=True)
+            result["same_learner"] = all(np.array_equal(*pair) for pair in ends)
+        result["flips"] = values.flips
+        result["flips_noticed"] = _flip(left if left.exists() else whole)
+        result["training_command"] = " ".join(_command(pathlib.Path("RUN_DIR"))[1:])
     rows = [(name, json.dumps(result[name])) for name in result if name != "steps_at_kills"]
     report.finish(f"endurance_{values.env}", result, report.table(("", ""), rows), values.out)
-    if not (result["same_metrics"] and result["same_parameters"]):
+    if not (result.get("same_metrics", True) and result.get("same_learner", True)):
         raise config.RunError("the run that was killed ended otherwise")
     if result["flips_noticed"] != values.flips:
         raise config.RunError("flipped bits went unnoticed")
@@ -154,15 +179,16 @@ def main() -> int:
 
 
 def _define_flags() -> None:
+    count: dict[str, Any] = {"lower_bound": 0}
     flags.DEFINE_string("env", "CartPole", "game")
-    flags.DEFINE_integer("total_steps", 400_000, "steps of the run", lower_bound=100)
-    flags.DEFINE_integer("checkpoint_every_steps", 2_000, "steps between its checkpoints")
-    flags.DEFINE_integer("kills", 100, "times that it is killed, unless it ends before")
+    flags.DEFINE_integer("total_steps", 600_000, "steps of the run", lower_bound=2000)
+    flags.DEFINE_integer("checkpoint_every_steps", 2_000, "steps between its checkpoints", **count)
+    flags.DEFINE_integer("kills", 100, "times that it is killed, unless it ends before", **count)
     flags.DEFINE_float("longest_life_s", 20.0, "seconds between a start and a kill, at most")
-    flags.DEFINE_integer("flips", 1_000, "bits that are flipped")
-    flags.DEFINE_integer("seed", 0, "of the run and of what disturbs it")
+    flags.DEFINE_integer("flips", 1_000, "bits that are flipped", **count)
+    flags.DEFINE_integer("seed", 0, "of the run and of what disturbs it", **count)
     flags.DEFINE_multi_string("more", [], "another flag of the run, such as --more=--n_step=3")
-    report.define_flags()
+    report.define_out()
 
 
 if __name__ == "__main__":

@@ -22,6 +22,11 @@ def define_flags(rounds: int = 5) -> None:
     flags.DEFINE_integer(
         "rounds", rounds, "rounds that count, after one that does not", lower_bound=1
     )
+    define_out()
+
+
+def define_out() -> None:
+    """Defines the flag for the folder of results."""
     flags.DEFINE_string("out", None, "folder of the results (default: benchmarks/results)")
 
 

@@ -2,7 +2,7 @@
 
 import dataclasses
 import textwrap
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from jaxdqn import config as config_lib
@@ -121,6 +121,35 @@ def default_for(env_id: str) -> str:
     return "atari" if games.is_atari(env_id) else "classic"
 
 
+# Settings that are read in one case alone: who sets one in another expects what will not happen.
+_SETTINGS = [field.name for field in dataclasses.fields(config_lib.Config)]
+_SWEEP = [name for name in _SETTINGS if name.startswith("sweep_")]
+_TARGET = [name for name in _SETTINGS if name.startswith("target_")]
+_LOSS = [name for name in _SETTINGS if name.startswith(("loss", "huber_"))]
+_BY_STEP = ("double_q", "steps_per_update", "updates_per_slice")
+_WITHOUT_EFFECT: Sequence[tuple[str, Callable[[config_lib.Config], bool], Sequence[str]]] = (
+    ("--algorithm=dqn", lambda config: config.algorithm == "dqn", _SWEEP),
+    (
+        "--algorithm=sweep",
+        lambda config: config.algorithm == "sweep",
+        (*_LOSS, *_BY_STEP, *_TARGET),
+    ),
+    ("--loss=mse", lambda config: config.loss == "mse", ("huber_delta",)),
+    (
+        "--optimizer=adam",
+        lambda config: config.optimizer == "adam",
+        ("rmsprop_decay", "rmsprop_centred", "rmsprop_initial"),
+    ),
+    (
+        "no --learning_rate_end",
+        lambda config: config.learning_rate_end is None,
+        ("learning_rate_decay_steps",),
+    ),
+    ("--max_grad_norm=0", lambda config: config.max_grad_norm == 0, ("clip_per_tensor",)),
+    ("--network=mlp", lambda config: config.network == "mlp", ("conv_padding", "conv_init")),
+)
+
+
 def resolve(env: str, preset: str, changes: Mapping[str, Any]) -> config_lib.Config:
     """The settings of a run: defaults, then the preset, then what the user set.
 
@@ -149,4 +178,9 @@ def resolve(env: str, preset: str, changes: Mapping[str, Any]) -> config_lib.Con
     if "replay_capacity" not in changes and "replay_capacity" in merged and num_envs > 0:
         # The preset's capacity gives way to the user's number of environments.
         merged["replay_capacity"] -= merged["replay_capacity"] % num_envs
-    return dataclasses.replace(config_lib.Config(), **merged)
+    config = dataclasses.replace(config_lib.Config(), **merged)
+    for cause, is_so, names in _WITHOUT_EFFECT:
+        for name in names:
+            if name in changes and is_so(config):
+                raise config_lib.SettingError(name, f"has no effect with {cause}")
+    return config

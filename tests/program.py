@@ -11,6 +11,8 @@ import jax
 import numpy as np
 import orbax.checkpoint as ocp
 
+from jaxdqn.runtime import metrics
+
 # Small enough for a test, large enough to learn, evaluate, log and save several times.
 SMALL = (
     "--num_envs=8",
@@ -60,15 +62,13 @@ def rows(run_dir):
     )
 
 
-# What no two runs share.
-TIMES = ("time_s", "steps_per_second", "memory_used_bytes")
-TIMES += ("checkpoint_stall_s", "checkpoint_write_s", "checkpoint_bytes")
-
-
 def numbers(run_dir):
     """All rows of metrics, less what tells of time and memory."""
     lines = (pathlib.Path(run_dir) / "metrics.jsonl").read_text().splitlines()
-    rows = [{k: v for k, v in json.loads(line).items() if k not in TIMES} for line in lines]
+    rows = [
+        {name: value for name, value in json.loads(line).items() if name not in metrics.VARYING}
+        for line in lines
+    ]
     return [row for row in rows if len(row) > 1]
 
 
@@ -109,13 +109,38 @@ def wait_for(process, beginning):
     raise AssertionError(f"no line begins with {beginning!r}: {end(process)[1]}")
 
 
-def saved_parameters(run_dir, step):
-    """A network's parameters as numpy arrays, read with nothing of the program's own."""
-    path = pathlib.Path(run_dir).absolute() / "checkpoints" / str(step) / "learner"
+def saved_arrays(path):
+    """What Orbax saved in a folder as numpy arrays, read with nothing of the program's own."""
     with ocp.PyTreeCheckpointer() as checkpointer:
-        tree = checkpointer.metadata(path).item_metadata.tree
+        tree = checkpointer.metadata(path.absolute()).item_metadata.tree
         as_numpy = jax.tree.map(lambda _: ocp.RestoreArgs(restore_type=np.ndarray), tree)
-        return checkpointer.restore(path, restore_args=as_numpy)["params"]["params"]
+        return checkpointer.restore(path.absolute(), restore_args=as_numpy)
+
+
+def saved_learner(run_dir, step):
+    """Parameters, target network, optimizer, key and counters."""
+    return saved_arrays(pathlib.Path(run_dir) / "checkpoints" / str(step) / "learner")
+
+
+def saved_parameters(run_dir, step):
+    """A network's parameters."""
+    return saved_learner(run_dir, step)["params"]["params"]
+
+
+def saved_replay(run_dir, step):
+    """The blocks of the replay that a checkpoint names."""
+    run = pathlib.Path(run_dir)
+    blocks = json.loads((run / "checkpoints" / str(step) / "run" / "metadata").read_text())
+    folders = {name: saved_arrays(run / "replay" / name) for name in blocks["replay"].values()}
+    return {
+        block: folders[name][f"block_{int(block):03d}"] for block, name in blocks["replay"].items()
+    }
+
+
+def assert_equal(one, two):
+    """Two trees of arrays are the same, bit for bit."""
+    assert jax.tree.structure(one) == jax.tree.structure(two)
+    jax.tree.map(np.testing.assert_array_equal, one, two)
 
 
 def newest(run_dir):
@@ -125,9 +150,7 @@ def newest(run_dir):
 
 
 def assert_same_end(one, two):
-    """Two runs ended with the same numbers and parameters, bit for bit."""
+    """Two runs ended with the same numbers and the same learner, bit for bit."""
     assert numbers(one) == numbers(two)
     assert newest(one) == newest(two)
-    jax.tree.map(
-        np.testing.assert_array_equal, *(saved_parameters(run, newest(run)) for run in (one, two))
-    )
+    assert_equal(*(saved_learner(run, newest(run)) for run in (one, two)))

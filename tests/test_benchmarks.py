@@ -136,20 +136,3 @@ def test_the_suite_joins_what_its_pieces_left(tmp_path, monkeypatch):
     text = (folder / "report.md").read_text()
     assert "## good\n" in text and "## late (incomplete: code 3)\n" in text and "bad" not in text
     assert list(json.loads((folder / "report.json").read_text())) == ["good", "late"]
-
-
-@pytest.mark.parametrize(
-    ("module", "flag"),
-    [
-        ("startup", "--env=Breakot"),
-        ("scaling", "--env=Breakot"),
-        ("peers", "--env=CartPole"),
-        ("replay", "--replay_capacity=10"),
-        ("throughput", "--devices=99"),
-    ],
-)
-def test_wrong_input_is_one_line(module, flag, tmp_path):
-    result = benchmark(module, flag, f"--out={tmp_path}")
-    assert result.returncode == 2
-    assert flag.split("=")[0] in result.stderr and result.stderr.count("\n") == 1
-    assert not list(tmp_path.iterdir())

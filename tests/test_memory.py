@@ -9,17 +9,19 @@ from jaxdqn.runtime import memory
 SPEC = api.EnvSpec("Breakout-v5", (84, 84), np.dtype("uint8"), 4, 4)
 
 
-def test_the_replay_fits_or_is_refused():
-    config = presets.resolve("Breakout", "", {})
+@pytest.mark.parametrize(("checkpoint_replay", "copies"), [(True, 0.125), (False, 0)])
+def test_the_replay_fits_or_is_refused(checkpoint_replay, copies):
+    config = presets.resolve("Breakout", "", {"checkpoint_replay": checkpoint_replay})
     free = 5_000_000_000
     largest = memory.largest_capacity(config, SPEC, free)
     assert largest % 32 == 0
-    assert largest * (84 * 84 + 9) < free < (largest + 32) * (84 * 84 + 9) + 2_000_000_000
+    step = (84 * 84 + 9) * (1 + copies)
+    assert largest * step < free < (largest + 32) * step + 2_000_000_000
     fitted = memory.fit_replay(config, SPEC, free, chosen_by_user=False)
     assert fitted.replay_capacity == largest
     with pytest.raises(config_lib.SettingError, match=f"largest that fits is {largest}"):
         memory.fit_replay(config, SPEC, free, chosen_by_user=True)
-    assert memory.fit_replay(config, SPEC, 9_000_000_000, chosen_by_user=True) is config
+    assert memory.fit_replay(config, SPEC, 10_000_000_000, chosen_by_user=True) is config
     with pytest.raises(config_lib.SettingError, match="largest that fits is 0"):
         memory.fit_replay(config, SPEC, 1_000_000_000, chosen_by_user=False)
 

@@ -1,7 +1,10 @@
 """A run that is stopped, killed or damaged anywhere ends as one that nobody disturbed."""
 
+import re
 import resource
+import shutil
 import signal
+import time
 
 import numpy as np
 import pytest
@@ -57,7 +60,60 @@ def test_the_environments_were_made_anew(undisturbed):
     assert one[: len(until)] == until and one != two
 
 
-@pytest.mark.parametrize("harm", ["flip", "truncate", "remove", "flip the replay"])
+STOP_AT_2500 = """
+import signal
+from jaxdqn.runtime import loop
+epsilon = loop.epsilon
+def stop_and_tell(config, step):
+    if step >= 2500:
+        signal.raise_signal(signal.SIGTERM)
+    return epsilon(config, step)
+loop.epsilon = stop_and_tell
+"""
+
+
+def test_all_that_is_saved_is_the_same(tmp_path):
+    """The replay, which has come round, the actors, and what the emulators were sent too."""
+    paths = tmp_path / "straight", tmp_path / "stopped"
+    stop(paths[1], signal.SIGTERM, at="step 1,2")
+    for path in paths:
+        process = program.start(*FLAGS, f"--run_dir={path}", driver=STOP_AT_2500)
+        _, stderr = program.end(process)
+        assert process.returncode == 128 + signal.SIGTERM, stderr
+    steps = program.newest(paths[0])
+    assert 2500 <= steps == program.newest(paths[1])
+    plays = [path / "checkpoints" / str(steps) / "play" for path in paths]
+    program.assert_equal(*map(program.saved_arrays, plays))
+    program.assert_equal(*(program.saved_learner(path, steps) for path in paths))
+    replays = [program.saved_replay(path, steps) for path in paths]
+    assert len(replays[0]) * replays[0]["0"]["frame"].shape[0] >= 2000 // 4
+    program.assert_equal(*replays)
+
+
+STOP_IN_AN_EVALUATION = """
+import signal
+from jaxdqn.runtime import evaluation
+evaluate, calls = evaluation.evaluate, []
+def stop_and_evaluate(*args, **how):
+    calls.append(1)
+    if len(calls) == 2:
+        signal.raise_signal(signal.SIGTERM)
+    return evaluate(*args, **how)
+evaluation.evaluate = stop_and_evaluate
+"""
+
+
+def test_an_evaluation_that_was_cut_short_is_made_up_for(tmp_path, undisturbed):
+    path = tmp_path / "run"
+    process = program.start(*FLAGS, f"--run_dir={path}", driver=STOP_IN_AN_EVALUATION)
+    _, stderr = program.end(process)
+    assert process.returncode == 128 + signal.SIGTERM, stderr
+    assert len(program.rows(path)[1]) == 1
+    go_on(path)
+    program.assert_same_end(path, undisturbed)
+
+
+@pytest.mark.parametrize("harm", ["flip", "truncate", "remove", "unsign", "flip the replay"])
 def test_damage_is_noticed_and_the_checkpoint_before_it_taken(tmp_path, undisturbed, harm):
     path = tmp_path / "run"
     stop(path, signal.SIGTERM)
@@ -69,14 +125,20 @@ def test_damage_is_noticed_and_the_checkpoint_before_it_taken(tmp_path, undistur
     victim = max(parts, key=lambda path: path.stat().st_size)
     content = bytearray(victim.read_bytes())
     content[len(content) // 2] ^= 1
-    if harm == "remove":
+    if harm == "unsign":
+        victim = folder / "SHA256SUMS"
+    if harm in ("remove", "unsign"):
         victim.unlink()
     else:
         victim.write_bytes(content[: len(content) // 2] if harm == "truncate" else content)
     stdout = go_on(path)
-    problem = "is missing" if harm == "remove" else "is not what was written"
-    assert f"{victim} {problem}" in stdout
-    assert "going on from the checkpoint before, of step 2,00" in stdout
+    if harm == "unsign":
+        assert f"{folder} was not written to its end: it has no SHA256SUMS" in stdout
+    else:
+        problem = "is missing" if harm == "remove" else "is not what was written"
+        assert f"{victim} {problem}" in stdout
+        assert "going on from the checkpoint before, of step 2,00" in stdout
+    assert "going on from step 2,00" in stdout
     assert (path / "checkpoints" / "damaged" / str(newest)).is_dir()
     program.assert_same_end(path, undisturbed)
 
@@ -199,29 +261,74 @@ def test_what_is_not_finite_stops_the_run_before_it_spoils_anything(tmp_path):
     np.testing.assert_array_equal(after, kernel)
 
 
+# As an emulator does: in native code, where Python's handlers of signals do not run.
 HANG = """
-import time
+import ctypes
 from jaxdqn.envs import envpool
 receive, calls = envpool.EnvPoolEnv.receive, []
 def hang(self):
-    calls.append(1)
-    if len(calls) > 300:
-        time.sleep(1000)
+    calls.extend([1] * (self.num_envs == NUM_ENVS))
+    if len(calls) > CALLS:
+        print("hangs", flush=True)
+        mutex = ctypes.create_string_buffer(64)
+        while True:
+            ctypes.CDLL(None).pthread_mutex_lock(mutex)
     return receive(self)
 envpool.EnvPoolEnv.receive = hang
 """
+HANG_IN_TRAINING = HANG.replace("NUM_ENVS", "4").replace("CALLS", "400")
+HANG_IN_HELD_OUT_PLAY = HANG.replace("NUM_ENVS", "16").replace("CALLS", "5")
 
 
-def test_environments_that_hang_are_noticed(tmp_path, undisturbed):
+@pytest.mark.parametrize(
+    ("driver", "name"),
+    [
+        (HANG_IN_TRAINING, "environments [04] to [37]"),
+        (HANG_IN_HELD_OUT_PLAY, "the held-out environments"),
+    ],
+)
+def test_environments_that_hang_are_noticed(tmp_path, undisturbed, driver, name):
     path = tmp_path / "run"
     flags = (*FLAGS, "--env_timeout_seconds=3")
-    process = program.start(*flags, f"--run_dir={path}", driver=HANG)
+    process = program.start(*flags, f"--run_dir={path}", driver=driver)
     _, stderr = program.end(process)
     assert process.returncode == 1, stderr
-    assert "CartPole-v1 has not answered for 3 s (--env_timeout_seconds)" in stderr
+    limit = r"no answer for 3 s \(--env_timeout_seconds\) at step [\d,]+"
+    assert re.search(f"error: {name} of CartPole-v1: {limit}", stderr)
     assert program.newest(path) > 0
     go_on(path, flags)
     program.assert_same_end(path, undisturbed)
+
+
+def test_a_signal_is_heard_while_environments_hang(tmp_path):
+    path = tmp_path / "run"
+    process = program.start(*FLAGS, f"--run_dir={path}", driver=HANG_IN_TRAINING)
+    program.wait_for(process, "hangs")
+    process.send_signal(signal.SIGTERM)
+    process.wait(timeout=15)
+    _, stderr = program.end(process)
+    assert process.returncode == 1 and "no answer for 5 s (after signal 15)" in stderr
+    assert program.newest(path) > 0
+
+    process = program.start(*FLAGS, f"--run_dir={path}", driver=HANG_IN_TRAINING)
+    program.wait_for(process, "hangs")
+    process.send_signal(signal.SIGTERM)
+    time.sleep(0.5)
+    process.send_signal(signal.SIGTERM)
+    process.wait(timeout=3)
+    program.end(process)
+    assert process.returncode == 128 + signal.SIGTERM
+
+
+def test_a_folder_that_was_lost_is_told_at_the_end(tmp_path):
+    path = tmp_path / "run"
+    process = program.start(*FLAGS, f"--run_dir={path}")
+    program.wait_for(process, "step 3,2")
+    shutil.rmtree(path)
+    stdout, stderr = program.end(process)
+    assert process.returncode == 1, stdout
+    (line,) = stderr.splitlines()
+    assert line.startswith("error: ") and str(path) in line
 
 
 def limit(process, size):

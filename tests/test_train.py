@@ -151,38 +151,6 @@ def test_a_flagfile(tmp_path):
     assert (tmp_path / "runs" / "Catch-classic-seed5" / "metrics.jsonl").exists()
 
 
-WRONG = [
-    ((), "--env"),
-    (("--env=Breakot",), "Breakout"),
-    (("--env=FrozenLake-v1",), "--env"),
-    (("--env=CartPole", "--preset=atari"), "--preset=atari"),
-    (("--env=CartPole", "--run_dir=" + "x" * 300), "--run_dir"),
-    (("--env=CartPole", "--updates_per_slice=1000000"), "--updates_per_slice"),
-    (("--env=CartPole", "--no_such_flag=1"), "no_such_flag"),
-    (("--env=CartPole", "--seed=one"), "--seed=one"),
-    (("--env=CartPole", "stray"), "stray"),
-    (("--env=CartPole", "--preset=best"), "--preset"),
-    (("--env=CartPole", "--batch_size=200000"), "--batch_size"),
-    (("--env=CartPole", "--replay_capacity=100001"), "--replay_capacity"),
-    (("--env=CartPole", "--discount=2"), "--discount"),
-    (("--env=CartPole", "--frame_skip=4"), "--frame_skip"),
-    (("--env=CartPole", "--network=nature"), "--network"),
-    (("--env=CartPole", "--hidden_sizes=64,wide"), "--hidden_sizes"),
-    (("--env=CartPole", "--run_dir=/proc/run"), "--run_dir"),
-    (("--env=Breakout", "--replay_capacity=3200000000"), "--replay_capacity"),
-]
-
-
-@pytest.mark.parametrize(("flags", "named"), WRONG, ids=lambda value: str(value)[:60])
-def test_wrong_input_is_one_line_and_writes_nothing(flags, named, tmp_path):
-    result = program.train(*flags, cwd=tmp_path)
-    assert result.returncode == 2
-    assert result.stdout == ""
-    assert result.stderr.startswith("error: ") and result.stderr.count("\n") == 1
-    assert named in result.stderr
-    assert list(tmp_path.iterdir()) == []
-
-
 def test_a_replay_that_does_not_fit_names_the_largest(tmp_path):
     result = program.train("--env=Breakout", "--replay_capacity=3200000000", cwd=tmp_path)
     largest = int(re.search(r"the largest that fits is (\d+)", result.stderr).group(1))

@@ -51,3 +51,10 @@ class VectorEnv(Protocol):
 
     def close(self) -> None:
         """Frees the emulators."""
+
+
+class DrawnEnv(VectorEnv, Protocol):
+    """Environments that people can look at."""
+
+    def screen(self) -> npt.NDArray[np.uint8]:
+        """What the first environment shows now, as drawn for people: [H, W, 3]."""

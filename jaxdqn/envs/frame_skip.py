@@ -46,7 +46,7 @@ def make(
     options: Mapping[str, Any],
     num_threads: int = 0,
     with_screen: bool = False,
-) -> "envpool.EnvPoolEnv | RandomFrameSkip":
+) -> api.DrawnEnv:
     """Starts environments; the arguments are those of `envpool.EnvPoolEnv`."""
     if OPTION not in options:
         return envpool.EnvPoolEnv(env_id, num_envs, seed, options, num_threads, with_screen)

@@ -18,10 +18,19 @@ _STRIDE = 4  # steps between two observations of an environment that are kept
 _CHUNK = 32  # observations that pass through the network at a time
 
 
-def observe(config: config_lib.Config, spec: api.EnvSpec) -> np.ndarray:
+def observe(
+    config: config_lib.Config,
+    spec: api.EnvSpec,
+    watched: Callable[[api.DrawnEnv], api.DrawnEnv] = lambda env: env,
+) -> np.ndarray:
     """Plays at random in environments of its own.
 
     Equal settings and seeds give equal observations, in a run that goes on too.
+
+    Args:
+      config: of the run.
+      spec: of its environments.
+      watched: is given the environments, and what it returns is played.
 
     Returns:
       `config.held_out_observations` observations [N, S, *seen_shape].
@@ -29,7 +38,7 @@ def observe(config: config_lib.Config, spec: api.EnvSpec) -> np.ndarray:
     actor, count = parts.make_actor(config, spec), config.held_out_observations
     see, state = jax.jit(actor.see), actor.init(jax.random.key(0), _ENVS)
     random, seen = np.random.default_rng(config.seed), []
-    env = frame_skip.make(config.env, _ENVS, config.seed, config.env_options)
+    env = watched(frame_skip.make(config.env, _ENVS, config.seed, config.env_options))
     try:
         for number in range(-(-count // _ENVS) * _STRIDE):
             step = env.receive()
@@ -43,11 +52,15 @@ def observe(config: config_lib.Config, spec: api.EnvSpec) -> np.ndarray:
 
 
 def measure(
-    config: config_lib.Config, spec: api.EnvSpec, mesh: Mesh
+    config: config_lib.Config,
+    spec: api.EnvSpec,
+    mesh: Mesh,
+    watched: Callable[[api.DrawnEnv], api.DrawnEnv],
 ) -> Callable[[Any], float | None]:
     """Builds the function from parameters to the mean of the largest action values.
 
-    It plays when it is first called; where no observations are wanted it gives None.
+    It plays when it is first called; where no observations are wanted it gives None. The arguments
+    are those of `observe`.
     """
     network, replicated = parts.make_network(config, spec), mesh_lib.REPLICATED
     held: list[jax.Array] = []
@@ -64,7 +77,7 @@ def measure(
             return None
         if not held:
             with jax.transfer_guard("allow"):
-                held.append(mesh_lib.put(mesh, observe(config, spec), replicated))
+                held.append(mesh_lib.put(mesh, observe(config, spec, watched), replicated))
         return float(jax.device_get(mean(params, held[0])))
 
     return of

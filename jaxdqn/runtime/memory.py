@@ -11,7 +11,7 @@ from jax.sharding import Mesh
 from jaxdqn import config as config_lib
 from jaxdqn.envs import api
 from jaxdqn.replay import ring
-from jaxdqn.runtime import parts
+from jaxdqn.runtime import parts, replay_files
 
 # Left for the program, the networks, the emulators and batches (measured: about 0.9 GB on a CPU).
 _RESERVE_BYTES = 1_200_000_000
@@ -83,8 +83,12 @@ def replay_bytes(config: config_lib.Config, spec: api.EnvSpec) -> int:
 
 def largest_capacity(config: config_lib.Config, spec: api.EnvSpec, free_bytes: int) -> int:
     """The most steps of replay that fit, a multiple of the number of environments."""
-    steps = (free_bytes - _RESERVE_BYTES) // _bytes_per_step(config, spec)
+    copied = replay_files.COPIED_SHARE if config.checkpoint_replay else 0
+    steps = int((free_bytes - _RESERVE_BYTES) / (_bytes_per_step(config, spec) * (1 + copied)))
     return max(0, steps // config.num_envs * config.num_envs)
+
+
+_COPIES = f", and to save the replay takes {replay_files.COPIED_SHARE:.0%} of it more"
 
 
 def _bytes_per_step(config: config_lib.Config, spec: api.EnvSpec) -> int:
@@ -109,6 +113,7 @@ def fit_replay(
             "replay_capacity",
             f"is {config.replay_capacity}, {replay_bytes(config, spec) / 1e9:.2f} GB, but of "
             f"{free_bytes / 1e9:.2f} GB that are free {_RESERVE_BYTES / 1e9:.1f} GB stay for the "
-            f"rest of the program; the largest that fits is {largest}",
+            f"rest of the program{_COPIES if config.checkpoint_replay else ''}; the largest that "
+            f"fits is {largest}",
         )
     return dataclasses.replace(config, replay_capacity=largest)

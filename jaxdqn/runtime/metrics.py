@@ -10,6 +10,13 @@ from typing import Any
 from jaxdqn.runtime import appending, events, files
 
 FILE = "metrics.jsonl"
+# What equal runs do not share: time, and memory and bytes that depend on it.
+VARYING = frozenset(
+    {
+        *("time_s", "steps_per_second", "memory_used_bytes", "device_memory_used_bytes"),
+        *("checkpoint_stall_s", "checkpoint_write_s", "checkpoint_bytes"),
+    }
+)
 Value = float | int | None
 Row = dict[str, Any]
 

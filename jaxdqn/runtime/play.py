@@ -1,7 +1,7 @@
 """Plays frozen parameters and shows every step of it."""
 
 import contextlib
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from typing import Any, NamedTuple
 
 import jax
@@ -35,6 +35,7 @@ def play(
     seed: int,
     num_episodes: int,
     with_screen: bool,
+    watched: Callable[[api.DrawnEnv], api.DrawnEnv] = lambda env: env,
 ) -> Generator[Moment, None, None]:
     """Plays whole games in one environment.
 
@@ -45,6 +46,7 @@ def play(
       seed: of the environment and of the random actions.
       num_episodes: games.
       with_screen: draw the screen too.
+      watched: is given the environment, and what it returns is played.
 
     Raises:
       RunError: the environment has no picture to show.
@@ -54,7 +56,7 @@ def play(
     state = actor.init(jax.random.key(seed), 1)
     epsilon = jax.device_put(np.float32(config.eval_epsilon))
     tracker = episodes.EpisodeTracker(1)
-    env = frame_skip.make(config.env, 1, seed, config.env_options, with_screen=with_screen)
+    env = watched(frame_skip.make(config.env, 1, seed, config.env_options, with_screen=with_screen))
     with contextlib.closing(env):
         while num_episodes:
             step = env.receive()

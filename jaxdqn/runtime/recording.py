@@ -81,6 +81,7 @@ def record_in_training(
     path: pathlib.Path,
     *,
     seed: int,
+    watched: Callable[[api.DrawnEnv], api.DrawnEnv],
     should_stop: Callable[[], bool],
 ) -> tuple[bytes, int, int]:
     """Films one game, or its first five minutes, beside the training that it is a sample of.
@@ -91,6 +92,7 @@ def record_in_training(
       params: of the network.
       path: the film, enlarged.
       seed: of the environment.
+      watched: is given the environment, and what it returns is played.
       should_stop: asked at every step.
 
     Returns:
@@ -101,7 +103,9 @@ def record_in_training(
         to show.
     """
     rate = games.steps_per_second(spec.env_id, spec.frame_skip)
-    moments = play.play(config, spec, params, seed=seed, num_episodes=1, with_screen=True)
+    moments = play.play(
+        config, spec, params, seed=seed, num_episodes=1, with_screen=True, watched=watched
+    )
     with (
         tempfile.TemporaryDirectory() as folder,
         film.writer(path, rate) as add,

@@ -20,7 +20,8 @@ from jaxdqn.runtime import checksums
 from jaxdqn.runtime import mesh as mesh_lib
 
 _NUM_BLOCKS = 64  # the newest, half full, is written again and again
-_MOST_AT_ONCE = 8  # of which there are copies in memory
+_MOST_AT_ONCE = 4  # of which there are two copies in memory, the device's and the host's
+COPIED_SHARE = 2 * _MOST_AT_ONCE / _NUM_BLOCKS  # of the replay, while it is saved
 _BY_ROW = ("frame", "reward", "action", "flags", "q_values")
 
 # A folder that cannot be made is told at once; else threads would wait five minutes for it.

@@ -1,7 +1,7 @@
 """What of a run is saved beside its learner and its replay, and how it comes back."""
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -10,7 +10,8 @@ import numpy.typing as npt
 from jax.sharding import Mesh, NamedSharding
 
 from jaxdqn import config as config_lib
-from jaxdqn.runtime import emulators, episodes, loop, sweeping
+from jaxdqn.replay import ring as ring_lib
+from jaxdqn.runtime import checkpoints, emulators, episodes, loop, sweeping
 from jaxdqn.runtime import mesh as mesh_lib
 
 FORMAT = 1  # of what `pack` returns
@@ -66,15 +67,68 @@ def pack(
     return play, run
 
 
-def play_like(state: loop.RunState, run: Mapping[str, Any], mesh: Mesh, num_actions: int) -> Any:
-    """What the arrays of a checkpoint are like.
+def restore(
+    state: loop.RunState,
+    store: checkpoints.Checkpoints,
+    step: int,
+    config: config_lib.Config,
+    mesh: Mesh,
+    *,
+    num_actions: int,
+    init_ring: Callable[[], ring_lib.RingState],
+    say: Callable[[str], None],
+) -> list[Sent]:
+    """Puts a run where a checkpoint left it, all but its emulators.
 
     Args:
       state: of the run before its first step.
-      run: the checkpoint's numbers.
+      store: the checkpoints.
+      step: one of them, that is whole.
+      config: the run's settings.
       mesh: the devices.
       num_actions: of the environment.
+      init_ring: makes an empty replay.
+      say: prints a line.
+
+    Returns:
+      What the emulators were sent; nothing of a run that is complete.
+
+    Raises:
+      RunError: another version wrote the checkpoint.
     """
+    run = store.run(step)
+    _check_format(run)
+    like = _play_like(state, run, mesh, num_actions, jax.eval_shape(init_ring).flags.shape)
+    state.train_state, play = store.restore(step, state.train_state, like)
+    _unpack(state, play, run)
+    if is_complete(state, config.total_steps):
+        return []
+    state.ring = init_ring()
+    if store.has_replay(step):
+        state.ring = store.restore_ring(step, state.ring, state.rows, state.ring_life)
+    else:
+        _forget_replay(state, config)
+        refilled = f"after {config.learning_starts_steps:,} steps have filled it again"
+        if config.algorithm == "sweep":
+            refilled = "when it has been filled anew"
+        say(f"the checkpoint holds no replay: learning goes on {refilled}")
+    return _sent_of(play, run)
+
+
+def is_complete(state: loop.RunState, total_steps: int) -> bool:
+    """Whether nothing is left to play, to learn or to tell, but a last evaluation."""
+    steps = state.counters.steps
+    return steps >= total_steps and state.fit is None and state.logged.steps == steps
+
+
+def _play_like(
+    state: loop.RunState,
+    run: Mapping[str, Any],
+    mesh: Mesh,
+    num_actions: int,
+    ring_shape: tuple[int, ...],
+) -> Any:
+    """What the arrays of a checkpoint are like."""
     sent_type = np.min_scalar_type(num_actions - 1)
     play: dict[str, Any] = {
         "sums": state.sums,
@@ -86,15 +140,14 @@ def play_like(state: loop.RunState, run: Mapping[str, Any], mesh: Mesh, num_acti
         },
     }
     if "fit" in run:
-        assert state.ring is not None
-        shape, sharding = state.ring.flags.shape, NamedSharding(mesh, mesh_lib.BY_RING_ENV)
-        errors: Any = jax.ShapeDtypeStruct(shape, np.float32, sharding=sharding)
-        is_state: Any = jax.ShapeDtypeStruct(shape, bool, sharding=sharding)
+        sharding = NamedSharding(mesh, mesh_lib.BY_RING_ENV)
+        errors: Any = jax.ShapeDtypeStruct(ring_shape, np.float32, sharding=sharding)
+        is_state: Any = jax.ShapeDtypeStruct(ring_shape, bool, sharding=sharding)
         play["fit"] = sweeping.Swept(errors, is_state)
     return play
 
 
-def unpack(state: loop.RunState, play: Mapping[str, Any], run: Mapping[str, Any]) -> None:
+def _unpack(state: loop.RunState, play: Mapping[str, Any], run: Mapping[str, Any]) -> None:
     """Puts a run where it stood, all but its learner, its replay and its emulators."""
     state.sums, state.actors = play["sums"], list(play["actors"])
     state.counters, state.turn_began, state.logged = (
@@ -113,7 +166,7 @@ def unpack(state: loop.RunState, play: Mapping[str, Any], run: Mapping[str, Any]
         state.fit.losses.extend(stored["losses"])
 
 
-def sent_of(play: Mapping[str, Any], run: Mapping[str, Any]) -> list[Sent]:
+def _sent_of(play: Mapping[str, Any], run: Mapping[str, Any]) -> list[Sent]:
     """What each group of environments was sent."""
     nothing = NOTHING_SENT.actions
     return [
@@ -126,13 +179,7 @@ def sent_of(play: Mapping[str, Any], run: Mapping[str, Any]) -> list[Sent]:
     ]
 
 
-def is_complete(run: Mapping[str, Any], total_steps: int) -> bool:
-    """Whether nothing is left to play, to learn or to tell, but a last evaluation."""
-    told = run["logged"]["steps"] == run["steps"]
-    return run["steps"] >= total_steps and told and "fit" not in run
-
-
-def check_format(run: Mapping[str, Any]) -> None:
+def _check_format(run: Mapping[str, Any]) -> None:
     """Refuses what another version wrote.
 
     Raises:
@@ -145,7 +192,7 @@ def check_format(run: Mapping[str, Any]) -> None:
         )
 
 
-def forget_replay(state: loop.RunState, config: config_lib.Config) -> None:
+def _forget_replay(state: loop.RunState, config: config_lib.Config) -> None:
     """Lets a run go on with an empty replay, which is filled before learning goes on."""
     state.rows, state.fit = 0, None
     state.learning_from_step = state.counters.steps + config.learning_starts_steps

@@ -21,6 +21,7 @@ CHECKPOINTS = "checkpoints"
 REPLAY = "replay"
 NONFINITE = "nonfinite"  # batches that would have spoiled the parameters
 _LOCK = "lock"
+_WANDB = "wandb"
 VIDEOS = "videos"
 _CONFIG_PART = f"{CONFIG_FILE}.part"
 # The settings go last: what is left when deleting is cut short still is a run.
@@ -32,7 +33,7 @@ _OURS = (
     metrics.FILE,
     "tensorboard",
     tracking.FILE,
-    "wandb",
+    _WANDB,
     _CONFIG_PART,
     CONFIG_FILE,
 )
@@ -98,8 +99,10 @@ def check_same(path: pathlib.Path, stored: dict[str, Any], config: config_lib.Co
 def check_writable(path: pathlib.Path) -> None:
     """Refuses a folder that cannot be made or written, without making anything.
 
+    A link inside, in a folder from a stranger, would lead what is written or deleted elsewhere.
+
     Raises:
-      SettingError: names the folder that stands in the way.
+      SettingError: names the folder, or the link, that stands in the way.
     """
     nearest = path.absolute()
     while not nearest.exists():
@@ -109,6 +112,21 @@ def check_writable(path: pathlib.Path) -> None:
     for part in (nearest, *(path / name for name in _OURS)):
         if part.exists() and not os.access(part, os.W_OK):
             raise config_lib.SettingError("run_dir", f"{part} cannot be written")
+    for name in (*_OURS, _LOCK):
+        for link in _links(path / name):
+            raise config_lib.SettingError(
+                "run_dir", f"{link} is a symbolic link, which a run's own files are not"
+            )
+
+
+def _links(path: pathlib.Path) -> Iterator[pathlib.Path]:
+    """Symbolic links at or below a path, whose targets nobody looks at."""
+    if path.is_symlink():
+        yield path
+    elif path.name != _WANDB:  # which makes links of its own
+        for folder, folders, names in os.walk(path):
+            parts = (pathlib.Path(folder, name) for name in (*folders, *names))
+            yield from (part for part in parts if part.is_symlink())
 
 
 def create(path: pathlib.Path, config: config_lib.Config) -> None:

@@ -1,20 +1,33 @@
 """SIGINT and SIGTERM as a polite request to save and leave."""
 
+import os
 import signal
+import threading
 from types import FrameType, TracebackType
 from typing import Self
 
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
 
 class StopRequest:
-    """While entered, the first signal is remembered; a second one ends the process at once."""
+    """While entered, the first signal is remembered; a second one ends the process at once.
+
+    Python tells the main thread of a signal only between two of its instructions, and that thread
+    may wait for emulators or for a compiler. So another thread listens too.
+    """
 
     def __init__(self) -> None:
         self.signum: int | None = None
         self._before: dict[int, signal._HANDLER] = {}
 
     def __enter__(self) -> Self:
-        for signum in (signal.SIGINT, signal.SIGTERM):
+        self._came, arrive = os.pipe()
+        os.set_blocking(arrive, False)
+        self._arrive_before = signal.set_wakeup_fd(arrive, warn_on_full_buffer=False)
+        self._arrive = arrive
+        for signum in _SIGNALS:
             self._before[signum] = signal.signal(signum, self._remember)
+        threading.Thread(target=self._listen, daemon=True).start()
         return self
 
     def __exit__(
@@ -25,11 +38,24 @@ class StopRequest:
     ) -> None:
         for signum, handler in self._before.items():
             signal.signal(signum, handler)
+        signal.set_wakeup_fd(self._arrive_before)
+        os.close(self._arrive)  # which ends the thread
 
     def _remember(self, signum: int, frame: FrameType | None) -> None:
         self.signum = signum
         for other in self._before:
             signal.signal(other, signal.SIG_DFL)
+
+    def _listen(self) -> None:
+        first = True
+        while came := os.read(self._came, 1):
+            signum = came[0]
+            if signum not in _SIGNALS:
+                continue
+            if not first:
+                os._exit(128 + signum)
+            self.signum, first = signum, False
+        os.close(self._came)
 
     def __bool__(self) -> bool:
         return self.signum is not None

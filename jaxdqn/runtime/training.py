@@ -5,7 +5,7 @@ import functools
 import os
 import sys
 import time
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 
 import jax
 import jax.numpy as jnp
@@ -20,7 +20,6 @@ from jaxdqn.runtime import (
     emulators,
     episodes,
     evaluation,
-    files,
     held_out,
     loop,
     metrics,
@@ -30,6 +29,7 @@ from jaxdqn.runtime import (
     resume,
     rows,
     run_dir,
+    saving,
     signals,
     sweeping,
     tracking,
@@ -85,14 +85,17 @@ class _Training:
         self._setup = setup
         self._config, self._spec, self._mesh = setup.config, setup.spec, setup.mesh
         self._path, self._stop, self._verbose = setup.path, stop, verbose
-        self._avg_max_q_value = held_out.measure(setup.config, setup.spec, setup.mesh)
         self._device = device.build(setup.config, setup.spec, setup.mesh)
         self._evaluated_actor = evaluation.compiled(parts.make_actor(setup.config, setup.spec))
         self._groups: list[emulators.Group] = []
         self._sent: list[resume.Sent] = []  # what they are to play again
-        self._watchdog = watchdog.Watchdog(setup.config.env_timeout_seconds, self._envs_are_dead)
+        self._watchdog = watchdog.Watchdog(
+            setup.config.env_timeout_seconds, stop.__bool__, self._envs_are_dead
+        )
+        self._avg_max_q_value = held_out.measure(
+            setup.config, setup.spec, setup.mesh, self._watched("the held-out environments")
+        )
         self._is_playing = False
-        self._must_save = False  # what was to be saved could not be
         self._checkpoints = self._open_checkpoints()
         self._state = self._initial_state()
         start = self._state.counters
@@ -104,6 +107,7 @@ class _Training:
             setup.path, start.steps, *([self._tracker.write] if self._tracker else [])
         )
         self._progress = console.Progress(setup.config.total_steps, start.steps)
+        self._saver = saving.Saver(setup.path, self._checkpoints, self._writer, self._say)
         self._clock = time.monotonic()
 
     def to_the_end(self) -> int:
@@ -177,7 +181,10 @@ class _Training:
         # Below 2**31, with room for the number of the environment, which EnvPool adds.
         return int(entropy[0]) % (2**31 - 2**16)
 
-    def _make_env(self, num_envs: int, *stream: int) -> api.VectorEnv:
+    def _watched(self, name: str) -> Callable[[api.DrawnEnv], api.DrawnEnv]:
+        return lambda env: self._watchdog.watched(env, name)
+
+    def _make_env(self, name: str, num_envs: int, *stream: int) -> api.VectorEnv:
         env = frame_skip.make(
             self._config.env,
             num_envs,
@@ -185,7 +192,7 @@ class _Training:
             self._config.env_options,
             self._config.env_threads,
         )
-        return self._watchdog.watched(env)
+        return self._watchdog.watched(env, name)
 
     def _open_checkpoints(self) -> checkpoints.Checkpoints:
         config, replay = self._config, None
@@ -197,10 +204,7 @@ class _Training:
         return checkpoints.Checkpoints(folder, config.keep_checkpoints, self._best_step, replay)
 
     def _is_complete(self) -> bool:
-        """Whether nothing is left to play, to learn or to tell, but a last evaluation."""
-        steps = self._state.counters.steps
-        done = steps >= self._config.total_steps and self._state.fit is None
-        return done and self._state.logged.steps == steps
+        return resume.is_complete(self._state, self._config.total_steps)
 
     def _initial_state(self) -> loop.RunState:
         """A run before its first step, or where its checkpoint left it, but for its emulators."""
@@ -219,33 +223,18 @@ class _Training:
             )
             step = self._checkpoints.newest_whole(_print)
             if step is not None:
-                self._sent = self._restore(state, step)
+                self._sent = resume.restore(
+                    state,
+                    self._checkpoints,
+                    step,
+                    config,
+                    self._mesh,
+                    num_actions=self._spec.num_actions,
+                    init_ring=self._device.init_ring,
+                    say=_print,
+                )
+                self._forgive(state)
         return state
-
-    def _restore(self, state: loop.RunState, step: int) -> list[resume.Sent]:
-        """Puts a run where a checkpoint left it; returns what its emulators were sent."""
-        config, store = self._config, self._checkpoints
-        run = store.run(step)
-        resume.check_format(run)
-        is_complete = resume.is_complete(run, config.total_steps)
-        if not is_complete:
-            state.ring = self._device.init_ring()
-        play_like = resume.play_like(state, run, self._mesh, self._spec.num_actions)
-        state.train_state, play = store.restore(step, state.train_state, play_like)
-        resume.unpack(state, play, run)
-        self._forgive(state)
-        if is_complete:
-            return []
-        assert state.ring is not None
-        if store.has_replay(step):
-            state.ring = store.restore_ring(step, state.ring, state.rows, state.ring_life)
-        else:
-            resume.forget_replay(state, config)
-            refilled = f"after {config.learning_starts_steps:,} steps have filled it again"
-            if config.algorithm == "sweep":
-                refilled = "when it has been filled anew"
-            _print(f"the checkpoint holds no replay: learning goes on {refilled}")
-        return resume.sent_of(play, run)
 
     def _forgive(self, state: loop.RunState) -> None:
         """Lets updates go on after one was refused, where the run was to stop; counts them anew."""
@@ -261,7 +250,9 @@ class _Training:
         config = self._config
         sent = self._sent or [resume.NOTHING_SENT] * config.num_groups
         for index, before in enumerate(sent):
-            make = functools.partial(self._make_env, config.group_size, _ENVS, index)
+            first = index * config.group_size
+            name = f"environments {first} to {first + config.group_size - 1}"
+            make = functools.partial(self._make_env, name, config.group_size, _ENVS, index)
             group = emulators.Group(make, before.made_at_step)
             self._groups.append(group)
             for _ in group.replay(before.actions):
@@ -299,7 +290,7 @@ class _Training:
             return  # it evaluates and saves by itself
         if loop.crossed(self._evaluated_step(), now, config.eval_every_steps):
             self._evaluate()
-        again = self._must_save and loop.crossed(then, now, config.log_every_steps)
+        again = self._saver.must_save and loop.crossed(then, now, config.log_every_steps)
         if loop.crossed(then, now, config.checkpoint_every_steps) or again:
             self._save()
         games = before.episodes, self._state.counters.episodes
@@ -318,18 +309,18 @@ class _Training:
     def _log(self) -> None:
         state, now = self._state, self._state.counters
         self._stop_clock()
+        held_out_value = self._avg_max_q_value(state.train_state.params)  # it may have to play
         sums, refused = jax.device_get((state.sums, state.train_state.refused))
         loop.check_refused(self._config, self._device, state, int(refused), rows_since=0)
         state.sums = self._device.init_sums()
-        held_out_value = self._avg_max_q_value(state.train_state.params)
         row = rows.of_training(self._setup, state, sums.tolist(), held_out_value)
         self._writer.write(now.steps, row)
         self._progress.row(now.steps, row)
         self._clock = time.monotonic()  # to look at held-out observations is no time of training
         state.logged = dataclasses.replace(now)
-        self._tell_save(self._checkpoints.outcome())
-        if state.ring is not None and not self._is_complete():
-            self._checkpoints.write_ahead(state.ring, state.rows, state.ring_life)
+        self._saver.look()
+        if not self._is_complete():
+            self._saver.write_ahead(state)
         if self._writer.problem:
             self._say(f"WARNING: metrics wait to be written: {self._writer.problem}")
 
@@ -354,7 +345,7 @@ class _Training:
             scores = evaluation.evaluate(
                 self._evaluated_actor,
                 self._state.train_state.params,
-                self._make_env(num_envs, _EVALUATION, steps),
+                self._make_env("the evaluation's environments", num_envs, _EVALUATION, steps),
                 num_episodes=config.eval_episodes,
                 epsilon=config.eval_epsilon,
                 key=self._key(_EVALUATION, steps),
@@ -396,6 +387,7 @@ class _Training:
                     self._state.train_state.params,
                     film,
                     seed=self._env_seed(_RECORDING, steps),
+                    watched=self._watched("the film's environment"),
                     should_stop=lambda: bool(self._stop),
                 )
             self._writer.show_film(steps, gif, height, width)
@@ -405,62 +397,14 @@ class _Training:
 
     def _save(self) -> None:
         self._stop_clock()
-        state, is_last = self._state, self._is_complete()
-        play, run = resume.pack(state, self._groups)
-        ring = None if is_last else state.ring  # a complete run does not go on
-        self._tell_save(
-            self._checkpoints.save(
-                state.train_state, play, run, ring, state.ring_life, is_last=is_last
-            )
-        )
-
-    def _tell_save(self, outcome: checkpoints.Outcome | None) -> None:
-        """Writes down how a save went, and asks for another where it failed."""
-        if outcome is None:
-            return
-        if outcome.error:
-            self._say(
-                f"WARNING: the checkpoint of step {outcome.step:,} could not be saved, training "
-                f"goes on and tries again: {outcome.error}"
-            )
-        self._must_save = bool(outcome.error)
-        if not outcome.error:
-            self._writer.write(
-                outcome.step,
-                {
-                    "checkpoint_stall_s": round(outcome.stall_s, 3),
-                    "checkpoint_write_s": round(outcome.write_s, 3),
-                    "checkpoint_bytes": outcome.written_bytes,
-                },
-            )
-
-    def _wait_for_save(self) -> None:
-        """Sees to it that the state as it is, is on disk.
-
-        Raises:
-          RunError: it is not.
-        """
-        outcome = self._checkpoints.outcome(wait=True)
-        self._tell_save(outcome)
-        if outcome and outcome.error:
-            raise config_lib.RunError(
-                f"step {self._state.counters.steps:,} could not be saved in {self._path}: "
-                f"{outcome.error}"
-            )
-        for name in (run_dir.CONFIG_FILE, metrics.FILE):
-            if not (self._path / name).exists():
-                raise config_lib.RunError(f"{self._path / name} was deleted during the run")
-        if self._writer.problem:
-            raise config_lib.RunError(
-                f"metrics could not be written in {self._path}: {self._writer.problem}"
-            )
+        self._saver.save(self._state, self._groups, is_last=self._is_complete())
 
     def _leave(self, saved: bool = False) -> int:
         signum = self._stop.signum
         assert signum is not None
         if not saved:
             self._save()
-            self._wait_for_save()
+            self._saver.wait(self._state.counters.steps)
         self.close()
         print(
             f"stopped by signal {signum} at step {self._state.counters.steps:,}; saved in "
@@ -469,18 +413,21 @@ class _Training:
         )
         return 128 + signum
 
-    def _envs_are_dead(self) -> None:
+    def _envs_are_dead(self, name: str, seconds: float) -> None:
         """Saves and ends the process, whose main thread waits for environments that are dead."""
-        config, steps = self._config, self._state.counters.steps
+        allowed = self._config.env_timeout_seconds
+        limit = "--env_timeout_seconds"
+        if seconds < allowed:
+            limit = f"after signal {self._stop.signum}"
         what = (
-            f"error: {config.env} has not answered for {config.env_timeout_seconds:g} s "
-            f"(--env_timeout_seconds) at step {steps:,}"
+            f"error: {name} of {self._config.env}: no answer for {seconds:g} s ({limit}) at step "
+            f"{self._state.counters.steps:,}"
         )
         try:
             print(what, file=sys.stderr, flush=True)
             if self._is_playing:  # the main thread waits: nothing changes meanwhile
                 self._save()
-                self._wait_for_save()
+                self._saver.wait(self._state.counters.steps)
                 print(f"saved in {self._path}", file=sys.stderr, flush=True)
         except config_lib.RunError as error:
             print(f"error: {error}", file=sys.stderr, flush=True)
@@ -492,15 +439,8 @@ class _Training:
         state = self._state
         self._forgive(state)
         self._save()
-        self._wait_for_save()
-        batch = self._path / run_dir.NONFINITE / f"{state.counters.steps}.npz"
-        try:
-            batch.parent.mkdir(exist_ok=True)
-            with files.whole(batch) as part:
-                np.savez_compressed(part, **{str(n): v for n, v in vars(error.batch).items()})
-            where = f"is in {batch}"
-        except (config_lib.RunError, OSError) as problem:
-            where = f"could not be saved: {problem}"
+        self._saver.wait(self._state.counters.steps)
+        where = self._saver.batch(state.counters.steps, error.batch)
         return config_lib.RunError(
             f"step {state.counters.steps:,}, update {state.counters.updates + 1:,}: {error}. The "
             f"state before it is saved; the batch {where}. --on_nonfinite=skip goes on without "
@@ -520,7 +460,7 @@ class _Training:
             score = f": mean return {last['eval_return_mean']:.2f} of {last['eval_episodes']} games"
         if self._config.record_every_steps or self._config.record_every_episodes:
             self._record()
-        self._wait_for_save()
+        self._saver.wait(self._state.counters.steps)
         self.close()
         print(f"{how}, {steps:,} steps, in {self._path}{score}", flush=True)
         return 0

@@ -12,37 +12,46 @@ import numpy.typing as npt
 
 from jaxdqn.envs import api
 
+_PAUSE_S = 1.0  # between two looks
+_HURRIED_S = 5.0  # that a wait may take when a signal asks to leave
+
 
 class Watchdog:
     """Calls a function, once and on a thread of its own, when a wait takes too long.
 
     Args:
       seconds: that a wait may take.
-      on_timeout: called then, while the wait cannot end; to end the process is up to it.
+      is_hurried: whether no wait may take more than five seconds any more.
+      on_timeout: called then, while the wait cannot end, with the name of the environments and
+        the seconds waited for; to end the process is up to it.
     """
 
-    def __init__(self, seconds: float, on_timeout: Callable[[], None]):
-        self._on_timeout = on_timeout
-        self._pause = min(1.0, seconds / 4)  # seconds between two looks
+    def __init__(
+        self,
+        seconds: float,
+        is_hurried: Callable[[], bool],
+        on_timeout: Callable[[str, float], None],
+    ):
+        self._seconds, self._is_hurried, self._on_timeout = seconds, is_hurried, on_timeout
+        self._pause = min(_PAUSE_S, seconds / 4)
         self._looks = 0  # at the wait that goes on: while the process is stopped there are none
-        self._most_looks = seconds / self._pause
-        self._waits = False
+        self._awaited = ""
         self._lock = threading.Lock()
         self._closed = threading.Event()
         threading.Thread(target=self._watch, daemon=True).start()
 
-    def watched(self, env: api.VectorEnv) -> "WatchedEnv":
+    def watched(self, env: api.DrawnEnv, name: str) -> "WatchedEnv":
         """The same environments, whose answers are waited for under this eye."""
-        return WatchedEnv(env, self)
+        return WatchedEnv(env, name, self)
 
-    def begin(self) -> None:
+    def begin(self, name: str) -> None:
         """A wait begins."""
-        self._looks, self._waits = 0, True
+        self._looks, self._awaited = 0, name
 
     def end(self) -> None:
         """It is over; where it came too late, this does not return."""
         with self._lock:
-            self._waits = False
+            self._awaited = ""
 
     def close(self) -> None:
         """Looks no more."""
@@ -51,18 +60,19 @@ class Watchdog:
     def _watch(self) -> None:
         while not self._closed.wait(self._pause):
             with self._lock:
-                self._looks += self._waits
-                if self._waits and self._looks > self._most_looks:
-                    self._on_timeout()
+                self._looks += bool(self._awaited)
+                limit = min(self._seconds, _HURRIED_S) if self._is_hurried() else self._seconds
+                if self._awaited and self._looks * self._pause > limit:
+                    self._on_timeout(self._awaited, limit)
                     return
 
 
 class WatchedEnv:
     """Environments whose answers a watchdog waits for too."""
 
-    def __init__(self, env: api.VectorEnv, watchdog: Watchdog):
+    def __init__(self, env: api.DrawnEnv, name: str, watchdog: Watchdog):
         self.spec, self.num_envs = env.spec, env.num_envs
-        self._env, self._watchdog = env, watchdog
+        self._env, self._name, self._watchdog = env, name, watchdog
 
     def send(self, actions: npt.NDArray[np.integer]) -> None:
         """Starts the step that plays `actions` [E]."""
@@ -70,11 +80,15 @@ class WatchedEnv:
 
     def receive(self) -> api.TimeStep:
         """Waits for the step under way."""
-        self._watchdog.begin()
+        self._watchdog.begin(self._name)
         try:
             return self._env.receive()
         finally:
             self._watchdog.end()
+
+    def screen(self) -> npt.NDArray[np.uint8]:
+        """What the first environment shows now; see `envpool.EnvPoolEnv.screen`."""
+        return self._env.screen()
 
     def close(self) -> None:
         """Frees the emulators."""

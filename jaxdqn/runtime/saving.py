@@ -1,0 +1,101 @@
+"""Keeps a run on disk while it trains, and tells how that goes."""
+
+import pathlib
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from jaxdqn import config as config_lib
+from jaxdqn.runtime import checkpoints, emulators, files, loop, metrics, resume, run_dir
+
+
+class Saver:
+    """Saves the state of a run, without making it wait.
+
+    Args:
+      path: of the run.
+      store: its checkpoints; closed here.
+      writer: gets a row for every checkpoint.
+      say: prints a line.
+    """
+
+    def __init__(
+        self,
+        path: pathlib.Path,
+        store: checkpoints.Checkpoints,
+        writer: metrics.Writer,
+        say: Callable[[str], None],
+    ):
+        self._path, self._store, self._writer, self._say = path, store, writer, say
+        self.must_save = False  # what was to be saved could not be
+
+    def save(
+        self, state: loop.RunState, groups: Sequence[emulators.Group], *, is_last: bool
+    ) -> None:
+        """Begins to save, when the save before is over. The last checkpoint has no replay."""
+        play, run = resume.pack(state, groups)
+        ring = None if is_last else state.ring
+        self._tell(
+            self._store.save(state.train_state, play, run, ring, state.ring_life, is_last=is_last)
+        )
+
+    def look(self) -> None:
+        """Tells how the last save went, if it is over."""
+        self._tell(self._store.outcome())
+
+    def write_ahead(self, state: loop.RunState) -> None:
+        """Begins to write replay that a later checkpoint will need."""
+        if state.ring is not None:
+            self._store.write_ahead(state.ring, state.rows, state.ring_life)
+
+    def wait(self, steps: int) -> None:
+        """Sees to it that what was saved last, at this step, is on disk.
+
+        Raises:
+          RunError: it is not.
+        """
+        outcome = self._store.outcome(wait=True)
+        self._tell(outcome)
+        if outcome and outcome.error:
+            raise config_lib.RunError(
+                f"step {steps:,} could not be saved in {self._path}: {outcome.error}"
+            )
+        for name in (run_dir.CONFIG_FILE, metrics.FILE):
+            if not (self._path / name).exists():
+                raise config_lib.RunError(f"{self._path / name} was deleted during the run")
+        if self._writer.problem:
+            raise config_lib.RunError(
+                f"metrics could not be written in {self._path}: {self._writer.problem}"
+            )
+
+    def batch(self, steps: int, batch: Any) -> str:
+        """Saves a batch that would have spoiled the parameters; returns where it is."""
+        path = self._path / run_dir.NONFINITE / f"{steps}.npz"
+        try:
+            path.parent.mkdir(exist_ok=True)
+            with files.whole(path) as part:
+                np.savez_compressed(part, **{str(n): v for n, v in vars(batch).items()})
+        except (config_lib.RunError, OSError) as problem:
+            return f"could not be saved: {problem}"
+        return f"is in {path}"
+
+    def _tell(self, outcome: checkpoints.Outcome | None) -> None:
+        """Writes down how a save went, and asks for another where it failed."""
+        if outcome is None:
+            return
+        self.must_save = bool(outcome.error)
+        if outcome.error:
+            self._say(
+                f"WARNING: the checkpoint of step {outcome.step:,} could not be saved, training "
+                f"goes on and tries again: {outcome.error}"
+            )
+            return
+        self._writer.write(
+            outcome.step,
+            {
+                "checkpoint_stall_s": round(outcome.stall_s, 3),
+                "checkpoint_write_s": round(outcome.write_s, 3),
+                "checkpoint_bytes": outcome.written_bytes,
+            },
+        )

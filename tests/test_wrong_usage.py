@@ -1,0 +1,206 @@
+"""Whatever is wrong is said in one line that names it; nothing is written.
+
+Exit code 2 is for what was typed, 1 for what was found.
+"""
+
+import json
+import shlex
+import shutil
+import subprocess
+import sys
+
+import pytest
+
+from tests import program, saved
+
+CARTPOLE = "train --env=CartPole"
+TRAIN = [
+    ("train", "--env: name a game, such as --env=Breakout"),
+    ("train --env=Breakot", "--env: 'Breakot' is no game that EnvPool has; similar: Breakout"),
+    ("train --env=FrozenLake-v1", "--env: "),
+    ("train --env=HalfCheetah-v4", "--env: "),
+    ("train --preset=atari", "--env: name a game"),
+    ("train --preset=best --env=Pong", "--preset: is 'best'; one of adventures_spaceinvaders"),
+    ("train --env=CartPole --preset=atari", "--preset=atari"),
+    ("train stray --env=Pong", "unexpected argument 'stray': settings are given as --name=value"),
+    (f"{CARTPOLE} --no_such_flag=1", "no_such_flag"),
+    (f"{CARTPOLE} --flagfile=missing.flags", "missing.flags"),
+    (f"{CARTPOLE} --flagfile=folder", "folder"),
+    (f"{CARTPOLE} --track=tensorboard", "tensorboard"),
+    (f"{CARTPOLE} --verbose=perhaps", "verbose"),
+    # The wrong type.
+    (f"{CARTPOLE} --seed=one", "--seed=one"),
+    (f"{CARTPOLE} --total_steps=1e6", "--total_steps=1e6"),
+    (f"{CARTPOLE} --total_steps=", "total_steps"),
+    (f"{CARTPOLE} --num_envs=8.0", "--num_envs=8.0"),
+    (f"{CARTPOLE} --learning_rate=small", "--learning_rate=small"),
+    (f"{CARTPOLE} --double_q=perhaps", "double_q"),
+    (f"{CARTPOLE} --hidden_sizes=64,wide", "--hidden_sizes: is '64,wide'; whole numbers"),
+    # Out of range.
+    (f"{CARTPOLE} --seed=-1", "--seed: is -1; at least 0"),
+    (f"{CARTPOLE} --seed=2147483648", "--seed: is 2147483648; at least 0, below 2**31"),
+    (f"{CARTPOLE} --total_steps=0", "--total_steps: is 0; at least 1"),
+    (f"{CARTPOLE} --num_envs=-8", "--num_envs: is -8; at least 1"),
+    (f"{CARTPOLE} --batch_size=0", "--batch_size: is 0; at least 1"),
+    (f"{CARTPOLE} --discount=2", "--discount: is 2.0; between 0 and 1"),
+    (f"{CARTPOLE} --epsilon_end=-0.1", "--epsilon_end: is -0.1; between 0 and 1"),
+    (f"{CARTPOLE} --learning_rate=0", "--learning_rate: is 0.0; a finite number above 0"),
+    (f"{CARTPOLE} --learning_rate=nan", "--learning_rate: is nan; a finite number above 0"),
+    (f"{CARTPOLE} --max_grad_norm=inf", "--max_grad_norm: is inf; at least 0 and finite"),
+    (f"{CARTPOLE} --target_tau=1.5", "--target_tau: is 1.5; above 0, at most 1"),
+    (f"{CARTPOLE} --terminal_repeats=4", "--terminal_repeats: is 4; 1, 2 or 3"),
+    (f"{CARTPOLE} --hidden_sizes=64,0", "--hidden_sizes: "),
+    (f"{CARTPOLE} --env_timeout_seconds=0", "--env_timeout_seconds: is 0.0"),
+    (f"{CARTPOLE} --keep_checkpoints=0", "--keep_checkpoints: is 0; at least 1"),
+    (f"{CARTPOLE} --loss=l1", "--loss: is l1; one of huber, mse"),
+    (f"{CARTPOLE} --optimizer=sgd", "--optimizer: is sgd; one of adam, rmsprop"),
+    (f"{CARTPOLE} --algorithm=ppo", "--algorithm: is ppo; one of dqn, sweep"),
+    (f"{CARTPOLE} --compute_dtype=float16", "--compute_dtype: is float16; one of float32"),
+    (f"{CARTPOLE} --on_nonfinite=ignore", "--on_nonfinite: is ignore; one of stop, skip"),
+    # What does not go together.
+    (f"{CARTPOLE} --frame_skip=4", "--frame_skip"),
+    (f"{CARTPOLE} --network=nature", "--network: nature needs images of at least 36x36"),
+    (f"{CARTPOLE} --network=conv", "--conv_features: "),
+    (f"{CARTPOLE} --conv_features=8", "--network: is mlp, but --conv_features has 1"),
+    (f"{CARTPOLE} --motion_trace", "--motion_trace: needs images"),
+    (f"{CARTPOLE} --updates_per_slice=1000000", "--updates_per_slice: is 1000000; the whole run"),
+    (f"{CARTPOLE} --batch_size=200000", "--batch_size: is 200000, more than the replay holds"),
+    (f"{CARTPOLE} --replay_capacity=100001", "--num_envs=16 does not divide; nearest: 100000"),
+    (f"{CARTPOLE} --learning_starts_steps=3", "--learning_starts_steps: is 3; a first batch needs"),
+    (f"{CARTPOLE} --target_period_updates=0", "--target_period_updates: is 0; one of"),
+    (f"{CARTPOLE} --loss=mse --huber_delta=2", "--huber_delta: has no effect with --loss=mse"),
+    (f"{CARTPOLE} --rmsprop_decay=0.9", "--rmsprop_decay: has no effect with --optimizer=adam"),
+    (f"{CARTPOLE} --sweep_max_epochs_end=9", "--sweep_max_epochs_end: has no effect with --algo"),
+    ("train --preset=hvass_breakout --nodouble_q", "--double_q: has no effect with --algorithm"),
+    ("train --preset=hvass_breakout --n_step=3", "--n_step: is 3; a sweep is not summed: 1"),
+    ("train --env=Pong --frame_skip=2 --frame_skip_min=3", "--frame_skip_min: is 3; at most"),
+    ("train --env=Pong --img_height=20", "--network: nature needs images of at least 36x36"),
+    ("train --env=Pong --replay_capacity=3200000000", "the largest that fits is "),
+    # Wrong files.
+    (f"{CARTPOLE} --run_dir={'x' * 300}", "--run_dir: "),
+    (f"{CARTPOLE} --run_dir=/proc/run", "--run_dir: "),
+    (f"{CARTPOLE} --run_dir=film.mp4", "--run_dir: film.mp4 is not a directory"),
+    (f"{CARTPOLE} --run_dir=film.mp4/run", "--run_dir: "),
+    (f"{CARTPOLE} --run_dir=folder", "--run_dir: folder is not a run directory"),
+    (f"{CARTPOLE} --run_dir=folder --overwrite", "--run_dir: folder is not a run directory"),
+    (f"{CARTPOLE} --run_dir=RUN", "RUN was begun with other settings: "),
+    (f"{CARTPOLE} --run_dir=linked", "checkpoints is a symbolic link"),
+    (f"{CARTPOLE} --run_dir=linked --overwrite", "checkpoints is a symbolic link"),
+]
+PROGRAMS = [
+    ("evaluate", "--run_dir: name the folder of a run"),
+    ("evaluate --run_dir=nowhere", "--run_dir: nowhere holds no run"),
+    ("evaluate --run_dir=folder", "--run_dir: folder is not a run directory"),
+    ("evaluate --run_dir=unreadable", "--run_dir: unreadable is not a run directory"),
+    ("evaluate --run_dir=bare", "--run_dir: bare has no checkpoint yet"),
+    ("evaluate --run_dir=RUN --protocol=fair", "fair"),
+    ("evaluate --run_dir=RUN --episodes=0", "episodes"),
+    ("evaluate --run_dir=RUN --episodes=many", "episodes"),
+    ("evaluate --run_dir=RUN --seed=-1", "seed"),
+    ("evaluate --run_dir=RUN --checkpoint=15", "--checkpoint: is 15; RUN has 10, 20, 30"),
+    ("evaluate --run_dir=RUN --checkpoint=first", "--checkpoint: is 'first'; latest, best or"),
+    ("evaluate --run_dir=RUN --env=Pong", "env"),
+    ("record --run_dir=RUN", "--out: name a film"),
+    ("record --run_dir=RUN --out=play.avi", "--out: is play.avi; a name that ends in .mp4 or .gif"),
+    ("record --run_dir=RUN --out=no/such/play.mp4", "--out: "),
+    ("record --run_dir=RUN --out=film.mp4", "--out: film.mp4 exists; --overwrite replaces it"),
+    ("record --run_dir=RUN --out=a.mp4 --sheet=s.jpg", "--sheet: is s.jpg; a name that ends in"),
+    ("record --run_dir=RUN --out=a.mp4 --random --protocol=greedy", "--random"),
+    ("record --run_dir=RUN --out=a.mp4 --episodes=0", "episodes"),
+    ("inspect --run_dir=RUN", "--out: name the folder to make"),
+    ("inspect --run_dir=RUN --out=folder --overwrite", "holds more than an inspection"),
+    ("export --run_dir=RUN --out=out", "--format: name one of stablehlo, onnx, safetensors"),
+    ("export --run_dir=RUN --out=out --format=pickle", "pickle"),
+    ("export --run_dir=RUN --format=onnx", "--out: name the folder to make"),
+    ("export --run_dir=RUN --format=onnx --out=folder", "--out: folder exists; --overwrite"),
+    ("export --run_dir=RUN --format=onnx --out=folder --overwrite", "holds more than an export"),
+    ("report", "--out: name the page"),
+    ("report --out=page.pdf", "--out: is page.pdf; a name that ends in .html"),
+    ("report --out=page.html --runs=nothing/*", "--runs: no folder is nothing/*"),
+]
+BENCHMARKS = [
+    ("startup --env=Breakot", "--env: "),
+    ("scaling --env=Breakot", "--env: "),
+    ("scaling --sweeps=moons", "moons"),
+    ("peers --env=CartPole", "--env: "),
+    ("replay --replay_capacity=10", "--replay_capacity: "),
+    ("throughput --devices=99", "--devices: "),
+    ("throughput --env=CartPole --frame_skip=4", "--frame_skip"),
+    ("throughput --rounds=none", "rounds"),
+    ("endurance --env=Breakot", "--env: "),
+    ("endurance --kills=-1", "kills"),
+]
+FAILURES = [
+    ("evaluate --run_dir=future", "config.json cannot be used by this version: the setting magic"),
+    ("evaluate --run_dir=wrong", "config.json cannot be used by this version: the setting num_e"),
+    ("record --run_dir=future --out=a.mp4", "the setting magic is not one of this version"),
+    ("export --run_dir=future --format=onnx --out=out", "the setting magic is not one of this"),
+    ("inspect --run_dir=future --out=out", "the setting magic is not one of this version"),
+    ("evaluate --run_dir=binary", "metrics.jsonl cannot be read"),
+    ("report --runs=bare --out=page.html", "bare"),
+    (
+        "train --env=Breakout --max_episode_steps=60 --num_envs=8 --replay_capacity=1600 "
+        "--learning_starts_steps=400 --run_dir=older",
+        "checkpoints/30",
+    ),
+]
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    """A folder with right and wrong files, and what lies in it."""
+    place = tmp_path_factory.mktemp("place")
+    run = saved.make_run(place / "RUN")
+    (place / "film.mp4").touch()
+    (place / "folder").mkdir()
+    (place / "folder" / "thesis.txt").write_text("mine")
+    for name in ("unreadable", "bare", "linked", "future", "wrong", "binary", "older"):
+        shutil.copytree(run, place / name)
+    (place / "unreadable" / "config.json").write_text("{")
+    shutil.rmtree(place / "bare" / "checkpoints")
+    (place / "linked" / "checkpoints").rename(place / "elsewhere")
+    (place / "linked" / "checkpoints").symlink_to(place / "elsewhere")
+    (place / "binary" / "metrics.jsonl").write_bytes(b"\xff\xfe")
+    shutil.rmtree(place / "older" / "checkpoints" / "30" / "play")
+    for name, setting in (("future", {"magic": 1}), ("wrong", {"num_envs": "eight"})):
+        stored = json.loads((place / name / "config.json").read_text())
+        stored["settings"] |= setting
+        (place / name / "config.json").write_text(json.dumps(stored))
+    return place
+
+
+def contents(place):
+    return {path: path.is_file() and path.read_bytes() for path in place.rglob("*")}
+
+
+def refuse(place, package, words, code, message):
+    before = contents(place)
+    module, *flags = shlex.split(words)
+    result = subprocess.run(
+        [sys.executable, "-m", f"{package}.{module}", *flags],
+        cwd=place,
+        env=program.environment(),
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert result.returncode == code, result.stderr
+    (line,) = result.stderr.splitlines()
+    assert line.startswith("error: ") and message in line
+    assert result.stdout == ""
+    assert contents(place) == before
+
+
+@pytest.mark.parametrize(("words", "message"), TRAIN + PROGRAMS)
+def test_wrong_usage(place, words, message):
+    refuse(place, "jaxdqn", words, 2, message)
+
+
+@pytest.mark.parametrize(("words", "message"), BENCHMARKS)
+def test_wrong_usage_of_benchmarks(place, words, message):
+    refuse(place, "benchmarks", f"{words} --out=results", 2, message)
+
+
+@pytest.mark.parametrize(("words", "message"), FAILURES)
+def test_failures(place, words, message):
+    refuse(place, "jaxdqn", words, 1, message)
