@@ -27,7 +27,7 @@ from absl import flags
 
 from benchmarks import report
 from jaxdqn import cli, config, presets
-from jaxdqn.runtime import checkpoints, checksums, metrics, run_dir
+from jaxdqn.runtime import checkpoint_folders, checksums, metrics, run_dir
 
 
 def _command(path: pathlib.Path) -> list[str]:
@@ -115,7 +115,7 @@ def _numbers(path: pathlib.Path) -> list[metrics.Row]:
 def _learner(path: pathlib.Path) -> list[np.ndarray]:
     """Parameters, target, optimizer, keys and counters at the end, with nothing of this package."""
     folder = path / run_dir.CHECKPOINTS
-    newest = folder.absolute() / str(checkpoints.steps_in(folder)[-1]) / "learner"
+    newest = folder.absolute() / str(checkpoint_folders.steps_in(folder)[-1]) / "learner"
     with ocp.PyTreeCheckpointer() as checkpointer:
         tree = checkpointer.metadata(newest).item_metadata.tree
         as_numpy = jax.tree.map(lambda _: ocp.RestoreArgs(restore_type=np.ndarray), tree)

@@ -1,11 +1,15 @@
 """Runs the real programs in processes of their own."""
 
+import atexit
 import json
+import multiprocessing
 import os
 import pathlib
+import runpy
 import subprocess
 import sys
 import threading
+import traceback
 
 import jax
 import numpy as np
@@ -27,6 +31,13 @@ SMALL = (
 )
 
 
+# Real processes, that die of real signals. They are forked from one that has imported the libraries
+# and done nothing yet, which takes half of the time of a short run.
+_FORKS = multiprocessing.get_context("forkserver")
+_LIBRARIES = ("envpool", "flax.linen", "optax", "orbax.checkpoint", "tests.program")
+_FORKS.set_forkserver_preload(list(_LIBRARIES))
+
+
 def environment(num_devices=1):
     """The environment of this process, less what the tests set for themselves."""
     flag = f"--xla_force_host_platform_device_count={num_devices}"
@@ -37,19 +48,113 @@ def command(*flags, name="train"):
     return [sys.executable, "-m", f"jaxdqn.{name}", *flags]
 
 
+def _become(module, flags, driver, cwd, env, stdout, stderr):
+    """What a forked process does: all that `python -m` would."""
+    for file, number in ((stdout, 1), (stderr, 2)):
+        os.dup2(file.fileno(), number)
+        file.close()
+    os.environ.clear()
+    os.environ.update(env)
+    os.chdir(cwd)
+    sys.path.insert(0, str(cwd))
+    sys.argv = [module, *flags]
+    code = 1
+    try:
+        if driver:
+            exec(driver, {})
+        runpy.run_module(module, run_name="__main__", alter_sys=True)
+        code = 0
+    except SystemExit as end:
+        code = end.code if isinstance(end.code, int) else int(bool(end.code))
+    except BaseException:
+        traceback.print_exc()
+    threading._shutdown()
+    atexit._run_exitfuncs()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
+
+
+class Program:
+    """A program that runs, in a process of its own.
+
+    Args:
+      module: as `python -m` takes it.
+      flags: of it.
+      driver: Python that is run in it first.
+      cwd: where.
+      num_devices: virtual devices.
+    """
+
+    def __init__(self, module, flags, driver=None, cwd=None, num_devices=1):
+        pipes = [_FORKS.Pipe(duplex=False) for _ in range(2)]
+        env = environment(num_devices)
+        written = [pipe[1] for pipe in pipes]
+        arguments = (module, flags, driver, pathlib.Path(cwd or ".").absolute(), env, *written)
+        self._process = _FORKS.Process(target=_become, args=arguments)
+        self._process.start()
+        self.pid = self._process.pid
+        read = []
+        for reader, writer in pipes:
+            writer.close()
+            read.append(os.fdopen(os.dup(reader.fileno())))
+            reader.close()
+        self.stdout, self._stderr = read
+        # Read as it comes: a pipe that is full would stop the process.
+        self._errors = []
+        self._reader = threading.Thread(target=lambda: self._errors.extend(self._stderr))
+        self._reader.daemon = True
+        self._reader.start()
+
+    def send_signal(self, signum):
+        os.kill(self.pid, signum)
+
+    def kill(self):
+        self._process.kill()
+
+    def wait(self, timeout=300):
+        """Waits for the end; returns the exit code, that of a signal negative."""
+        self._process.join(timeout)
+        if self._process.exitcode is None:
+            self.kill()
+            raise TimeoutError(f"{self.pid} did not end in {timeout} s")
+        return self._process.exitcode
+
+    @property
+    def returncode(self):
+        return self._process.exitcode
+
+    def wait_for(self, beginning):
+        """Reads what is printed until a line begins so."""
+        for line in self.stdout:
+            if line.startswith(beginning):
+                return
+        raise AssertionError(f"no line begins with {beginning!r}: {self.end()[1]}")
+
+    def end(self):
+        """Waits for the end; returns what was still printed, and all errors."""
+        printed = self.stdout.read()
+        self.wait()
+        self._reader.join()
+        self.stdout.close()
+        self._stderr.close()
+        return printed, "".join(self._errors)
+
+
 def train(*flags, cwd=None, num_devices=1):
     return run("train", *flags, cwd=cwd, num_devices=num_devices)
 
 
-def run(name, *flags, cwd=None, num_devices=1):
-    return subprocess.run(
-        command(*flags, name=name),
-        cwd=cwd,
-        env=environment(num_devices),
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
+def run(name, *flags, cwd=None, num_devices=1, package="jaxdqn"):
+    """Runs a program to its end; returns its exit code and what it printed."""
+    program = Program(f"{package}.{name}", flags, cwd=cwd, num_devices=num_devices)
+    stdout, stderr = program.end()
+    return subprocess.CompletedProcess([name, *flags], program.returncode, stdout, stderr)
+
+
+def start(*flags, driver=None):
+    """A training process that runs on; `driver` is Python that is run in it first."""
+    return Program("jaxdqn.train", flags, driver)
 
 
 def rows(run_dir):
@@ -70,43 +175,6 @@ def numbers(run_dir):
         for line in lines
     ]
     return [row for row in rows if len(row) > 1]
-
-
-def start(*flags, driver=None):
-    """A training process that runs on; `driver` is Python that is run in it first."""
-    code = f"{driver}\nimport runpy\nrunpy.run_module('jaxdqn.train', run_name='__main__')"
-    how = ["-c", code] if driver else ["-m", "jaxdqn.train"]
-    process = subprocess.Popen(
-        [sys.executable, *how, *flags],
-        env=environment(),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    # Read as it comes: a pipe that is full would stop the process.
-    process.errors = []
-    reader = threading.Thread(target=lambda: process.errors.extend(process.stderr), daemon=True)
-    reader.start()
-    process.reader = reader
-    return process
-
-
-def end(process):
-    """Waits for a process's end; returns what it still printed, and all errors."""
-    stdout = process.stdout.read()
-    process.wait(timeout=200)
-    process.reader.join()
-    process.stdout.close()
-    process.stderr.close()
-    return stdout, "".join(process.errors)
-
-
-def wait_for(process, beginning):
-    """Reads what a process prints until a line begins so."""
-    for line in process.stdout:
-        if line.startswith(beginning):
-            return
-    raise AssertionError(f"no line begins with {beginning!r}: {end(process)[1]}")
 
 
 def saved_arrays(path):

@@ -18,14 +18,7 @@ ROOT = pathlib.Path(__file__).parent.parent
 
 
 def benchmark(module, *flags):
-    return subprocess.run(
-        [sys.executable, "-m", f"benchmarks.{module}", *flags],
-        cwd=ROOT,
-        env=program.environment(),
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
+    return program.run(module, *flags, package="benchmarks", cwd=ROOT)
 
 
 def test_flops_of_a_product_and_a_convolution():

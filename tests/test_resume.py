@@ -27,9 +27,9 @@ def undisturbed(tmp_path_factory):
 def stop(path, signum, at="step 2,2", flags=FLAGS):
     """Starts or goes on with a run and sends it a signal when a line begins so."""
     process = program.start(*flags, f"--run_dir={path}")
-    program.wait_for(process, at)
+    process.wait_for(at)
     process.send_signal(signum)
-    stdout, stderr = program.end(process)
+    stdout, stderr = process.end()
     assert process.returncode == (-signum if signum == signal.SIGKILL else 128 + signum), stderr
     return stdout
 
@@ -78,7 +78,7 @@ def test_all_that_is_saved_is_the_same(tmp_path):
     stop(paths[1], signal.SIGTERM, at="step 1,2")
     for path in paths:
         process = program.start(*FLAGS, f"--run_dir={path}", driver=STOP_AT_2500)
-        _, stderr = program.end(process)
+        _, stderr = process.end()
         assert process.returncode == 128 + signal.SIGTERM, stderr
     steps = program.newest(paths[0])
     assert 2500 <= steps == program.newest(paths[1])
@@ -106,7 +106,7 @@ evaluation.evaluate = stop_and_evaluate
 def test_an_evaluation_that_was_cut_short_is_made_up_for(tmp_path, undisturbed):
     path = tmp_path / "run"
     process = program.start(*FLAGS, f"--run_dir={path}", driver=STOP_IN_AN_EVALUATION)
-    _, stderr = program.end(process)
+    _, stderr = process.end()
     assert process.returncode == 128 + signal.SIGTERM, stderr
     assert len(program.rows(path)[1]) == 1
     go_on(path)
@@ -201,7 +201,7 @@ def test_a_fit_that_was_stopped_goes_on_where_it_stood(tmp_path, undisturbed_swe
     path = tmp_path / "run"
     driver = STOP_IN_A_FIT.replace("WHERE", where)
     process = program.start(*SWEEP, f"--run_dir={path}", driver=driver)
-    _, stderr = program.end(process)
+    _, stderr = process.end()
     assert process.returncode == 128 + signal.SIGTERM, stderr
     assert len(sweeps(path)) == (2 if "total" in where else 0)
     go_on(path, SWEEP)
@@ -219,23 +219,23 @@ checkpoints.Checkpoints.save = lambda *args, **how: print("saving", flush=True) 
 
 def test_a_second_signal_leaves_at_once(tmp_path):
     process = program.start(*FLAGS, f"--run_dir={tmp_path / 'run'}", driver=SLOW_SAVE)
-    program.wait_for(process, "step 5")
+    process.wait_for("step 5")
     process.send_signal(signal.SIGINT)
-    program.wait_for(process, "saving")
+    process.wait_for("saving")
     process.send_signal(signal.SIGINT)
-    program.end(process)
+    process.end()
     assert process.returncode == -signal.SIGINT
 
 
 def test_a_second_process_is_refused(tmp_path):
     path = tmp_path / "run"
     first = program.start(*FLAGS, f"--run_dir={path}")
-    program.wait_for(first, "step 5")
+    first.wait_for("step 5")
     second = program.train(*FLAGS, f"--run_dir={path}", "--overwrite")
     assert second.returncode == 2 and second.stdout == ""
     assert "run_dir" in second.stderr and "is in use" in second.stderr
     first.kill()
-    program.end(first)
+    first.end()
     go_on(path)  # the dead hold no lock
 
 
@@ -291,7 +291,7 @@ def test_environments_that_hang_are_noticed(tmp_path, undisturbed, driver, name)
     path = tmp_path / "run"
     flags = (*FLAGS, "--env_timeout_seconds=3")
     process = program.start(*flags, f"--run_dir={path}", driver=driver)
-    _, stderr = program.end(process)
+    _, stderr = process.end()
     assert process.returncode == 1, stderr
     limit = r"no answer for 3 s \(--env_timeout_seconds\) at step [\d,]+"
     assert re.search(f"error: {name} of CartPole-v1: {limit}", stderr)
@@ -303,29 +303,29 @@ def test_environments_that_hang_are_noticed(tmp_path, undisturbed, driver, name)
 def test_a_signal_is_heard_while_environments_hang(tmp_path):
     path = tmp_path / "run"
     process = program.start(*FLAGS, f"--run_dir={path}", driver=HANG_IN_TRAINING)
-    program.wait_for(process, "hangs")
+    process.wait_for("hangs")
     process.send_signal(signal.SIGTERM)
     process.wait(timeout=15)
-    _, stderr = program.end(process)
+    _, stderr = process.end()
     assert process.returncode == 1 and "no answer for 5 s (after signal 15)" in stderr
     assert program.newest(path) > 0
 
     process = program.start(*FLAGS, f"--run_dir={path}", driver=HANG_IN_TRAINING)
-    program.wait_for(process, "hangs")
+    process.wait_for("hangs")
     process.send_signal(signal.SIGTERM)
     time.sleep(0.5)
     process.send_signal(signal.SIGTERM)
     process.wait(timeout=3)
-    program.end(process)
+    process.end()
     assert process.returncode == 128 + signal.SIGTERM
 
 
 def test_a_folder_that_was_lost_is_told_at_the_end(tmp_path):
     path = tmp_path / "run"
     process = program.start(*FLAGS, f"--run_dir={path}")
-    program.wait_for(process, "step 3,2")
+    process.wait_for("step 3,2")
     shutil.rmtree(path)
-    stdout, stderr = program.end(process)
+    stdout, stderr = process.end()
     assert process.returncode == 1, stdout
     (line,) = stderr.splitlines()
     assert line.startswith("error: ") and str(path) in line
@@ -341,14 +341,14 @@ def limit(process, size):
 def test_a_full_disk(tmp_path, undisturbed, recovers):
     path = tmp_path / "run"
     process = program.start(*FLAGS, f"--run_dir={path}")
-    program.wait_for(process, "step 1,25")
+    process.wait_for("step 1,25")
     first = program.newest(path)
     limit(process, 5_000)
-    program.wait_for(process, "WARNING: the checkpoint of step 2,")
+    process.wait_for("WARNING: the checkpoint of step 2,")
     assert program.newest(path) == first
     if recovers:
         limit(process, resource.RLIM_INFINITY)
-    stdout, stderr = program.end(process)
+    stdout, stderr = process.end()
     if recovers:
         assert process.returncode == 0, stderr
         program.assert_same_end(path, undisturbed)

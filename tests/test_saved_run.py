@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from jaxdqn import config as config_lib
-from jaxdqn.runtime import checkpoints, device, saved_run, setup
+from jaxdqn.runtime import checkpoint_folders, checkpoints, device, saved_run, setup
 from jaxdqn.runtime import mesh as mesh_lib
 from tests import saved
 
@@ -115,4 +115,4 @@ def test_the_best_checkpoint_stays(tmp_path, key):
         for step in steps:
             store.save(state, {"updates": state.updates}, {"steps": step})
         store.close()
-        assert checkpoints.steps_in(tmp_path / "store") == left
+        assert checkpoint_folders.steps_in(tmp_path / "store") == left

@@ -6,8 +6,6 @@ Exit code 2 is for what was typed, 1 for what was found.
 import json
 import shlex
 import shutil
-import subprocess
-import sys
 
 import pytest
 
@@ -176,14 +174,7 @@ def contents(place):
 def refuse(place, package, words, code, message):
     before = contents(place)
     module, *flags = shlex.split(words)
-    result = subprocess.run(
-        [sys.executable, "-m", f"{package}.{module}", *flags],
-        cwd=place,
-        env=program.environment(),
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
+    result = program.run(module, *flags, cwd=place, package=package)
     assert result.returncode == code, result.stderr
     (line,) = result.stderr.splitlines()
     assert line.startswith("error: ") and message in line

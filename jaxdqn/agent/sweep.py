@@ -173,10 +173,15 @@ def make_learner(
         grads, metrics = jax.grad(loss_fn, has_aux=True)(state.params, targets)
         if axis_name is not None:
             grads, metrics = jax.lax.pmean((grads, metrics), axis_name)
-        deltas, opt_state = optimizer.update(grads, state.opt_state, state.params)
-        deltas = jax.tree.map(lambda delta: learning_rate * delta, deltas)
-        params = optax.apply_updates(state.params, deltas)
         metrics["grad_norm"] = optax.tree.norm(grads)
-        return learner_lib.accept(state, params, opt_state, metrics, stop_when_refused)
+
+        def descend(
+            params: chex.ArrayTree, opt_state: optax.OptState
+        ) -> tuple[chex.ArrayTree, optax.OptState]:
+            deltas, opt_state = optimizer.update(grads, opt_state, params)
+            deltas = jax.tree.map(lambda delta: learning_rate * delta, deltas)
+            return optax.apply_updates(params, deltas), opt_state
+
+        return learner_lib.accept(state, descend, metrics, stop_when_refused)
 
     return SweepLearner(init=init, update=update)

@@ -9,7 +9,6 @@ them it is none.
 import concurrent.futures
 import contextlib
 import pathlib
-import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -20,74 +19,10 @@ import orbax.checkpoint as ocp
 from jaxdqn import config as config_lib
 from jaxdqn.agent import learner as learner_lib
 from jaxdqn.replay import ring as ring_lib
-from jaxdqn.runtime import checksums, replay_files
+from jaxdqn.runtime import checkpoint_folders, checksums, replay_files
 
-DAMAGED = "damaged"
-_REPLACED, _IS_UNFINISHED = ".replaced", "orbax-checkpoint-tmp"  # in names of folders
 _WORTH_WRITING_AHEAD_BYTES = 64_000_000  # a small replay is written in no time
 _REPLAY = "replay"  # in `run`: block -> folder
-
-
-def steps_in(directory: pathlib.Path) -> list[int]:
-    """The agent steps of the checkpoints in a folder, in order; none where there is none.
-
-    Raises:
-      RunError: it cannot be read.
-    """
-    try:
-        steps = ocp.utils.checkpoint_steps(directory.absolute())
-    except (OSError, ValueError) as error:
-        raise config_lib.RunError(f"{directory} cannot be read: {error}") from None
-    return sorted(step for step in steps if checksums.is_signed(directory / str(step)))
-
-
-def restore_params(directory: pathlib.Path, step: int, like: Any) -> Any:
-    """Reads the online network's parameters and nothing else.
-
-    Args:
-      directory: of the checkpoints of a run.
-      step: one of `steps_in`.
-      like: tree of `jax.ShapeDtypeStruct` with shardings: what the parameters are to be.
-
-    Raises:
-      RunError: they are damaged, cannot be read, or are not of these shapes.
-    """
-    path = directory.absolute() / str(step)
-    problem = checksums.problem(path)
-    if problem:
-        raise config_lib.RunError(problem)
-    arguments = ocp.checkpoint_utils.construct_restore_args({"params": like})
-    handler = ocp.PyTreeCheckpointHandler()
-    try:
-        with ocp.Checkpointer(handler) as checkpointer:
-            _check_shapes(handler.metadata(path / "learner").tree["params"], like)
-            found: Any = checkpointer.restore(
-                path / "learner",
-                args=ocp.args.PyTreeRestore(
-                    item={"params": like}, restore_args=arguments, partial_restore=True
-                ),
-            )
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise config_lib.RunError(f"{path} cannot be read: {error}") from None
-    return found["params"]
-
-
-def _check_shapes(stored: Any, like: Any) -> None:
-    """Compares before anything is read: Orbax would leave reads under way.
-
-    Raises:
-      ValueError: names a parameter that is missing or of another shape.
-    """
-    shapes = {
-        jax.tree_util.keystr(where): tuple(leaf.shape)
-        for where, leaf in jax.tree_util.tree_leaves_with_path(stored)
-    }
-    for where, leaf in jax.tree_util.tree_leaves_with_path(like):
-        name = jax.tree_util.keystr(where)
-        if shapes.get(name) != leaf.shape:
-            raise ValueError(
-                f"parameter {name} has shape {shapes.get(name)}, the settings make it {leaf.shape}"
-            )
 
 
 class Outcome(NamedTuple):
@@ -160,7 +95,7 @@ class Checkpoints:
         try:
             self._directory.mkdir(exist_ok=True)
             if folder.exists():  # of a stop in the middle of this step's learning
-                folder.rename(_replaced(folder))
+                folder.rename(checkpoint_folders.replaced(folder))
             with jax.transfer_guard("allow"):  # Orbax's copies to the host count as implicit
                 if self._replay and ring is not None:
                     pending = self._replay.save(ring, int(run["rows"]), life)
@@ -219,11 +154,7 @@ class Checkpoints:
             self._checkpointer.wait_until_finished()
         if self._replay:
             self._replay.give_up()
-        for path in self._directory.glob(f"{folder.name}*"):
-            if path == folder or _IS_UNFINISHED in path.name:
-                shutil.rmtree(path, ignore_errors=True)
-        with contextlib.suppress(OSError):
-            _replaced(folder).rename(folder)
+        checkpoint_folders.bring_back(folder)
 
     def write_ahead(self, ring: ring_lib.RingState, rows: int, life: int) -> None:
         """Begins to write the replay's full blocks, which leaves little for the next checkpoint.
@@ -271,8 +202,9 @@ class Checkpoints:
         Raises:
           RunError: there are checkpoints, and none can be used.
         """
-        self._tidy(say)
-        steps, problems, taken, without_replay = steps_in(self._directory), {}, None, None
+        checkpoint_folders.tidy(self._directory, say)
+        steps = checkpoint_folders.steps_in(self._directory)
+        problems, taken, without_replay = {}, None, None
         for step in reversed(steps):
             problems[step] = checksums.problem(self._directory / str(step))
             if not problems[step]:
@@ -298,7 +230,7 @@ class Checkpoints:
         if newer:
             say(f"going on from the checkpoint before, of step {taken:,}")
         for step in newer:
-            self._set_aside(step)
+            checkpoint_folders.set_aside(self._directory, step)
         self._last = _stamp(self.run(taken))
         return taken
 
@@ -370,59 +302,23 @@ class Checkpoints:
 
     def _prune(self, is_last: bool) -> None:
         """Deletes checkpoints that are neither new nor best, and replay that none needs."""
-        steps = steps_in(self._directory)
+        steps = checkpoint_folders.steps_in(self._directory)
         newest, best = steps[-self._keep :], self._best(steps)
         for step in steps:
             folder = self._directory / str(step)
             if step not in newest and step != best:
                 checksums.delete(folder)
-            elif _replaced(folder).exists():
-                checksums.delete(_replaced(folder))
+            elif checkpoint_folders.replaced(folder).exists():
+                checksums.delete(checkpoint_folders.replaced(folder))
         if self._replay and is_last:
             self._replay.clear()
         elif self._replay:
             self._replay.prune([self._blocks(step) for step in newest])
 
-    def _tidy(self, say: Callable[[str], None]) -> None:
-        """Sees to what was being written when a process was killed.
-
-        Raises:
-          RunError: another version wrote the checkpoints.
-        """
-        for path in list(self._directory.glob("*")):
-            if _IS_UNFINISHED in path.name:
-                shutil.rmtree(path)
-        for path in list(self._directory.glob(f"*{_REPLACED}")):
-            folder = path.with_name(path.name.removesuffix(_REPLACED))
-            if not checksums.is_signed(folder):
-                shutil.rmtree(folder, ignore_errors=True)
-                path.rename(folder)
-        for path in list(self._directory.glob("*")):
-            if path.name.isdecimal() and not checksums.is_signed(path):
-                if not (path / "play").exists():
-                    raise config_lib.RunError(
-                        f"{path} is of another version, which does not go on here"
-                    )
-                say(checksums.problem(path))
-                self._set_aside(int(path.name))
-
-    def _set_aside(self, step: int) -> None:
-        """Moves a checkpoint that cannot be used where it is in nobody's way, for study."""
-        path = self._directory / str(step)
-        aside = self._directory / DAMAGED
-        aside.mkdir(exist_ok=True)
-        shutil.rmtree(aside / path.name, ignore_errors=True)
-        path.rename(aside / path.name)
-
 
 def _stamp(run: Mapping[str, Any]) -> tuple[Any, ...]:
     """Tells states of one step apart."""
     return run["steps"], run.get("updates"), run.get("logged", {}).get("steps")
-
-
-def _replaced(folder: pathlib.Path) -> pathlib.Path:
-    """What gives way to a folder, once that is whole."""
-    return folder.with_name(f"{folder.name}{_REPLACED}")
 
 
 # What Orbax and the system raise when files cannot be read or written.

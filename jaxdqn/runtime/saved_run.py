@@ -8,7 +8,7 @@ import jax.numpy as jnp
 
 from jaxdqn import config as config_lib
 from jaxdqn.envs import api
-from jaxdqn.runtime import checkpoints, metrics, parts, run_dir, setup
+from jaxdqn.runtime import checkpoint_folders, metrics, parts, run_dir, saved_params, setup
 
 
 class SavedRun(NamedTuple):
@@ -34,7 +34,7 @@ def load(path: pathlib.Path, checkpoint: str) -> SavedRun:
       RunError: what lies there cannot be read.
     """
     config = read_config(path)
-    steps = checkpoints.steps_in(path / run_dir.CHECKPOINTS)
+    steps = checkpoint_folders.steps_in(path / run_dir.CHECKPOINTS)
     if not steps:
         raise config_lib.SettingError("run_dir", f"{path} has no checkpoint yet")
     try:
@@ -49,9 +49,7 @@ def load(path: pathlib.Path, checkpoint: str) -> SavedRun:
         config=config,
         spec=spec,
         step=step,
-        params=checkpoints.restore_params(
-            path / run_dir.CHECKPOINTS, step, _params_like(config, spec)
-        ),
+        params=saved_params.restore(path / run_dir.CHECKPOINTS, step, _params_like(config, spec)),
         evaluation=next((row for row in scored if row["step"] == step), None),
     )
 

@@ -1,0 +1,74 @@
+"""The folders of a run's checkpoints: their names, and what a killed process leaves of them."""
+
+import contextlib
+import pathlib
+import shutil
+from collections.abc import Callable
+
+import orbax.checkpoint as ocp
+
+from jaxdqn import config as config_lib
+from jaxdqn.runtime import checksums
+
+_DAMAGED, _REPLACED = "damaged", ".replaced"
+_IS_UNFINISHED = "orbax-checkpoint-tmp"  # in names
+
+
+def steps_in(directory: pathlib.Path) -> list[int]:
+    """The agent steps of the checkpoints in a folder, in order; none where there is none.
+
+    Raises:
+      RunError: it cannot be read.
+    """
+    try:
+        steps = ocp.utils.checkpoint_steps(directory.absolute())
+    except (OSError, ValueError) as error:
+        raise config_lib.RunError(f"{directory} cannot be read: {error}") from None
+    return sorted(step for step in steps if checksums.is_signed(directory / str(step)))
+
+
+def replaced(folder: pathlib.Path) -> pathlib.Path:
+    """What gives way to a folder, once that is whole."""
+    return folder.with_name(f"{folder.name}{_REPLACED}")
+
+
+def bring_back(folder: pathlib.Path) -> None:
+    """Deletes what was being written as this folder, for what gave way to it."""
+    for path in folder.parent.glob(f"{folder.name}*"):
+        if path == folder or _IS_UNFINISHED in path.name:
+            shutil.rmtree(path, ignore_errors=True)
+    with contextlib.suppress(OSError):
+        replaced(folder).rename(folder)
+
+
+def tidy(directory: pathlib.Path, say: Callable[[str], None]) -> None:
+    """Sees to what was being written when a process was killed.
+
+    Raises:
+      RunError: another version wrote the checkpoints.
+    """
+    for path in list(directory.glob("*")):
+        if _IS_UNFINISHED in path.name:
+            shutil.rmtree(path)
+    for path in list(directory.glob(f"*{_REPLACED}")):
+        folder = path.with_name(path.name.removesuffix(_REPLACED))
+        if not checksums.is_signed(folder):
+            shutil.rmtree(folder, ignore_errors=True)
+            path.rename(folder)
+    for path in list(directory.glob("*")):
+        if path.name.isdecimal() and not checksums.is_signed(path):
+            if not (path / "play").exists():
+                raise config_lib.RunError(
+                    f"{path} is of another version, which does not go on here"
+                )
+            say(checksums.problem(path))
+            set_aside(directory, int(path.name))
+
+
+def set_aside(directory: pathlib.Path, step: int) -> None:
+    """Moves a checkpoint that cannot be used where it is in nobody's way, for study."""
+    path = directory / str(step)
+    aside = directory / _DAMAGED
+    aside.mkdir(exist_ok=True)
+    shutil.rmtree(aside / path.name, ignore_errors=True)
+    path.rename(aside / path.name)

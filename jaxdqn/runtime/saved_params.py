@@ -1,0 +1,59 @@
+"""A trained network's parameters, read without anything else of a checkpoint."""
+
+import pathlib
+from typing import Any
+
+import jax
+import orbax.checkpoint as ocp
+
+from jaxdqn import config as config_lib
+from jaxdqn.runtime import checksums
+
+
+def restore(directory: pathlib.Path, step: int, like: Any) -> Any:
+    """Reads the online network's parameters and nothing else.
+
+    Args:
+      directory: of the checkpoints of a run.
+      step: one of `checkpoint_folders.steps_in`.
+      like: tree of `jax.ShapeDtypeStruct` with shardings: what the parameters are to be.
+
+    Raises:
+      RunError: they are damaged, cannot be read, or are not of these shapes.
+    """
+    path = directory.absolute() / str(step)
+    problem = checksums.problem(path)
+    if problem:
+        raise config_lib.RunError(problem)
+    arguments = ocp.checkpoint_utils.construct_restore_args({"params": like})
+    handler = ocp.PyTreeCheckpointHandler()
+    try:
+        with ocp.Checkpointer(handler) as checkpointer:
+            _check_shapes(handler.metadata(path / "learner").tree["params"], like)
+            found: Any = checkpointer.restore(
+                path / "learner",
+                args=ocp.args.PyTreeRestore(
+                    item={"params": like}, restore_args=arguments, partial_restore=True
+                ),
+            )
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise config_lib.RunError(f"{path} cannot be read: {error}") from None
+    return found["params"]
+
+
+def _check_shapes(stored: Any, like: Any) -> None:
+    """Compares before anything is read: Orbax would leave reads under way.
+
+    Raises:
+      ValueError: names a parameter that is missing or of another shape.
+    """
+    shapes = {
+        jax.tree_util.keystr(where): tuple(leaf.shape)
+        for where, leaf in jax.tree_util.tree_leaves_with_path(stored)
+    }
+    for where, leaf in jax.tree_util.tree_leaves_with_path(like):
+        name = jax.tree_util.keystr(where)
+        if shapes.get(name) != leaf.shape:
+            raise ValueError(
+                f"parameter {name} has shape {shapes.get(name)}, the settings make it {leaf.shape}"
+            )
