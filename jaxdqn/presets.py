@@ -140,11 +140,6 @@ _WITHOUT_EFFECT: Sequence[tuple[str, Callable[[config_lib.Config], bool], Sequen
         lambda config: config.optimizer == "adam",
         ("rmsprop_decay", "rmsprop_centred", "rmsprop_initial"),
     ),
-    (
-        "no --learning_rate_end",
-        lambda config: config.learning_rate_end is None,
-        ("learning_rate_decay_steps",),
-    ),
     ("--max_grad_norm=0", lambda config: config.max_grad_norm == 0, ("clip_per_tensor",)),
     ("--network=mlp", lambda config: config.network == "mlp", ("conv_padding", "conv_init")),
 )
