@@ -14,6 +14,13 @@ from jaxdqn.runtime import native
 jax.config.update("jax_numpy_rank_promotion", "raise")
 
 
+def pytest_collection_modifyitems(items):
+    """Marks the tests that run programs, which take most of the time."""
+    for item in items:
+        if hasattr(item.module, "program"):
+            item.add_marker("programs")
+
+
 @pytest.fixture
 def key():
     return jax.random.key(0)
