@@ -62,7 +62,7 @@ def _run_and_kill(path: pathlib.Path, kept: pathlib.Path) -> dict[str, Any]:
     """
     kills, longest_s = flags.FLAGS.kills, flags.FLAGS.longest_life_s
     steps: list[int] = []
-    in_a_save = damaged = 0
+    in_a_save, damaged, left = 0, 0, set[pathlib.Path]()
     chance = random.Random(flags.FLAGS.seed)
     while len(steps) < kills:
         with tempfile.TemporaryFile("w+") as printed:
@@ -82,8 +82,10 @@ def _run_and_kill(path: pathlib.Path, kept: pathlib.Path) -> dict[str, Any]:
             damaged += "going on from the checkpoint before" in printed.read()
         rows = [row["step"] for row in metrics.read(path / metrics.FILE)]
         steps.append(max(rows, default=0))
-        in_a_save += any(not checksums.is_signed(folder) for folder in _saved(path))
-        if len(steps) == max(1, kills // 2):
+        unfinished = {folder for folder in _saved(path) if not checksums.is_signed(folder)}
+        in_a_save += bool(unfinished - left)
+        left = unfinished
+        if len(steps) == max(1, kills // 2) and path.exists():
             shutil.copytree(path, kept)
         print(f"kill {len(steps)} of {kills}: {life:.1f} s after the start, step {steps[-1]:,}")
     _run(path)
@@ -173,6 +175,10 @@ def main() -> int:
     report.finish(f"endurance_{values.env}", result, report.table(("", ""), rows), values.out)
     if not (result.get("same_metrics", True) and result.get("same_learner", True)):
         raise config.RunError("the run that was killed ended otherwise")
+    if result.get("kills", 0) < values.kills:
+        raise config.RunError("the run ended before it was killed so often: more --total_steps")
+    if result["memory_bytes_at_end"] > 1.05 * result["memory_bytes_at_half"]:
+        raise config.RunError("memory grew by more than a twentieth")
     if result["flips_noticed"] != values.flips:
         raise config.RunError("flipped bits went unnoticed")
     return 0

@@ -105,6 +105,10 @@ class Program:
         self._reader = threading.Thread(target=lambda: self._errors.extend(self._stderr))
         self._reader.daemon = True
         self._reader.start()
+        # Whatever waits for it, reads what it prints.
+        self._limit = threading.Timer(300, self.kill)
+        self._limit.daemon = True
+        self._limit.start()
 
     def send_signal(self, signum):
         os.kill(self.pid, signum)
@@ -135,6 +139,7 @@ class Program:
         """Waits for the end; returns what was still printed, and all errors."""
         printed = self.stdout.read()
         self.wait()
+        self._limit.cancel()
         self._reader.join()
         self.stdout.close()
         self._stderr.close()

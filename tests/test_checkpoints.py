@@ -1,3 +1,5 @@
+import shutil
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -161,6 +163,44 @@ def test_another_state_of_the_same_step_takes_the_place_of_the_first(tmp_path):
     store = checkpoints.Checkpoints(tmp_path, keep=3)
     assert store.newest_whole(pytest.fail) == 3
     assert store.restore(3, *numbers(0))[0]["a"].tolist() == [5, 5, 5]
+    store.close()
+
+
+def test_a_checkpoint_whose_deletion_was_cut_short_is_in_nobodys_way(tmp_path, monkeypatch):
+    store = small_store(tmp_path)
+    rmtree = shutil.rmtree
+
+    def killed(folder):
+        rmtree(folder / "play")
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(shutil, "rmtree", killed)
+    with pytest.raises(KeyboardInterrupt):
+        checksums.delete(tmp_path / "1")
+    monkeypatch.undo()
+    assert store.newest_whole(pytest.fail) == 3
+    (tmp_path / "2" / "SHA256SUMS").unlink()
+    rmtree(tmp_path / "2" / "play")  # as after a power cut
+    assert store.newest_whole(lambda said: None) == 3
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["3", "damaged"]
+    store.close()
+
+
+@pytest.mark.parametrize("killed", [True, False])
+def test_a_save_of_the_same_step_that_fails_leaves_the_first(tmp_path, killed):
+    """After a kill between the second's signature and the first's deletion, or without one."""
+    small_store(tmp_path).close()
+    store = checkpoints.Checkpoints(tmp_path, keep=3)
+    if killed:
+        (tmp_path / "3.replaced" / "learner").mkdir(parents=True)
+    assert store.newest_whole(pytest.fail) == 3
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["1", "2", "3"]
+    (tmp_path / "3.replaced" / "in the way").mkdir(parents=True)
+    store.save(*numbers(5), {"steps": 3, "updates": 7})
+    assert "not empty" in store.close().error
+    store = checkpoints.Checkpoints(tmp_path, keep=3)
+    assert store.newest_whole(pytest.fail) == 3
+    assert store.restore(3, *numbers(0))[0]["a"].tolist() == [3, 3, 3]
     store.close()
 
 

@@ -1,5 +1,8 @@
 import json
 
+import pytest
+
+from jaxdqn import config as config_lib
 from jaxdqn.runtime import metrics
 
 
@@ -19,6 +22,28 @@ def test_a_writer_drops_rows_that_lie_ahead(tmp_path):
         {"step": 20, "loss": 2.0, "episode_return_mean": None},
         {"step": 25, "loss": 9.0},
     ]
+
+
+def test_a_link_in_a_strangers_folder_leads_nowhere(tmp_path):
+    victim = tmp_path / "victim"
+    victim.write_text("mine")
+    run = tmp_path / "run"
+    run.mkdir()
+    (run / ".metrics.part.jsonl").symlink_to(victim)
+    writer = metrics.Writer(run, 0)
+    writer.write(1, {"loss": 1.0})
+    writer.close()
+    assert victim.read_text() == "mine" and not (run / metrics.FILE).is_symlink()
+
+
+@pytest.mark.parametrize("content", [b"\xff\xfe", b"[" * 100_000])
+def test_what_cannot_be_read_is_told_or_left_out(tmp_path, content):
+    (tmp_path / metrics.FILE).write_bytes(content + b'\n{"step": 1}\n')
+    if content[0] == 0xFF:
+        with pytest.raises(config_lib.RunError, match="cannot be read"):
+            metrics.Writer(tmp_path, 9)
+    else:
+        assert list(metrics.read(tmp_path / metrics.FILE)) == [{"step": 1}]
 
 
 def test_what_is_not_finite_is_null(tmp_path):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from jaxdqn.replay import ring as ring_lib
-from jaxdqn.runtime import device, replay_files
+from jaxdqn.runtime import checksums, device, replay_files
 from jaxdqn.runtime import mesh as mesh_lib
 
 ROWS, ENVS = 130, 8  # blocks of eight rows, of which the last reaches back
@@ -92,10 +92,10 @@ def test_rows_that_change_are_written_anew(tmp_path):
     mesh = mesh_lib.make_mesh(1)
     ring = write(empty(mesh), 30, np.random.default_rng(0))
     store = replay_files.ReplayFiles(tmp_path, ring, mesh, stride=1)
-    save(store, ring)
+    before = save(store, ring)
     ring = ring.replace(reward=ring.reward + 1)
     blocks = save(store, ring, life=1)
-    assert set(blocks.values()) == {"2"}
+    assert blocks.keys() == before.keys() and not {*blocks.values()} & {*before.values()}
     assert_equal(store.restore(empty(mesh), blocks, 30, 1).reward[:30], ring.reward[:30])
     emptied = ring.replace(count=jnp.int32(0))
     assert store.save(emptied, 0, 2).blocks == {}
@@ -114,6 +114,43 @@ def test_a_lost_folder_is_written_anew(tmp_path):
     store.close()
 
 
+def test_a_save_that_fails_half_way_leaves_nothing(tmp_path, monkeypatch):
+    """Or every try on a full disk would fill it further."""
+    mesh = mesh_lib.make_mesh(1)
+    ring = write(empty(mesh), ROWS, np.random.default_rng(0))
+    store = replay_files.ReplayFiles(tmp_path, ring, mesh, stride=1)
+    with monkeypatch.context() as patch:
+        whole, calls = checksums.write, []
+
+        def full(folder):
+            calls.append(folder)
+            if len(calls) == 2:
+                raise OSError("no space left")
+            return whole(folder)
+
+        patch.setattr(checksums, "write", full)
+        with pytest.raises(OSError, match="no space"):
+            store.save(ring, ROWS, 0)
+        assert [path.name for path in tmp_path.iterdir() if checksums.is_signed(path)]
+        store.give_up()
+    assert not list(tmp_path.iterdir())
+    assert_equal(store.restore(empty(mesh), save(store, ring), ROWS, 0), ring)
+    store.close()
+
+
+def test_a_name_never_comes_twice(tmp_path):
+    """Where folders were lost, an old checkpoint would take another one's frames for its own."""
+    mesh = mesh_lib.make_mesh(1)
+    ring = write(empty(mesh), 30, np.random.default_rng(0))
+    names = set()
+    for _ in range(3):
+        store = replay_files.ReplayFiles(tmp_path, ring, mesh, stride=1)
+        names.update(save(store, ring).values())
+        store.clear()
+        store.close()
+    assert len(names) == 3
+
+
 def test_full_blocks_are_written_ahead(tmp_path):
     """And not again by the save that follows, which writes the one that is being filled."""
     mesh, rng = mesh_lib.make_mesh(1), np.random.default_rng(0)
@@ -121,7 +158,8 @@ def test_full_blocks_are_written_ahead(tmp_path):
     store = replay_files.ReplayFiles(tmp_path, ring, mesh, stride=1)
     for number, rows in enumerate((0, 0, 30, 60, 200), start=1):
         ring = write(ring, rows, rng)
-        store.finish(store.save(ring, int(ring.count), 0, full_blocks=True))
+        for _ in range(8):  # a few blocks at a time
+            store.finish(store.save(ring, int(ring.count), 0, full_blocks=True))
         ring = write(ring, 3, rng)
         blocks = save(store, ring)
         fresh = replay_files.ReplayFiles(tmp_path, empty(mesh), mesh, stride=1)

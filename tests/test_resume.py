@@ -1,5 +1,6 @@
 """A run that is stopped, killed or damaged anywhere ends as one that nobody disturbed."""
 
+import json
 import re
 import resource
 import shutil
@@ -9,7 +10,7 @@ import time
 import numpy as np
 import pytest
 
-from tests import program
+from tests import program, saved
 
 FLAGS = ("--env=CartPole", "--num_envs=8", "--total_steps=4000", "--learning_starts_steps=500")
 FLAGS += ("--replay_capacity=2000", "--eval_every_steps=1000", "--eval_episodes=2")
@@ -152,6 +153,37 @@ def test_with_no_whole_checkpoint_left_nothing_is_begun_anew(tmp_path):
     assert result.returncode == 1 and "Traceback" not in result.stderr
     (line,) = result.stderr.splitlines()
     assert "all checkpoints are damaged" in line and "_CHECKPOINT_METADATA" in line
+
+
+def test_what_does_not_fit_is_one_line(tmp_path):
+    """Metrics that are none, a network of another shape, a checkpoint of another run."""
+    path = tmp_path / "run"
+    stop(path, signal.SIGTERM, at="step 1,2")
+    kept = saved.listing(path)
+
+    def refused(*flags):
+        result = program.train(*FLAGS, *flags, f"--run_dir={path}")
+        assert result.returncode == 1 and "Traceback" not in result.stderr
+        (line,) = result.stderr.splitlines()
+        return line
+
+    (path / "metrics.jsonl").write_bytes(b"\xff")
+    assert "metrics.jsonl cannot be read" in refused()
+    (path / "metrics.jsonl").write_bytes(kept[path / "metrics.jsonl"])
+    settings = json.loads((path / "config.json").read_text())
+    settings["settings"]["hidden_sizes"] = [64]
+    (path / "config.json").write_text(json.dumps(settings))
+    line = refused("--hidden_sizes=64")
+    assert "has shape (32,), the settings make it (64,)" in line and "of this run" in line
+    (path / "config.json").write_bytes(kept[path / "config.json"])
+    program.assert_equal(  # nothing was lost
+        {name: content for name, content in kept.items() if "tensorboard" not in str(name)},
+        {
+            name: content
+            for name, content in saved.listing(path).items()
+            if "tensorboard" not in str(name)
+        },
+    )
 
 
 def test_without_its_replay_a_run_fills_it_again(tmp_path):

@@ -20,7 +20,7 @@ class Appender:
         self._waiting = b""
         self.problem = ""  # why something waits
 
-    def append(self, piece: bytes) -> None:
+    def append(self, piece: bytes = b"") -> None:
         """Writes a piece, and before it all that waits: whole or, for now, not at all."""
         self._waiting += piece
         try:

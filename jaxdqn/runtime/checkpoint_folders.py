@@ -34,9 +34,10 @@ def replaced(folder: pathlib.Path) -> pathlib.Path:
 
 def bring_back(folder: pathlib.Path) -> None:
     """Deletes what was being written as this folder, for what gave way to it."""
-    for path in folder.parent.glob(f"{folder.name}*"):
-        if path == folder or _IS_UNFINISHED in path.name:
-            shutil.rmtree(path, ignore_errors=True)
+    for path in folder.parent.glob(f"{folder.name}.{_IS_UNFINISHED}*"):
+        shutil.rmtree(path, ignore_errors=True)
+    with contextlib.suppress(OSError):
+        checksums.delete(folder)
     with contextlib.suppress(OSError):
         replaced(folder).rename(folder)
 
@@ -48,16 +49,19 @@ def tidy(directory: pathlib.Path, say: Callable[[str], None]) -> None:
       RunError: another version wrote the checkpoints.
     """
     for path in list(directory.glob("*")):
-        if _IS_UNFINISHED in path.name:
+        if _IS_UNFINISHED in path.name or path.name.endswith(checksums.DELETED):
             shutil.rmtree(path)
     for path in list(directory.glob(f"*{_REPLACED}")):
         folder = path.with_name(path.name.removesuffix(_REPLACED))
-        if not checksums.is_signed(folder):
-            shutil.rmtree(folder, ignore_errors=True)
-            path.rename(folder)
+        if checksums.is_signed(folder):
+            checksums.delete(path)
+            continue
+        if folder.exists():
+            checksums.delete(folder)
+        path.rename(folder)
     for path in list(directory.glob("*")):
         if path.name.isdecimal() and not checksums.is_signed(path):
-            if not (path / "play").exists():
+            if not (path / "play").exists() and not steps_in(directory):
                 raise config_lib.RunError(
                     f"{path} is of another version, which does not go on here"
                 )

@@ -19,7 +19,7 @@ import orbax.checkpoint as ocp
 from jaxdqn import config as config_lib
 from jaxdqn.agent import learner as learner_lib
 from jaxdqn.replay import ring as ring_lib
-from jaxdqn.runtime import checkpoint_folders, checksums, replay_files
+from jaxdqn.runtime import checkpoint_folders, checksums, replay_files, saved_params
 
 _WORTH_WRITING_AHEAD_BYTES = 64_000_000  # a small replay is written in no time
 _REPLAY = "replay"  # in `run`: block -> folder
@@ -30,7 +30,7 @@ class Outcome(NamedTuple):
 
     step: int
     error: str  # empty if all is well
-    stall_s: float  # that training stood still
+    stall_s: float  # that training stood still, for it or for writing ahead of it, at a time
     write_s: float  # until all was on disk
     written_bytes: int  # with what was written ahead
 
@@ -60,13 +60,13 @@ class Checkpoints:
         self._thread = concurrent.futures.ThreadPoolExecutor(1)
         self._saving: concurrent.futures.Future[Outcome] | None = None
         self._ahead: concurrent.futures.Future[int] | None = None
-        self._ahead_bytes = 0  # since the last save
+        self._ahead_bytes, self._ahead_s = 0, 0.0  # since the last save: all, and the longest
         self._whole: int | None = None  # what `newest_whole` found
         self._last: tuple[Any, ...] | None = None  # stamp of what was saved last
 
     def save(
         self,
-        learner: learner_lib.TrainState,
+        learner: Any,
         play: Any,
         run: Mapping[str, Any],
         ring: ring_lib.RingState | None = None,
@@ -91,11 +91,12 @@ class Checkpoints:
         self._collect_ahead(wait=True)
         self._last = _stamp(run)
         folder = self._directory / str(step)
-        pending, error = None, ""
+        pending, error, is_begun = None, "", False
         try:
             self._directory.mkdir(exist_ok=True)
             if folder.exists():  # of a stop in the middle of this step's learning
                 folder.rename(checkpoint_folders.replaced(folder))
+            is_begun = True
             with jax.transfer_guard("allow"):  # Orbax's copies to the host count as implicit
                 if self._replay and ring is not None:
                     pending = self._replay.save(ring, int(run["rows"]), life)
@@ -111,10 +112,11 @@ class Checkpoints:
                 )
         except _ERRORS as caught:
             error = _one_line(caught)
-        stall_s = time.monotonic() - began
+        stall_s = max(time.monotonic() - began, self._ahead_s)
+        self._ahead_s = 0.0
 
         def finish() -> Outcome:
-            found, size = self._finish(folder, pending, is_last, error)
+            found, size = self._finish(folder if is_begun else None, pending, is_last, error)
             return Outcome(step, found, stall_s, time.monotonic() - began, size)
 
         self._saving = self._thread.submit(finish)
@@ -122,12 +124,18 @@ class Checkpoints:
 
     def _finish(
         self,
-        folder: pathlib.Path,
+        folder: pathlib.Path | None,
         pending: replay_files.Pending | None,
         is_last: bool,
         error: str,
     ) -> tuple[str, int]:
         """Waits until all is on disk, signs it, and deletes what it makes needless.
+
+        Args:
+          folder: of the checkpoint; None if it was not begun.
+          pending: the replay's blocks.
+          is_last: the run is complete.
+          error: what went wrong before.
 
         Returns:
           What went wrong, and bytes written.
@@ -137,7 +145,7 @@ class Checkpoints:
             if self._replay and pending:
                 size += self._replay.finish(pending)
             self._checkpointer.wait_until_finished()
-            if not error:
+            if folder and not error:
                 size += checksums.write(folder)
         except _ERRORS as caught:
             error = error or _one_line(caught)
@@ -148,13 +156,14 @@ class Checkpoints:
                 self._prune(is_last)
         return error, size
 
-    def _give_up(self, folder: pathlib.Path) -> None:
+    def _give_up(self, folder: pathlib.Path | None) -> None:
         """Deletes what was being written, after an error."""
         with contextlib.suppress(*_ERRORS):  # told already
             self._checkpointer.wait_until_finished()
         if self._replay:
             self._replay.give_up()
-        checkpoint_folders.bring_back(folder)
+        if folder:
+            checkpoint_folders.bring_back(folder)
 
     def write_ahead(self, ring: ring_lib.RingState, rows: int, life: int) -> None:
         """Begins to write the replay's full blocks, which leaves little for the next checkpoint.
@@ -166,12 +175,14 @@ class Checkpoints:
             return
         if self._replay.unsaved_bytes(rows, life) < _WORTH_WRITING_AHEAD_BYTES:
             return
+        began = time.monotonic()
         try:
             with jax.transfer_guard("allow"):
                 pending = self._replay.save(ring, rows, life, full_blocks=True)
             self._ahead = self._thread.submit(self._replay.finish, pending)
         except _ERRORS:
             self._replay.give_up()
+        self._ahead_s = max(self._ahead_s, time.monotonic() - began)
 
     def _collect_ahead(self, wait: bool) -> None:
         if self._ahead and (wait or self._ahead.done()):
@@ -239,15 +250,29 @@ class Checkpoints:
         return step == self._whole and self._replay is not None and _REPLAY in self.run(step)
 
     def run(self, step: int) -> dict[str, Any]:
-        """What JSON holds of a checkpoint."""
-        with ocp.Checkpointer(ocp.CompositeCheckpointHandler("run")) as checkpointer:
-            path = self._directory / str(step)
-            found = checkpointer.restore(path, args=ocp.args.Composite(run=ocp.args.JsonRestore()))
-        return dict(found.run)
+        """What JSON holds of a checkpoint.
 
-    def restore(self, step: int, learner: learner_lib.TrainState, play: Any) -> tuple[Any, Any]:
-        """Reads arrays, shaped and placed as those given."""
+        Raises:
+          RunError: nothing that can be read.
+        """
         path = self._directory / str(step)
+        try:
+            with ocp.Checkpointer(ocp.CompositeCheckpointHandler("run")) as checkpointer:
+                arguments = ocp.args.Composite(run=ocp.args.JsonRestore())
+                return dict(checkpointer.restore(path, args=arguments).run)
+        except (*_ERRORS, RecursionError) as error:
+            raise config_lib.RunError(f"{path} cannot be read: {_one_line(error)}") from None
+
+    def restore(self, step: int, learner: Any, play: Any) -> tuple[Any, Any]:
+        """Reads arrays, shaped and placed as those given.
+
+        Raises:
+          ValueError: they are of other shapes, and which.
+        """
+        path = self._directory / str(step)
+        if isinstance(learner, learner_lib.TrainState):
+            stored = ocp.PyTreeCheckpointHandler().metadata(path / "learner").tree
+            saved_params.check_shapes(stored["params"], learner.params)
         shapes: Any = jax.tree.map(
             lambda leaf: (
                 ocp.utils.to_shape_dtype_struct(leaf) if isinstance(leaf, jax.Array) else leaf
@@ -318,7 +343,7 @@ class Checkpoints:
 
 def _stamp(run: Mapping[str, Any]) -> tuple[Any, ...]:
     """Tells states of one step apart."""
-    return run["steps"], run.get("updates"), run.get("logged", {}).get("steps")
+    return run.get("steps"), run.get("updates"), run.get("logged", {}).get("steps")
 
 
 # What Orbax and the system raise when files cannot be read or written.

@@ -10,6 +10,7 @@ import shutil
 
 from jaxdqn.runtime import files
 
+DELETED = ".deleted"
 _NAME = "SHA256SUMS"
 
 
@@ -19,9 +20,12 @@ def is_signed(folder: pathlib.Path) -> bool:
 
 
 def delete(folder: pathlib.Path) -> None:
-    """Deletes a folder; what is left when that is cut short is not signed."""
-    (folder / _NAME).unlink(missing_ok=True)
-    shutil.rmtree(folder)
+    """Deletes a folder; what is left when that is cut short has a name that ends in `DELETED`."""
+    gone = folder.with_name(f"{folder.name}{DELETED}")
+    if gone.exists():
+        shutil.rmtree(gone)
+    folder.rename(gone)
+    shutil.rmtree(gone)
 
 
 def write(folder: pathlib.Path) -> int:
@@ -45,7 +49,7 @@ def problem(folder: pathlib.Path) -> str:
         return f"{folder} is missing"
     sums = folder / _NAME
     try:
-        lines = sums.read_text().splitlines()
+        lines = sums.read_text().removesuffix("\n").split("\n")
         stored = {name: digest for digest, name in (line.split("  ", 1) for line in lines)}
         found = _digests(folder)
     except FileNotFoundError:

@@ -8,6 +8,12 @@ from collections.abc import Iterator
 from jaxdqn import config as config_lib
 
 
+def part_name(name: str) -> str:
+    """What a file is called while it is written; it ends as the file's own name does."""
+    path = pathlib.PurePath(name)
+    return f".{path.stem}.part{path.suffix}"
+
+
 @contextlib.contextmanager
 def whole(path: pathlib.Path) -> Iterator[pathlib.Path]:
     """Gives a name to write under; what was written takes `path`'s place when the block ends well.
@@ -15,8 +21,9 @@ def whole(path: pathlib.Path) -> Iterator[pathlib.Path]:
     Raises:
       RunError: it cannot be written.
     """
-    part = path.with_name(f".{path.stem}.part{path.suffix}")
+    part = path.with_name(part_name(path.name))
     try:
+        part.unlink(missing_ok=True)  # or, where it is a link, another file would be written
         yield part
         part.replace(path)
     except OSError as error:

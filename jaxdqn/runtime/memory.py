@@ -15,6 +15,7 @@ from jaxdqn.runtime import parts, replay_files
 
 # Left for the program, the networks, the emulators and batches (measured: about 0.9 GB on a CPU).
 _RESERVE_BYTES = 1_200_000_000
+_JITTER_BYTES = 500_000_000  # by which what is free differs from one start to the next
 
 
 def free_host_bytes(root: pathlib.Path = pathlib.Path("/")) -> int:
@@ -107,6 +108,9 @@ def fit_replay(
     largest = largest_capacity(config, spec, free_bytes)
     if config.replay_capacity <= largest:
         return config
+    if not chosen_by_user:
+        # With room to spare: a run that goes on, with a little less free, asks for the same again.
+        largest = largest_capacity(config, spec, free_bytes - _JITTER_BYTES)
     needed = config.learning_starts_steps if config.algorithm == "dqn" else config.batch_size
     if chosen_by_user or largest < needed:
         raise config_lib.SettingError(

@@ -7,6 +7,7 @@ import pathlib
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
+from jaxdqn import config as config_lib
 from jaxdqn.runtime import appending, events, files
 
 FILE = "metrics.jsonl"
@@ -68,6 +69,10 @@ class Writer:
         """Shows an animated GIF in TensorBoard, among its images."""
         self._events.film(step, gif, height, width)
 
+    def try_again(self) -> None:
+        """Writes what waits."""
+        self._file.append()
+
     @property
     def problem(self) -> str:
         """Why rows are not on disk yet; empty if all are."""
@@ -108,15 +113,23 @@ def _line(row: Row) -> str:
 
 
 def read(path: pathlib.Path) -> Iterator[Row]:
-    """The rows of a file; a line that was cut off while it was written is left out."""
-    if path.exists():
-        yield from parse(path.read_text())
+    """The rows of a file; a line that was cut off while it was written is left out.
+
+    Raises:
+      RunError: it cannot be read.
+    """
+    if path.is_file():
+        try:
+            text = path.read_text()
+        except (OSError, UnicodeDecodeError) as error:
+            raise config_lib.RunError(f"{path} cannot be read: {error}") from None
+        yield from parse(text)
 
 
 def parse(text: str) -> Iterator[Row]:
     """The same of what stands in a file."""
     for line in text.splitlines():
-        with contextlib.suppress(ValueError):
+        with contextlib.suppress(ValueError, RecursionError):
             row = json.loads(line)
             if isinstance(row, dict) and isinstance(row.get("step"), int):
                 yield row

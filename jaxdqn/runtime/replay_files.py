@@ -7,6 +7,7 @@ writes only the blocks that were touched since the one before, and names the fol
 import contextlib
 import pathlib
 import shutil
+import time
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
@@ -21,6 +22,7 @@ from jaxdqn.runtime import mesh as mesh_lib
 
 _NUM_BLOCKS = 64  # the newest, half full, is written again and again
 _MOST_AT_ONCE = 4  # of which there are two copies in memory, the device's and the host's
+_MOST_AHEAD = 3  # and one that was written half: nothing has to be waited for
 COPIED_SHARE = 2 * _MOST_AT_ONCE / _NUM_BLOCKS  # of the replay, while it is saved
 _BY_ROW = ("frame", "reward", "action", "flags", "q_values")
 
@@ -60,8 +62,10 @@ class ReplayFiles:
         self._row_bytes = sum(
             leaf.size * leaf.dtype.itemsize // self._num_rows for leaf in self._like.values()
         )
+        # A number never comes twice, even where folders were lost: old checkpoints may name them.
         taken = (int(path.name) for path in directory.glob("*") if path.name.isdecimal())
-        self._number = max(taken, default=0) + 1  # of the next folder
+        self._number = max(*taken, time.time_ns() // 1_000_000, 0) + 1  # of the next folder
+        self._begun: list[pathlib.Path] = []  # by the save under way
         self._blocks: Blocks = {}
         self._rows, self._life = 0, 0  # of the ring, that lie in `_blocks`
         self._checkpointer = ocp.AsyncCheckpointer(
@@ -103,13 +107,15 @@ class ReplayFiles:
           ring: the replay.
           rows: written to it so far.
           life: rows of another life have changed since they were written.
-          full_blocks: leave out the block that is being filled.
+          full_blocks: leave out the block that is being filled, and all but the first few.
 
         Raises:
           OSError: it cannot be written, or Orbax's own errors.
         """
         if full_blocks:
             rows = rows - rows % self._num_rows % self._block_rows
+            begin = max(self._rows if life == self._life else 0, rows - self._num_rows)
+            rows = min(rows, begin + _MOST_AHEAD * self._block_rows)
         kept, since = self._blocks, min(self._rows, rows) - self._stride
         if life != self._life:
             kept, since = {}, 0
@@ -125,6 +131,7 @@ class ReplayFiles:
                 written += self._wait(folder)
             folder = self._directory / str(self._number)
             self._number += 1
+            self._begun.append(folder)
             ring_rows = {leaf: getattr(ring, leaf) for leaf in self._leaves}
             tree = {_key(block): self._copy(ring_rows, self._start(block)) for block in some}
             jax.block_until_ready(tree)  # the ring is donated next
@@ -138,6 +145,7 @@ class ReplayFiles:
         if pending.folder:
             written += self._wait(pending.folder)
         self._blocks, self._rows, self._life = pending.blocks, pending.rows, pending.life
+        self._begun = []
         return written
 
     def give_up(self) -> None:
@@ -145,8 +153,9 @@ class ReplayFiles:
         with contextlib.suppress(Exception):  # told already
             self._checkpointer.wait_until_finished()
         for path in self._directory.glob("*"):
-            if not checksums.is_signed(path):
+            if path in self._begun or not checksums.is_signed(path):
                 shutil.rmtree(path, ignore_errors=True)
+        self._begun = []
 
     def _wait(self, folder: pathlib.Path) -> int:
         self._checkpointer.wait_until_finished()

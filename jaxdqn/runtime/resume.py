@@ -94,13 +94,18 @@ def restore(
       What the emulators were sent; nothing of a run that is complete.
 
     Raises:
-      RunError: another version wrote the checkpoint.
+      RunError: another version wrote the checkpoint, or a run with another network.
     """
     run = store.run(step)
     _check_format(run)
-    like = _play_like(state, run, mesh, num_actions, jax.eval_shape(init_ring).flags.shape)
-    state.train_state, play = store.restore(step, state.train_state, like)
-    _unpack(state, play, run)
+    try:
+        like = _play_like(state, run, mesh, num_actions, jax.eval_shape(init_ring).flags.shape)
+        state.train_state, play = store.restore(step, state.train_state, like)
+        _unpack(state, play, run)
+    except (KeyError, TypeError, ValueError, AttributeError, MemoryError) as error:
+        raise config_lib.RunError(
+            f"the checkpoint of step {step} is not of this run: {type(error).__name__} {error}"
+        ) from None
     if is_complete(state, config.total_steps):
         return []
     state.ring = init_ring()

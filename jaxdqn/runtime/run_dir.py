@@ -14,7 +14,7 @@ import filelock
 from jaxdqn import config as config_lib
 from jaxdqn import presets
 from jaxdqn.envs import games
-from jaxdqn.runtime import metrics, provenance, tracking
+from jaxdqn.runtime import files, metrics, provenance, tracking
 
 CONFIG_FILE = "config.json"
 CHECKPOINTS = "checkpoints"
@@ -24,6 +24,7 @@ _LOCK = "lock"
 _WANDB = "wandb"
 VIDEOS = "videos"
 _CONFIG_PART = f"{CONFIG_FILE}.part"
+_PARTS = (_CONFIG_PART, files.part_name(metrics.FILE), files.part_name(tracking.FILE))
 # The settings go last: what is left when deleting is cut short still is a run.
 _OURS = (
     CHECKPOINTS,
@@ -34,7 +35,7 @@ _OURS = (
     "tensorboard",
     tracking.FILE,
     _WANDB,
-    _CONFIG_PART,
+    *_PARTS,
     CONFIG_FILE,
 )
 _FORMAT = "jaxdqn-run"
@@ -59,16 +60,18 @@ def read_settings(path: pathlib.Path) -> dict[str, Any] | None:
             return None
         if not path.is_dir():
             raise config_lib.SettingError("run_dir", f"{path} is not a directory")
-        if {part.name for part in path.iterdir()} <= {_CONFIG_PART, _LOCK}:
+        if {part.name for part in path.iterdir()} <= {*_PARTS, _LOCK}:
             return None
     except OSError as error:
         raise _unusable(path, error) from None
     try:
+        if not (path / CONFIG_FILE).is_file():  # a pipe would be read for ever
+            raise FileNotFoundError
         stored = json.loads((path / CONFIG_FILE).read_text())
         if stored["format"] != _FORMAT:
             raise KeyError
         return dict(stored["settings"])
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         raise config_lib.SettingError(
             "run_dir", f"{path} is not a run directory: it has files but no {CONFIG_FILE} of a run"
         ) from None
@@ -158,7 +161,8 @@ def locked(path: pathlib.Path) -> Iterator[None]:
     Raises:
       SettingError: another process has it, or it cannot be made.
     """
-    lock = filelock.FileLock(path / _LOCK, timeout=0)
+    # Without the system's own locks, a file that stands for one would outlive a process that dies.
+    lock = filelock.FileLock(path / _LOCK, timeout=0, fallback_to_soft=False)
     try:
         path.mkdir(parents=True, exist_ok=True)
         lock.acquire()

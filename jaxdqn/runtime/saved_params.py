@@ -29,7 +29,7 @@ def restore(directory: pathlib.Path, step: int, like: Any) -> Any:
     handler = ocp.PyTreeCheckpointHandler()
     try:
         with ocp.Checkpointer(handler) as checkpointer:
-            _check_shapes(handler.metadata(path / "learner").tree["params"], like)
+            check_shapes(handler.metadata(path / "learner").tree["params"], like)
             found: Any = checkpointer.restore(
                 path / "learner",
                 args=ocp.args.PyTreeRestore(
@@ -41,7 +41,7 @@ def restore(directory: pathlib.Path, step: int, like: Any) -> Any:
     return found["params"]
 
 
-def _check_shapes(stored: Any, like: Any) -> None:
+def check_shapes(stored: Any, like: Any) -> None:
     """Compares before anything is read: Orbax would leave reads under way.
 
     Raises:

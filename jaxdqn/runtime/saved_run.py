@@ -37,10 +37,7 @@ def load(path: pathlib.Path, checkpoint: str) -> SavedRun:
     steps = checkpoint_folders.steps_in(path / run_dir.CHECKPOINTS)
     if not steps:
         raise config_lib.SettingError("run_dir", f"{path} has no checkpoint yet")
-    try:
-        evaluations = metrics.evaluations(metrics.read(path / metrics.FILE))
-    except (OSError, UnicodeDecodeError) as error:
-        raise config_lib.RunError(f"{path / metrics.FILE} cannot be read: {error}") from None
+    evaluations = metrics.evaluations(metrics.read(path / metrics.FILE))
     scored = [row for row in evaluations if row["step"] in steps]
     step = _choose(path, checkpoint, steps, scored)
     spec = setup.describe(config)

@@ -34,6 +34,7 @@ class Saver:
         self, state: loop.RunState, groups: Sequence[emulators.Group], *, is_last: bool
     ) -> None:
         """Begins to save, when the save before is over. The last checkpoint has no replay."""
+        self._writer.try_again()  # what comes before a checkpoint does not come again
         play, run = resume.pack(state, groups)
         ring = None if is_last else state.ring
         self._tell(

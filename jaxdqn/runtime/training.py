@@ -55,6 +55,7 @@ def run(setup: setup_lib.Setup, *, track: str | None = None, verbose: bool = Fal
 
     Raises:
       SettingError: the run directory cannot be written.
+      RunError: what lies there cannot be gone on with, or the run could not be saved.
     """
     with (
         run_dir.locked(setup.path),
@@ -65,7 +66,10 @@ def run(setup: setup_lib.Setup, *, track: str | None = None, verbose: bool = Fal
             run_dir.clear(setup.path)
         if setup.overwrite or run_dir.read_settings(setup.path) is None:
             run_dir.create(setup.path, setup.config)
-        training = _Training(setup, stop, track, verbose)
+        try:
+            training = _Training(setup, stop, track, verbose)
+        except OSError as error:
+            raise config_lib.RunError(f"{setup.path} cannot be used: {error}") from None
         try:
             return training.to_the_end()
         finally:
