@@ -159,8 +159,8 @@ TUTORIALS: Mapping[str, Tutorial] = {
         env="CartPole",
         base="classic",
         settings={},
-        expected="after 50k steps 500.0 over 100 greedy games on 10 of 10 seeds; 36 to 39 s each; "
-        "2 cores of an EPYC, 2026-11-21",
+        expected="after 50k steps 500.0 over 100 greedy games on 10 of 10 seeds; 36 to 57 s each; "
+        "2 cores of an EPYC, 2026-11-22",
     ),
     "opensourc_cartpole_literal": Tutorial(
         env="CartPole",
@@ -185,8 +185,8 @@ TUTORIALS: Mapping[str, Tutorial] = {
             "checkpoint_every_steps": 5_000,
             "log_every_steps": 500,
         },
-        expected="best of its evaluations 320 to 476 on 5 seeds, 109 to 468 at the end; 2 cores of "
-        "an EPYC, 2026-11-21",
+        expected="best of its evaluations 191 to 486 on 5 seeds, 110 to 486 at the end; 2 cores of "
+        "an EPYC, 2026-11-22",
     ),
     # Toptal, A. Stelmaszczyk: MountainCar.
     "toptal_mountaincar": Tutorial(
@@ -210,8 +210,8 @@ TUTORIALS: Mapping[str, Tutorial] = {
             "checkpoint_every_steps": 10_000,
             "log_every_steps": 4_000,
         },
-        expected="after 120k steps -100 to -108 over 100 greedy games on 20 of 20 seeds; 30 to 31 "
-        "s each; 2 cores of an EPYC, 2026-11-21",
+        expected="after 120k steps -100 to -104 over 100 greedy games on 10 of 10 seeds; 34 to 52 "
+        "s each; 2 cores of an EPYC, 2026-11-22",
     ),
     "toptal_mountaincar_literal": Tutorial(
         env="MountainCar",

@@ -4,6 +4,7 @@ Exit code 2 is for what was typed, 1 for what was found.
 """
 
 import json
+import os
 import shlex
 import shutil
 
@@ -85,12 +86,14 @@ TRAIN = [
     (f"{CARTPOLE} --run_dir=RUN", "RUN was begun with other settings: "),
     (f"{CARTPOLE} --run_dir=linked", "checkpoints is a symbolic link"),
     (f"{CARTPOLE} --run_dir=linked --overwrite", "checkpoints is a symbolic link"),
+    (f"{CARTPOLE} --run_dir=planted", ".metrics.part.jsonl is a symbolic link"),
 ]
 PROGRAMS = [
     ("evaluate", "--run_dir: name the folder of a run"),
     ("evaluate --run_dir=nowhere", "--run_dir: nowhere holds no run"),
     ("evaluate --run_dir=folder", "--run_dir: folder is not a run directory"),
     ("evaluate --run_dir=unreadable", "--run_dir: unreadable is not a run directory"),
+    ("evaluate --run_dir=piped", "--run_dir: piped is not a run directory"),
     ("evaluate --run_dir=bare", "--run_dir: bare has no checkpoint yet"),
     ("evaluate --run_dir=RUN --protocol=fair", "fair"),
     ("evaluate --run_dir=RUN --episodes=0", "episodes"),
@@ -151,12 +154,15 @@ def place(tmp_path_factory):
     (place / "film.mp4").touch()
     (place / "folder").mkdir()
     (place / "folder" / "thesis.txt").write_text("mine")
-    for name in ("unreadable", "bare", "linked", "future", "wrong", "binary", "other"):
+    for name in ("unreadable", "bare", "linked", "planted", "future", "wrong", "binary", "other"):
         shutil.copytree(run, place / name)
     (place / "unreadable" / "config.json").write_text("{")
     shutil.rmtree(place / "bare" / "checkpoints")
     (place / "linked" / "checkpoints").rename(place / "elsewhere")
     (place / "linked" / "checkpoints").symlink_to(place / "elsewhere")
+    (place / "planted" / ".metrics.part.jsonl").symlink_to(place / "film.mp4")
+    (place / "piped").mkdir()
+    os.mkfifo(place / "piped" / "config.json")
     (place / "binary" / "metrics.jsonl").write_bytes(b"\xff\xfe")
     shutil.rmtree(place / "other" / "checkpoints" / "30" / "play")
     (place / "other" / "checkpoints" / "30" / "SHA256SUMS").unlink()
