@@ -56,7 +56,7 @@ def _become(module, flags, driver, cwd, env, stdout, stderr):
     os.environ.clear()
     os.environ.update(env)
     os.chdir(cwd)
-    sys.path.insert(0, str(cwd))
+    sys.path[:0] = [str(cwd), *filter(None, env.get("PYTHONPATH", "").split(os.pathsep))]
     sys.argv = [module, *flags]
     code = 1
     try:
