@@ -240,8 +240,8 @@ TUTORIALS: Mapping[str, Tutorial] = {
             "log_every_steps": 2_000,
             "held_out_observations": 10_000,
         },
-        expected="best of its evaluations -97 to -118 on 4 of 5 seeds, -200 on the other; 2 cores "
-        "of an EPYC, 2026-11-21",
+        expected="best of its evaluations -98 to -103 on 5 seeds, -98 to -151 at the end; 2 cores "
+        "of an EPYC, 2026-11-22",
     ),
     # https://adventuresinmachinelearning.com: dueling double DQN on Space Invaders.
     "adventures_spaceinvaders": Tutorial(

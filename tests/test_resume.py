@@ -349,7 +349,8 @@ def test_a_signal_is_heard_while_environments_hang(tmp_path):
     process.send_signal(signal.SIGTERM)
     process.wait(timeout=3)
     process.end()
-    assert process.returncode == 128 + signal.SIGTERM
+    # By the thread that listens, or by the signal itself where the first one was heard in time.
+    assert process.returncode in (128 + signal.SIGTERM, -signal.SIGTERM)
 
 
 def test_a_folder_that_was_lost_is_told_at_the_end(tmp_path):

@@ -166,6 +166,8 @@ def place(tmp_path_factory):
     (place / "binary" / "metrics.jsonl").write_bytes(b"\xff\xfe")
     shutil.rmtree(place / "other" / "checkpoints" / "30" / "play")
     (place / "other" / "checkpoints" / "30" / "SHA256SUMS").unlink()
+    for step in ("10", "20"):
+        shutil.rmtree(place / "other" / "checkpoints" / step)
     for name, setting in (("future", {"magic": 1}), ("wrong", {"num_envs": "eight"})):
         stored = json.loads((place / name / "config.json").read_text())
         stored["settings"] |= setting
