@@ -2,7 +2,7 @@
 
 import dataclasses
 import textwrap
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from jaxdqn import config as config_lib
@@ -127,21 +127,13 @@ _SWEEP = [name for name in _SETTINGS if name.startswith("sweep_")]
 _TARGET = [name for name in _SETTINGS if name.startswith("target_")]
 _LOSS = [name for name in _SETTINGS if name.startswith(("loss", "huber_"))]
 _BY_STEP = ("double_q", "steps_per_update", "updates_per_slice")
-_WITHOUT_EFFECT: Sequence[tuple[str, Callable[[config_lib.Config], bool], Sequence[str]]] = (
-    ("--algorithm=dqn", lambda config: config.algorithm == "dqn", _SWEEP),
-    (
-        "--algorithm=sweep",
-        lambda config: config.algorithm == "sweep",
-        (*_LOSS, *_BY_STEP, *_TARGET),
-    ),
-    ("--loss=mse", lambda config: config.loss == "mse", ("huber_delta",)),
-    (
-        "--optimizer=adam",
-        lambda config: config.optimizer == "adam",
-        ("rmsprop_decay", "rmsprop_centred", "rmsprop_initial"),
-    ),
-    ("--max_grad_norm=0", lambda config: config.max_grad_norm == 0, ("clip_per_tensor",)),
-    ("--network=mlp", lambda config: config.network == "mlp", ("conv_padding", "conv_init")),
+_WITHOUT_EFFECT: Sequence[tuple[str, Any, Sequence[str]]] = (
+    ("algorithm", "dqn", _SWEEP),
+    ("algorithm", "sweep", (*_LOSS, *_BY_STEP, *_TARGET)),
+    ("loss", "mse", ("huber_delta",)),
+    ("optimizer", "adam", ("rmsprop_decay", "rmsprop_centred", "rmsprop_initial")),
+    ("max_grad_norm", 0, ("clip_per_tensor",)),
+    ("network", "mlp", ("conv_padding", "conv_init")),
 )
 
 
@@ -174,8 +166,8 @@ def resolve(env: str, preset: str, changes: Mapping[str, Any]) -> config_lib.Con
         # The preset's capacity gives way to the user's number of environments.
         merged["replay_capacity"] -= merged["replay_capacity"] % num_envs
     config = dataclasses.replace(config_lib.Config(), **merged)
-    for cause, is_so, names in _WITHOUT_EFFECT:
+    for cause, value, names in _WITHOUT_EFFECT:
         for name in names:
-            if name in changes and is_so(config):
-                raise config_lib.SettingError(name, f"has no effect with {cause}")
+            if name in changes and getattr(config, cause) == value:
+                raise config_lib.SettingError(name, f"has no effect with --{cause}={value}")
     return config
