@@ -15,7 +15,7 @@ from jaxdqn import config as config_lib
 from jaxdqn.envs import api, frame_skip
 from jaxdqn.replay import ring as ring_lib
 from jaxdqn.runtime import device as device_lib
-from jaxdqn.runtime import emulators, episodes, loop
+from jaxdqn.runtime import emulators, episodes, hosts, loop, notes, signals
 from jaxdqn.runtime import mesh as mesh_lib
 
 _NEVER = 2**62  # no update falls due before this step
@@ -47,7 +47,7 @@ class _TimedEnv:
         self._env.close()
 
 
-def _the(env: api.VectorEnv, step: int) -> api.VectorEnv:
+def _the(env: api.VectorEnv, step: int, share: range) -> api.VectorEnv:
     """The environments that are there already."""
     return env
 
@@ -70,7 +70,9 @@ class Rates:
             )
             for group in range(config.num_groups)
         ]
-        self._groups = [emulators.Group(functools.partial(_the, env)) for env in self._envs]
+        self._groups = [
+            emulators.Group(functools.partial(_the, env), config.group_size) for env in self._envs
+        ]
         self.spec = self._envs[0].spec
         self._random = np.random.default_rng(config.seed)
         self._device = device_lib.build(config, self.spec, mesh)
@@ -170,15 +172,16 @@ class Rates:
         env.send(self._random.integers(self.spec.num_actions, size=env.num_envs))
         return step
 
-    def _put(self, step: api.TimeStep) -> tuple[ring_lib.Row, jax.Array]:
-        return device_lib.put_row(self._mesh, ring_lib.Row(**step._asdict()), 0.1)
+    def _put(self, step: api.TimeStep) -> tuple[ring_lib.Row, jax.Array, jax.Array]:
+        note = notes.write(len(step.reward), [], wish=0)
+        return device_lib.put_row(self._mesh, ring_lib.Row(**step._asdict()), note, 0.1)
 
-    def _act(self, row: ring_lib.Row, epsilon: jax.Array) -> jax.Array:
+    def _act(self, row: ring_lib.Row, note: jax.Array, epsilon: jax.Array) -> jax.Array:
         state = self._state
-        state.actors[0], state.ring, actions = self._device.act_and_record(
-            state.train_state.params, state.actors[0], state.ring, row, epsilon
+        state.actors[0], state.ring, note = self._device.act_and_record(
+            state.train_state.params, state.actors[0], state.ring, row, note, epsilon
         )
-        return actions
+        return note
 
     def _timed_turns(self) -> Iterator[None]:
         """The loop of training, with the time between an action's order and its arrival taken."""
@@ -193,7 +196,8 @@ class Rates:
 
         timed = self._device._replace(act_and_record=timed_act)
         learn = loop.replay_learning(self._config, timed)
-        turns = loop.turns(self._config, timed, self._mesh, self._groups, self._state, learn)
+        stop = hosts.Stop(signals.StopRequest())  # nothing asks for it
+        turns = loop.turns(self._config, timed, self._mesh, self._groups, self._state, learn, stop)
         for number, _ in enumerate(turns):
             env = self._envs[number % len(self._envs)]
             self._waited_for_device_s += env.sent_at - ordered_at

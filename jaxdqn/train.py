@@ -20,6 +20,19 @@ def _define_flags() -> None:
     )
     flags.DEFINE_boolean("list_presets", False, "tell what each preset is for, and leave")
     flags.DEFINE_enum("track", None, ["wandb"], "mirror the metrics there too, if it is installed")
+    flags.DEFINE_string(
+        "coordinator_address",
+        None,
+        "host:port of process 0, where a run has several processes that nothing else (SLURM, "
+        "Kubernetes, Open MPI, a Cloud TPU) brings together",
+    )
+    flags.DEFINE_integer(
+        "num_processes",
+        None,
+        "of the run; 1: this alone, whatever started it",
+        lower_bound=1,
+    )
+    flags.DEFINE_integer("process_id", None, "of this one, from 0", lower_bound=0)
     cli.define_compilation_cache()
     cli.define_settings()
     flags.adopt_module_key_flags(cli)  # --help shows them
@@ -37,28 +50,26 @@ def main() -> int:
     # Imported late: --help and wrong settings need no jax, which takes seconds to import.
     import jax
 
-    from jaxdqn.runtime import compilation
+    from jaxdqn.runtime import compilation, hosts
 
-    compilation.use_cache(flags.FLAGS.compilation_cache_dir)  # a compiler runs beside the imports
+    values = flags.FLAGS
+    hosts.join(values.coordinator_address, values.num_processes, values.process_id)
+    compilation.use_cache(values.compilation_cache_dir)  # a compiler runs beside the imports
 
     from jaxdqn.runtime import setup, tracking, training
 
-    track = flags.FLAGS.track
-    if track:
-        tracking.check_installed(track)
+    if values.track:
+        tracking.check_installed(values.track)
 
     jax.config.update("jax_numpy_rank_promotion", "raise")
-    run_dir, overwrite = flags.FLAGS.run_dir, flags.FLAGS.overwrite
-    return training.run(
-        setup.prepare(
+    with hosts.leaving_at_once():
+        prepared = setup.prepare(
             settings,
-            path=pathlib.Path(run_dir).expanduser() if run_dir else None,
-            overwrite=overwrite,
+            path=pathlib.Path(values.run_dir).expanduser() if values.run_dir else None,
+            overwrite=values.overwrite,
             capacity_chosen_by_user="replay_capacity" in given,
-        ),
-        track=track,
-        verbose=flags.FLAGS.verbose,
-    )
+        )
+        return training.run(prepared, track=values.track, verbose=values.verbose)
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ from jaxdqn import presets
 from jaxdqn.agent import learner as learner_lib
 from jaxdqn.envs import api
 from jaxdqn.replay import ring as ring_lib
-from jaxdqn.runtime import checkpoints, checksums, device, replay_files
+from jaxdqn.runtime import checkpoints, checksums, device, notes, replay_files
 from jaxdqn.runtime import mesh as mesh_lib
 
 SPEC = api.EnvSpec("CartPole-v1", (4,), np.dtype("float32"), 2, 1)
@@ -30,7 +30,7 @@ def filled_ring(config, built, mesh, key):
             is_first=np.full(rows, r < config.num_groups),
         )
         actor, state, _ = built.act_and_record(
-            params, actor, state, *device.put_row(mesh, row, epsilon=1.0)
+            params, actor, state, *device.put_row(mesh, row, notes.write(rows, [], 0), epsilon=1.0)
         )
     return state
 

@@ -10,6 +10,7 @@ from jaxdqn.envs import api
 from jaxdqn.replay import ring as ring_lib
 from jaxdqn.runtime import device as device_lib
 from jaxdqn.runtime import mesh as mesh_lib
+from jaxdqn.runtime import notes
 
 SPEC = api.EnvSpec("Breakout-v5", (84, 84), np.dtype("uint8"), 4, 4)
 CONFIG = presets.resolve("Breakout", "", {"replay_capacity": 64_000})
@@ -24,10 +25,11 @@ class Parts:
         self.train_state, self.sums = self.device.init_learner(key), self.device.init_sums()
         self.ring, self.actor = self.device.init_ring(), self.device.init_actor(key)
         row = ring_lib.blank_row(config.group_size, SPEC.frame_shape, SPEC.frame_dtype)
-        self.row, self.epsilon = device_lib.put_row(mesh, row, epsilon=0.5)
+        note = notes.write(config.group_size, [], wish=0)
+        self.row = device_lib.put_row(mesh, row, note, epsilon=0.5)
 
     def act_args(self):
-        return self.train_state.params, self.actor, self.ring, self.row, self.epsilon
+        return self.train_state.params, self.actor, self.ring, *self.row
 
 
 @pytest.fixture(scope="module")

@@ -5,23 +5,24 @@ from jaxdqn.envs import envpool
 from jaxdqn.runtime import emulators
 
 
-def make(step):
-    return envpool.EnvPoolEnv("Breakout-v5", 3, 100 + step, {"max_episode_steps": 40})
+def make(step, envs):
+    seed, options = 100 + step + envs.start, {"max_episode_steps": 40}
+    return envpool.EnvPoolEnv("Breakout-v5", len(envs), seed, options)
 
 
 def play(group, turns, seed):
     rng, shown = np.random.default_rng(seed), []
     for _ in range(turns):
         shown.append(group.receive())
-        group.send(rng.integers(0, 4, 3))
+        group.send(rng.integers(0, 4, 3), ended=0)
     return shown
 
 
 def test_a_group_comes_back_to_where_it_stood():
-    first = emulators.Group(make, step=7)
+    first = emulators.Group(make, 3, step=7)
     play(first, 60, seed=0)
     assert first.sent.shape == (60, 3) and first.sent.dtype == np.uint8
-    second = emulators.Group(make, step=7)
+    second = emulators.Group(make, 3, step=7)
     assert len(list(second.replay(first.sent))) == 60
     assert second.fingerprint() == first.fingerprint()
     for (one, one_ended), (two, two_ended) in zip(
@@ -36,7 +37,10 @@ def test_a_group_comes_back_to_where_it_stood():
 
 @pytest.mark.parametrize("same", [True, False])
 def test_other_emulators_are_noticed(same):
-    first, second = emulators.Group(make), emulators.Group(make if same else lambda step: make(5))
+    first, second = (
+        emulators.Group(how, 3)
+        for how in (make, make if same else lambda step, envs: make(5, envs))
+    )
     play(first, 60, seed=0)
     list(second.replay(first.sent))
     assert (second.fingerprint() == first.fingerprint()) == same
@@ -45,7 +49,7 @@ def test_other_emulators_are_noticed(same):
 
 
 def test_a_restart_begins_other_games():
-    group = emulators.Group(make)
+    group = emulators.Group(make, 3)
     play(group, 10, seed=0)
     before = group.fingerprint()
     group.restart(1000)

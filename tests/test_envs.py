@@ -181,17 +181,15 @@ def test_steps_of_random_length_play_as_many_frames():
     env = frame_skip.make("Breakout-v5", num_envs, 5, SKIPPED)
     single = {**OPTIONS, "frame_skip": 1, "max_episode_steps": 3 * OPTIONS["max_episode_steps"]}
     pool = envpool.EnvPoolEnv("Breakout-v5", num_envs, 5, single)
-    frames = np.random.default_rng(5)
+    frames = np.stack([np.random.default_rng(5 + i).integers(2, 5, 1024) for i in range(num_envs)])
     step, one = env.receive(), pool.receive()
     np.testing.assert_array_equal(step.frame, one.frame)
     assert env.spec.frame_skip == 3
-    frames.integers(2, 5, num_envs)  # drawn for the first row too, which is no step
     lengths = collections.Counter()
-    for _ in range(300):
+    for drawn in frames.T[1:301]:  # the first was for the first row, which is no step
         actions = rng.integers(0, 4, num_envs)
         env.send(actions)
         step = env.receive()
-        drawn = frames.integers(2, 5, num_envs)
         for i in range(num_envs):
             reward, life_lost, played = 0.0, False, 0
             while played < drawn[i]:

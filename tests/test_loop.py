@@ -11,7 +11,7 @@ from jaxdqn import presets
 from jaxdqn.agent import actor, networks
 from jaxdqn.envs import api
 from jaxdqn.replay import ring as ring_lib
-from jaxdqn.runtime import device, emulators, episodes, evaluation, loop
+from jaxdqn.runtime import device, emulators, episodes, evaluation, hosts, loop, signals
 from jaxdqn.runtime import mesh as mesh_lib
 
 SPEC = api.EnvSpec("Known-v0", (2,), np.dtype("float32"), 3, 1)
@@ -59,7 +59,7 @@ def make_loop(key):
     mesh = mesh_lib.make_mesh(1)
     built = device.build(config, SPEC, mesh)
     envs = [KnownEnv([3, 5]), KnownEnv([4, 7], first_env=2)]
-    groups = [emulators.Group(lambda step, env=env: env) for env in envs]
+    groups = [emulators.Group(lambda step, share, env=env: env, 2) for env in envs]
     state = loop.RunState(
         train_state=built.init_learner(key),
         sums=built.init_sums(),
@@ -69,7 +69,8 @@ def make_loop(key):
         learning_from_step=100,
     )
     learn = loop.replay_learning(config, built)
-    return envs, state, loop.turns(config, built, mesh, groups, state, learn)
+    stop = hosts.Stop(signals.StopRequest())
+    return envs, state, loop.turns(config, built, mesh, groups, state, learn, stop)
 
 
 def test_the_replay_holds_the_actions_that_were_played(key):
@@ -141,15 +142,23 @@ def test_each_environment_plays_equally_many_games(key):
 
 
 def test_an_evaluation_can_be_cut_short(key):
-    env = KnownEnv([50])
-    scores = evaluation.evaluate(
+    env, request = KnownEnv([50]), signals.StopRequest()
+    receive = env.receive
+
+    def receive_and_hear():
+        if len(env.shown) == 5:
+            request.signum = 15
+        return receive()
+
+    env.receive = receive_and_hear
+    scores = evaluation.evaluate_together(
         preferring(0),
         None,
-        env,
+        lambda envs: env,
         num_episodes=1,
         epsilon=0.0,
         key=key,
-        should_stop=lambda: len(env.shown) > 5,
+        stop=hosts.Stop(request),
     )
     assert scores is None and env.closed and len(env.shown) == 6
 

@@ -94,13 +94,13 @@ def test_all_that_is_saved_is_the_same(tmp_path):
 STOP_IN_AN_EVALUATION = """
 import signal
 from jaxdqn.runtime import evaluation
-evaluate, calls = evaluation.evaluate, []
+evaluate, calls = evaluation.evaluate_together, []
 def stop_and_evaluate(*args, **how):
     calls.append(1)
     if len(calls) == 2:
         signal.raise_signal(signal.SIGTERM)
     return evaluate(*args, **how)
-evaluation.evaluate = stop_and_evaluate
+evaluation.evaluate_together = stop_and_evaluate
 """
 
 

@@ -95,15 +95,17 @@ def make_actor(
         frame: jax.Array,
         is_first: jax.Array,
         epsilon: jax.Array,
-        shard: jax.Array | int = 0,
+        first: jax.Array | int = 0,
+        total: int | None = None,
     ) -> tuple[ActorState, jax.Array, jax.Array]:
         """Returns the next state, actions [E] int32 and values [E, A] of frames [E, *frame_shape].
 
-        `shard` sets apart the draws of devices that share a key.
+        Where these are some of `total` environments, from number `first` on, they draw what they
+        would draw among all.
         """
         state = see(state, frame, is_first)
-        key = jax.random.fold_in(jax.random.fold_in(state.key, state.acts), shard)
-        keys = jax.random.split(key, frame.shape[0])
+        key = jax.random.fold_in(jax.random.fold_in(state.key, state.acts), 0)
+        keys = jax.random.split(key, total or frame.shape[0])[first + jnp.arange(frame.shape[0])]
         q_values = network.q_values(params, state.stack)
         if state.repeat is None:
             actions = jax.vmap(exploration.epsilon_greedy, in_axes=(0, 0, None))(

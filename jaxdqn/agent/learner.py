@@ -1,15 +1,18 @@
 """The update step: pure, for one batch, on one device or averaged over many."""
 
 from collections.abc import Callable
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 import chex
 import flax.struct
 import jax
+import jax.flatten_util
 import jax.numpy as jnp
 import optax
 
 from jaxdqn.agent import losses, networks
+
+_Tree = TypeVar("_Tree")
 
 
 class TrainState(flax.struct.PyTreeNode):
@@ -98,6 +101,18 @@ def _clip_each(max_norm: float) -> optax.GradientTransformation:
         return gradient * (max_norm / jnp.maximum(norm, max_norm))
 
     return optax.stateless(lambda gradients, _: jax.tree.map(clip, gradients))
+
+
+def averaged(tree: _Tree, axis_name: str | None) -> _Tree:
+    """The mean of a tree over all devices of an axis, if there is one, in one collective.
+
+    XLA joins collectives itself on accelerators. On CPUs each would wait for the network anew.
+    """
+    if axis_name is None:
+        return tree
+    flat, unravel = jax.flatten_util.ravel_pytree(tree)
+    mean: _Tree = unravel(jax.lax.pmean(flat, axis_name))
+    return mean
 
 
 def change_if(
@@ -213,8 +228,7 @@ def make_learner(
 
     def update(state: TrainState, batch: Transitions) -> tuple[TrainState, Metrics]:
         grads, metrics = jax.grad(loss_fn, has_aux=True)(state.params, state.target_params, batch)
-        if axis_name is not None:
-            grads, metrics = jax.lax.pmean((grads, metrics), axis_name)
+        grads, metrics = averaged((grads, metrics), axis_name)
         metrics["grad_norm"] = optax.tree.norm(grads)
 
         def descend(

@@ -171,8 +171,7 @@ def make_learner(
         state: learner_lib.TrainState, targets: Targets, learning_rate: jax.Array
     ) -> tuple[learner_lib.TrainState, learner_lib.Metrics]:
         grads, metrics = jax.grad(loss_fn, has_aux=True)(state.params, targets)
-        if axis_name is not None:
-            grads, metrics = jax.lax.pmean((grads, metrics), axis_name)
+        grads, metrics = learner_lib.averaged((grads, metrics), axis_name)
         metrics["grad_norm"] = optax.tree.norm(grads)
 
         def descend(

@@ -15,6 +15,7 @@ from jaxdqn.envs import api, envpool
 
 OPTION = "frame_skip_min"
 _DEFAULT_FRAMES, _DEFAULT_STEPS = 4, 27_000  # EnvPool's of Atari games
+_DRAWN_AHEAD = 1024  # steps whose numbers of frames are drawn at a time
 
 
 def mean_frames(options: Mapping[str, Any]) -> int:
@@ -79,14 +80,15 @@ class RandomFrameSkip:
       env: plays one frame a step; closed with this one.
       fewest: frames of a step.
       most: frames of a step.
-      seed: of the numbers between them, drawn for each environment.
+      seed: environment i draws the numbers between them with `seed + i`, whatever its neighbours.
     """
 
     def __init__(self, env: envpool.EnvPoolEnv, fewest: int, most: int, seed: int):
         self.spec = env.spec._replace(frame_skip=_mean(fewest, most))
         self.num_envs = env.num_envs
         self._env, self._fewest, self._most = env, fewest, most
-        self._random = np.random.default_rng(seed)
+        self._random = [np.random.default_rng(seed + i) for i in range(env.num_envs)]
+        self._drawn: list[npt.NDArray[np.integer]] = []  # for the steps to come, the next one last
         self._actions = np.zeros(env.num_envs, np.int32)
 
     def send(self, actions: npt.NDArray[np.integer]) -> None:
@@ -97,7 +99,7 @@ class RandomFrameSkip:
     def receive(self) -> api.TimeStep:
         """Plays the other frames and waits for them."""
         step = api.TimeStep(*(np.array(part) for part in self._env.receive()))
-        frames = self._random.integers(self._fewest, self._most + 1, self.num_envs)
+        frames = self._draw()
         for played in range(1, self._most):
             # A row that opens a game is no step, and a game that has ended has no more frames.
             going = (frames > played) & ~(step.is_first | step.terminated | step.truncated)
@@ -111,6 +113,14 @@ class RandomFrameSkip:
             for name in ("terminated", "truncated", "life_lost"):
                 getattr(step, name)[envs] |= getattr(more, name)
         return step
+
+    def _draw(self) -> npt.NDArray[np.integer]:
+        """Frames of one step of each environment."""
+        if not self._drawn:
+            low, high = self._fewest, self._most + 1
+            of_envs = [random.integers(low, high, _DRAWN_AHEAD) for random in self._random]
+            self._drawn = list(np.stack(of_envs, axis=1)[::-1])
+        return self._drawn.pop()
 
     def screen(self) -> npt.NDArray[np.uint8]:
         """What the first environment shows now; see `envpool.EnvPoolEnv.screen`."""

@@ -19,7 +19,7 @@ import orbax.checkpoint as ocp
 from jaxdqn import config as config_lib
 from jaxdqn.agent import learner as learner_lib
 from jaxdqn.replay import ring as ring_lib
-from jaxdqn.runtime import checkpoint_folders, checksums, replay_files, saved_params
+from jaxdqn.runtime import checkpoint_folders, checksums, hosts, replay_files, saved_params
 
 _WORTH_WRITING_AHEAD_BYTES = 64_000_000  # a small replay is written in no time
 _REPLAY = "replay"  # in `run`: block -> folder
@@ -94,7 +94,7 @@ class Checkpoints:
         pending, error, is_begun = None, "", False
         try:
             self._directory.mkdir(exist_ok=True)
-            if folder.exists():  # of a stop in the middle of this step's learning
+            if hosts.is_primary() and folder.exists():  # of a stop within this step's learning
                 folder.rename(checkpoint_folders.replaced(folder))
             is_begun = True
             with jax.transfer_guard("allow"):  # Orbax's copies to the host count as implicit
@@ -112,6 +112,7 @@ class Checkpoints:
                 )
         except _ERRORS as caught:
             error = _one_line(caught)
+            _part_if_several(f"step {step:,} could not be saved: {error}")
         stall_s = max(time.monotonic() - began, self._ahead_s)
         self._ahead_s = 0.0
 
@@ -145,13 +146,13 @@ class Checkpoints:
             if self._replay and pending:
                 size += self._replay.finish(pending)
             self._checkpointer.wait_until_finished()
-            if folder and not error:
+            if folder and not error and hosts.is_primary():
                 size += checksums.write(folder)
         except _ERRORS as caught:
             error = error or _one_line(caught)
         if error:
             self._give_up(folder)
-        else:
+        elif hosts.is_primary():
             with contextlib.suppress(*_ERRORS):  # what stays is deleted after the next save
                 self._prune(is_last)
         return error, size
@@ -162,7 +163,7 @@ class Checkpoints:
             self._checkpointer.wait_until_finished()
         if self._replay:
             self._replay.give_up()
-        if folder:
+        if folder and hosts.is_primary():
             checkpoint_folders.bring_back(folder)
 
     def write_ahead(self, ring: ring_lib.RingState, rows: int, life: int) -> None:
@@ -171,16 +172,19 @@ class Checkpoints:
         Does nothing while something is being written. What fails here is tried again.
         """
         self._collect_ahead(wait=False)
-        if not self._replay or self._saving or self._ahead:
+        if not self._replay:
             return
-        if self._replay.unsaved_bytes(rows, life) < _WORTH_WRITING_AHEAD_BYTES:
+        is_idle = not (self._saving or self._ahead)
+        unsaved_bytes = self._replay.unsaved_bytes(rows, life)
+        if not hosts.agreed_by_all(is_idle and unsaved_bytes >= _WORTH_WRITING_AHEAD_BYTES):
             return
         began = time.monotonic()
         try:
             with jax.transfer_guard("allow"):
                 pending = self._replay.save(ring, rows, life, full_blocks=True)
             self._ahead = self._thread.submit(self._replay.finish, pending)
-        except _ERRORS:
+        except _ERRORS as error:
+            _part_if_several(f"the replay could not be saved: {_one_line(error)}")
             self._replay.give_up()
         self._ahead_s = max(self._ahead_s, time.monotonic() - began)
 
@@ -188,7 +192,8 @@ class Checkpoints:
         if self._ahead and (wait or self._ahead.done()):
             try:
                 self._ahead_bytes += self._ahead.result()
-            except _ERRORS:
+            except _ERRORS as error:
+                _part_if_several(f"the replay could not be saved: {_one_line(error)}")
                 assert self._replay is not None
                 self._replay.give_up()
             self._ahead = None
@@ -199,6 +204,7 @@ class Checkpoints:
             return None
         outcome, self._saving = self._saving.result(), None
         if outcome.error:
+            _part_if_several(f"step {outcome.step:,} could not be saved: {outcome.error}")
             self._last = None  # it may be tried again
         return outcome
 
@@ -213,6 +219,13 @@ class Checkpoints:
         Raises:
           RunError: there are checkpoints, and none can be used.
         """
+        taken = hosts.from_primary(lambda: self._find_newest(say))
+        self._whole = hosts.from_primary(lambda: self._whole)
+        if taken is not None:
+            self._last = _stamp(self.run(taken))
+        return taken
+
+    def _find_newest(self, say: Callable[[str], None]) -> int | None:
         checkpoint_folders.tidy(self._directory, say)
         steps = checkpoint_folders.steps_in(self._directory)
         problems, taken, without_replay = {}, None, None
@@ -242,7 +255,6 @@ class Checkpoints:
             say(f"going on from the checkpoint before, of step {taken:,}")
         for step in newer:
             checkpoint_folders.set_aside(self._directory, step)
-        self._last = _stamp(self.run(taken))
         return taken
 
     def has_replay(self, step: int) -> bool:
@@ -257,9 +269,8 @@ class Checkpoints:
         """
         path = self._directory / str(step)
         try:
-            with ocp.Checkpointer(ocp.CompositeCheckpointHandler("run")) as checkpointer:
-                arguments = ocp.args.Composite(run=ocp.args.JsonRestore())
-                return dict(checkpointer.restore(path, args=arguments).run)
+            # The handler alone: a checkpointer would wait for all processes, and not all need it.
+            return dict(ocp.JsonCheckpointHandler().restore(path / "run"))
         except (*_ERRORS, RecursionError) as error:
             raise config_lib.RunError(f"{path} cannot be read: {_one_line(error)}") from None
 
@@ -348,6 +359,16 @@ def _stamp(run: Mapping[str, Any]) -> tuple[Any, ...]:
 
 # What Orbax and the system raise when files cannot be read or written.
 _ERRORS = (OSError, ValueError, RuntimeError, KeyError, TypeError, config_lib.RunError)
+
+
+def _part_if_several(problem: str) -> None:
+    """Leaves a run of several processes, since the others may have saved what this one has not.
+
+    Raises:
+      RunError: there are several.
+    """
+    if hosts.count() > 1:
+        raise config_lib.RunError(problem)
 
 
 def _one_line(error: BaseException) -> str:

@@ -9,7 +9,7 @@ import jax
 import tqdm
 
 from jaxdqn import config as config_lib
-from jaxdqn.runtime import episodes, memory, metrics, parts, sweeping
+from jaxdqn.runtime import episodes, hosts, memory, metrics, parts, sweeping
 from jaxdqn.runtime import setup as setup_lib
 
 
@@ -23,7 +23,8 @@ def plan(setup: setup_lib.Setup, params: Any, from_step: int) -> str:
         "game": f"{spec.env_id}, {spec.num_actions} actions, {config.frame_stack} x {frame} "
         f"{spec.frame_dtype.name}; {config.num_envs} environments in {config.num_groups} groups",
         "preset": f"{config.preset}, seed {config.seed}",
-        "devices": f"{devices.size} x {devices.flat[0].device_kind}",
+        "devices": f"{devices.size} x {devices.flat[0].device_kind}"
+        + (f", of {hosts.count()} processes" if hosts.count() > 1 else ""),
         "network": f"{config.network} {'-'.join(map(str, config.hidden_sizes))}, "
         f"{num_params:,} parameters",
         "replay": f"{config.replay_capacity:,} steps"
@@ -78,7 +79,7 @@ class Progress:
     """Shows how far a run is."""
 
     def __init__(self, total_steps: int, from_step: int):
-        self._total = total_steps
+        self._total, self._is_shown = total_steps, hosts.is_primary()
         self._loss = "-"  # of the last row
         self._bar = (
             tqdm.tqdm(
@@ -89,7 +90,7 @@ class Progress:
                 dynamic_ncols=True,
                 smoothing=0.05,
             )
-            if sys.stdout.isatty() and sys.stderr.isatty()
+            if self._is_shown and sys.stdout.isatty() and sys.stderr.isatty()
             else None
         )
 
@@ -140,7 +141,7 @@ class Progress:
         """Prints a line, above the bar if there is one."""
         if self._bar is not None:
             self._bar.write(line)
-        else:
+        elif self._is_shown:
             print(line, flush=True)
 
     def close(self) -> None:

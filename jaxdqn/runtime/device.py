@@ -14,8 +14,8 @@ from jaxdqn.agent import actor as actor_lib
 from jaxdqn.agent import learner as learner_lib
 from jaxdqn.envs import api
 from jaxdqn.replay import ring as ring_lib
+from jaxdqn.runtime import hosts, notes, parts
 from jaxdqn.runtime import mesh as mesh_lib
-from jaxdqn.runtime import parts
 
 _ACTOR_SPECS = mesh_lib.specs(
     actor_lib.ActorState,
@@ -42,7 +42,8 @@ class Device(NamedTuple):
     init_learner: Callable[[jax.Array], learner_lib.TrainState]  # (key)
     init_ring: Callable[[], ring_lib.RingState]
     init_actor: Callable[[jax.Array], actor_lib.ActorState]  # (key), of one group
-    # (params, actor state, ring, row, epsilon []) -> actor state, ring, actions [E]
+    # (params, actor state, ring, row, note, epsilon []) -> actor state, ring, note of all
+    # environments with their actions, on every device alike
     act_and_record: Callable[..., tuple[actor_lib.ActorState, ring_lib.RingState, jax.Array]]
     # (train state, metric sums [M + 1], ring) -> train state, metric sums
     learn: Callable[..., tuple[learner_lib.TrainState, jax.Array]]
@@ -84,8 +85,8 @@ def build(config: config_lib.Config, spec: api.EnvSpec, mesh: Mesh) -> Device:
 
     @mesh_lib.on_mesh(
         mesh,
-        in_specs=(replicated, _ACTOR_SPECS, RING_SPECS, mesh_lib.BY_ENV, replicated),
-        out_specs=(_ACTOR_SPECS, RING_SPECS, mesh_lib.BY_ENV),
+        in_specs=(replicated, _ACTOR_SPECS, RING_SPECS, *(mesh_lib.BY_ENV,) * 2, replicated),
+        out_specs=(_ACTOR_SPECS, RING_SPECS, replicated),
         donate_argnums=(1, 2),
     )
     def act_and_record(
@@ -93,14 +94,22 @@ def build(config: config_lib.Config, spec: api.EnvSpec, mesh: Mesh) -> Device:
         actor_state: actor_lib.ActorState,
         ring_state: ring_lib.RingState,
         row: ring_lib.Row,
+        note: jax.Array,
         epsilon: jax.Array,
     ) -> tuple[actor_lib.ActorState, ring_lib.RingState, jax.Array]:
         actor_state, actions, q_values = actor.act(
-            params, actor_state, row.frame, row.is_first, epsilon, shard=shard_index()
+            params,
+            actor_state,
+            row.frame,
+            row.is_first,
+            epsilon,
+            first=shard_index() * local_envs,
+            total=config.group_size,
         )
         if config.motion_trace:  # it is stored: no row of the ring alone tells it
             row = row.replace(frame=actor_state.stack[:, -1])
-        return actor_state, ring.add(ring_state, row, actions, q_values), actions
+        note = mesh_lib.gathered(mesh, note.at[:, notes.ACTION].set(actions))
+        return actor_state, ring.add(ring_state, row, actions, q_values), note
 
     def draw(state: learner_lib.TrainState, ring_state: ring_lib.RingState) -> ring_lib.Batch:
         key = jax.random.fold_in(jax.random.fold_in(state.key, state.updates), shard_index())
@@ -128,13 +137,13 @@ def build(config: config_lib.Config, spec: api.EnvSpec, mesh: Mesh) -> Device:
     @mesh_lib.on_mesh(
         mesh,
         in_specs=(replicated, RING_SPECS, replicated),
-        out_specs=(mesh_lib.BY_ENV, replicated),
+        out_specs=(replicated, replicated),
     )
     def examine(
         train_state: learner_lib.TrainState, ring_state: ring_lib.RingState, rows_since: jax.Array
     ) -> tuple[ring_lib.Batch, learner_lib.Metrics]:
         batch = draw(train_state, ring_state.replace(count=ring_state.count - rows_since))
-        return batch, learner.update(train_state, batch)[1]
+        return mesh_lib.gathered(mesh, batch), learner.update(train_state, batch)[1]
 
     @mesh_lib.on_mesh(mesh, in_specs=replicated, out_specs=replicated, donate_argnums=0)
     def move_target(train_state: learner_lib.TrainState) -> learner_lib.TrainState:
@@ -174,8 +183,9 @@ def compile_ahead(
 
     A first call waits for its own function alone: play begins while learning is being compiled.
     """
-    num_envs = actor_state.stack.shape[0]
+    num_envs = len(hosts.share(config.group_size))
     row = ring_lib.blank_row(num_envs, spec.frame_shape, spec.frame_dtype)
+    note = notes.write(num_envs, [], wish=0)
     ring = jax.tree.map(
         lambda leaf, spec: jax.ShapeDtypeStruct(
             leaf.shape, leaf.dtype, sharding=NamedSharding(mesh, spec)
@@ -194,7 +204,7 @@ def compile_ahead(
 
         return call
 
-    acting = (train_state.params, actor_state, ring, *put_row(mesh, row, epsilon=0.0))
+    acting = (train_state.params, actor_state, ring, *put_row(mesh, row, note, epsilon=0.0))
     device = device._replace(act_and_record=ahead(device.act_and_record, *acting))
     if config.algorithm == "dqn":
         device = device._replace(learn=ahead(device.learn, train_state, sums, ring))
@@ -202,10 +212,13 @@ def compile_ahead(
     return device
 
 
-def put_row(mesh: Mesh, row: ring_lib.Row, epsilon: float) -> tuple[ring_lib.Row, jax.Array]:
+def put_row(
+    mesh: Mesh, row: ring_lib.Row, note: notes.Note, epsilon: float
+) -> tuple[ring_lib.Row, jax.Array, jax.Array]:
     """Moves what acting and recording needs of the host to the devices, in one go."""
-    moved: tuple[ring_lib.Row, jax.Array] = mesh_lib.put(
-        mesh, (row, np.float32(epsilon)), (mesh_lib.BY_ENV, mesh_lib.REPLICATED)
+    specs = (mesh_lib.BY_ENV, mesh_lib.BY_ENV, mesh_lib.REPLICATED)
+    moved: tuple[ring_lib.Row, jax.Array, jax.Array] = mesh_lib.put(
+        mesh, (row, note, np.float32(epsilon)), specs
     )
     return moved
 

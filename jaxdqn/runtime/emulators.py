@@ -11,42 +11,47 @@ import numpy as np
 import numpy.typing as npt
 
 from jaxdqn.envs import api
-from jaxdqn.runtime import episodes
+from jaxdqn.runtime import episodes, hosts
 
 
 class Group:
     """Environments stepped together, and the games that they are in.
 
+    Each process has its share of them, and knows what all of them were sent.
+
     Args:
-      make: starts the environments with a seed that follows from an agent step of the run.
+      make: starts environments: those of a range, of which number i plays with a seed that follows
+        from an agent step of the run and from i.
+      num_envs: E, of all processes.
       step: that step.
     """
 
-    def __init__(self, make: Callable[[int], api.VectorEnv], step: int = 0):
-        self._make = make
+    def __init__(self, make: Callable[[int, range], api.VectorEnv], num_envs: int, step: int = 0):
+        self._make, self.num_envs, self._share = make, num_envs, hosts.share(num_envs)
         self._begin(step)
 
     def _begin(self, step: int) -> None:
         self.made_at_step = step
-        self._env = self._make(step)
-        self.num_envs = self._env.num_envs
-        self._tracker = episodes.EpisodeTracker(self.num_envs)
+        self._env = self._make(step, self._share)
+        self._tracker = episodes.EpisodeTracker(len(self._share))
         self._dtype = np.min_scalar_type(self._env.spec.num_actions - 1)
         self.turns = 0  # that they have had
+        self.opening = self.num_envs  # environments whose next row opens a game
         self._sent = bytearray()  # a list of arrays would take ten times as much
         self._frame: npt.NDArray[np.generic] = np.zeros(0)
 
     def receive(self) -> tuple[api.TimeStep, list[episodes.Game]]:
-        """Waits for the time step under way; returns it and the games that end with it."""
+        """Waits for this process's time step under way; returns it and the games that end."""
         step = self._env.receive()
         self._frame = step.frame
         return step, self._tracker.add(step)
 
-    def send(self, actions: npt.NDArray[np.integer]) -> None:
-        """Starts the step that plays `actions` [E]."""
+    def send(self, actions: npt.NDArray[np.integer], ended: int) -> None:
+        """Starts the step that plays `actions` [E], after so many games have ended."""
         self._sent += np.asarray(actions).astype(self._dtype).tobytes()
         self.turns += 1
-        self._env.send(actions)
+        self.opening = ended
+        self._env.send(actions[self._share.start : self._share.stop])
 
     def restart(self, step: int) -> None:
         """Gives the environments up, games and all, for new ones."""
@@ -62,12 +67,13 @@ class Group:
         """Plays what another group was sent; yields after every step."""
         for actions in sent:
             self.receive()
-            self.send(actions.astype(np.int32))
+            self.send(actions.astype(np.int32), ended=0)
             yield
 
     def fingerprint(self) -> int:
-        """Tells whether two groups show the same."""
-        return zlib.crc32(np.ascontiguousarray(self._frame).tobytes())
+        """Tells whether two groups show the same; all processes ask at the same point."""
+        own = [zlib.crc32(np.ascontiguousarray(frame).tobytes()) for frame in self._frame]
+        return zlib.crc32(hosts.gather(np.array(own, np.uint32)).tobytes())
 
     def close(self) -> None:
         """Frees the emulators."""

@@ -19,7 +19,7 @@ from jaxdqn.agent import learner as learner_lib
 from jaxdqn.agent import schedules
 from jaxdqn.replay import ring as ring_lib
 from jaxdqn.runtime import device as device_lib
-from jaxdqn.runtime import emulators, metrics
+from jaxdqn.runtime import emulators, hosts, metrics, notes
 from jaxdqn.runtime import episodes as episodes_lib
 
 
@@ -163,6 +163,7 @@ def turns(
     groups: Sequence[emulators.Group],
     state: RunState,
     learn: Learn,
+    stop: hosts.Stop,
 ) -> Iterator[metrics.Row | None]:
     """Plays and learns for ever; changes `state` in place.
 
@@ -193,19 +194,24 @@ def turns(
             state.ring = device.cut(state.ring)
             for group in groups:
                 group.restart(state.counters.steps)
-        step, state.just_ended = groups[index].receive()
+        step, ended = groups[index].receive()
+        state.counters.steps += config.group_size - groups[index].opening
+        moved = device_lib.put_row(
+            mesh,
+            ring_lib.Row(**step._asdict()),
+            notes.write(len(step.reward), ended, stop.wish()),
+            epsilon(config, state.counters.steps),
+        )
+        state.actors[index], state.ring, note = device.act_and_record(
+            state.train_state.params, state.actors[index], state.ring, *moved
+        )
+        state.rows += 1
+        note, refused = jax.device_get((note, state.train_state.refused))
+        state.just_ended = notes.games(note)
+        groups[index].send(note[:, notes.ACTION], ended=len(state.just_ended))
+        stop.hear(notes.wishes(note))
         for game in state.just_ended:
             state.counters.episodes += 1
             state.recent.add(game.game_return, game.length)
-        state.counters.steps += int(np.count_nonzero(~step.is_first))
-        row, share = device_lib.put_row(
-            mesh, ring_lib.Row(**step._asdict()), epsilon(config, state.counters.steps)
-        )
-        state.actors[index], state.ring, actions = device.act_and_record(
-            state.train_state.params, state.actors[index], state.ring, row, share
-        )
-        state.rows += 1
-        actions, refused = jax.device_get((actions, state.train_state.refused))
-        groups[index].send(actions)
         check_refused(config, device, state, int(refused), rows_since=1)
         yield from learn_and_hand_over()

@@ -5,13 +5,14 @@ import dataclasses
 import pathlib
 from collections.abc import Iterator
 
+import numpy as np
 import psutil
 from jax.sharding import Mesh
 
 from jaxdqn import config as config_lib
 from jaxdqn.envs import api
 from jaxdqn.replay import ring
-from jaxdqn.runtime import parts, replay_files
+from jaxdqn.runtime import hosts, parts, replay_files
 
 # Left for the program, the networks, the emulators and batches (measured: about 0.9 GB on a CPU).
 _RESERVE_BYTES = 1_200_000_000
@@ -58,10 +59,12 @@ def _reclaimable_bytes(folder: pathlib.Path) -> int:
 
 def free_device_bytes(mesh: Mesh) -> int:
     """Free memory of all devices of the mesh, as far as equal shares can use it."""
-    stats = [device.memory_stats() for device in mesh.devices.flat]
+    stats = [device.memory_stats() for device in mesh.local_devices]
     if any(not stat or "bytes_limit" not in stat for stat in stats):
-        return free_host_bytes()  # devices that share the host's memory
-    return len(stats) * min(s["bytes_limit"] - s["bytes_in_use"] for s in stats)
+        free = free_host_bytes() // hosts.sharing_this_machine()  # it is the devices' memory too
+    else:
+        free = len(stats) * min(s["bytes_limit"] - s["bytes_in_use"] for s in stats)
+    return hosts.count() * int(hosts.gather(np.int64(free)).min())
 
 
 def used_host_bytes() -> int:
@@ -70,8 +73,8 @@ def used_host_bytes() -> int:
 
 
 def used_device_bytes(mesh: Mesh) -> int | None:
-    """Memory in use on all devices of the mesh; None where they share the host's."""
-    stats = [device.memory_stats() for device in mesh.devices.flat]
+    """Memory in use on this process's devices; None where they share the host's."""
+    stats = [device.memory_stats() for device in mesh.local_devices]
     if any(not stat or "bytes_in_use" not in stat for stat in stats):
         return None
     return sum(stat["bytes_in_use"] for stat in stats)
@@ -85,8 +88,13 @@ def replay_bytes(config: config_lib.Config, spec: api.EnvSpec) -> int:
 def largest_capacity(config: config_lib.Config, spec: api.EnvSpec, free_bytes: int) -> int:
     """The most steps of replay that fit, a multiple of the number of environments."""
     copied = replay_files.COPIED_SHARE if config.checkpoint_replay else 0
-    steps = int((free_bytes - _RESERVE_BYTES) / (_bytes_per_step(config, spec) * (1 + copied)))
+    free_bytes -= _reserve_bytes()
+    steps = int(free_bytes / (_bytes_per_step(config, spec) * (1 + copied)))
     return max(0, steps // config.num_envs * config.num_envs)
+
+
+def _reserve_bytes() -> int:
+    return hosts.count() * _RESERVE_BYTES
 
 
 _COPIES = f", and to save the replay takes {replay_files.COPIED_SHARE:.0%} of it more"
@@ -110,13 +118,13 @@ def fit_replay(
         return config
     if not chosen_by_user:
         # With room to spare: a run that goes on, with a little less free, asks for the same again.
-        largest = largest_capacity(config, spec, free_bytes - _JITTER_BYTES)
+        largest = largest_capacity(config, spec, free_bytes - hosts.count() * _JITTER_BYTES)
     needed = config.learning_starts_steps if config.algorithm == "dqn" else config.batch_size
     if chosen_by_user or largest < needed:
         raise config_lib.SettingError(
             "replay_capacity",
             f"is {config.replay_capacity}, {replay_bytes(config, spec) / 1e9:.2f} GB, but of "
-            f"{free_bytes / 1e9:.2f} GB that are free {_RESERVE_BYTES / 1e9:.1f} GB stay for the "
+            f"{free_bytes / 1e9:.2f} GB that are free {_reserve_bytes() / 1e9:.1f} GB stay for the "
             f"rest of the program{_COPIES if config.checkpoint_replay else ''}; the largest that "
             f"fits is {largest}",
         )

@@ -1,4 +1,8 @@
-"""Devices: a mesh with one axis, `data`, over which environments, replay and batches are split."""
+"""Devices: a mesh with one axis, `data`, over which environments, replay and batches are split.
+
+The mesh spans the devices of all processes. Each process holds, of what is split, the share of its
+own devices, which lie next to each other.
+"""
 
 import functools
 from collections.abc import Callable
@@ -22,25 +26,51 @@ def specs(kind: Callable[..., _State], **of_leaves: PartitionSpec) -> _State:
 
 
 def make_mesh(num_devices: int | None = None) -> Mesh:
-    """A mesh of the first `num_devices` devices, all by default."""
-    devices = jax.devices()[:num_devices]
-    return Mesh(np.array(devices), (AXIS,))
+    """A mesh of the first `num_devices` devices, of all processes' devices by default."""
+    devices = sorted(jax.devices(), key=lambda device: (device.process_index, device.id))
+    return Mesh(np.array(devices[:num_devices]), (AXIS,))
 
 
 def put(mesh: Mesh, tree: Any, specs: Any) -> Any:
-    """Moves host arrays to the devices in one go.
+    """Moves arrays of the host to the devices in one go.
 
     Args:
       mesh: the devices.
-      tree: arrays of the host.
+      tree: arrays; of what is split, this process's share.
       specs: one `PartitionSpec` for all of them, or a tree of them that `tree` begins with.
     """
-    shardings = jax.tree.map(
-        lambda spec: NamedSharding(mesh, spec),
+    is_spec = {"is_leaf": lambda part: isinstance(part, PartitionSpec)}
+    local = mesh if jax.process_count() == 1 else mesh.local_mesh
+    shardings = jax.tree.map(functools.partial(NamedSharding, local), specs, **is_spec)
+    placed = jax.device_put(tree, shardings)
+    if local is mesh:
+        return placed
+    return jax.tree.map(
+        lambda spec, part: jax.tree.map(functools.partial(_of_all, mesh, spec), part),
         specs,
-        is_leaf=lambda part: isinstance(part, PartitionSpec),
+        placed,
+        **is_spec,
     )
-    return jax.device_put(tree, shardings)
+
+
+def _of_all(mesh: Mesh, spec: PartitionSpec, share: jax.Array) -> jax.Array:
+    """The array of which this process's devices hold a share."""
+    if jax.dtypes.issubdtype(share.dtype, jax.dtypes.prng_key):
+        data = _of_all(mesh, spec, jax.random.key_data(share))
+        return jax.random.wrap_key_data(data, impl=jax.random.key_impl(share))
+    factor = mesh.devices.size // len(mesh.local_devices)
+    axes = (*spec, *(None,) * (share.ndim - len(spec)))
+    shape = tuple(
+        size if axis is None else size * factor
+        for size, axis in zip(share.shape, axes, strict=True)
+    )
+    parts = [part.data for part in share.addressable_shards]
+    return jax.make_array_from_single_device_arrays(shape, NamedSharding(mesh, spec), parts)
+
+
+def here(tree: Any) -> Any:
+    """The same arrays, which all devices hold alike, as one device of this process holds them."""
+    return jax.tree.map(lambda leaf: leaf.addressable_data(0), tree)
 
 
 def on_mesh(
@@ -61,3 +91,10 @@ def on_mesh(
         return functools.wraps(function)(compiled)
 
     return decorate
+
+
+def gathered(mesh: Mesh, tree: Any) -> Any:
+    """Within a function decorated with `on_mesh`: the shares of all devices, one after another."""
+    if mesh.devices.size == 1:
+        return tree
+    return jax.tree.map(lambda leaf: jax.lax.all_gather(leaf, AXIS, tiled=True), tree)

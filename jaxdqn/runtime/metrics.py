@@ -22,8 +22,63 @@ Value = float | int | None
 Row = dict[str, Any]
 
 
-class Writer:
-    """Appends rows. Opening it drops rows that lie ahead of `from_step`: they will come anew.
+class Listener:
+    """Takes rows and writes none: another process does. It knows the scores of all evaluations.
+
+    Args:
+      directory: of the run.
+      from_step: where the run goes on; rows that lie ahead of it will come anew.
+    """
+
+    problem = ""  # why rows are not on disk yet; empty if all are
+
+    def __init__(self, directory: pathlib.Path, from_step: int):
+        self._rows = [row for row in read(directory / FILE) if row["step"] <= from_step]
+        # What a run that goes on at this step tells again: it was saved before it had told it.
+        self._from_step = from_step
+        self._told = {frozenset(row) for row in self._rows if row["step"] == from_step}
+        self._evaluations = evaluations(self._rows)
+
+    def write(self, step: int, values: Mapping[str, Value]) -> None:
+        """Writes one row; what is None or not finite stands as null and in no TensorBoard curve."""
+        row = {"step": step} | {
+            name: value if value is not None and math.isfinite(value) else None
+            for name, value in values.items()
+        }
+        if step == self._from_step and frozenset(row) in self._told:
+            return
+        self._put(row)
+        self._evaluations += evaluations([row])
+
+    def _put(self, row: Row) -> None:
+        """Nowhere."""
+
+    def show_film(self, step: int, gif: bytes, height: int, width: int) -> None:
+        """Shows an animated GIF in TensorBoard, among its images."""
+
+    def try_again(self) -> None:
+        """Writes what waits."""
+
+    @property
+    def last_evaluation(self) -> Row | None:
+        """The newest row of an evaluation."""
+        return self._evaluations[-1] if self._evaluations else None
+
+    @property
+    def best_evaluation(self) -> Row | None:
+        """The row of the evaluation with the highest mean return."""
+        return best(self._evaluations)
+
+    def best_among(self, steps: Collection[int]) -> Row | None:
+        """The same of evaluations at these steps."""
+        return best([row for row in self._evaluations if row["step"] in steps])
+
+    def close(self) -> None:
+        """Closes the files."""
+
+
+class Writer(Listener):
+    """Appends rows. Opening it drops rows that lie ahead of `from_step`.
 
     Args:
       directory: of the run.
@@ -40,30 +95,18 @@ class Writer:
         from_step: int,
         mirror: Callable[[Row], None] = lambda row: None,
     ):
+        super().__init__(directory, from_step)
         path = directory / FILE
-        rows = [row for row in read(path) if row["step"] <= from_step]
         with files.whole(path) as part:
-            part.write_text("".join(map(_line, rows)))
-        # What a run that goes on at this step tells again: it was saved before it had told it.
-        self._from_step = from_step
-        self._told = {frozenset(row) for row in rows if row["step"] == from_step}
-        self._evaluations = evaluations(rows)
+            part.write_text("".join(map(_line, self._rows)))
         self._file, self._mirror = appending.Appender(path), mirror
         self._events = events.Events(directory / "tensorboard", purge_step=from_step + 1)
 
-    def write(self, step: int, values: Mapping[str, Value]) -> None:
-        """Writes one row; what is None or not finite stands as null and in no TensorBoard curve."""
-        row = {"step": step} | {
-            name: value if value is not None and math.isfinite(value) else None
-            for name, value in values.items()
-        }
-        if step == self._from_step and frozenset(row) in self._told:
-            return
+    def _put(self, row: Row) -> None:
         self._file.append(_line(row).encode())
         finite = {name: x for name, x in row.items() if name != "step" and x is not None}
-        self._events.scalars(step, finite)
+        self._events.scalars(row["step"], finite)
         self._mirror(row)
-        self._evaluations += evaluations([row])
 
     def show_film(self, step: int, gif: bytes, height: int, width: int) -> None:
         """Shows an animated GIF in TensorBoard, among its images."""
@@ -74,23 +117,9 @@ class Writer:
         self._file.append()
 
     @property
-    def problem(self) -> str:
+    def problem(self) -> str:  # type: ignore[override]
         """Why rows are not on disk yet; empty if all are."""
         return self._file.problem or self._events.problem
-
-    @property
-    def last_evaluation(self) -> Row | None:
-        """The newest row of an evaluation."""
-        return self._evaluations[-1] if self._evaluations else None
-
-    @property
-    def best_evaluation(self) -> Row | None:
-        """The row of the evaluation with the highest mean return."""
-        return best(self._evaluations)
-
-    def best_among(self, steps: Collection[int]) -> Row | None:
-        """The same of evaluations at these steps."""
-        return best([row for row in self._evaluations if row["step"] in steps])
 
     def close(self) -> None:
         """Closes the files."""

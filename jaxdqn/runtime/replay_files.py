@@ -17,7 +17,7 @@ import orbax.checkpoint as ocp
 from jax.sharding import Mesh, NamedSharding
 
 from jaxdqn.replay import ring as ring_lib
-from jaxdqn.runtime import checksums
+from jaxdqn.runtime import checksums, hosts
 from jaxdqn.runtime import mesh as mesh_lib
 
 _NUM_BLOCKS = 64  # the newest, half full, is written again and again
@@ -64,7 +64,8 @@ class ReplayFiles:
         )
         # A number never comes twice, even where folders were lost: old checkpoints may name them.
         taken = (int(path.name) for path in directory.glob("*") if path.name.isdecimal())
-        self._number = max(*taken, time.time_ns() // 1_000_000, 0) + 1  # of the next folder
+        number = max(*taken, time.time_ns() // 1_000_000, 0) + 1
+        self._number = hosts.of_primary(number)  # of the next folder
         self._begun: list[pathlib.Path] = []  # by the save under way
         self._blocks: Blocks = {}
         self._rows, self._life = 0, 0  # of the ring, that lie in `_blocks`
@@ -119,10 +120,7 @@ class ReplayFiles:
         kept, since = self._blocks, min(self._rows, rows) - self._stride
         if life != self._life:
             kept, since = {}, 0
-        touched = {
-            *self._touched(max(0, since), rows),
-            *(block for block, name in kept.items() if not self._is_there(name)),
-        }
+        touched = {*self._touched(max(0, since), rows), *self._lost(kept)}
         blocks, folder, written = dict(kept), None, 0
         self._directory.mkdir(exist_ok=True)
         for first in range(0, len(touched), _MOST_AT_ONCE):
@@ -152,6 +150,8 @@ class ReplayFiles:
         """Deletes what was being written, after an error."""
         with contextlib.suppress(Exception):  # told already
             self._checkpointer.wait_until_finished()
+        if not hosts.is_primary():
+            return
         for path in self._directory.glob("*"):
             if path in self._begun or not checksums.is_signed(path):
                 shutil.rmtree(path, ignore_errors=True)
@@ -159,10 +159,15 @@ class ReplayFiles:
 
     def _wait(self, folder: pathlib.Path) -> int:
         self._checkpointer.wait_until_finished()
-        return checksums.write(folder)
+        return checksums.write(folder) if hosts.is_primary() else 0
 
-    def _is_there(self, name: str) -> bool:
-        return checksums.is_signed(self._directory / name)
+    def _lost(self, blocks: Blocks) -> list[int]:
+        """The blocks whose folder is gone, as the primary sees it."""
+        is_gone = np.zeros(_NUM_BLOCKS, bool)
+        if hosts.is_primary():
+            for block, name in blocks.items():
+                is_gone[block] = not checksums.is_signed(self._directory / name)
+        return np.flatnonzero(hosts.gather(is_gone)[0]).tolist()
 
     def problem(self, blocks: Blocks) -> str:
         """What is wrong with these blocks on disk, in one line; empty where nothing is."""
@@ -203,6 +208,8 @@ class ReplayFiles:
 
     def prune(self, kept: Iterable[Blocks]) -> None:
         """Deletes the folders that no block of these, or of the replay as it is, lies in."""
+        if not hosts.is_primary():
+            return
         names = {name for blocks in (*kept, self._blocks) for name in blocks.values()}
         for path in self._directory.glob("*"):
             if path.name not in names:

@@ -14,7 +14,7 @@ from jaxdqn.replay import ring as ring_lib
 from jaxdqn.runtime import checkpoints, emulators, episodes, loop, sweeping
 from jaxdqn.runtime import mesh as mesh_lib
 
-FORMAT = 1  # of what `pack` returns
+FORMAT = 2  # of what `pack` returns
 
 
 class Sent(NamedTuple):
@@ -23,9 +23,10 @@ class Sent(NamedTuple):
     made_at_step: int
     actions: npt.NDArray[np.unsignedinteger]  # [T, E]
     fingerprint: int  # of what they show then
+    opening: int  # environments whose next row opens a game
 
 
-NOTHING_SENT = Sent(0, np.zeros((0, 0), np.uint8), 0)
+NOTHING_SENT = Sent(0, np.zeros((0, 0), np.uint8), 0, 0)
 
 
 def pack(
@@ -52,6 +53,7 @@ def pack(
                 "turns": group.turns,
                 "num_envs": group.num_envs,
                 "fingerprint": group.fingerprint(),
+                "opening": group.opening,
             }
             for group in groups
         ],
@@ -179,6 +181,7 @@ def _sent_of(play: Mapping[str, Any], run: Mapping[str, Any]) -> list[Sent]:
             group["made_at_step"],
             np.asarray(play["sent"].get(str(index), nothing)),
             group["fingerprint"],
+            group["opening"],
         )
         for index, group in enumerate(run["groups"])
     ]

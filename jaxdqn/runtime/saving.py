@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from jaxdqn import config as config_lib
-from jaxdqn.runtime import checkpoints, emulators, files, loop, metrics, resume, run_dir
+from jaxdqn.runtime import checkpoints, emulators, files, hosts, loop, metrics, resume, run_dir
 
 
 class Saver:
@@ -24,7 +24,7 @@ class Saver:
         self,
         path: pathlib.Path,
         store: checkpoints.Checkpoints,
-        writer: metrics.Writer,
+        writer: metrics.Listener,
         say: Callable[[str], None],
     ):
         self._path, self._store, self._writer, self._say = path, store, writer, say
@@ -63,7 +63,7 @@ class Saver:
                 f"step {steps:,} could not be saved in {self._path}: {outcome.error}"
             )
         for name in (run_dir.CONFIG_FILE, metrics.FILE):
-            if not (self._path / name).exists():
+            if hosts.is_primary() and not (self._path / name).exists():
                 raise config_lib.RunError(f"{self._path / name} was deleted during the run")
         if self._writer.problem:
             raise config_lib.RunError(
@@ -73,6 +73,8 @@ class Saver:
     def batch(self, steps: int, batch: Any) -> str:
         """Saves a batch that would have spoiled the parameters; returns where it is."""
         path = self._path / run_dir.NONFINITE / f"{steps}.npz"
+        if not hosts.is_primary():
+            return f"is in {path}"
         try:
             path.parent.mkdir(exist_ok=True)
             with files.whole(path) as part:

@@ -49,7 +49,6 @@ def score(agent: saved_run.SavedRun, protocol: str, num_episodes: int, seed: int
             key=jax.random.key(seed),
             on_game=bar.update,
         )
-    assert played is not None  # nothing asks it to stop
     game = games.plain_name(config.env)
     reference = scores.ATARI_57.get(game)
     summed_up = summary(played.returns)

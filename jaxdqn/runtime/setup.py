@@ -10,7 +10,7 @@ from jax.sharding import Mesh
 from jaxdqn import config as config_lib
 from jaxdqn.agent import networks
 from jaxdqn.envs import api, envpool, frame_skip
-from jaxdqn.runtime import memory, parts, run_dir
+from jaxdqn.runtime import hosts, memory, parts, run_dir
 from jaxdqn.runtime import mesh as mesh_lib
 
 
@@ -47,6 +47,12 @@ def prepare(
       SettingError: names the setting that cannot be.
     """
     mesh = mesh_lib.make_mesh()
+    if len(mesh.local_devices) * hosts.count() != mesh.devices.size:
+        raise config_lib.SettingError(
+            "num_processes",
+            f"{hosts.count()} processes do not share {mesh.devices.size} devices equally: this one "
+            f"has {len(mesh.local_devices)}",
+        )
     check_division(config, mesh.devices.size)
     spec = describe(config)
     path = path or run_dir.default_path(config)

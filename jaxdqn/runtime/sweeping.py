@@ -173,7 +173,7 @@ def build(config: config_lib.Config, spec: api.EnvSpec, mesh: Mesh) -> Sweeper:
     @mesh_lib.on_mesh(
         mesh,
         in_specs=(replicated, ring_specs, order_specs, replicated),
-        out_specs=(mesh_lib.BY_ENV, replicated),
+        out_specs=(replicated, replicated),
     )
     def examine(
         train_state: learner_lib.TrainState,
@@ -182,7 +182,8 @@ def build(config: config_lib.Config, spec: api.EnvSpec, mesh: Mesh) -> Sweeper:
         number: jax.Array,
     ) -> tuple[sweep.Targets, learner_lib.Metrics]:
         targets = batch(ring_state, order, number)
-        return targets, learner.update(train_state, targets, jnp.ones(()))[1]
+        metrics = learner.update(train_state, targets, jnp.ones(()))[1]
+        return mesh_lib.gathered(mesh, targets), metrics
 
     @mesh_lib.on_mesh(
         mesh,

@@ -1,5 +1,6 @@
 """A whole training run: set up or go on, train, evaluate, save, leave."""
 
+import contextlib
 import dataclasses
 import functools
 import os
@@ -21,6 +22,7 @@ from jaxdqn.runtime import (
     episodes,
     evaluation,
     held_out,
+    hosts,
     loop,
     metrics,
     native,
@@ -57,21 +59,25 @@ def run(setup: setup_lib.Setup, *, track: str | None = None, verbose: bool = Fal
       SettingError: the run directory cannot be written.
       RunError: what lies there cannot be gone on with, or the run could not be saved.
     """
+    hosts.wait_for_all()  # until each has looked at the folder as it was
     with (
-        run_dir.locked(setup.path),
-        signals.StopRequest() as stop,
+        run_dir.locked(setup.path) if hosts.is_primary() else contextlib.nullcontext(),
+        signals.StopRequest() as request,
         jax.transfer_guard("disallow"),
     ):
-        if setup.overwrite and setup.path.exists():
-            run_dir.clear(setup.path)
-        if setup.overwrite or run_dir.read_settings(setup.path) is None:
-            run_dir.create(setup.path, setup.config)
+        if hosts.is_primary():
+            if setup.overwrite and setup.path.exists():
+                run_dir.clear(setup.path)
+            if setup.overwrite or run_dir.read_settings(setup.path) is None:
+                run_dir.create(setup.path, setup.config)
+        hosts.wait_for_all()
         try:
-            training = _Training(setup, stop, track, verbose)
+            training = _Training(setup, request, track, verbose)
         except OSError as error:
             raise config_lib.RunError(f"{setup.path} cannot be used: {error}") from None
         try:
-            return training.to_the_end()
+            with hosts.leaving_at_once():
+                return training.to_the_end()
         finally:
             training.close()
 
@@ -82,19 +88,20 @@ class _Training:
     def __init__(
         self,
         setup: setup_lib.Setup,
-        stop: signals.StopRequest,
+        request: signals.StopRequest,
         track: str | None,
         verbose: bool,
     ):
         self._setup = setup
         self._config, self._spec, self._mesh = setup.config, setup.spec, setup.mesh
-        self._path, self._stop, self._verbose = setup.path, stop, verbose
+        self._path, self._verbose = setup.path, verbose and hosts.is_primary()
+        self._request, self._stop = request, hosts.Stop(request)
         self._device = device.build(setup.config, setup.spec, setup.mesh)
         self._evaluated_actor = evaluation.compiled(parts.make_actor(setup.config, setup.spec))
         self._groups: list[emulators.Group] = []
         self._sent: list[resume.Sent] = []  # what they are to play again
         self._watchdog = watchdog.Watchdog(
-            setup.config.env_timeout_seconds, stop.__bool__, self._envs_are_dead
+            setup.config.env_timeout_seconds, request.__bool__, self._envs_are_dead
         )
         self._avg_max_q_value = held_out.measure(
             setup.config, setup.spec, setup.mesh, self._watched("the held-out environments")
@@ -103,13 +110,16 @@ class _Training:
         self._checkpoints = self._open_checkpoints()
         self._state = self._initial_state()
         start = self._state.counters
-        print(console.plan(setup, self._state.train_state.params, start.steps), flush=True)
-        if verbose:
-            print(console.layers(self._state.train_state.params), flush=True)
-        self._tracker = tracking.Wandb(setup.path, setup.config) if track else None
-        self._writer = metrics.Writer(
-            setup.path, start.steps, *([self._tracker.write] if self._tracker else [])
-        )
+        _print(console.plan(setup, self._state.train_state.params, start.steps))
+        if self._verbose:
+            _print(console.layers(self._state.train_state.params))
+        self._tracker: tracking.Wandb | None = None
+        self._writer = metrics.Listener(setup.path, start.steps)
+        if hosts.is_primary():
+            self._tracker = tracking.Wandb(setup.path, setup.config) if track else None
+            self._writer = metrics.Writer(
+                setup.path, start.steps, *([self._tracker.write] if self._tracker else [])
+            )
         self._progress = console.Progress(setup.config.total_steps, start.steps)
         self._saver = saving.Saver(setup.path, self._checkpoints, self._writer, self._say)
         self._clock = time.monotonic()
@@ -150,9 +160,12 @@ class _Training:
             self._periodic_work(state.turn_began)  # what a signal cut short
             if self._is_complete() or self._stop:
                 return
-        for row in loop.turns(config, compiled, self._mesh, self._groups, state, learn):
+        turns = loop.turns(config, compiled, self._mesh, self._groups, state, learn, self._stop)
+        for row in turns:
             if row:
                 self._writer.write(state.counters.steps, row)
+            if not state.turn_is_over:
+                self._stop.agree()
             if self._stop:
                 break
             if state.turn_is_over:
@@ -175,10 +188,14 @@ class _Training:
         self._checkpoints.close()
 
     def _key(self, *stream: int) -> jax.Array:
+        """Of this process's first device; equal in all."""
         key = jax.random.key(self._config.seed)
         for number in stream:
             key = jax.random.fold_in(key, number)
-        return mesh_lib.put(self._mesh, key, mesh_lib.REPLICATED)
+        return key
+
+    def _mesh_key(self, *stream: int) -> jax.Array:
+        return mesh_lib.put(self._mesh, self._key(*stream), mesh_lib.REPLICATED)
 
     def _env_seed(self, *stream: int) -> int:
         entropy = np.random.SeedSequence([self._config.seed, *stream]).generate_state(1)
@@ -188,11 +205,11 @@ class _Training:
     def _watched(self, name: str) -> Callable[[api.DrawnEnv], api.DrawnEnv]:
         return lambda env: self._watchdog.watched(env, name)
 
-    def _make_env(self, name: str, num_envs: int, *stream: int) -> api.VectorEnv:
+    def _make_env(self, name: str, envs: range, *stream: int) -> api.VectorEnv:
         env = frame_skip.make(
             self._config.env,
-            num_envs,
-            self._env_seed(*stream),
+            len(envs),
+            self._env_seed(*stream) + envs.start,
             self._config.env_options,
             self._config.env_threads,
         )
@@ -215,10 +232,10 @@ class _Training:
         config = self._config
         with jax.transfer_guard("allow"):  # keys are made from Python numbers
             state = loop.RunState(
-                train_state=self._device.init_learner(self._key(_LEARNER)),
+                train_state=self._device.init_learner(self._mesh_key(_LEARNER)),
                 sums=self._device.init_sums(),
                 actors=[
-                    self._device.init_actor(self._key(_ACTORS, group))
+                    self._device.init_actor(self._mesh_key(_ACTORS, group))
                     for group in range(config.num_groups)
                 ],
                 counters=loop.Counters(),
@@ -254,14 +271,13 @@ class _Training:
         config = self._config
         sent = self._sent or [resume.NOTHING_SENT] * config.num_groups
         for index, before in enumerate(sent):
-            first = index * config.group_size
-            name = f"environments {first} to {first + config.group_size - 1}"
-            make = functools.partial(self._make_env, name, config.group_size, _ENVS, index)
-            group = emulators.Group(make, before.made_at_step)
+            make = functools.partial(self._make_group_env, index)
+            group = emulators.Group(make, config.group_size, before.made_at_step)
             self._groups.append(group)
-            for _ in group.replay(before.actions):
-                if self._stop:
-                    return False
+            if not self._stop.lets(group.replay(before.actions)):
+                return False
+            if len(before.actions):
+                group.opening = before.opening
             if len(before.actions) and group.fingerprint() != before.fingerprint:
                 raise config_lib.RunError(
                     f"the emulators do not come back to where they stood at step "
@@ -270,6 +286,11 @@ class _Training:
                 )
         self._is_playing = True
         return True
+
+    def _make_group_env(self, index: int, step: int, envs: range) -> api.VectorEnv:
+        first = index * self._config.group_size
+        name = f"environments {first + envs.start} to {first + envs.stop - 1}"
+        return self._make_env(name, envs, _ENVS, index, step)
 
     def _say(self, text: str) -> None:
         """Prints a line, above the progress bar where there is one."""
@@ -344,16 +365,16 @@ class _Training:
         if not config.eval_episodes:
             return
         self._stop_clock()
-        num_envs = evaluation.num_envs_for(config.eval_episodes)
+        name = "the evaluation's environments"
         with jax.transfer_guard("allow"):
-            scores = evaluation.evaluate(
+            scores = evaluation.evaluate_together(
                 self._evaluated_actor,
-                self._state.train_state.params,
-                self._make_env("the evaluation's environments", num_envs, _EVALUATION, steps),
+                mesh_lib.here(self._state.train_state.params),
+                lambda envs: self._make_env(name, envs, _EVALUATION, steps),
                 num_episodes=config.eval_episodes,
                 epsilon=config.eval_epsilon,
                 key=self._key(_EVALUATION, steps),
-                should_stop=lambda: bool(self._stop),
+                stop=self._stop,
             )
         self._clock = time.monotonic()  # an evaluation is no time of training
         if scores is None:
@@ -380,7 +401,7 @@ class _Training:
         config, steps = self._config, self._state.counters.steps
         self._stop_clock()
         film = self._path / run_dir.VIDEOS / f"{steps}.mp4"
-        if film.exists():  # made before a restart
+        if not hosts.is_primary() or film.exists():  # made before a restart
             return
         try:
             film.parent.mkdir(exist_ok=True)
@@ -388,11 +409,11 @@ class _Training:
                 gif, height, width = recording.record_in_training(
                     config,
                     self._spec,
-                    self._state.train_state.params,
+                    mesh_lib.here(self._state.train_state.params),
                     film,
                     seed=self._env_seed(_RECORDING, steps),
                     watched=self._watched("the film's environment"),
-                    should_stop=lambda: bool(self._stop),
+                    should_stop=self._request.__bool__,
                 )
             self._writer.show_film(steps, gif, height, width)
         except (config_lib.RunError, OSError) as error:
@@ -410,10 +431,9 @@ class _Training:
             self._save()
             self._saver.wait(self._state.counters.steps)
         self.close()
-        print(
+        _print(
             f"stopped by signal {signum} at step {self._state.counters.steps:,}; saved in "
-            f"{self._path}: the same command goes on from there",
-            flush=True,
+            f"{self._path}: the same command goes on from there"
         )
         return 128 + signum
 
@@ -422,14 +442,15 @@ class _Training:
         allowed = self._config.env_timeout_seconds
         limit = "--env_timeout_seconds"
         if seconds < allowed:
-            limit = f"after signal {self._stop.signum}"
+            limit = f"after signal {self._request.signum}"
         what = (
             f"error: {name} of {self._config.env}: no answer for {seconds:g} s ({limit}) at step "
             f"{self._state.counters.steps:,}"
         )
         try:
             print(what, file=sys.stderr, flush=True)
-            if self._is_playing:  # the main thread waits: nothing changes meanwhile
+            # The main thread waits: nothing changes meanwhile. Other processes would not save too.
+            if self._is_playing and hosts.count() == 1:
                 self._save()
                 self._saver.wait(self._state.counters.steps)
                 print(f"saved in {self._path}", file=sys.stderr, flush=True)
@@ -466,8 +487,11 @@ class _Training:
             self._record()
         self._saver.wait(self._state.counters.steps)
         self.close()
-        print(f"{how}, {steps:,} steps, in {self._path}{score}", flush=True)
+        _print(f"{how}, {steps:,} steps, in {self._path}{score}")
         return 0
 
 
-_print = functools.partial(print, flush=True)
+def _print(text: str) -> None:
+    """Prints a line, once for all processes."""
+    if hosts.is_primary():
+        print(text, flush=True)

@@ -1,0 +1,251 @@
+"""The processes of a run: how they find each other, and what they agree on.
+
+All run the same program on JAX's distributed runtime and take the same decisions in the same order,
+since each decision hangs on what is equal in all of them or is agreed on here. Process 0, the
+primary, alone prints and writes what Orbax does not write.
+"""
+
+import contextlib
+import importlib.util
+import os
+import pathlib
+import platform
+import re
+import sys
+import time
+import traceback
+import zlib
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import jax
+import numpy as np
+from jax.experimental import multihost_utils
+
+from jaxdqn import config as config_lib
+from jaxdqn.runtime import signals
+
+# A process that cannot be heard for so long is dead, and the others leave.
+_HEARTBEAT_TIMEOUT_S = 30
+_SHUTDOWN_TIMEOUT_S = 60  # in which all reach the program's end
+_START_TIMEOUT_S = 300  # in which all are started
+_ROUND_S = 0.5  # of work between two looks at what the others want
+# What collectives and barriers say when a process has left them.
+_LOSS = re.compile(r"gloo|nccl|connection|collective|coordinat|barrier|unavailable|heartbeat", re.I)
+
+
+def join(
+    coordinator_address: str | None, num_processes: int | None, process_id: int | None
+) -> None:
+    """Makes this process one of several, where it is one of several.
+
+    Without arguments JAX finds the others under SLURM, Kubernetes, Open MPI and on Cloud TPU.
+
+    Args:
+      coordinator_address: host:port of process 0; all three are given, or none.
+      num_processes: of the run; 1 alone keeps a process from looking for others.
+      process_id: of this one, from 0.
+
+    Raises:
+      SettingError: the three do not fit, or the others cannot be found.
+    """
+    given = (coordinator_address, num_processes, process_id)
+    if num_processes == 1 and coordinator_address is None and not process_id:
+        return
+    found = _launcher()
+    if given == (None, None, None):
+        if not found:
+            return
+    elif None in given:
+        raise config_lib.SettingError(
+            "coordinator_address", "goes with --num_processes and --process_id: all three, or none"
+        )
+    else:
+        assert coordinator_address and num_processes is not None and process_id is not None
+        _check_given(coordinator_address, num_processes, process_id)
+    # A signal is heard by the run itself, and told to the others by itself.
+    jax.config.update("jax_enable_preemption_service", False)
+    try:
+        jax.distributed.initialize(
+            coordinator_address,
+            num_processes,
+            process_id,
+            heartbeat_timeout_seconds=_HEARTBEAT_TIMEOUT_S,
+            initialization_timeout=_START_TIMEOUT_S,
+            shutdown_timeout_seconds=_SHUTDOWN_TIMEOUT_S,
+        )
+    except (ValueError, RuntimeError, OSError) as error:
+        where = f"of {found} " if found and coordinator_address is None else ""
+        raise config_lib.SettingError(
+            "coordinator_address",
+            f"the other processes {where}cannot be reached: {error}; --num_processes=1 runs alone",
+        ) from None
+
+
+def _check_given(coordinator_address: str, num_processes: int, process_id: int) -> None:
+    """Checks what the user said.
+
+    Raises:
+      SettingError: it cannot be.
+    """
+    _, colon, port = coordinator_address.rpartition(":")
+    if not colon or not port.isdecimal():
+        raise config_lib.SettingError(
+            "coordinator_address", f"is {coordinator_address!r}; host:port of process 0"
+        )
+    if not 0 <= process_id < num_processes:
+        raise config_lib.SettingError(
+            "process_id", f"is {process_id}; from 0 to {num_processes - 1} of {num_processes}"
+        )
+
+
+def _launcher() -> str:
+    """What started this process as one of several; empty where nothing did."""
+    environment = os.environ
+    if int(environment.get("SLURM_NTASKS", "1")) > 1 and "SLURM_STEP_NODELIST" in environment:
+        return "SLURM"
+    if int(environment.get("OMPI_COMM_WORLD_SIZE", "1")) > 1:
+        return "Open MPI"
+    if "KUBERNETES_SERVICE_HOST" in environment and "JOB_COMPLETION_INDEX" in environment:
+        return "Kubernetes"
+    devices = pathlib.Path("/dev")
+    chips = [*devices.glob("accel*"), *devices.glob("vfio/[0-9]*")]
+    if chips and importlib.util.find_spec("libtpu"):
+        return "Cloud TPU"
+    return ""
+
+
+def count() -> int:
+    """How many processes there are."""
+    return jax.process_count()
+
+
+def is_primary() -> bool:
+    """Whether this process is the one that prints and writes."""
+    return jax.process_index() == 0
+
+
+def share(total: int) -> range:
+    """Which of `total` things in a row are this process's, as evenly as can be."""
+    index, processes = jax.process_index(), count()
+    return range(index * total // processes, (index + 1) * total // processes)
+
+
+def gather(array: Any) -> np.ndarray:
+    """Arrays [...] of one shape and dtype of all processes as [P, ...], bit for bit."""
+    array = np.asarray(array)
+    if count() == 1:
+        return array[None]
+    # Whatever JAX would make of its dtype.
+    data = np.frombuffer(np.ascontiguousarray(array).tobytes(), np.uint8)
+    with jax.transfer_guard("allow"):
+        found = np.asarray(multihost_utils.process_allgather(data))
+    whole = np.frombuffer(found.tobytes(), array.dtype)
+    return whole.reshape(count(), *array.shape)
+
+
+def wait_for_all() -> None:
+    """Waits until all processes are here."""
+    gather(np.uint8(0))
+
+
+def agreed_by_all(flag: bool) -> bool:
+    """Whether the flag is set in every process."""
+    return bool(gather(np.bool_(flag)).all())
+
+
+def of_primary(value: int) -> int:
+    """The primary's value."""
+    return int(gather(np.int64(value))[0])
+
+
+def sharing_this_machine() -> int:
+    """How many processes run on this one's machine, and share its memory."""
+    if count() == 1:
+        return 1
+    try:
+        machine = pathlib.Path("/proc/sys/kernel/random/boot_id").read_text()
+    except OSError:  # not Linux
+        machine = platform.node()
+    machines = gather(np.uint32(zlib.crc32(machine.encode())))
+    return int((machines == machines[jax.process_index()]).sum())
+
+
+@contextlib.contextmanager
+def leaving_at_once() -> Iterator[None]:
+    """Ends a process of several on any error, which it tells in a line, at once.
+
+    To close what it has open would wait for the others, and they wait for it, until it is gone.
+    """
+    try:
+        yield
+    except Exception as error:
+        if count() == 1:
+            raise
+        if not isinstance(error, config_lib.SettingError | config_lib.RunError):
+            if _LOSS.search(str(error)):
+                error = config_lib.RunError(f"another process of this run is gone: {error}")
+            else:
+                traceback.print_exc()
+        told = " ".join(str(error).split())
+        print(f"error: process {jax.process_index()}: {told}", file=sys.stderr, flush=True)
+        sys.stdout.flush()
+        os._exit(2 if isinstance(error, config_lib.SettingError) else 1)
+
+
+class Stop:
+    """A wish to stop, of any process, on which all of them act at the same point.
+
+    Args:
+      request: the signals of this process.
+    """
+
+    def __init__(self, request: signals.StopRequest):
+        self._request, self._agreed = request, 0
+
+    @property
+    def signum(self) -> int | None:
+        """The signal that they act on; None before they agreed on one."""
+        return self._request.signum if count() == 1 else self._agreed or None
+
+    def __bool__(self) -> bool:
+        return self.signum is not None
+
+    def wish(self) -> int:
+        """The signal that this process has heard; 0: none."""
+        return self._request.signum or 0
+
+    def hear(self, wishes: np.ndarray) -> None:
+        """Takes what all processes wish, which each of them hears at the same point."""
+        self._agreed = max(self._agreed, int(wishes.max(initial=0)))
+
+    def agree(self) -> bool:
+        """Asks all processes, which ask at the same point; whether to stop."""
+        if count() > 1:
+            self.hear(gather(np.int64(self.wish())))
+        return bool(self)
+
+    def lets(self, work: Iterator[object]) -> bool:
+        """Does work, of which each process has some; False where a wish to stop cut it short."""
+        is_over = False
+        while True:
+            began = time.monotonic()
+            while not is_over and (count() == 1 or time.monotonic() - began < _ROUND_S):
+                if self._request:
+                    break
+                is_over = next(work, self) is self
+            if count() == 1:
+                return is_over
+            wishes, over = gather(np.array([self.wish(), is_over])).T
+            self.hear(wishes)
+            if self:
+                return False
+            if over.all():
+                return True
+
+
+def from_primary(find: Callable[[], int | None]) -> int | None:
+    """A number, or None, that the primary alone finds; of what lies on a disk, for instance."""
+    found = find() if is_primary() else None
+    value = of_primary(-1 if found is None else found)
+    return None if value < 0 else value
