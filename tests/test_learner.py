@@ -1,5 +1,3 @@
-import dataclasses
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -9,12 +7,10 @@ import pytest
 from jaxdqn import presets
 from jaxdqn.agent import learner as learner_lib
 from jaxdqn.agent import losses, networks
-from jaxdqn.envs import api
 from jaxdqn.replay import ring as ring_lib
 from jaxdqn.runtime import mesh as mesh_lib
 from jaxdqn.runtime import parts
-
-SPEC = api.EnvSpec("Breakout-v5", (84, 84), np.dtype("uint8"), 4, 4)
+from tests import updates
 
 # Q(s, .) = s @ w for states of two numbers: a network whose update can be worked out by hand.
 LINEAR = networks.Network(
@@ -151,52 +147,17 @@ def test_unknown_optimizer_is_refused():
         learner_lib.make_optimizer("sgd", 0.1, epsilon=1e-8)
 
 
-def nature_batch(size):
-    rng = np.random.default_rng(0)
-    frames = rng.integers(0, 256, (2, size, 4, 84, 84), np.uint8)
-    return ring_lib.Batch(
-        observation=frames[0],
-        action=rng.integers(0, 4, size).astype(np.int32),
-        reward=rng.normal(size=size).astype(np.float32),
-        discount=np.full(size, 0.99, np.float32),
-        next_observation=frames[1],
-    )
-
-
 def test_one_device_and_eight_give_the_same_update(key):
     """Nature network, Adam, 16 transitions; sums are taken in another order, so within 1e-5."""
-    config = dataclasses.replace(presets.resolve("Breakout", "", {}), batch_size=16)
-    learner = parts.make_learner(config, SPEC, mesh_lib.AXIS)
-    results = []
-    for num_devices in (1, 8):
-        mesh = mesh_lib.make_mesh(num_devices)
-        replicated, by_env = mesh_lib.REPLICATED, mesh_lib.BY_ENV
-        init = mesh_lib.on_mesh(mesh, replicated, replicated)(
-            lambda key: learner.init(key, jnp.zeros((1, 4, 84, 84), jnp.uint8))
-        )
-        update = mesh_lib.on_mesh(mesh, (replicated, by_env), replicated)(learner.update)
-        state = init(mesh_lib.put(mesh, key, replicated))
-        batch = mesh_lib.put(mesh, nature_batch(16), by_env)
-        for _ in range(2):
-            state, metrics = update(state, batch)
-        results.append(jax.device_get((state.params, state.target_params, metrics)))
+    results = [jax.device_get(updates.twice(mesh_lib.make_mesh(count))) for count in (1, 8)]
     for one, eight in zip(*map(jax.tree.leaves, results), strict=True):
         np.testing.assert_allclose(one, eight, atol=1e-5)
 
 
 def test_eight_devices_hold_equal_parameters(key):
     """Replication is a promise of the update, not checked by the compiler."""
-    mesh = mesh_lib.make_mesh(8)
-    config = presets.resolve("Breakout", "", {})
-    learner = parts.make_learner(config, SPEC, mesh_lib.AXIS)
-    replicated = mesh_lib.REPLICATED
-    init = mesh_lib.on_mesh(mesh, replicated, replicated)(
-        lambda key: learner.init(key, jnp.zeros((1, 4, 84, 84), jnp.uint8))
-    )
-    update = mesh_lib.on_mesh(mesh, (replicated, mesh_lib.BY_ENV), replicated)(learner.update)
-    batch = mesh_lib.put(mesh, nature_batch(16), mesh_lib.BY_ENV)
-    state, _ = update(init(mesh_lib.put(mesh, key, replicated)), batch)
-    for leaf in jax.tree.leaves(state.params):
+    params, *_ = updates.twice(mesh_lib.make_mesh(8))
+    for leaf in jax.tree.leaves(params):
         shards = [np.asarray(shard.data) for shard in leaf.addressable_shards]
         assert len(shards) == 8
         for shard in shards[1:]:
@@ -221,7 +182,7 @@ def test_the_nature_network_has_its_parameters(key):
 
 @pytest.mark.parametrize("implementation", ["native", "matmul"])
 def test_all_convolutions_give_the_same_values(key, implementation):
-    frames = nature_batch(8).observation
+    frames = updates.batch().observation[:8]
     params = nature("xla").init(key, frames[:1])
     plain, other = (nature(how).q_values(params, frames) for how in ("xla", implementation))
     np.testing.assert_allclose(plain, other, atol=1e-6)

@@ -1,0 +1,244 @@
+"""Several processes make one run, and what becomes of it when one of them is lost."""
+
+import re
+import signal
+import socket
+import time
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxdqn.agent import actor as actor_lib
+from jaxdqn.agent import networks
+from jaxdqn.envs import frame_skip
+from jaxdqn.runtime import episodes, evaluation, hosts, notes, signals
+from jaxdqn.runtime import mesh as mesh_lib
+from tests import program, updates
+
+FLAGS = ("--env=CartPole", "--num_envs=8", "--total_steps=2400", "--learning_starts_steps=400")
+FLAGS += ("--replay_capacity=2000", "--eval_every_steps=800", "--eval_episodes=8")
+FLAGS += ("--checkpoint_every_steps=800", "--log_every_steps=200", "--hidden_sizes=32")
+FLAGS += ("--steps_per_update=4", "--env_restart_every_steps=1500")
+
+# Tells, when a run is over, what parameters this process has.
+TELL_PARAMETERS = """
+import hashlib, jax
+from jaxdqn.runtime import mesh, training
+finish = training._Training._finish
+def finish_and_tell(self, how):
+    code = finish(self, how)
+    leaves = jax.device_get(jax.tree.leaves(mesh.here(self._state.train_state.params)))
+    print("parameters", hashlib.sha256(b"".join(leaf.tobytes() for leaf in leaves)).hexdigest())
+    return code
+training._Training._finish = finish_and_tell
+"""
+
+
+def address():
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return f"127.0.0.1:{free.getsockname()[1]}"
+
+
+def start(count, path, *flags, driver=None):
+    where = (*FLAGS, f"--run_dir={path}", f"--coordinator_address={address()}", *flags)
+    return [
+        program.start(*where, f"--num_processes={count}", f"--process_id={i}", driver=driver)
+        for i in range(count)
+    ]
+
+
+def end(processes):
+    """Exit codes, what was printed, and errors."""
+    ends = [process.end() for process in processes]
+    printed, errors = zip(*ends, strict=True)
+    return [process.returncode for process in processes], printed, errors
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory):
+    """One process with two devices."""
+    path = tmp_path_factory.mktemp("undisturbed") / "run"
+    result = program.train(*FLAGS, f"--run_dir={path}", num_devices=2)
+    assert result.returncode == 0, result.stderr
+    return path
+
+
+def test_two_processes_do_what_two_devices_do(tmp_path, undisturbed):
+    """The same games, updates and evaluations, bit for bit; one of them tells of it."""
+    codes, printed, errors = end(start(2, tmp_path / "run", driver=TELL_PARAMETERS))
+    assert codes == [0, 0], errors
+    one, two = (re.findall("parameters (.*)", text) for text in printed)
+    assert len(one) == 1 and one == two
+    program.assert_same_end(tmp_path / "run", undisturbed)
+    assert "2 x cpu, of 2 processes" in printed[0] and "complete, 2,4" in printed[0]
+    others = [line for line in printed[1].splitlines() if not line.startswith("[Gloo]")]
+    assert others == [f"parameters {two[0]}"]
+
+
+def test_a_signal_to_one_stops_all(tmp_path, undisturbed):
+    processes = start(2, tmp_path / "run")
+    processes[0].wait_for("step 1,2")
+    processes[1].send_signal(signal.SIGTERM)
+    began = time.monotonic()
+    codes, printed, errors = end(processes)
+    assert codes == [143, 143], errors
+    assert time.monotonic() - began < 15
+    assert "goes on from there" in printed[0]
+    codes, printed, errors = end(start(2, tmp_path / "run"))
+    assert codes == [0, 0], errors
+    assert "going on from step 1," in printed[0]
+    program.assert_same_end(tmp_path / "run", undisturbed)
+
+
+def test_a_lost_process_is_noticed_and_the_run_goes_on(tmp_path, undisturbed):
+    for victim, at in ((1, "step 1,0"), (0, "step 1,8")):
+        processes = start(2, tmp_path / "run")
+        processes[0].wait_for(at)
+        processes[victim].send_signal(signal.SIGKILL)
+        began = time.monotonic()
+        codes, _, errors = end(processes)
+        assert time.monotonic() - began < 60
+        assert codes[victim] == -signal.SIGKILL and codes[1 - victim] not in (0, None)
+        # Ours, or that of JAX's own watch over process 0, whichever comes first.
+        told = "another process of this run is gone|another task died"
+        assert re.search(told, errors[1 - victim]), errors
+    codes, printed, errors = end(start(2, tmp_path / "run"))
+    assert codes == [0, 0], errors
+    assert "going on from step 1,6" in printed[0]
+    program.assert_same_end(tmp_path / "run", undisturbed)
+
+
+def test_a_process_that_stands_still_is_noticed(tmp_path):
+    """It closes no connection, so that only the watch over all processes can tell."""
+    processes = start(2, tmp_path / "run")
+    processes[0].wait_for("step 6")
+    processes[1].send_signal(signal.SIGSTOP)
+    began = time.monotonic()
+    _, errors = processes[0].end()
+    assert time.monotonic() - began < 60
+    assert processes[0].returncode not in (0, None) and "another task died" in errors, errors
+    processes[1].kill()
+    processes[1].end()
+
+
+def rows_of(path):
+    """What a checkpoint's replay holds, by slot and environment."""
+    blocks = program.saved_replay(path, program.newest(path))
+    return {
+        name: np.concatenate([blocks[block][name] for block in sorted(blocks, key=int)])
+        for name in ("frame", "reward", "action", "flags")
+    }
+
+
+def test_a_run_goes_on_with_other_numbers_of_processes(tmp_path):
+    path, flags = tmp_path / "run", ("--replay_capacity=8000", "--eval_episodes=7")
+    before = None
+    for count, at in ((2, "step 1,0"), (1, "step 1,4"), (4, "step 1,8")):
+        processes = start(count, path, *flags)
+        processes[0].wait_for(at)
+        processes[0].send_signal(signal.SIGTERM)
+        codes, printed, errors = end(processes)
+        assert set(codes) == {143}, errors
+        now = rows_of(path)
+        if before is not None:
+            assert "holds no replay" not in printed[0]
+            whole = int(np.flatnonzero(before["frame"].any(axis=(1, 2)))[-1]) - 1
+            assert whole > 240
+            for name, leaf in before.items():
+                np.testing.assert_array_equal(leaf[:whole], now[name][:whole])
+        before = now
+    codes, printed, errors = end(start(2, path, *flags))
+    assert codes == [0, 0], errors
+    training, evaluations = program.rows(path)
+    steps = [row["step"] for row in training]
+    assert steps == sorted(set(steps)) and len(steps) == 12
+    assert all(row["samples_per_step"] > 0 for row in training[2:])
+    assert [row["eval_episodes"] for row in evaluations] == [7, 7, 7]
+
+
+def test_one_device_and_two_processes_give_the_same_update(tmp_path):
+    """Within 1e-5: sums are taken in another order."""
+    where = address()
+    processes = [
+        program.Program("tests.updates", (str(tmp_path), where, "2", str(i))) for i in range(2)
+    ]
+    codes, _, errors = end(processes)
+    assert codes == [0, 0], errors
+    one = jax.device_get(jax.tree.leaves(updates.twice(mesh_lib.make_mesh(1))))
+    two, other = (list(np.load(tmp_path / f"{i}.npz").values()) for i in range(2))
+    for a, b, c in zip(one, two, other, strict=True):
+        np.testing.assert_allclose(a, b, atol=1e-5)
+        np.testing.assert_array_equal(b, c)
+
+
+def test_two_processes_learn_cartpole(tmp_path):
+    flags = ("--total_steps=16000", "--learning_starts_steps=1000", "--replay_capacity=100000")
+    flags += ("--eval_every_steps=2000", "--eval_episodes=20", "--checkpoint_every_steps=4000")
+    flags += ("--num_envs=16", "--batch_size=128", "--hidden_sizes=256,256")
+    flags += ("--log_every_steps=4000", "--env_restart_every_steps=0", "--seed=2")
+    codes, _, errors = end(start(2, tmp_path / "run", *flags))
+    assert codes == [0, 0], errors
+    _, evaluations = program.rows(tmp_path / "run")
+    assert max(row["eval_return_mean"] for row in evaluations) >= 475
+
+
+def test_what_does_not_divide_is_refused(tmp_path):
+    codes, _, errors = end(start(3, tmp_path / "run"))
+    assert codes == [2, 2, 2]
+    for error in errors:
+        assert "--num_envs: is 8, which 3 devices cannot share equally; nearest: 6 or 12" in error
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_note_keeps_what_it_is_told():
+    games = [episodes.Game(1, 0.1 + 0.2, 70_000, True), episodes.Game(3, -2.5, 1, False)]
+    note = notes.write(5, games, wish=15)
+    assert notes.games(note) == games
+    assert notes.wishes(note).tolist() == [15] * 5
+    assert notes.games(notes.write(2, [], wish=0)) == []
+
+
+def test_work_goes_on_until_a_signal_comes():
+    request, done = signals.StopRequest(), []
+
+    def work():
+        for number in range(5):
+            done.append(number)
+            if number == 2:
+                request.signum = signal.SIGTERM
+            yield
+
+    assert hosts.Stop(request).lets(iter(()))
+    assert not hosts.Stop(request).lets(work()) and done == [0, 1, 2]
+
+
+def test_alone_a_process_is_all_there_are():
+    assert hosts.count() == 1 and hosts.is_primary() and list(hosts.share(7)) == list(range(7))
+    array = np.array([[0.1, np.nan]])
+    np.testing.assert_array_equal(hosts.gather(array), array[None])
+    assert hosts.from_primary(lambda: None) is None and hosts.from_primary(lambda: 5) == 5
+
+
+def test_a_share_of_the_environments_plays_as_among_all(key):
+    """Emulators, random frame skips and random actions are the same, whoever runs them."""
+    options = {"frame_skip": 4, "frame_skip_min": 2, "max_episode_steps": 60}
+    network = networks.Network(None, lambda params, seen: jnp.zeros((seen.shape[0], 4)))
+    shape = {"frame_shape": (84, 84), "frame_dtype": jnp.uint8, "frame_stack": 1}
+    actor = evaluation.compiled(actor_lib.make_actor(network, **shape))
+    shown = []
+    for envs in (range(5), range(2, 4)):
+        env = frame_skip.make("Breakout-v5", len(envs), 7 + envs.start, options)
+        state, own = actor.init(key, len(envs)), slice(2 - envs.start, 4 - envs.start)
+        shown.append([])
+        for _ in range(100):
+            step = env.receive()
+            state, actions, _ = actor.act(
+                None, state, step.frame, step.is_first, np.float32(0.9), envs.start, 5
+            )
+            shown[-1].append([leaf[own] for leaf in (*step, np.asarray(actions))])
+            env.send(np.asarray(actions))
+        env.close()
+    jax.tree.map(np.testing.assert_array_equal, *shown)

@@ -1,0 +1,56 @@
+"""Two updates of the Nature network with Adam on 16 transitions, over the devices that there are.
+
+As a program it is one of several processes, and leaves its result in a file.
+"""
+
+import sys
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxdqn import presets
+from jaxdqn.envs import api
+from jaxdqn.replay import ring as ring_lib
+from jaxdqn.runtime import hosts, parts
+from jaxdqn.runtime import mesh as mesh_lib
+
+SPEC = api.EnvSpec("Breakout-v5", (84, 84), np.dtype("uint8"), 4, 4)
+SIZE = 16
+
+
+def batch():
+    rng = np.random.default_rng(0)
+    frames = rng.integers(0, 256, (2, SIZE, 4, 84, 84), np.uint8)
+    return ring_lib.Batch(
+        observation=frames[0],
+        action=rng.integers(0, 4, SIZE).astype(np.int32),
+        reward=rng.normal(size=SIZE).astype(np.float32),
+        discount=np.full(SIZE, 0.99, np.float32),
+        next_observation=frames[1],
+    )
+
+
+def twice(mesh):
+    """Parameters, target and metrics; each process gives its share of the batch."""
+    learner = parts.make_learner(presets.resolve("Breakout", "", {}), SPEC, mesh_lib.AXIS)
+    replicated, by_env = mesh_lib.REPLICATED, mesh_lib.BY_ENV
+    init = mesh_lib.on_mesh(mesh, replicated, replicated)(
+        lambda key: learner.init(key, jnp.zeros((1, 4, 84, 84), jnp.uint8))
+    )
+    update = mesh_lib.on_mesh(mesh, (replicated, by_env), replicated)(learner.update)
+    state = init(mesh_lib.put(mesh, jax.random.key(0), replicated))
+    own = hosts.share(SIZE)
+    placed = mesh_lib.put(
+        mesh, jax.tree.map(lambda leaf: leaf[own.start : own.stop], batch()), by_env
+    )
+    for _ in range(2):
+        state, metrics = update(state, placed)
+    return state.params, state.target_params, metrics
+
+
+if __name__ == "__main__":
+    out, address, count, index = sys.argv[1:]
+    hosts.join(address, int(count), int(index))
+    leaves = jax.tree.leaves(mesh_lib.here(twice(mesh_lib.make_mesh())))
+    np.savez(f"{out}/{index}.npz", *jax.device_get(leaves))
