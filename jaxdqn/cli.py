@@ -147,6 +147,13 @@ def given_settings() -> dict[str, Any]:
     return given
 
 
+def take_passed_on() -> list[str]:
+    """Takes what comes after `--` off the command line: arguments for another program."""
+    where = sys.argv.index("--") if "--" in sys.argv else len(sys.argv)
+    sys.argv, passed_on = sys.argv[:where], sys.argv[where + 1 :]
+    return passed_on
+
+
 def run_program(define_flags: Callable[[], None], main: Callable[[], int]) -> None:
     """Parses the command line, runs `main`, and exits with its code.
 

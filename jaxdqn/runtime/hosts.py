@@ -6,6 +6,7 @@ primary, alone prints and writes what Orbax does not write.
 """
 
 import contextlib
+import faulthandler
 import importlib.util
 import os
 import pathlib
@@ -29,6 +30,7 @@ from jaxdqn.runtime import signals
 _HEARTBEAT_TIMEOUT_S = 30
 _SHUTDOWN_TIMEOUT_S = 60  # in which all reach the program's end
 _START_TIMEOUT_S = 300  # in which all are started
+_LINGER_S = 3  # that the primary stays after an error
 _ROUND_S = 0.5  # of work between two looks at what the others want
 # What collectives and barriers say when a process has left them.
 _LOSS = re.compile(r"gloo|nccl|connection|collective|coordinat|barrier|unavailable|heartbeat", re.I)
@@ -63,6 +65,8 @@ def join(
     else:
         assert coordinator_address and num_processes is not None and process_id is not None
         _check_given(coordinator_address, num_processes, process_id)
+    # Where one is lost, JAX aborts the others: where each of their threads stood says nothing.
+    faulthandler.disable()
     # A signal is heard by the run itself, and told to the others by itself.
     jax.config.update("jax_enable_preemption_service", False)
     try:
@@ -190,6 +194,10 @@ def leaving_at_once() -> Iterator[None]:
         told = " ".join(str(error).split())
         print(f"error: process {jax.process_index()}: {told}", file=sys.stderr, flush=True)
         sys.stdout.flush()
+        if is_primary():
+            # With it ends what connects the others, who would die of that in the middle of saying
+            # the same.
+            time.sleep(_LINGER_S)
         os._exit(2 if isinstance(error, config_lib.SettingError) else 1)
 
 

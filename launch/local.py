@@ -1,0 +1,150 @@
+r"""Starts one run of several processes on this machine: on its CPU, or each on a GPU of its own.
+
+  python -m launch.local --processes=2 -- --env=CartPole
+
+What comes after `--` are flags of `jaxdqn.train`. Each line that a process prints begins with its
+number. A signal is passed on to all; where one process fails, the others are stopped too.
+"""
+
+import functools
+import os
+import pathlib
+import shlex
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Sequence
+from types import FrameType
+from typing import IO
+
+from absl import flags
+
+from jaxdqn import cli, config
+
+_LEAVING_S = 60.0  # in which processes notice that one of them is gone, and leave by themselves
+_PAUSE_S = 0.1
+_NOISE = "[Gloo]"  # begins what its library prints about every connection
+
+
+def _define_flags() -> None:
+    flags.DEFINE_integer("processes", 2, "how many", lower_bound=1)
+    flags.DEFINE_enum(
+        "devices", None, ["cpu", "gpu"], "what they run on (default: gpu where there are any)"
+    )
+    flags.DEFINE_boolean("dry_run", False, "print the commands, and run nothing")
+
+
+def main(train_flags: Sequence[str]) -> int:
+    """Runs the processes to their end; returns the exit code of the first that failed."""
+    values = flags.FLAGS
+    commands = _commands(values.processes, train_flags)
+    environments = [_environment(values.devices, i, values.processes) for i in range(len(commands))]
+    if values.dry_run:
+        for command, added in zip(commands, environments, strict=True):
+            words = [f"{name}={value}" for name, value in added.items()]
+            print(shlex.join([*words, *command]))
+        return 0
+    return _Processes(commands, environments).to_the_end()
+
+
+def _commands(processes: int, train_flags: Sequence[str]) -> list[list[str]]:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    train = [sys.executable, "-m", "jaxdqn.train", *train_flags]
+    if processes == 1:
+        return [[*train, "--num_processes=1"]]
+    train += [f"--coordinator_address=127.0.0.1:{port}", f"--num_processes={processes}"]
+    return [[*train, f"--process_id={i}"] for i in range(processes)]
+
+
+def _environment(devices: str | None, index: int, processes: int) -> dict[str, str]:
+    """What a process finds in its environment beside what is there.
+
+    Raises:
+      SettingError: there are too few GPUs.
+    """
+    gpus = len(list(pathlib.Path("/dev").glob("nvidia[0-9]*")))
+    if devices == "cpu" or (devices is None and not gpus):
+        return {"JAX_PLATFORMS": "cpu"}
+    if gpus < processes:
+        raise config.SettingError(
+            "processes", f"is {processes}, but {gpus} GPUs are here; at most one process for each"
+        )
+    return {"CUDA_VISIBLE_DEVICES": str(index)}
+
+
+class _Processes:
+    """Processes that begin and end together."""
+
+    def __init__(self, commands: Sequence[Sequence[str]], environments: Sequence[dict[str, str]]):
+        self._signals: list[int] = []
+        self._before = {
+            signum: signal.signal(signum, self._pass_on)
+            for signum in (signal.SIGINT, signal.SIGTERM)
+        }
+        self._processes = [
+            # In sessions of their own: a terminal's Ctrl-C would come to them twice.
+            subprocess.Popen(
+                command,
+                env=os.environ | added,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+                start_new_session=True,
+            )
+            for command, added in zip(commands, environments, strict=True)
+        ]
+        self._readers = [
+            threading.Thread(target=_copy, args=(process.stdout, f"[{index}] "), daemon=True)
+            for index, process in enumerate(self._processes)
+        ]
+        for reader in self._readers:
+            reader.start()
+
+    def to_the_end(self) -> int:
+        """Waits for all; returns the exit code of the first that failed, 0 where none did."""
+        failed, code, since = None, 0, 0.0
+        while any(process.poll() is None for process in self._processes):
+            time.sleep(_PAUSE_S)
+            if failed is None:
+                failed, code = self._first_failure()
+                since = time.monotonic()
+            elif time.monotonic() - since > _LEAVING_S:
+                for process in self._processes:
+                    process.kill()
+        for reader in self._readers:
+            reader.join()
+        for signum, handler in self._before.items():
+            signal.signal(signum, handler)
+        if failed is None:
+            failed, code = self._first_failure()
+        if failed is not None and not self._signals:
+            how = f"was killed by signal {-code}" if code < 0 else f"failed with exit code {code}"
+            print(f"process {failed} {how}; all have ended", file=sys.stderr, flush=True)
+        return 128 - code if code < 0 else code
+
+    def _first_failure(self) -> tuple[int | None, int]:
+        for index, process in enumerate(self._processes):
+            if process.returncode:
+                return index, process.returncode
+        return None, 0
+
+    def _pass_on(self, signum: int, frame: FrameType | None) -> None:
+        self._signals.append(signum)
+        for process in self._processes:
+            if process.poll() is None:
+                process.send_signal(signum)
+
+
+def _copy(lines: IO[str], prefix: str) -> None:
+    for line in lines:
+        if not line.startswith(_NOISE):
+            print(f"{prefix}{line}", end="", flush=True)
+
+
+if __name__ == "__main__":
+    cli.run_program(_define_flags, functools.partial(main, cli.take_passed_on()))

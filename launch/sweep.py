@@ -1,0 +1,279 @@
+r"""Trains games x seeds x settings as independent runs, on a Ray cluster or with Ray on this machine.
+
+  pip install -e '.[sweep]'
+  python -m launch.sweep --envs=Breakout,Pong --seeds=0-4 --vary=n_step=1,3 -- --total_steps=2000000
+
+What comes after `--` are flags of `jaxdqn.train` for all runs. A run that was cut off goes on from
+its last checkpoint, as often as `--retries` says. The same command goes on with all that is not
+complete. `--runs_dir` lies where all machines see it.
+"""
+
+import ctypes
+import functools
+import itertools
+import logging
+import pathlib
+import re
+import shlex
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
+
+import filelock
+from absl import flags
+
+from jaxdqn import cli, config
+from jaxdqn.envs import scores
+
+_LOCK_S = 60.0  # in which a process that is being ended leaves its run
+_LOOK_S = 5.0  # between two looks at the runs
+_TAIL_BYTES = 50_000  # of a run's metrics, that each look reads
+_USAGE = 2  # the exit code of wrong settings, which no second try mends
+_PR_SET_PDEATHSIG = 1
+
+
+class Run(NamedTuple):
+    """One run of a sweep."""
+
+    path: pathlib.Path
+    train_flags: tuple[str, ...]
+
+    @property
+    def log(self) -> pathlib.Path:
+        """What it prints, over all attempts."""
+        return self.path.parent / "logs" / f"{self.path.name}.log"
+
+    @property
+    def attempts(self) -> pathlib.Path:
+        """A line with the machine for each attempt."""
+        return self.log.with_suffix(".attempts")
+
+
+class CutOffError(Exception):
+    """A run was cut off, and may go on."""
+
+
+class RefusedError(Exception):
+    """A run was refused for its settings."""
+
+
+def _define_flags() -> None:
+    flags.DEFINE_list("envs", None, "games; atari57: all of them")
+    flags.DEFINE_string("seeds", "0", "such as 0,1,2 or 0-4")
+    flags.DEFINE_multi_string(
+        "vary", [], "a setting and its values, such as n_step=1,3; several make all combinations"
+    )
+    flags.DEFINE_string("runs_dir", "runs/sweep", "holds the runs, their logs and the report")
+    flags.DEFINE_string("address", None, "of a Ray cluster (default: the one here, or a new one)")
+    flags.DEFINE_float("cpus_per_run", 1.0, "cores that Ray keeps for a run", lower_bound=0.0)
+    flags.DEFINE_float("gpus_per_run", 0.0, "GPUs, or the share of one", lower_bound=0.0)
+    flags.DEFINE_integer("retries", 3, "of a run that was cut off", lower_bound=0)
+    flags.DEFINE_boolean("report", True, "make report.html at the end")
+    flags.DEFINE_boolean("dry_run", False, "print the commands, and run nothing")
+
+
+def main(train_flags: Sequence[str]) -> int:
+    """Trains all runs; returns 0 when all are complete."""
+    values = flags.FLAGS
+    runs_dir = pathlib.Path(values.runs_dir).expanduser().absolute()
+    runs = list(_runs(runs_dir, train_flags))
+    if values.dry_run:
+        for run in runs:
+            print(shlex.join(_command(run)))
+        return 0
+    try:
+        import ray
+        import rich  # noqa: F401
+    except ImportError as error:
+        raise config.RunError(f"{error.name} is not installed: pip install -e '.[sweep]'") from None
+    (runs_dir / "logs").mkdir(parents=True, exist_ok=True)
+    quiet = {"include_dashboard": False, "log_to_driver": False, "logging_level": logging.ERROR}
+    ray.init(address=values.address, **quiet)
+    try:
+        problems = _train_all(ray, runs)
+    except KeyboardInterrupt:
+        print("stopped: the same command goes on from there")
+        return 128 + signal.SIGINT
+    finally:
+        ray.shutdown()
+    if values.report:
+        _report(runs_dir)
+    for run, problem in problems.items():
+        print(f"error: {run.path.name}: {problem}; see {run.log}", file=sys.stderr)
+    return 1 if problems else 0
+
+
+def _runs(runs_dir: pathlib.Path, train_flags: Sequence[str]) -> Iterator[Run]:
+    """All combinations of games, settings and seeds.
+
+    Raises:
+      SettingError: what is to vary cannot be read, or a run would be refused.
+    """
+    values = flags.FLAGS
+    if not values.envs:
+        raise config.SettingError("envs", "name the games, such as Breakout,Pong")
+    envs = list(scores.ATARI_57) if values.envs == ["atari57"] else values.envs
+    varied = [_values_of(text) for text in values.vary]
+    for env, setting, seed in itertools.product(envs, itertools.product(*varied), _seeds()):
+        name = "-".join([re.sub(r"[^\w.=]+", "_", part) for part in (env, *setting)])
+        path = runs_dir / f"{name}-seed{seed}"
+        own = (f"--env={env}", *(f"--{part}" for part in setting), f"--seed={seed}")
+        yield Run(path, (*train_flags, *own, f"--run_dir={path}"))
+
+
+def _values_of(text: str) -> list[str]:
+    """'n_step=1,3' -> ['n_step=1', 'n_step=3'].
+
+    Raises:
+      SettingError: it does not look like that.
+    """
+    name, equals, told = text.partition("=")
+    if not (name.isidentifier() and equals and told):
+        raise config.SettingError("vary", f"is {text!r}; a setting and its values: n_step=1,3")
+    return [f"{name}={value}" for value in told.split(",")]
+
+
+def _seeds() -> list[int]:
+    """The seeds that the user named.
+
+    Raises:
+      SettingError: they are no numbers.
+    """
+    seeds = list[int]()
+    for part in flags.FLAGS.seeds.split(","):
+        first, dash, last = part.partition("-")
+        if not first.isdecimal() or (dash and not last.isdecimal()):
+            raise config.SettingError(
+                "seeds", f"is {flags.FLAGS.seeds!r}; numbers such as 0,1,2 or 0-4"
+            )
+        seeds += range(int(first), int(last if dash else first) + 1)
+    return seeds
+
+
+def _command(run: Run) -> list[str]:
+    return [sys.executable, "-m", "jaxdqn.train", *run.train_flags]
+
+
+def _train(run: Run) -> None:
+    """Trains one run to its end, in a process of its own; what a Ray worker does.
+
+    Raises:
+      CutOffError: it was cut off.
+      RefusedError: its settings are wrong.
+    """
+    if run.path.exists():  # an attempt before this may still be leaving
+        with filelock.FileLock(run.path / "lock", timeout=_LOCK_S):
+            pass
+    with run.attempts.open("a") as attempts:
+        print(socket.gethostname(), file=attempts)
+    with run.log.open("ab") as log:
+        code = subprocess.Popen(
+            _command(run), stdout=log, stderr=subprocess.STDOUT, preexec_fn=_end_with_parent
+        ).wait()
+    if code == _USAGE:
+        raise RefusedError(_last_line(run.log))
+    if code:
+        raise CutOffError(f"ended with {code}: {_last_line(run.log)}")
+
+
+def _end_with_parent() -> None:
+    """Lets the system send SIGTERM, on which a run saves, where Ray's worker is killed."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+
+
+def _last_line(path: pathlib.Path) -> str:
+    lines = path.read_text(errors="replace").splitlines()
+    return lines[-1] if lines else ""
+
+
+def _train_all(ray: Any, runs: Sequence[Run]) -> dict[Run, str]:
+    """Trains all runs and shows how far they are; returns what is wrong with those that failed."""
+    from rich import live
+
+    values = flags.FLAGS
+    remote = ray.remote(
+        num_cpus=values.cpus_per_run,
+        num_gpus=values.gpus_per_run,
+        max_retries=values.retries,
+        retry_exceptions=[CutOffError],
+    )(_train)
+    # Ray's tasks find this module as the machine that started them has it.
+    waiting = {remote.remote(run): run for run in runs}
+    states, problems = dict.fromkeys(runs, "waiting"), dict[Run, str]()
+    before = {run: _attempts(run) for run in runs}  # by earlier sweeps
+    with live.Live(refresh_per_second=1, transient=True) as shown:
+        while waiting:
+            done, _ = ray.wait(list(waiting), timeout=_LOOK_S)
+            for task in done:
+                run = waiting.pop(task)
+                states[run] = "complete"
+                try:
+                    ray.get(task)
+                except ray.exceptions.RayError as error:
+                    cause = getattr(error, "cause", None) or error
+                    problems[run] = " ".join(str(cause).split())
+                    states[run] = "failed"
+            for run in waiting.values():
+                if _attempts(run) > before[run]:
+                    states[run] = "running"
+            shown.update(_table(states))
+    from rich import console
+
+    wide = None if sys.stdout.isatty() else 120
+    console.Console(width=wide).print(_table(states))
+    return problems
+
+
+def _table(states: dict[Run, str]) -> Any:
+    """How far the runs are."""
+    from rich import table
+
+    from jaxdqn.runtime import metrics
+
+    found = table.Table("run", "state", "attempts", "step", "steps/s", "return", "evaluation")
+    for run, state in states.items():
+        rows = list(metrics.parse(_tail(run.path / metrics.FILE)))
+        of_training = [row for row in rows if "steps_per_second" in row]
+        last = of_training[-1] if of_training else {}
+        evaluations = metrics.evaluations(rows)
+        found.add_row(
+            run.path.name,
+            state,
+            str(_attempts(run)),
+            _number(last.get("step"), ",.0f"),
+            _number(last.get("steps_per_second"), ",.0f"),
+            _number(last.get("episode_return_mean"), ".2f"),
+            _number(evaluations[-1]["eval_return_mean"] if evaluations else None, ".2f"),
+        )
+    return found
+
+
+def _attempts(run: Run) -> int:
+    return run.attempts.read_text().count("\n") if run.attempts.exists() else 0
+
+
+def _tail(path: pathlib.Path) -> str:
+    """The last lines of a file."""
+    if not path.exists():
+        return ""
+    with path.open("rb") as file:
+        file.seek(max(0, path.stat().st_size - _TAIL_BYTES))
+        return file.read().decode(errors="replace")
+
+
+def _number(value: float | None, form: str) -> str:
+    return "-" if value is None else format(value, form)
+
+
+def _report(runs_dir: pathlib.Path) -> None:
+    """Makes the report of all runs, where that can be made."""
+    command = [sys.executable, "-m", "jaxdqn.report", f"--runs={runs_dir}/*-seed*", "--overwrite"]
+    subprocess.run([*command, f"--out={runs_dir / 'report.html'}"], check=False)
+
+
+if __name__ == "__main__":
+    cli.run_program(_define_flags, functools.partial(main, cli.take_passed_on()))

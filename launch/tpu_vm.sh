@@ -1,0 +1,39 @@
+#!/usr/bin/env bash
+# One run on all machines of a Cloud TPU slice:
+#
+#   launch/tpu_vm.sh my-tpu us-central2-b /mnt/runs/breakout --env=Breakout --num_envs=1024
+#
+# Copies the package to every machine, installs it there, and starts the same command on each: they
+# find each other by themselves. The folder of the run lies where all of them see it, such as on a
+# Filestore volume that they have mounted. With $DRY_RUN set it prints the commands.
+set -euo pipefail
+
+if (($# < 3)); then
+  echo "usage: $0 TPU ZONE RUN_DIR [flags of jaxdqn.train]" >&2
+  exit 2
+fi
+tpu=$1 zone=$2 run_dir=$3
+shift 3
+cd "$(dirname "$0")/.."
+
+run() {
+  if [[ -n ${DRY_RUN:-} ]]; then
+    printf '%q ' "$@"
+    echo
+  else
+    "$@"
+  fi
+}
+
+on_all() { # a command on every machine of the slice
+  run gcloud compute tpus tpu-vm ssh "$tpu" --zone="$zone" --worker=all --command="$1"
+}
+
+archive=$(mktemp --suffix=.tar.gz)
+trap 'rm -f "$archive"' EXIT
+run git archive --format=tar.gz --output="$archive" HEAD
+run gcloud compute tpus tpu-vm scp "$archive" "$tpu:jaxdqn.tar.gz" --zone="$zone" --worker=all
+on_all 'mkdir -p jaxdqn && tar -xzf jaxdqn.tar.gz -C jaxdqn && python3 -m venv jaxdqn/.venv &&
+  jaxdqn/.venv/bin/pip install --quiet "./jaxdqn[tpu]"'
+printf -v flags '%q ' "$@" "--run_dir=$run_dir"
+on_all "cd jaxdqn && .venv/bin/python -m jaxdqn.train $flags"
