@@ -26,6 +26,8 @@ from jaxdqn import cli, config
 
 _LEAVING_S = 60.0  # in which processes notice that one of them is gone, and leave by themselves
 _PAUSE_S = 0.1
+# Exit codes of processes that somebody killed. JAX aborts those that are left.
+_KILLED = {-signum for signum in signal.Signals if signum != signal.SIGABRT}
 _NOISE = "[Gloo]"  # begins what its library prints about every connection
 
 
@@ -128,10 +130,13 @@ class _Processes:
         return 128 - code if code < 0 else code
 
     def _first_failure(self) -> tuple[int | None, int]:
-        for index, process in enumerate(self._processes):
-            if process.returncode:
-                return index, process.returncode
-        return None, 0
+        """A process that failed, and its exit code; rather one that others did not fail for."""
+        codes = [process.returncode for process in self._processes]
+        failed = [index for index, code in enumerate(codes) if code]
+        if not failed:
+            return None, 0
+        first = min(failed, key=lambda index: (codes[index] not in _KILLED, index))
+        return first, codes[first]
 
     def _pass_on(self, signum: int, frame: FrameType | None) -> None:
         self._signals.append(signum)

@@ -1,4 +1,4 @@
-r"""Trains games x seeds x settings as independent runs, on a Ray cluster or with Ray on this machine.
+r"""Trains games x seeds x settings as independent runs, on a Ray cluster or on this machine.
 
   pip install -e '.[sweep]'
   python -m launch.sweep --envs=Breakout,Pong --seeds=0-4 --vary=n_step=1,3 -- --total_steps=2000000
@@ -90,8 +90,8 @@ def main(train_flags: Sequence[str]) -> int:
     except ImportError as error:
         raise config.RunError(f"{error.name} is not installed: pip install -e '.[sweep]'") from None
     (runs_dir / "logs").mkdir(parents=True, exist_ok=True)
-    quiet = {"include_dashboard": False, "log_to_driver": False, "logging_level": logging.ERROR}
-    ray.init(address=values.address, **quiet)
+    logging.getLogger("ray").setLevel(logging.ERROR)
+    ray.init(address=values.address, include_dashboard=False, log_to_driver=False)
     try:
         problems = _train_all(ray, runs)
     except KeyboardInterrupt:
@@ -118,7 +118,7 @@ def _runs(runs_dir: pathlib.Path, train_flags: Sequence[str]) -> Iterator[Run]:
     envs = list(scores.ATARI_57) if values.envs == ["atari57"] else values.envs
     varied = [_values_of(text) for text in values.vary]
     for env, setting, seed in itertools.product(envs, itertools.product(*varied), _seeds()):
-        name = "-".join([re.sub(r"[^\w.=]+", "_", part) for part in (env, *setting)])
+        name = "-".join([re.sub(r"[^\w.=-]+", "_", part) for part in (env, *setting)])
         path = runs_dir / f"{name}-seed{seed}"
         own = (f"--env={env}", *(f"--{part}" for part in setting), f"--seed={seed}")
         yield Run(path, (*train_flags, *own, f"--run_dir={path}"))

@@ -1,0 +1,211 @@
+"""What starts runs: here as far as it goes, and elsewhere as far as it can be checked from here."""
+
+import json
+import os
+import pathlib
+import re
+import shlex
+import signal
+import subprocess
+import sys
+import time
+
+import kubernetes_validate
+import psutil
+import pytest
+import yaml
+
+from tests import program
+
+ROOT = pathlib.Path(__file__).parents[1]
+LAUNCH = ROOT / "launch"
+SMALL = ("--env=CartPole", "--total_steps=1200", "--eval_episodes=4", "--hidden_sizes=32")
+SMALL += ("--learning_starts_steps=400", "--steps_per_update=4", "--log_every_steps=200")
+
+
+def local(*words):
+    return program.run("local", *words, package="launch")
+
+
+def test_processes_of_one_machine_make_one_run(tmp_path):
+    result = local("--processes=2", "--devices=cpu", "--", *SMALL, f"--run_dir={tmp_path / 'run'}")
+    assert result.returncode == 0, result.stdout
+    lines = result.stdout.splitlines()
+    assert all(re.match(r"\[[01]\] ", line) for line in lines)
+    assert any("2 x cpu, of 2 processes" in line for line in lines)
+    assert lines[-1].startswith("[0] complete, 1,2")
+
+
+def test_a_signal_reaches_all_processes_and_their_run_goes_on(tmp_path):
+    words = ("--devices=cpu", "--", *SMALL, f"--run_dir={tmp_path / 'run'}", "--total_steps=100000")
+    launcher = program.Program("launch.local", words)
+    launcher.wait_for("[0] step 6")
+    launcher.send_signal(signal.SIGTERM)
+    printed, errors = launcher.end()
+    assert launcher.returncode == 143 and not errors
+    assert "goes on from there" in printed
+    assert program.newest(tmp_path / "run") >= 600
+
+
+def test_where_one_process_fails_all_end(tmp_path):
+    words = ("--devices=cpu", "--", *SMALL, f"--run_dir={tmp_path / 'run'}", "--total_steps=100000")
+    launcher = program.Program("launch.local", words)
+    launcher.wait_for("[0] step 6")
+    victim, other = sorted(
+        psutil.Process(launcher.pid).children(), key=lambda child: child.cmdline()[-1]
+    )
+    other.kill()
+    printed, errors = launcher.end()
+    assert launcher.returncode == 128 + signal.SIGKILL
+    assert "process 1 was killed by signal 9; all have ended" in errors
+    assert "another process of this run is gone" in printed
+    assert not victim.is_running()
+
+
+def test_the_commands_can_be_looked_at(tmp_path):
+    result = local("--processes=2", "--devices=cpu", "--dry_run", "--", "--env=CartPole")
+    one, two = map(shlex.split, result.stdout.splitlines())
+    assert one[0] == "JAX_PLATFORMS=cpu" and "--env=CartPole" in one
+    assert one[-2:] == ["--num_processes=2", "--process_id=0"] and two[-1] == "--process_id=1"
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["local", "--processes=0"], "--processes"),
+        (["local", "--devices=gpu", "--", "--env=CartPole"], "--processes: is 2, but 0 GPUs"),
+        (["local", "--env=CartPole"], "env"),
+        (["sweep", "--seeds=0"], "--envs: name the games"),
+        (["sweep", "--envs=Pong", "--seeds=0-x"], "--seeds: is '0-x'"),
+        (["sweep", "--envs=Pong", "--vary=n_step"], "--vary: is 'n_step'"),
+    ],
+)
+def test_wrong_usage_is_one_line(tmp_path, words, told):
+    result = program.run(*words, package="launch", cwd=tmp_path)
+    assert result.returncode == 2
+    assert told in result.stderr and result.stderr.count("\n") == 1
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_sweep_ends_with_all_runs_though_one_was_killed(tmp_path):
+    """Three games, two seeds; the second game's second seed is killed when it has a checkpoint."""
+    runs = tmp_path / "sweep"
+    words = ("--envs=CartPole,MountainCar,Acrobot", "--seeds=0,1", f"--runs_dir={runs}", "--")
+    words += ("--total_steps=4000", "--eval_episodes=2", "--checkpoint_every_steps=1000")
+    words += ("--hidden_sizes=32", "--steps_per_update=8", "--max_episode_steps=200")
+    with (tmp_path / "printed").open("w") as printed:
+        sweep = subprocess.Popen(
+            [sys.executable, "-m", "launch.sweep", *words],
+            cwd=ROOT,
+            env=program.environment(),
+            stdout=printed,
+            stderr=subprocess.STDOUT,
+        )
+    victim = runs / "MountainCar-seed1"
+    try:
+        kill_after_checkpoint(victim, sweep)
+        code = sweep.wait(400)
+    finally:
+        sweep.kill()
+    told = (tmp_path / "printed").read_text()
+    assert code == 0, told
+    paths = sorted(runs.glob("*-seed*"))
+    assert len(paths) == 6
+    for path in paths:
+        assert program.rows(path)[0][-1]["step"] >= 4000
+        attempts = (runs / "logs" / f"{path.name}.attempts").read_text().splitlines()
+        assert len(attempts) == 1 + (path == victim)
+    assert "going on from step" in (runs / "logs" / f"{victim.name}.log").read_text()
+    assert told.count("complete") == 6 and "6 runs" in told
+    assert (runs / "report.html").stat().st_size > 100_000
+
+
+def kill_after_checkpoint(path, sweep):
+    """Kills the process that trains there, once it has saved something."""
+    until = time.monotonic() + 300
+    while time.monotonic() < until and sweep.poll() is None:
+        if list((path / "checkpoints").glob("*000/SHA256SUMS")):
+            for process in psutil.process_iter(["cmdline"]):
+                if f"--run_dir={path}" in (process.info["cmdline"] or ()):
+                    process.kill()
+                    return
+        time.sleep(0.02)
+    raise AssertionError("there was nothing to kill")
+
+
+def test_a_sweep_names_its_runs(tmp_path):
+    words = ("--envs=Pong,ALE/Breakout-v5", "--seeds=0-1,5", "--vary=n_step=1,3", "--dry_run")
+    result = program.run("sweep", *words, "--", "--total_steps=9", package="launch", cwd=tmp_path)
+    commands = [shlex.split(line) for line in result.stdout.splitlines()]
+    assert len(commands) == 2 * 2 * 3 and not list(tmp_path.iterdir())
+    assert all("--total_steps=9" in command for command in commands)
+    paths = {word for command in commands for word in command if word.startswith("--run_dir=")}
+    assert len(paths) == 12
+    assert f"--run_dir={tmp_path}/runs/sweep/ALE_Breakout-v5-n_step=3-seed5" in paths
+
+
+def test_all_atari_games_can_be_swept():
+    result = program.run("sweep", "--envs=atari57", "--seeds=0-4", "--dry_run", package="launch")
+    assert len(result.stdout.splitlines()) == 57 * 5
+
+
+def test_the_shell_scripts_have_no_faults():
+    scripts = [LAUNCH / "slurm.sbatch", LAUNCH / "tpu_vm.sh", ROOT / ".ci" / "run"]
+    found = subprocess.run(["shellcheck", *scripts], capture_output=True, text=True, check=False)
+    assert found.returncode == 0, found.stdout
+
+
+def stand_in(folder, name, script):
+    path = folder / name
+    path.write_text(f"#!/bin/sh\n{script}\n")
+    path.chmod(0o755)
+
+
+@pytest.mark.parametrize(("code", "requeued"), [(0, False), (1, False), (143, True)])
+def test_a_job_that_was_stopped_is_queued_again(tmp_path, code, requeued):
+    """The script itself, with stand-ins for the commands of SLURM."""
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin" / "activate").touch()
+    stand_in(tmp_path / "bin", "srun", f'echo "$@" > {tmp_path}/srun; exit {code}')
+    stand_in(tmp_path / "bin", "scontrol", f'echo "$@" > {tmp_path}/scontrol')
+    path = f"{tmp_path / 'bin'}:{os.environ['PATH']}"
+    own = {"PATH": path, "JAXDQN_ENV": str(tmp_path), "SLURM_JOB_ID": "7"}
+    script = ["bash", LAUNCH / "slurm.sbatch", "--env=Pong", "--run_dir=a b"]
+    result = subprocess.run(script, env=os.environ | own, capture_output=True, text=True)
+    assert result.returncode == code, result.stderr
+    assert (tmp_path / "srun").read_text().endswith("jaxdqn.train --env=Pong --run_dir=a b\n")
+    assert (tmp_path / "scontrol").exists() == requeued
+    if requeued:
+        assert (tmp_path / "scontrol").read_text() == "requeue 7\n"
+
+
+def test_the_commands_for_a_tpu_can_be_looked_at():
+    script = [LAUNCH / "tpu_vm.sh", "my-tpu", "zone-a", "/mnt/a b", "--env=Pong"]
+    result = subprocess.run(
+        script, env=os.environ | {"DRY_RUN": "1"}, capture_output=True, text=True
+    )
+    *_, install, train = result.stdout.replace("\\n", " ").splitlines()
+    assert "jaxdqn[tpu]" in install
+    (command,) = (word for word in shlex.split(train) if word.startswith("--command="))
+    assert shlex.split(command.removeprefix("--command="))[-2:] == [
+        "--env=Pong",
+        "--run_dir=/mnt/a b",
+    ]
+    assert subprocess.run([LAUNCH / "tpu_vm.sh", "my-tpu"], capture_output=True).returncode == 2
+
+
+def test_kubernetes_would_take_the_manifest():
+    """JobSet's own fields are few; all that it makes is checked by Kubernetes' schemas."""
+    for part in yaml.safe_load_all((LAUNCH / "k8s" / "jobset.yaml").read_text()):
+        if part["kind"] != "JobSet":
+            kubernetes_validate.validate(part, "1.30", strict=True)
+            continue
+        assert part["apiVersion"] == "jobset.x-k8s.io/v1alpha2"
+        assert set(part["spec"]) == {"failurePolicy", "replicatedJobs"}
+        assert set(part["spec"]["failurePolicy"]) == {"maxRestarts", "rules"}
+        (job,) = part["spec"]["replicatedJobs"]
+        assert set(job) == {"name", "replicas", "template"}
+        made = {"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": "hosts"}}
+        kubernetes_validate.validate({**made, **job["template"]}, "1.30", strict=True)
+        (container,) = job["template"]["spec"]["template"]["spec"]["containers"]
+        assert json.dumps(container["args"]).count("--run_dir=/runs/") == 1
