@@ -57,6 +57,23 @@ def define_compilation_cache() -> None:
     )
 
 
+def define_processes() -> None:
+    """Defines the flags by which the processes of a run find each other."""
+    flags.DEFINE_string(
+        "coordinator_address",
+        None,
+        "host:port of process 0, where a run has several processes that nothing else (SLURM, "
+        "Kubernetes, Open MPI, a Cloud TPU) brings together",
+    )
+    flags.DEFINE_integer(
+        "num_processes",
+        None,
+        "of the run; 1: this alone, whatever started it",
+        lower_bound=1,
+    )
+    flags.DEFINE_integer("process_id", None, "of this one, from 0", lower_bound=0)
+
+
 def define_saved_run() -> None:
     """Defines the flags that name a trained agent."""
     flags.DEFINE_string("run_dir", None, "folder of the run")

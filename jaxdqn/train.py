@@ -20,19 +20,7 @@ def _define_flags() -> None:
     )
     flags.DEFINE_boolean("list_presets", False, "tell what each preset is for, and leave")
     flags.DEFINE_enum("track", None, ["wandb"], "mirror the metrics there too, if it is installed")
-    flags.DEFINE_string(
-        "coordinator_address",
-        None,
-        "host:port of process 0, where a run has several processes that nothing else (SLURM, "
-        "Kubernetes, Open MPI, a Cloud TPU) brings together",
-    )
-    flags.DEFINE_integer(
-        "num_processes",
-        None,
-        "of the run; 1: this alone, whatever started it",
-        lower_bound=1,
-    )
-    flags.DEFINE_integer("process_id", None, "of this one, from 0", lower_bound=0)
+    cli.define_processes()
     cli.define_compilation_cache()
     cli.define_settings()
     flags.adopt_module_key_flags(cli)  # --help shows them

@@ -36,27 +36,47 @@ def _define_flags() -> None:
     flags.DEFINE_enum(
         "devices", None, ["cpu", "gpu"], "what they run on (default: gpu where there are any)"
     )
+    flags.DEFINE_integer(
+        "cores_per_process", 0, "that each has for itself; 0: they share all", lower_bound=0
+    )
+    flags.DEFINE_string("module", "jaxdqn.train", "the program that they run")
     flags.DEFINE_boolean("dry_run", False, "print the commands, and run nothing")
 
 
 def main(train_flags: Sequence[str]) -> int:
     """Runs the processes to their end; returns the exit code of the first that failed."""
     values = flags.FLAGS
-    commands = _commands(values.processes, train_flags)
+    commands = _commands(values.module, values.processes, train_flags)
     environments = [_environment(values.devices, i, values.processes) for i in range(len(commands))]
     if values.dry_run:
         for command, added in zip(commands, environments, strict=True):
             words = [f"{name}={value}" for name, value in added.items()]
             print(shlex.join([*words, *command]))
         return 0
-    return _Processes(commands, environments).to_the_end()
+    cores = _cores(values.processes, values.cores_per_process)
+    return _Processes(commands, environments, cores).to_the_end()
 
 
-def _commands(processes: int, train_flags: Sequence[str]) -> list[list[str]]:
+def _cores(processes: int, each: int) -> list[set[int]]:
+    """The cores of each process; empty sets where they share all.
+
+    Raises:
+      SettingError: there are too few.
+    """
+    here = sorted(os.sched_getaffinity(0)) if each else []
+    if len(here) < processes * each:
+        raise config.SettingError(
+            "cores_per_process",
+            f"is {each}, but {processes} processes have {len(here)} cores together",
+        )
+    return [set(here[i * each : (i + 1) * each]) for i in range(processes)]
+
+
+def _commands(module: str, processes: int, train_flags: Sequence[str]) -> list[list[str]]:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    train = [sys.executable, "-m", "jaxdqn.train", *train_flags]
+    train = [sys.executable, "-m", module, *train_flags]
     if processes == 1:
         return [[*train, "--num_processes=1"]]
     train += [f"--coordinator_address=127.0.0.1:{port}", f"--num_processes={processes}"]
@@ -82,7 +102,12 @@ def _environment(devices: str | None, index: int, processes: int) -> dict[str, s
 class _Processes:
     """Processes that begin and end together."""
 
-    def __init__(self, commands: Sequence[Sequence[str]], environments: Sequence[dict[str, str]]):
+    def __init__(
+        self,
+        commands: Sequence[Sequence[str]],
+        environments: Sequence[dict[str, str]],
+        cores: Sequence[set[int]],
+    ):
         self._signals: list[int] = []
         self._before = {
             signum: signal.signal(signum, self._pass_on)
@@ -100,6 +125,9 @@ class _Processes:
             )
             for command, added in zip(commands, environments, strict=True)
         ]
+        for process, own in zip(self._processes, cores, strict=True):
+            if own:  # it has no threads yet
+                os.sched_setaffinity(process.pid, own)
         self._readers = [
             threading.Thread(target=_copy, args=(process.stdout, f"[{index}] "), daemon=True)
             for index, process in enumerate(self._processes)

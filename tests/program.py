@@ -9,6 +9,7 @@ import runpy
 import subprocess
 import sys
 import threading
+import time
 import traceback
 
 import jax
@@ -220,6 +221,17 @@ def newest(run_dir):
     """The step of the newest checkpoint."""
     paths = (pathlib.Path(run_dir) / "checkpoints").iterdir()
     return max(int(path.name) for path in paths if path.name.isdecimal())
+
+
+def wait_for_checkpoint(run_dir, from_step):
+    """Waits until one of this step or a later one is whole."""
+    until = time.monotonic() + 100
+    while time.monotonic() < until:
+        for path in (pathlib.Path(run_dir) / "checkpoints").glob("[0-9]*/SHA256SUMS"):
+            if path.parent.name.isdecimal() and int(path.parent.name) >= from_step:
+                return
+        time.sleep(0.01)
+    raise AssertionError(f"no checkpoint of step {from_step} or later")
 
 
 def assert_same_end(one, two):

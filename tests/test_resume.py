@@ -29,6 +29,8 @@ def stop(path, signum, at="step 2,2", flags=FLAGS):
     """Starts or goes on with a run and sends it a signal when a line begins so."""
     process = program.start(*flags, f"--run_dir={path}")
     process.wait_for(at)
+    if signum == signal.SIGKILL:  # it loses what is not saved yet
+        program.wait_for_checkpoint(path, 2000)
     process.send_signal(signum)
     stdout, stderr = process.end()
     assert process.returncode == (-signum if signum == signal.SIGKILL else 128 + signum), stderr
@@ -375,6 +377,7 @@ def test_a_full_disk(tmp_path, undisturbed, recovers):
     path = tmp_path / "run"
     process = program.start(*FLAGS, f"--run_dir={path}")
     process.wait_for("step 1,25")
+    program.wait_for_checkpoint(path, 1000)
     first = program.newest(path)
     limit(process, 5_000)
     process.wait_for("WARNING: the checkpoint of step 2,")

@@ -141,7 +141,7 @@ FAILURES = [
     ("export --run_dir=future --format=onnx --out=out", "the setting magic is not one of this"),
     ("inspect --run_dir=future --out=out", "the setting magic is not one of this version"),
     ("evaluate --run_dir=binary", "metrics.jsonl cannot be read"),
-    (f"{RESUMED} --run_dir=RUN", "has format None, this version reads 1"),
+    (f"{RESUMED} --run_dir=RUN", "has format None, this version reads 2"),
     (f"{RESUMED} --run_dir=other", "is of another version, which does not go on here"),
 ]
 

@@ -1,0 +1,101 @@
+r"""Measures what the devices of a run tell each other: gradients at updates, and notes at turns.
+
+  python -m launch.local --processes=2 --module=benchmarks.collectives -- --env=Breakout
+
+On one process it measures the devices of that process.
+"""
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from absl import flags
+from jax.sharding import Mesh
+
+from benchmarks import report
+from jaxdqn import cli, presets
+from jaxdqn.agent import learner as learner_lib
+from jaxdqn.runtime import hosts, notes, parts, setup
+from jaxdqn.runtime import mesh as mesh_lib
+
+_CALLS = 20  # in a round
+
+
+def _rounds(function: Callable[..., Any], *args: Any) -> list[float]:
+    """Microseconds of a call, for each round."""
+    found = []
+    for _ in range(flags.FLAGS.rounds + 1):
+        hosts.wait_for_all()
+        start = time.perf_counter()
+        for _ in range(_CALLS):
+            jax.block_until_ready(function(*args))
+        found.append((time.perf_counter() - start) / _CALLS * 1e6)
+    return found[1:]
+
+
+def _mean_of_gradients(mesh: Mesh, params: Any) -> Callable[[Any], Any]:
+    replicated = mesh_lib.REPLICATED
+
+    @mesh_lib.on_mesh(mesh, replicated, replicated)
+    def mean(tree: Any) -> Any:
+        return learner_lib.averaged(tree, mesh_lib.AXIS)
+
+    return mean
+
+
+def main() -> int:
+    """Measures and reports."""
+    values = flags.FLAGS
+    config = presets.resolve(values.env, values.preset, {})
+    hosts.join(values.coordinator_address, values.num_processes, values.process_id)
+    with hosts.leaving_at_once():
+        mesh = mesh_lib.make_mesh()
+        spec = setup.describe(config)
+        seen = parts.observation_like(config, spec)
+        key = mesh_lib.put(mesh, jax.random.key(0), mesh_lib.REPLICATED)
+        network, everywhere = parts.make_network(config, spec), mesh_lib.REPLICATED
+        params = mesh_lib.on_mesh(mesh, everywhere, everywhere)(
+            lambda key: network.init(key, jnp.zeros(seen.shape, seen.dtype))
+        )(key)
+        num_envs = mesh.devices.size * values.envs_per_device
+        note = mesh_lib.put(
+            mesh, notes.write(len(hosts.share(num_envs)), [], wish=0), mesh_lib.BY_ENV
+        )
+
+        @mesh_lib.on_mesh(mesh, mesh_lib.BY_ENV, mesh_lib.REPLICATED)
+        def gather(note: jax.Array) -> jax.Array:
+            return mesh_lib.gathered(mesh, note)
+
+        gradients_us = _rounds(_mean_of_gradients(mesh, params), params)
+        notes_us = _rounds(gather, note)
+        result = {
+            "devices": mesh.devices.size,
+            "processes": hosts.count(),
+            "gradient_bytes": sum(leaf.nbytes for leaf in jax.tree.leaves(params)),
+            "gradient_mean_us": float(np.median(gradients_us)),
+            "gradient_mean_us_rounds": gradients_us,
+            "note_bytes": note.nbytes,
+            "note_gather_us": float(np.median(notes_us)),
+            "note_gather_us_rounds": notes_us,
+        }
+        if hosts.is_primary():
+            rows = [(name, result[name]) for name in result if not name.endswith("rounds")]
+            name = f"collectives_{values.env}_{hosts.count()}x{len(mesh.local_devices)}"
+            report.finish(name, result, report.table(("", ""), rows), values.out)
+        hosts.wait_for_all()
+    return 0
+
+
+def _define_flags() -> None:
+    flags.DEFINE_string("env", "Breakout", "game, which decides the network")
+    flags.DEFINE_string("preset", "", "settings")
+    flags.DEFINE_integer("envs_per_device", 16, "in a turn", lower_bound=1)
+    cli.define_processes()
+    report.define_flags(rounds=5)
+
+
+if __name__ == "__main__":
+    cli.run_program(_define_flags, main)
