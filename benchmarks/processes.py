@@ -84,7 +84,8 @@ def _point(processes: int, is_weak: bool) -> dict[str, Any]:
         # A ring sends each process's gradients around once to add and once to tell.
         "bytes_per_update": int(2 * told["gradient_bytes"] * (processes - 1) / processes),
         "mean_of_gradients_us": told["gradient_mean_us"],
-        "mean_of_gradients_share": updates * told["gradient_mean_us"] * 1e-6,
+        # One alone averages nothing.
+        "mean_of_gradients_share": updates * told["gradient_mean_us"] * 1e-6 * (processes > 1),
         "note_gather_us": told["note_gather_us"],
         "settings": settings,
         "versions": made_with["versions"],

@@ -1,8 +1,11 @@
 """Several processes make one run, and what becomes of it when one of them is lost."""
 
+import pathlib
 import re
+import shutil
 import signal
 import socket
+import subprocess
 import time
 
 import jax
@@ -122,6 +125,52 @@ def test_a_process_that_stands_still_is_noticed(tmp_path):
     assert processes[0].returncode not in (0, None) and "another task died" in errors, errors
     processes[1].kill()
     processes[1].end()
+
+
+@pytest.fixture
+def two_hosts():
+    """Names and addresses of two network namespaces with a cable between them."""
+    hosts_of, etc = {"jaxdqn-a": "10.77.0.1", "jaxdqn-b": "10.77.0.2"}, pathlib.Path("/etc/netns")
+
+    def ip(words):
+        return subprocess.run(["ip", *words.split()], capture_output=True, check=False).returncode
+
+    if not shutil.which("ip") or ip("netns add jaxdqn-a"):
+        pytest.skip("no network namespaces can be made here")
+    try:
+        ip("netns add jaxdqn-b")
+        ip("link add cable netns jaxdqn-a type veth peer name cable netns jaxdqn-b")
+        for name, address in hosts_of.items():
+            for words in (
+                f"addr add {address}/24 dev cable",
+                "link set cable up",
+                "link set lo up",
+            ):
+                assert ip(f"-n {name} {words}") == 0
+            # Gloo listens where the host's own name leads.
+            (etc / name).mkdir(parents=True)
+            (etc / name / "hosts").write_text(f"127.0.0.1 localhost\n{address} {name}\n")
+        yield hosts_of
+    finally:
+        for name in hosts_of:
+            ip(f"netns del {name}")
+            shutil.rmtree(etc / name, ignore_errors=True)
+
+
+def test_two_hosts_with_addresses_of_their_own(tmp_path, undisturbed, two_hosts):
+    (first, *_), path = two_hosts.values(), tmp_path / "run"
+    flags = (*FLAGS, f"--run_dir={path}", f"--coordinator_address={first}:4001")
+    train = program.command(*flags, "--num_processes=2")
+    options = {"env": program.environment(), "stdout": subprocess.PIPE, "text": True}
+    processes = []
+    for index, name in enumerate(two_hosts):
+        inside = ["ip", "netns", "exec", name, "unshare", "--uts"]
+        renamed = ["sh", "-c", 'hostname "$0" && exec "$@"', name, *train, f"--process_id={index}"]
+        words = [*inside, *renamed]
+        processes.append(subprocess.Popen(words, stderr=subprocess.STDOUT, **options))
+    printed = [process.communicate(timeout=200)[0] for process in processes]
+    assert [process.returncode for process in processes] == [0, 0], printed
+    program.assert_same_end(path, undisturbed)
 
 
 def rows_of(path):
