@@ -30,6 +30,9 @@ from jaxdqn import cli, config, presets
 from jaxdqn.runtime import checkpoint_folders, checksums, metrics, run_dir
 
 
+_LONG = ("steps_at_kills", "memory_bytes_by_time_s")  # for the file alone
+
+
 def _command(path: pathlib.Path) -> list[str]:
     values = flags.FLAGS
     settings = {
@@ -141,7 +144,7 @@ def _flip(path: pathlib.Path) -> int:
     return noticed
 
 
-def _memory(path: pathlib.Path) -> dict[str, float]:
+def _memory(path: pathlib.Path) -> dict[str, Any]:
     """Memory of the process, in bytes: medians of ten rows, at half time and at the end."""
     used = [row for row in metrics.read(path / metrics.FILE) if row.get("memory_used_bytes")]
     half = len(used) // 2
@@ -152,6 +155,7 @@ def _memory(path: pathlib.Path) -> dict[str, float]:
     return {
         "memory_bytes_at_half": median(used[half : half + 10]),
         "memory_bytes_at_end": median(used[-10:]),
+        "memory_bytes_by_time_s": [[row["time_s"], row["memory_used_bytes"]] for row in used],
     }
 
 
@@ -171,7 +175,7 @@ def main() -> int:
         result["flips"] = values.flips
         result["flips_noticed"] = _flip(left if left.exists() else whole)
         result["training_command"] = " ".join(_command(pathlib.Path("RUN_DIR"))[1:])
-    rows = [(name, json.dumps(result[name])) for name in result if name != "steps_at_kills"]
+    rows = [(name, json.dumps(result[name])) for name in result if name not in _LONG]
     report.finish(f"endurance_{values.env}", result, report.table(("", ""), rows), values.out)
     if not (result.get("same_metrics", True) and result.get("same_learner", True)):
         raise config.RunError("the run that was killed ended otherwise")
