@@ -29,7 +29,6 @@ from benchmarks import report
 from jaxdqn import cli, config, presets
 from jaxdqn.runtime import checkpoint_folders, checksums, metrics, run_dir
 
-
 _LONG = ("steps_at_kills", "memory_bytes_by_time_s")  # for the file alone
 
 

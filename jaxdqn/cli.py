@@ -63,7 +63,7 @@ def define_processes() -> None:
         "coordinator_address",
         None,
         "host:port of process 0, where a run has several processes that nothing else (SLURM, "
-        "Kubernetes, Open MPI, a Cloud TPU) brings together",
+        "Kubernetes, Open MPI 4, a Cloud TPU) brings together",
     )
     flags.DEFINE_integer(
         "num_processes",

@@ -42,15 +42,15 @@ def main() -> int:
 
     values = flags.FLAGS
     hosts.join(values.coordinator_address, values.num_processes, values.process_id)
-    compilation.use_cache(values.compilation_cache_dir)  # a compiler runs beside the imports
-
-    from jaxdqn.runtime import setup, tracking, training
-
-    if values.track:
-        tracking.check_installed(values.track)
-
-    jax.config.update("jax_numpy_rank_promotion", "raise")
     with hosts.leaving_at_once():
+        compilation.use_cache(values.compilation_cache_dir)  # a compiler runs beside the imports
+
+        from jaxdqn.runtime import setup, tracking, training
+
+        if values.track:
+            tracking.check_installed(values.track)
+
+        jax.config.update("jax_numpy_rank_promotion", "raise")
         prepared = setup.prepare(
             settings,
             path=pathlib.Path(values.run_dir).expanduser() if values.run_dir else None,

@@ -26,6 +26,7 @@ from jaxdqn import cli, config
 
 _LEAVING_S = 60.0  # in which processes notice that one of them is gone, and leave by themselves
 _PAUSE_S = 0.1
+_DEVICES = pathlib.Path("/dev")
 # Exit codes of processes that somebody killed. JAX aborts those that are left.
 _KILLED = {-signum for signum in signal.Signals if signum != signal.SIGABRT}
 _NOISE = "[Gloo]"  # begins what its library prints about every connection
@@ -89,14 +90,18 @@ def _environment(devices: str | None, index: int, processes: int) -> dict[str, s
     Raises:
       SettingError: there are too few GPUs.
     """
-    gpus = len(list(pathlib.Path("/dev").glob("nvidia[0-9]*")))
+    gpus = [path.name.removeprefix("nvidia") for path in _DEVICES.glob("nvidia[0-9]*")]
+    gpus = sorted(gpus, key=int)
+    if "CUDA_VISIBLE_DEVICES" in os.environ:
+        gpus = [part for part in os.environ["CUDA_VISIBLE_DEVICES"].split(",") if part]
     if devices == "cpu" or (devices is None and not gpus):
         return {"JAX_PLATFORMS": "cpu"}
-    if gpus < processes:
+    if len(gpus) < processes:
         raise config.SettingError(
-            "processes", f"is {processes}, but {gpus} GPUs are here; at most one process for each"
+            "processes",
+            f"is {processes}, but {len(gpus)} GPUs are here; at most one process for each",
         )
-    return {"CUDA_VISIBLE_DEVICES": str(index)}
+    return {"CUDA_VISIBLE_DEVICES": gpus[index]} if processes > 1 else {}
 
 
 class _Processes:
@@ -109,25 +114,27 @@ class _Processes:
         cores: Sequence[set[int]],
     ):
         self._signals: list[int] = []
+        self._processes: list[subprocess.Popen[str]] = []
         self._before = {
             signum: signal.signal(signum, self._pass_on)
             for signum in (signal.SIGINT, signal.SIGTERM)
         }
-        self._processes = [
+        for command, added, own in zip(commands, environments, cores, strict=True):
             # In sessions of their own: a terminal's Ctrl-C would come to them twice.
-            subprocess.Popen(
+            process = subprocess.Popen(
                 command,
                 env=os.environ | added,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
                 text=True,
+                errors="replace",
                 start_new_session=True,
             )
-            for command, added in zip(commands, environments, strict=True)
-        ]
-        for process, own in zip(self._processes, cores, strict=True):
+            self._processes.append(process)
             if own:  # it has no threads yet
                 os.sched_setaffinity(process.pid, own)
+            if self._signals:
+                process.send_signal(self._signals[-1])
         self._readers = [
             threading.Thread(target=_copy, args=(process.stdout, f"[{index}] "), daemon=True)
             for index, process in enumerate(self._processes)

@@ -5,13 +5,15 @@ r"""Trains games x seeds x settings as independent runs, on a Ray cluster or on 
 
 What comes after `--` are flags of `jaxdqn.train` for all runs. A run that was cut off goes on from
 its last checkpoint, as often as `--retries` says. The same command goes on with all that is not
-complete. `--runs_dir` lies where all machines see it.
+complete. `--runs_dir` lies where all machines see it. Where several runs share a machine, give them
+a `--replay_capacity`: each would take what is free.
 """
 
 import ctypes
 import functools
 import itertools
 import logging
+import os
 import pathlib
 import re
 import shlex
@@ -69,7 +71,9 @@ def _define_flags() -> None:
     flags.DEFINE_string("runs_dir", "runs/sweep", "holds the runs, their logs and the report")
     flags.DEFINE_string("address", None, "of a Ray cluster (default: the one here, or a new one)")
     flags.DEFINE_float("cpus_per_run", 1.0, "cores that Ray keeps for a run", lower_bound=0.0)
-    flags.DEFINE_float("gpus_per_run", 0.0, "GPUs, or the share of one", lower_bound=0.0)
+    flags.DEFINE_float(
+        "gpus_per_run", 0.0, "GPUs, or the share of one and of its memory", lower_bound=0.0
+    )
     flags.DEFINE_integer("retries", 3, "of a run that was cut off", lower_bound=0)
     flags.DEFINE_boolean("report", True, "make report.html at the end")
     flags.DEFINE_boolean("dry_run", False, "print the commands, and run nothing")
@@ -154,35 +158,52 @@ def _seeds() -> list[int]:
 
 
 def _command(run: Run) -> list[str]:
-    return [sys.executable, "-m", "jaxdqn.train", *run.train_flags]
+    # Alone, whatever started Ray's workers.
+    return [sys.executable, "-m", "jaxdqn.train", *run.train_flags, "--num_processes=1"]
 
 
-def _train(run: Run) -> None:
+def _train(run: Run, gpus: float) -> None:
     """Trains one run to its end, in a process of its own; what a Ray worker does.
+
+    Args:
+      run: which.
+      gpus: that it may use; less than 1 is a share of one.
 
     Raises:
       CutOffError: it was cut off.
       RefusedError: its settings are wrong.
     """
     if run.path.exists():  # an attempt before this may still be leaving
-        with filelock.FileLock(run.path / "lock", timeout=_LOCK_S):
-            pass
+        try:
+            with filelock.FileLock(run.path / "lock", timeout=_LOCK_S):
+                pass
+        except filelock.Timeout:
+            raise CutOffError("another process still trains there") from None
+    environment = dict(os.environ)
+    if 0 < gpus < 1:
+        environment["XLA_PYTHON_CLIENT_MEM_FRACTION"] = str(round(0.9 * gpus, 3))
+    # Looked up here: after the fork of a process with many threads, nothing may be.
+    prctl = ctypes.CDLL(None).prctl if sys.platform == "linux" else None
+
+    def end_with_parent() -> None:
+        """Has the system send SIGTERM, on which a run saves, where Ray's worker is killed."""
+        if prctl:
+            prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+
     with run.attempts.open("a") as attempts:
         print(socket.gethostname(), file=attempts)
     with run.log.open("ab") as log:
         code = subprocess.Popen(
-            _command(run), stdout=log, stderr=subprocess.STDOUT, preexec_fn=_end_with_parent
+            _command(run),
+            env=environment,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            preexec_fn=end_with_parent,
         ).wait()
     if code == _USAGE:
         raise RefusedError(_last_line(run.log))
     if code:
         raise CutOffError(f"ended with {code}: {_last_line(run.log)}")
-
-
-def _end_with_parent() -> None:
-    """Lets the system send SIGTERM, on which a run saves, where Ray's worker is killed."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 def _last_line(path: pathlib.Path) -> str:
@@ -202,9 +223,9 @@ def _train_all(ray: Any, runs: Sequence[Run]) -> dict[Run, str]:
         retry_exceptions=[CutOffError],
     )(_train)
     # Ray's tasks find this module as the machine that started them has it.
-    waiting = {remote.remote(run): run for run in runs}
-    states, problems = dict.fromkeys(runs, "waiting"), dict[Run, str]()
     before = {run: _attempts(run) for run in runs}  # by earlier sweeps
+    waiting = {remote.remote(run, values.gpus_per_run): run for run in runs}
+    states, problems = dict.fromkeys(runs, "waiting"), dict[Run, str]()
     with live.Live(refresh_per_second=1, transient=True) as shown:
         while waiting:
             done, _ = ray.wait(list(waiting), timeout=_LOOK_S)

@@ -5,7 +5,13 @@
 #
 # Copies the package to every machine, installs it there, and starts the same command on each: they
 # find each other by themselves. The folder of the run lies where all of them see it, such as on a
-# Filestore volume that they have mounted. With $DRY_RUN set it prints the commands.
+# Filestore volume that they have mounted. It runs on when this ends; what it prints is in jaxdqn.log
+# of each machine. To stop it, saved:
+#
+#   gcloud compute tpus tpu-vm ssh my-tpu --zone=us-central2-b --worker=all \
+#     --command='pkill -TERM -f jaxdqn.train'
+#
+# With $DRY_RUN set it prints the commands.
 set -euo pipefail
 
 if (($# < 3)); then
@@ -33,7 +39,9 @@ archive=$(mktemp --suffix=.tar.gz)
 trap 'rm -f "$archive"' EXIT
 run git archive --format=tar.gz --output="$archive" HEAD
 run gcloud compute tpus tpu-vm scp "$archive" "$tpu:jaxdqn.tar.gz" --zone="$zone" --worker=all
-on_all 'mkdir -p jaxdqn && tar -xzf jaxdqn.tar.gz -C jaxdqn && python3 -m venv jaxdqn/.venv &&
-  jaxdqn/.venv/bin/pip install --quiet "./jaxdqn[tpu]"'
+# The machines' own Python may be too old; uv brings one.
+on_all 'mkdir -p jaxdqn && tar -xzf jaxdqn.tar.gz -C jaxdqn && cd jaxdqn &&
+  python3 -m pip install --quiet --user uv && python3 -m uv venv --quiet --python 3.12 --clear .venv &&
+  python3 -m uv pip install --quiet --python .venv/bin/python ".[tpu]"'
 printf -v flags '%q ' "$@" "--run_dir=$run_dir"
-on_all "cd jaxdqn && .venv/bin/python -m jaxdqn.train $flags"
+on_all "cd jaxdqn && nohup .venv/bin/python -m jaxdqn.train $flags > ../jaxdqn.log 2>&1 < /dev/null &"

@@ -39,6 +39,20 @@ training._Training._finish = finish_and_tell
 """
 
 
+# A film of a game that takes a minute.
+SLOW_FILM = """
+import time
+from jaxdqn.runtime import play
+real = play.play
+def slow_play(*args, **how):
+    print("filming", flush=True)
+    for moment in real(*args, **how):
+        time.sleep(0.5)
+        yield moment._replace(is_last=False)
+play.play = slow_play
+"""
+
+
 def address():
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -240,6 +254,47 @@ def test_what_does_not_divide_is_refused(tmp_path):
     for error in errors:
         assert "--num_envs: is 8, which 3 devices cannot share equally; nearest: 6 or 12" in error
     assert not (tmp_path / "run").exists()
+
+
+def test_processes_with_other_settings_are_refused(tmp_path):
+    """Each would have parameters of its own, and think them those of all."""
+    where = (*FLAGS, f"--run_dir={tmp_path / 'run'}", f"--coordinator_address={address()}")
+    processes = [
+        program.start(*where, "--num_processes=2", f"--process_id={i}", f"--seed={i}")
+        for i in range(2)
+    ]
+    codes, _, errors = end(processes)
+    assert codes == [2, 2]
+    for error in errors:
+        assert "error: --num_processes: the processes have other settings" in error
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["--num_processes=2"], "--coordinator_address: goes with --num_processes"),
+        (["--coordinator_address=here", "--num_processes=2", "--process_id=0"], "host:port"),
+        (["--coordinator_address=a:1", "--num_processes=2", "--process_id=2"], "from 0 to 1 of 2"),
+    ],
+)
+def test_a_wrong_place_among_processes_is_refused(tmp_path, words, told):
+    result = program.train("--env=CartPole", *words, cwd=tmp_path)
+    assert result.returncode == 2 and told in result.stderr
+    assert result.stderr.count("\n") == 1 and not list(tmp_path.iterdir())
+
+
+def test_a_film_of_one_process_is_cut_short_for_another(tmp_path):
+    """The others wait for it, and it hears what they hear."""
+    processes = start(2, tmp_path / "run", "--record_every_steps=800", driver=SLOW_FILM)
+    processes[0].wait_for("filming")
+    processes[1].send_signal(signal.SIGTERM)
+    began = time.monotonic()
+    codes, printed, errors = end(processes)
+    assert codes == [143, 143], errors
+    assert time.monotonic() - began < 15
+    assert "no film: a signal to stop came before its end" in printed[0]
+    assert not list((tmp_path / "run" / "videos").glob("*.mp4"))
 
 
 def test_a_note_keeps_what_it_is_told():

@@ -7,12 +7,15 @@ primary, alone prints and writes what Orbax does not write.
 
 import contextlib
 import faulthandler
+import functools
 import importlib.util
+import json
 import os
 import pathlib
 import platform
 import re
 import sys
+import threading
 import time
 import traceback
 import zlib
@@ -30,10 +33,11 @@ from jaxdqn.runtime import signals
 _HEARTBEAT_TIMEOUT_S = 30
 _SHUTDOWN_TIMEOUT_S = 60  # in which all reach the program's end
 _START_TIMEOUT_S = 300  # in which all are started
-_LINGER_S = 3  # that the primary stays after an error
+_LINGER_S = 3  # that a process stays after an error
+_QUIET_S = 10  # of waiting for the others before it is told
 _ROUND_S = 0.5  # of work between two looks at what the others want
 # What collectives and barriers say when a process has left them.
-_LOSS = re.compile(r"gloo|nccl|connection|collective|coordinat|barrier|unavailable|heartbeat", re.I)
+_LOSS = re.compile(r"Gloo|NCCL|coordination service|[Bb]arrier")
 
 
 def join(
@@ -41,7 +45,8 @@ def join(
 ) -> None:
     """Makes this process one of several, where it is one of several.
 
-    Without arguments JAX finds the others under SLURM, Kubernetes, Open MPI and on Cloud TPU.
+    Without arguments JAX finds the others under SLURM, Kubernetes, Open MPI 4 and on Cloud TPU.
+    Others that do not come in five minutes end the process from within JAX.
 
     Args:
       coordinator_address: host:port of process 0; all three are given, or none.
@@ -49,26 +54,32 @@ def join(
       process_id: of this one, from 0.
 
     Raises:
-      SettingError: the three do not fit, or the others cannot be found.
+      SettingError: the three do not fit.
+      RunError: the others cannot be found.
     """
+    launcher = _launcher()
+    if coordinator_address and num_processes is None and launcher == "Open MPI":  # 5, for one
+        num_processes = int(os.environ["OMPI_COMM_WORLD_SIZE"])
+        process_id = int(os.environ["OMPI_COMM_WORLD_RANK"])
     given = (coordinator_address, num_processes, process_id)
-    if num_processes == 1 and coordinator_address is None and not process_id:
+    if given in ((None, 1, None), (None, 1, 0)) or (given == (None, None, None) and not launcher):
         return
-    found = _launcher()
-    if given == (None, None, None):
-        if not found:
-            return
-    elif None in given:
+    if None not in given:
+        assert coordinator_address and num_processes is not None and process_id is not None
+        _check_given(coordinator_address, num_processes, process_id)
+    elif given != (None, None, None):
         raise config_lib.SettingError(
             "coordinator_address", "goes with --num_processes and --process_id: all three, or none"
         )
-    else:
-        assert coordinator_address and num_processes is not None and process_id is not None
-        _check_given(coordinator_address, num_processes, process_id)
     # Where one is lost, JAX aborts the others: where each of their threads stood says nothing.
     faulthandler.disable()
     # A signal is heard by the run itself, and told to the others by itself.
     jax.config.update("jax_enable_preemption_service", False)
+    where = coordinator_address or f"the others of {launcher}"
+    told = f"waits for {where}, five minutes at most; --num_processes=1 runs alone"
+    late = threading.Timer(_QUIET_S, functools.partial(print, told, file=sys.stderr, flush=True))
+    late.daemon = True
+    late.start()
     try:
         jax.distributed.initialize(
             coordinator_address,
@@ -79,11 +90,11 @@ def join(
             shutdown_timeout_seconds=_SHUTDOWN_TIMEOUT_S,
         )
     except (ValueError, RuntimeError, OSError) as error:
-        where = f"of {found} " if found and coordinator_address is None else ""
-        raise config_lib.SettingError(
-            "coordinator_address",
-            f"the other processes {where}cannot be reached: {error}; --num_processes=1 runs alone",
+        raise config_lib.RunError(
+            f"{where} cannot be reached: {error}; --num_processes=1 runs alone"
         ) from None
+    finally:
+        late.cancel()
 
 
 def _check_given(coordinator_address: str, num_processes: int, process_id: int) -> None:
@@ -106,7 +117,8 @@ def _check_given(coordinator_address: str, num_processes: int, process_id: int) 
 def _launcher() -> str:
     """What started this process as one of several; empty where nothing did."""
     environment = os.environ
-    if int(environment.get("SLURM_NTASKS", "1")) > 1 and "SLURM_STEP_NODELIST" in environment:
+    # Not SLURM_NTASKS: an interactive shell has that of its whole allocation.
+    if int(environment.get("SLURM_STEP_NUM_TASKS", "1")) > 1:
         return "SLURM"
     if int(environment.get("OMPI_COMM_WORLD_SIZE", "1")) > 1:
         return "Open MPI"
@@ -163,6 +175,21 @@ def of_primary(value: int) -> int:
     return int(gather(np.int64(value))[0])
 
 
+def from_primary(find: Callable[[], Any]) -> Any:
+    """What the primary alone finds, and JSON can hold; of what lies on a disk, for instance."""
+    if count() == 1:
+        return find()
+    text = json.dumps(find()).encode() if is_primary() else b""
+    data = np.zeros(of_primary(len(text)), np.uint8)
+    data[: len(text)] = np.frombuffer(text, np.uint8)
+    return json.loads(gather(data)[0].tobytes())
+
+
+def are_equal(value: object) -> bool:
+    """Whether what prints alike is the same in all processes."""
+    return len(set(gather(np.uint32(zlib.crc32(repr(value).encode()))).tolist())) == 1
+
+
 def sharing_this_machine() -> int:
     """How many processes run on this one's machine, and share its memory."""
     if count() == 1:
@@ -177,28 +204,34 @@ def sharing_this_machine() -> int:
 
 @contextlib.contextmanager
 def leaving_at_once() -> Iterator[None]:
-    """Ends a process of several on any error, which it tells in a line, at once.
+    """Ends a process of several on any error, which it tells, at once.
 
     To close what it has open would wait for the others, and they wait for it, until it is gone.
     """
     try:
         yield
-    except Exception as error:
-        if count() == 1:
+    except (Exception, KeyboardInterrupt) as error:
+        if not jax.distributed.is_initialized():
             raise
-        if not isinstance(error, config_lib.SettingError | config_lib.RunError):
-            if _LOSS.search(str(error)):
-                error = config_lib.RunError(f"another process of this run is gone: {error}")
-            else:
-                traceback.print_exc()
-        told = " ".join(str(error).split())
-        print(f"error: process {jax.process_index()}: {told}", file=sys.stderr, flush=True)
-        sys.stdout.flush()
-        if is_primary():
-            # With it ends what connects the others, who would die of that in the middle of saying
-            # the same.
+        try:
+            _tell(error)
+        except OSError:  # nobody listens any more
+            pass
+        finally:
+            # With process 0 ends what connects the others, who would die of that in the middle of
+            # saying the same.
             time.sleep(_LINGER_S)
-        os._exit(2 if isinstance(error, config_lib.SettingError) else 1)
+            os._exit(2 if isinstance(error, config_lib.SettingError) else 1)
+
+
+def _tell(error: BaseException) -> None:
+    told = " ".join(str(error).split()) or type(error).__name__
+    if isinstance(error, jax.errors.JaxRuntimeError | ValueError) and _LOSS.search(told):
+        told = f"another process of this run is gone: {told}"
+    elif not isinstance(error, config_lib.SettingError | config_lib.RunError):
+        traceback.print_exception(error)
+    print(f"error: {told}", file=sys.stderr, flush=True)
+    sys.stdout.flush()
 
 
 class Stop:
@@ -250,10 +283,3 @@ class Stop:
                 return False
             if over.all():
                 return True
-
-
-def from_primary(find: Callable[[], int | None]) -> int | None:
-    """A number, or None, that the primary alone finds; of what lies on a disk, for instance."""
-    found = find() if is_primary() else None
-    value = of_primary(-1 if found is None else found)
-    return None if value < 0 else value

@@ -26,18 +26,17 @@ class Listener:
     """Takes rows and writes none: another process does. It knows the scores of all evaluations.
 
     Args:
-      directory: of the run.
-      from_step: where the run goes on; rows that lie ahead of it will come anew.
+      rows: of the run so far; of no use are others than `known` gives.
+      from_step: where the run goes on.
     """
 
     problem = ""  # why rows are not on disk yet; empty if all are
 
-    def __init__(self, directory: pathlib.Path, from_step: int):
-        self._rows = [row for row in read(directory / FILE) if row["step"] <= from_step]
+    def __init__(self, rows: Sequence[Row], from_step: int):
         # What a run that goes on at this step tells again: it was saved before it had told it.
         self._from_step = from_step
-        self._told = {frozenset(row) for row in self._rows if row["step"] == from_step}
-        self._evaluations = evaluations(self._rows)
+        self._told = {frozenset(row) for row in rows if row["step"] == from_step}
+        self._evaluations = evaluations(rows)
 
     def write(self, step: int, values: Mapping[str, Value]) -> None:
         """Writes one row; what is None or not finite stands as null and in no TensorBoard curve."""
@@ -78,7 +77,7 @@ class Listener:
 
 
 class Writer(Listener):
-    """Appends rows. Opening it drops rows that lie ahead of `from_step`.
+    """Appends rows. Opening it drops rows that lie ahead of `from_step`: they will come anew.
 
     Args:
       directory: of the run.
@@ -95,10 +94,11 @@ class Writer(Listener):
         from_step: int,
         mirror: Callable[[Row], None] = lambda row: None,
     ):
-        super().__init__(directory, from_step)
         path = directory / FILE
+        rows = [row for row in read(path) if row["step"] <= from_step]
+        super().__init__(rows, from_step)
         with files.whole(path) as part:
-            part.write_text("".join(map(_line, self._rows)))
+            part.write_text("".join(map(_line, rows)))
         self._file, self._mirror = appending.Appender(path), mirror
         self._events = events.Events(directory / "tensorboard", purge_step=from_step + 1)
 
@@ -125,6 +125,12 @@ class Writer(Listener):
         """Closes the files."""
         self._file.close()
         self._events.close()
+
+
+def known(directory: pathlib.Path, from_step: int) -> list[Row]:
+    """The rows of a run that say what it has done up to a step: its evaluations, and the last."""
+    rows = [row for row in read(directory / FILE) if row["step"] <= from_step]
+    return [row for row in rows if row["step"] == from_step or evaluations([row])]
 
 
 def evaluations(rows: Iterable[Row]) -> list[Row]:

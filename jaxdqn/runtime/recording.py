@@ -4,7 +4,7 @@ import contextlib
 import itertools
 import pathlib
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from typing import Any
 
 import numpy as np
@@ -82,9 +82,11 @@ def record_in_training(
     *,
     seed: int,
     watched: Callable[[api.DrawnEnv], api.DrawnEnv],
-    should_stop: Callable[[], bool],
-) -> tuple[bytes, int, int]:
+    show: Callable[[bytes, int, int], None],
+) -> Generator[None, None, None]:
     """Films one game, or its first five minutes, beside the training that it is a sample of.
+
+    It yields before every step. Closed before its end, it leaves no film.
 
     Args:
       config: of the run; it sets the share of random actions too.
@@ -93,14 +95,10 @@ def record_in_training(
       path: the film, enlarged.
       seed: of the environment.
       watched: is given the environment, and what it returns is played.
-      should_stop: asked at every step.
-
-    Returns:
-      The film as a GIF of the screen's own size, its height and its width.
+      show: gets the film as a GIF of the screen's own size, its height and its width.
 
     Raises:
-      RunError: it was told to stop, the film cannot be written, or the environment has no picture
-        to show.
+      RunError: the film cannot be written, or the environment has no picture to show.
     """
     rate = games.steps_per_second(spec.env_id, spec.frame_skip)
     moments = play.play(
@@ -114,11 +112,10 @@ def record_in_training(
         small = pathlib.Path(folder) / "play.gif"
         with film.writer(small, rate) as add_small:
             for moment in itertools.islice(moments, int(_LONGEST_S * rate)):
-                if should_stop():
-                    raise config_lib.RunError("a signal to stop came before its end")
+                yield
                 add(np.asarray(drawing.screen(moment)))
                 add_small(moment.screen)
-        return small.read_bytes(), *moment.screen.shape[:2]
+        show(small.read_bytes(), *moment.screen.shape[:2])
 
 
 class _Spread:

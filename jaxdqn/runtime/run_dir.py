@@ -6,6 +6,7 @@ import json
 import os
 import pathlib
 import shutil
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -39,6 +40,7 @@ _OURS = (
     CONFIG_FILE,
 )
 _FORMAT = "jaxdqn-run"
+_SEEN_S = 30.0
 # What a run may go on with otherwise: it changes no number that was finite.
 _MAY_DIFFER = {"on_nonfinite", "env_timeout_seconds", "env_threads", "keep_checkpoints"}
 
@@ -155,14 +157,18 @@ def create(path: pathlib.Path, config: config_lib.Config) -> None:
 
 
 @contextlib.contextmanager
-def locked(path: pathlib.Path) -> Iterator[None]:
+def locked(path: pathlib.Path, wait_s: float = 0.0) -> Iterator[None]:
     """Keeps other processes from training in a folder; the system frees it when this one dies.
+
+    Args:
+      path: of the run.
+      wait_s: for another process to leave; where a machine dies, a network's disk notices later.
 
     Raises:
       SettingError: another process has it, or it cannot be made.
     """
     # Without the system's own locks, a file that stands for one would outlive a process that dies.
-    lock = filelock.FileLock(path / _LOCK, timeout=0, fallback_to_soft=False)
+    lock = filelock.FileLock(path / _LOCK, timeout=wait_s, fallback_to_soft=False)
     try:
         path.mkdir(parents=True, exist_ok=True)
         lock.acquire()
@@ -176,6 +182,22 @@ def locked(path: pathlib.Path) -> Iterator[None]:
         yield
     finally:
         lock.release()
+
+
+def wait_until_seen(path: pathlib.Path) -> None:
+    """Waits for what another process wrote, as a network's disk may show it late.
+
+    Raises:
+      RunError: it does not come.
+    """
+    until = time.monotonic() + _SEEN_S
+    while not (path / CONFIG_FILE).exists():
+        if time.monotonic() > until:
+            raise config_lib.RunError(
+                f"--run_dir: {path} is not the folder that process 0 writes: it must lie on a disk "
+                "that all processes see"
+            )
+        time.sleep(0.1)
 
 
 def clear(path: pathlib.Path) -> None:

@@ -10,7 +10,7 @@ from jax.sharding import Mesh
 from jaxdqn import config as config_lib
 from jaxdqn.agent import networks
 from jaxdqn.envs import api, envpool, frame_skip
-from jaxdqn.runtime import hosts, memory, parts, run_dir
+from jaxdqn.runtime import hosts, memory, parts, provenance, run_dir
 from jaxdqn.runtime import mesh as mesh_lib
 
 
@@ -66,6 +66,12 @@ def prepare(
         run_dir.check_same(path, stored, config)
     free_bytes = memory.free_device_bytes(mesh)
     fitted = memory.fit_replay(config, spec, free_bytes, capacity_chosen_by_user)
+    if not hosts.are_equal((dataclasses.asdict(fitted), overwrite, provenance.versions())):
+        raise config_lib.SettingError(
+            "num_processes",
+            "the processes have other settings or versions than each other, or do not see the same "
+            "--run_dir",
+        )
     return Setup(
         config=fitted,
         spec=spec,

@@ -4,9 +4,10 @@ import contextlib
 import dataclasses
 import functools
 import os
+import pathlib
 import sys
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Generator
 
 import jax
 import jax.numpy as jnp
@@ -40,6 +41,8 @@ from jaxdqn.runtime import (
 from jaxdqn.runtime import mesh as mesh_lib
 from jaxdqn.runtime import setup as setup_lib
 
+# For which several processes wait for one before them, whose machine is gone and held a lock.
+_LOCK_S = 120.0
 # Set apart the random streams that grow from one seed.
 _LEARNER, _ACTORS, _ENVS, _EVALUATION, _RECORDING = range(5)
 
@@ -60,8 +63,11 @@ def run(setup: setup_lib.Setup, *, track: str | None = None, verbose: bool = Fal
       RunError: what lies there cannot be gone on with, or the run could not be saved.
     """
     hosts.wait_for_all()  # until each has looked at the folder as it was
+    lock: contextlib.AbstractContextManager[None] = contextlib.nullcontext()
+    if hosts.is_primary():
+        lock = run_dir.locked(setup.path, wait_s=_LOCK_S if hosts.count() > 1 else 0)
     with (
-        run_dir.locked(setup.path) if hosts.is_primary() else contextlib.nullcontext(),
+        lock,
         signals.StopRequest() as request,
         jax.transfer_guard("disallow"),
     ):
@@ -71,6 +77,7 @@ def run(setup: setup_lib.Setup, *, track: str | None = None, verbose: bool = Fal
             if setup.overwrite or run_dir.read_settings(setup.path) is None:
                 run_dir.create(setup.path, setup.config)
         hosts.wait_for_all()
+        run_dir.wait_until_seen(setup.path)
         try:
             training = _Training(setup, request, track, verbose)
         except OSError as error:
@@ -114,7 +121,8 @@ class _Training:
         if self._verbose:
             _print(console.layers(self._state.train_state.params))
         self._tracker: tracking.Wandb | None = None
-        self._writer = metrics.Listener(setup.path, start.steps)
+        rows = hosts.from_primary(lambda: metrics.known(setup.path, start.steps))
+        self._writer = metrics.Listener(rows, start.steps)
         if hosts.is_primary():
             self._tracker = tracking.Wandb(setup.path, setup.config) if track else None
             self._writer = metrics.Writer(
@@ -395,30 +403,34 @@ class _Training:
             self._save()  # the best is kept, whatever the period of checkpoints
 
     def _record(self) -> None:
-        """Films a game with the parameters as they are."""
-        from jaxdqn.runtime import recording  # late: most runs draw nothing, and all of them start
-
-        config, steps = self._config, self._state.counters.steps
+        """Lets the primary film a game with the parameters as they are."""
+        steps = self._state.counters.steps
         self._stop_clock()
         film = self._path / run_dir.VIDEOS / f"{steps}.mp4"
-        if not hosts.is_primary() or film.exists():  # made before a restart
-            return
+        work: Generator[None, None, None] = (None for _ in ())
+        if hosts.is_primary() and not film.exists():  # made before a restart
+            work = self._filming(film, steps)
+        with contextlib.closing(work), jax.transfer_guard("allow"):
+            if not self._stop.lets(work):
+                self._say(f"step {steps:,}: no film: a signal to stop came before its end")
+        self._clock = time.monotonic()  # a film is no time of training
+
+    def _filming(self, film: pathlib.Path, steps: int) -> Generator[None, None, None]:
+        from jaxdqn.runtime import recording  # late: most runs draw nothing, and all of them start
+
         try:
             film.parent.mkdir(exist_ok=True)
-            with jax.transfer_guard("allow"):
-                gif, height, width = recording.record_in_training(
-                    config,
-                    self._spec,
-                    mesh_lib.here(self._state.train_state.params),
-                    film,
-                    seed=self._env_seed(_RECORDING, steps),
-                    watched=self._watched("the film's environment"),
-                    should_stop=self._request.__bool__,
-                )
-            self._writer.show_film(steps, gif, height, width)
+            yield from recording.record_in_training(
+                self._config,
+                self._spec,
+                mesh_lib.here(self._state.train_state.params),
+                film,
+                seed=self._env_seed(_RECORDING, steps),
+                watched=self._watched("the film's environment"),
+                show=functools.partial(self._writer.show_film, steps),
+            )
         except (config_lib.RunError, OSError) as error:
             self._say(f"step {steps:,}: no film: {error}")
-        self._clock = time.monotonic()  # a film is no time of training
 
     def _save(self) -> None:
         self._stop_clock()
@@ -431,6 +443,7 @@ class _Training:
             self._save()
             self._saver.wait(self._state.counters.steps)
         self.close()
+        hosts.wait_for_all()  # what one has to end may take longer than what ends all would wait
         _print(
             f"stopped by signal {signum} at step {self._state.counters.steps:,}; saved in "
             f"{self._path}: the same command goes on from there"
@@ -487,6 +500,7 @@ class _Training:
             self._record()
         self._saver.wait(self._state.counters.steps)
         self.close()
+        hosts.wait_for_all()
         _print(f"{how}, {steps:,} steps, in {self._path}{score}")
         return 0
 
