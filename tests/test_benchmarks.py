@@ -129,3 +129,29 @@ def test_the_suite_joins_what_its_pieces_left(tmp_path, monkeypatch):
     text = (folder / "report.md").read_text()
     assert "## good\n" in text and "## late (incomplete: code 3)\n" in text and "bad" not in text
     assert list(json.loads((folder / "report.json").read_text())) == ["good", "late"]
+
+
+def test_collectives_of_two_processes(tmp_path):
+    launch = ("--processes=2", "--devices=cpu", "--module=benchmarks.collectives", "--")
+    flags = ("--env=CartPole", "--rounds=2", f"--out={tmp_path}")
+    result = program.run("local", *launch, *flags, package="launch", cwd=ROOT)
+    assert result.returncode == 0, result.stdout
+    (path,) = tmp_path.iterdir()
+    told = json.loads(path.read_text())
+    assert told["processes"] == told["devices"] == 2
+    assert told["gradient_bytes"] == 4 * 67_586
+    assert told["note_bytes"] == 2 * 16 * 6 * 4
+    assert told["gradient_mean_us"] > 0 and len(told["note_gather_us_rounds"]) == 2
+
+
+def test_scaling_over_processes(tmp_path):
+    flags = ("--env=CartPole", "--processes=1", "--cores_per_process=0", "--on=cpu", "--rounds=1")
+    flags += ("--num_envs=8", "--replay_capacity=8000", "--total_steps=4000", f"--out={tmp_path}")
+    result = benchmark("processes", *flags)
+    assert result.returncode == 0, result.stderr
+    (path,) = tmp_path.iterdir()
+    strong, weak = json.loads(path.read_text())["points"]
+    assert (strong["scaling"], weak["scaling"]) == ("strong", "weak")
+    assert strong["share_of_ideal"] == weak["share_of_ideal"] == 1
+    assert strong["bytes_per_update"] == strong["mean_of_gradients_share"] == 0
+    assert strong["samples_per_second"] == pytest.approx(32 * strong["steps_per_second"])
