@@ -185,7 +185,7 @@ def test_the_commands_for_a_tpu_can_be_looked_at():
         script, env=os.environ | {"DRY_RUN": "1"}, capture_output=True, text=True
     )
     *_, install, train = result.stdout.replace("\\n", " ").splitlines()
-    assert "jaxdqn[tpu]" in install
+    assert '".[tpu]"' in install
     (command,) = (word for word in shlex.split(train) if word.startswith("--command="))
     assert shlex.split(command.removeprefix("--command="))[-2:] == [
         "--env=Pong",
