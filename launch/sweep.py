@@ -90,7 +90,7 @@ def main(train_flags: Sequence[str]) -> int:
         return 0
     try:
         import ray
-        import rich  # noqa: F401
+        import rich  # noqa: F401 - the table needs it: told before anything is made
     except ImportError as error:
         raise config.RunError(f"{error.name} is not installed: pip install -e '.[sweep]'") from None
     (runs_dir / "logs").mkdir(parents=True, exist_ok=True)

@@ -95,14 +95,20 @@ def test_two_processes_do_what_two_devices_do(tmp_path, undisturbed):
     assert others == [f"parameters {two[0]}"]
 
 
-def test_a_signal_to_one_stops_all(tmp_path, undisturbed):
-    processes = start(2, tmp_path / "run")
-    processes[0].wait_for("step 1,2")
+def end_by_signal_to_the_second(processes):
+    """Sends SIGTERM to one of two, sees that both leave in time, and returns what they printed."""
     processes[1].send_signal(signal.SIGTERM)
     began = time.monotonic()
     codes, printed, errors = end(processes)
     assert codes == [143, 143], errors
     assert time.monotonic() - began < 15
+    return printed
+
+
+def test_a_signal_to_one_stops_all(tmp_path, undisturbed):
+    processes = start(2, tmp_path / "run")
+    processes[0].wait_for("step 1,2")
+    printed = end_by_signal_to_the_second(processes)
     assert "goes on from there" in printed[0]
     codes, printed, errors = end(start(2, tmp_path / "run"))
     assert codes == [0, 0], errors
@@ -288,11 +294,7 @@ def test_a_film_of_one_process_is_cut_short_for_another(tmp_path):
     """The others wait for it, and it hears what they hear."""
     processes = start(2, tmp_path / "run", "--record_every_steps=800", driver=SLOW_FILM)
     processes[0].wait_for("filming")
-    processes[1].send_signal(signal.SIGTERM)
-    began = time.monotonic()
-    codes, printed, errors = end(processes)
-    assert codes == [143, 143], errors
-    assert time.monotonic() - began < 15
+    printed = end_by_signal_to_the_second(processes)
     assert "no film: a signal to stop came before its end" in printed[0]
     assert not list((tmp_path / "run" / "videos").glob("*.mp4"))
 

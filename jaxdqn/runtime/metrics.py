@@ -30,8 +30,6 @@ class Listener:
       from_step: where the run goes on.
     """
 
-    problem = ""  # why rows are not on disk yet; empty if all are
-
     def __init__(self, rows: Sequence[Row], from_step: int):
         # What a run that goes on at this step tells again: it was saved before it had told it.
         self._from_step = from_step
@@ -57,6 +55,11 @@ class Listener:
 
     def try_again(self) -> None:
         """Writes what waits."""
+
+    @property
+    def problem(self) -> str:
+        """Why rows are not on disk yet; empty if all are, or are not to be."""
+        return ""
 
     @property
     def last_evaluation(self) -> Row | None:
@@ -117,7 +120,7 @@ class Writer(Listener):
         self._file.append()
 
     @property
-    def problem(self) -> str:  # type: ignore[override]
+    def problem(self) -> str:
         """Why rows are not on disk yet; empty if all are."""
         return self._file.problem or self._events.problem
 

@@ -286,12 +286,12 @@ class _Training:
                 return False
             if len(before.actions):
                 group.opening = before.opening
-            if len(before.actions) and group.fingerprint() != before.fingerprint:
-                raise config_lib.RunError(
-                    f"the emulators do not come back to where they stood at step "
-                    f"{self._state.counters.steps:,}: another version of EnvPool or of the game? "
-                    f"{self._path / run_dir.CONFIG_FILE} tells the versions of the run"
-                )
+                if group.fingerprint() != before.fingerprint:
+                    raise config_lib.RunError(
+                        f"the emulators do not come back to where they stood at step "
+                        f"{self._state.counters.steps:,}: another version of EnvPool or of the "
+                        f"game? {self._path / run_dir.CONFIG_FILE} tells the versions of the run"
+                    )
         self._is_playing = True
         return True
 
