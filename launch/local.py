@@ -1,4 +1,4 @@
-r"""Starts one run of several processes on this machine: on its CPU, or each on a GPU of its own.
+r"""Starts one run of several processes on this machine: on its CPU, or each on GPUs of its own.
 
   python -m launch.local --processes=2 -- --env=CartPole
 
@@ -38,6 +38,13 @@ def _define_flags() -> None:
         "devices", None, ["cpu", "gpu"], "what they run on (default: gpu where there are any)"
     )
     flags.DEFINE_integer(
+        "devices_per_process",
+        0,
+        "that each has for itself: GPUs, or parts of the CPU, which share its cores; 0: one, and "
+        "one process alone has all GPUs",
+        lower_bound=0,
+    )
+    flags.DEFINE_integer(
         "cores_per_process", 0, "that each has for itself; 0: they share all", lower_bound=0
     )
     flags.DEFINE_string("module", "jaxdqn.train", "the program that they run")
@@ -48,7 +55,7 @@ def main(train_flags: Sequence[str]) -> int:
     """Runs the processes to their end; returns the exit code of the first that failed."""
     values = flags.FLAGS
     commands = _commands(values.module, values.processes, train_flags)
-    environments = [_environment(values.devices, i, values.processes) for i in range(len(commands))]
+    environments = _environments(values.devices, values.processes, values.devices_per_process)
     if values.dry_run:
         for command, added in zip(commands, environments, strict=True):
             words = [f"{name}={value}" for name, value in added.items()]
@@ -84,8 +91,8 @@ def _commands(module: str, processes: int, train_flags: Sequence[str]) -> list[l
     return [[*train, f"--process_id={i}"] for i in range(processes)]
 
 
-def _environment(devices: str | None, index: int, processes: int) -> dict[str, str]:
-    """What a process finds in its environment beside what is there.
+def _environments(devices: str | None, processes: int, each: int) -> list[dict[str, str]]:
+    """What each process finds in its environment beside what is there.
 
     Raises:
       SettingError: there are too few GPUs.
@@ -95,13 +102,22 @@ def _environment(devices: str | None, index: int, processes: int) -> dict[str, s
     if "CUDA_VISIBLE_DEVICES" in os.environ:
         gpus = [part for part in os.environ["CUDA_VISIBLE_DEVICES"].split(",") if part]
     if devices == "cpu" or (devices is None and not gpus):
-        return {"JAX_PLATFORMS": "cpu"}
-    if len(gpus) < processes:
+        own = {"JAX_PLATFORMS": "cpu"}
+        if each:
+            option = f"--xla_force_host_platform_device_count={each}"
+            own["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {option}".strip()
+        return [own] * processes
+    if len(gpus) < processes * max(each, 1):
         raise config.SettingError(
-            "processes",
-            f"is {processes}, but {len(gpus)} GPUs are here; at most one process for each",
+            "devices_per_process" if each else "processes",
+            f"is {each or processes}, but {len(gpus)} GPUs are here; {processes} processes share "
+            "none",
         )
-    return {"CUDA_VISIBLE_DEVICES": gpus[index]} if processes > 1 else {}
+    if processes == 1 and not each:
+        return [{}]
+    each = max(each, 1)
+    shares = [gpus[i * each : (i + 1) * each] for i in range(processes)]
+    return [{"CUDA_VISIBLE_DEVICES": ",".join(share)} for share in shares]
 
 
 class _Processes:

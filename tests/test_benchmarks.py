@@ -1,6 +1,7 @@
 """Benchmarks run and count what they say; how fast anything is decides no test."""
 
 import json
+import os
 import pathlib
 import subprocess
 import sys
@@ -98,12 +99,12 @@ def test_startup(tmp_path):
 
 
 def test_scaling(tmp_path):
-    flags = ("--env=CartPole", "--rounds=1", "--seconds=0.1", "--sweeps=devices", "--only=1,4")
+    flags = ("--env=CartPole", "--rounds=1", "--seconds=0.1", "--sweeps=num_envs", "--only=2,8")
     result = benchmark("scaling", *flags, f"--out={tmp_path}")
     assert result.returncode == 0, result.stderr
     (path,) = tmp_path.glob("*.json")
     points = json.loads(path.read_text())["points"]
-    assert [point["devices"] for point in points] == [1, 4]
+    assert [point["settings"]["num_envs"] for point in points] == [2, 8]
     assert path.with_suffix(".png").read_bytes().startswith(b"\x89PNG")
 
 
@@ -144,14 +145,31 @@ def test_collectives_of_two_processes(tmp_path):
     assert told["gradient_mean_us"] > 0 and len(told["note_gather_us_rounds"]) == 2
 
 
-def test_scaling_over_processes(tmp_path):
-    flags = ("--env=CartPole", "--processes=1", "--cores_per_process=0", "--on=cpu", "--rounds=1")
+def test_scaling_over_devices(tmp_path):
+    """Counts that the machine does not have are left out."""
+    flags = ("--over=devices", "--counts=1,2,1000", "--on=cpu", "--env=CartPole", "--rounds=1")
     flags += ("--num_envs=8", "--replay_capacity=8000", "--total_steps=4000", f"--out={tmp_path}")
-    result = benchmark("processes", *flags)
+    result = benchmark("parallel", *flags)
     assert result.returncode == 0, result.stderr
-    (path,) = tmp_path.iterdir()
-    strong, weak = json.loads(path.read_text())["points"]
-    assert (strong["scaling"], weak["scaling"]) == ("strong", "weak")
-    assert strong["share_of_ideal"] == weak["share_of_ideal"] == 1
-    assert strong["bytes_per_update"] == strong["mean_of_gradients_share"] == 0
-    assert strong["samples_per_second"] == pytest.approx(32 * strong["steps_per_second"])
+    assert "devices 1,000: not here" in result.stdout
+    (path,) = tmp_path.glob("*.json")
+    told = json.loads(path.read_text())
+    assert told["hardware"]["cores"] == len(os.sched_getaffinity(0))
+    assert path.with_suffix(".png").read_bytes().startswith(b"\x89PNG")
+    points = {(each["scaling"], each["workers"]): each for each in told["points"]}
+    assert list(points) == [("strong", 1), ("strong", 2), ("weak", 1), ("weak", 2)]
+    alone = points["strong", 1]
+    assert alone["share_of_ideal"] == points["weak", 1]["share_of_ideal"] == 1
+    assert alone["bytes_per_update"] == alone["mean_of_gradients_share"] == 0
+    for (scaling, workers), each in points.items():
+        assert each["samples_per_second"] == pytest.approx(32 * each["steps_per_second"])
+        ideal = workers * alone["steps_per_second"]
+        assert each["share_of_ideal"] == pytest.approx(each["steps_per_second"] / ideal)
+        assert each["settings"]["num_envs"] == 8 * (workers if scaling == "weak" else 1)
+        assert len(each["hardware"]["devices"]) == workers
+    assert points["weak", 2]["bytes_per_update"] == 4 * 67_586
+
+
+def test_counts_to_compare_begin_with_one(tmp_path):
+    result = benchmark("parallel", "--counts=2,4", f"--out={tmp_path}")
+    assert result.returncode == 2 and "--counts: begin with 1" in result.stderr

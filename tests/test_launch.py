@@ -69,11 +69,29 @@ def test_the_commands_can_be_looked_at(tmp_path):
     assert one[-2:] == ["--num_processes=2", "--process_id=0"] and two[-1] == "--process_id=1"
 
 
+def test_processes_have_gpus_of_their_own():
+    words = (sys.executable, "-m", "launch.local", "--dry_run", "--devices=gpu")
+    environment = program.environment() | {"CUDA_VISIBLE_DEVICES": "0,1,2,5"}
+
+    def visible(*flags):
+        command = [*words, *flags, "--", "--env=Pong"]
+        told = subprocess.run(command, env=environment, cwd=ROOT, capture_output=True, text=True)
+        assert told.returncode == 0, told.stderr
+        return [shlex.split(line)[0] for line in told.stdout.splitlines()]
+
+    assert visible("--processes=2") == [f"CUDA_VISIBLE_DEVICES={n}" for n in (0, 1)]
+    shares = visible("--processes=2", "--devices_per_process=2")
+    assert shares == ["CUDA_VISIBLE_DEVICES=0,1", "CUDA_VISIBLE_DEVICES=2,5"]
+    assert visible("--processes=1", "--devices_per_process=3") == ["CUDA_VISIBLE_DEVICES=0,1,2"]
+    assert visible("--processes=1") == [sys.executable]
+
+
 @pytest.mark.parametrize(
     ("words", "told"),
     [
         (["local", "--processes=0"], "--processes"),
         (["local", "--devices=gpu", "--", "--env=CartPole"], "--processes: is 2, but 0 GPUs"),
+        (["local", "--devices=gpu", "--devices_per_process=1"], "--devices_per_process: is 1, but"),
         (["local", "--env=CartPole"], "env"),
         (["sweep", "--seeds=0"], "--envs: name the games"),
         (["sweep", "--envs=Pong", "--seeds=0-x"], "--seeds: is '0-x'"),

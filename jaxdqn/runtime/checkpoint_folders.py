@@ -69,6 +69,54 @@ def tidy(directory: pathlib.Path, say: Callable[[str], None]) -> None:
             set_aside(directory, int(path.name))
 
 
+def newest(
+    directory: pathlib.Path, replay_problem: Callable[[int], str], say: Callable[[str], None]
+) -> tuple[int, bool] | None:
+    """The newest checkpoint that is as it was written; newer ones are moved out of the way.
+
+    Args:
+      directory: with the checkpoints.
+      replay_problem: tells what is wrong with the replay of a step's.
+      say: told what is wrong with those that are not taken.
+
+    Returns:
+      Its step, and whether its replay is as it was written too: without that it is taken where no
+      other is whole. None where there are no checkpoints.
+
+    Raises:
+      RunError: there are checkpoints, and none can be used.
+    """
+    tidy(directory, say)
+    steps = steps_in(directory)
+    problems: dict[int, str] = {}
+    taken, is_whole = None, False
+    for step in reversed(steps):
+        problems[step] = checksums.problem(directory / str(step))
+        if problems[step]:
+            continue
+        if taken is None:
+            taken = step
+        problems[step] = replay_problem(step)
+        if not problems[step]:
+            taken, is_whole = step, True
+            break
+    if not steps:
+        return None
+    if taken is None:
+        raise config_lib.RunError(
+            f"all checkpoints are damaged: {'; '.join(problems.values())}; --overwrite starts anew"
+        )
+    for step, problem in problems.items():
+        if problem and step >= taken:
+            say(problem)
+    newer = [step for step in steps if step > taken]
+    if newer:
+        say(f"going on from the checkpoint before, of step {taken:,}")
+    for step in newer:
+        set_aside(directory, step)
+    return taken, is_whole
+
+
 def set_aside(directory: pathlib.Path, step: int) -> None:
     """Moves a checkpoint that cannot be used where it is in nobody's way, for study."""
     path = directory / str(step)

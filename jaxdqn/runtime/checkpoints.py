@@ -219,43 +219,15 @@ class Checkpoints:
         Raises:
           RunError: there are checkpoints, and none can be used.
         """
-        taken = hosts.from_primary(lambda: self._find_newest(say))
-        self._whole = hosts.from_primary(lambda: self._whole)
-        if taken is not None:
-            self._last = _stamp(self.run(taken))
-        return taken
-
-    def _find_newest(self, say: Callable[[str], None]) -> int | None:
-        checkpoint_folders.tidy(self._directory, say)
-        steps = checkpoint_folders.steps_in(self._directory)
-        problems, taken, without_replay = {}, None, None
-        for step in reversed(steps):
-            problems[step] = checksums.problem(self._directory / str(step))
-            if not problems[step]:
-                if without_replay is None:
-                    without_replay = step
-                problems[step] = self._replay_problem(step)
-            if not problems[step]:
-                taken = self._whole = step
-                break
-        if steps and taken is None:
-            taken = without_replay
-            if taken is None:
-                raise config_lib.RunError(
-                    f"all checkpoints are damaged: {'; '.join(problems.values())}; "
-                    "--overwrite starts anew"
-                )
-        if taken is None:
+        found = hosts.from_primary(
+            lambda: checkpoint_folders.newest(self._directory, self._replay_problem, say)
+        )
+        if found is None:
             return None
-        for step, problem in problems.items():
-            if problem and step >= taken:
-                say(problem)
-        newer = [step for step in steps if step > taken]
-        if newer:
-            say(f"going on from the checkpoint before, of step {taken:,}")
-        for step in newer:
-            checkpoint_folders.set_aside(self._directory, step)
-        return taken
+        step, is_whole = found
+        self._whole = step if is_whole else None
+        self._last = _stamp(self.run(step))
+        return int(step)
 
     def has_replay(self, step: int) -> bool:
         """Whether the checkpoint that `newest_whole` found has its replay."""

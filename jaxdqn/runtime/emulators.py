@@ -6,12 +6,25 @@ what it was sent since it was made, and another one, made alike, plays it again.
 
 import zlib
 from collections.abc import Callable, Iterator
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from jaxdqn.envs import api
 from jaxdqn.runtime import episodes, hosts
+
+
+class Sent(NamedTuple):
+    """What brings a group of environments back."""
+
+    made_at_step: int
+    actions: npt.NDArray[np.unsignedinteger]  # [T, E], in the least type for them
+    fingerprint: int  # of what they show then
+    opening: int  # environments whose next row opens a game
+
+
+NOTHING_SENT = Sent(0, np.zeros((0, 0), np.uint8), 0, 0)
 
 
 class Group:
@@ -37,7 +50,7 @@ class Group:
         self._dtype = np.min_scalar_type(self._env.spec.num_actions - 1)
         self.turns = 0  # that they have had
         self.opening = self.num_envs  # environments whose next row opens a game
-        self._sent = bytearray()  # a list of arrays would take ten times as much
+        self._bytes_sent = bytearray()  # a list of arrays would take ten times as much
         self._frame: npt.NDArray[np.generic] = np.zeros(0)
 
     def receive(self) -> tuple[api.TimeStep, list[episodes.Game]]:
@@ -48,7 +61,7 @@ class Group:
 
     def send(self, actions: npt.NDArray[np.integer], ended: int) -> None:
         """Starts the step that plays `actions` [E], after so many games have ended."""
-        self._sent += np.asarray(actions).astype(self._dtype).tobytes()
+        self._bytes_sent += np.asarray(actions).astype(self._dtype).tobytes()
         self.turns += 1
         self.opening = ended
         self._env.send(actions[self._share.start : self._share.stop])
@@ -58,17 +71,21 @@ class Group:
         self._env.close()
         self._begin(step)
 
-    @property
-    def sent(self) -> npt.NDArray[np.unsignedinteger]:
-        """All actions [T, E] since the environments were made, in the least type for them."""
-        return np.frombuffer(bytes(self._sent), self._dtype).reshape(-1, self.num_envs)
+    def sent(self) -> Sent:
+        """All that was sent since the environments were made; all processes ask together."""
+        actions = np.frombuffer(bytes(self._bytes_sent), self._dtype).reshape(-1, self.num_envs)
+        return Sent(self.made_at_step, actions, self.fingerprint(), self.opening)
 
-    def replay(self, sent: npt.NDArray[np.unsignedinteger]) -> Iterator[None]:
+    def replay(self, sent: Sent) -> Iterator[None]:
         """Plays what another group was sent; yields after every step."""
-        for actions in sent:
+        for actions in sent.actions:
             self.receive()
-            self.send(actions.astype(np.int32), ended=0)
+            self.send(actions.astype(np.int32), sent.opening)
             yield
+
+    def has_come_back(self, sent: Sent) -> bool:
+        """Whether it shows what the other one did; all processes ask at the same point."""
+        return not len(sent.actions) or self.fingerprint() == sent.fingerprint
 
     def fingerprint(self) -> int:
         """Tells whether two groups show the same; all processes ask at the same point."""

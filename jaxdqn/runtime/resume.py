@@ -2,11 +2,10 @@
 
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import numpy as np
-import numpy.typing as npt
 from jax.sharding import Mesh, NamedSharding
 
 from jaxdqn import config as config_lib
@@ -17,26 +16,15 @@ from jaxdqn.runtime import mesh as mesh_lib
 FORMAT = 2  # of what `pack` returns
 
 
-class Sent(NamedTuple):
-    """What brings a group of environments back."""
-
-    made_at_step: int
-    actions: npt.NDArray[np.unsignedinteger]  # [T, E]
-    fingerprint: int  # of what they show then
-    opening: int  # environments whose next row opens a game
-
-
-NOTHING_SENT = Sent(0, np.zeros((0, 0), np.uint8), 0, 0)
-
-
 def pack(
     state: loop.RunState, groups: Sequence[emulators.Group]
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """Arrays for a checkpoint's `play` and numbers for its `run`."""
+    sent = [group.sent() for group in groups]
     play: dict[str, Any] = {
         "sums": state.sums,
         "actors": list(state.actors),
-        "sent": {str(index): group.sent for index, group in enumerate(groups) if group.turns},
+        "sent": {str(index): each.actions for index, each in enumerate(sent) if len(each.actions)},
     }
     run: dict[str, Any] = {
         "format": FORMAT,
@@ -49,13 +37,13 @@ def pack(
         "learning_from_update": state.learning_from_update,
         "groups": [
             {
-                "made_at_step": group.made_at_step,
-                "turns": group.turns,
-                "num_envs": group.num_envs,
-                "fingerprint": group.fingerprint(),
-                "opening": group.opening,
+                "made_at_step": each.made_at_step,
+                "turns": each.actions.shape[0],
+                "num_envs": each.actions.shape[1],
+                "fingerprint": each.fingerprint,
+                "opening": each.opening,
             }
-            for group in groups
+            for each in sent
         ],
     }
     if state.fit is not None:
@@ -79,7 +67,7 @@ def restore(
     num_actions: int,
     init_ring: Callable[[], ring_lib.RingState],
     say: Callable[[str], None],
-) -> list[Sent]:
+) -> list[emulators.Sent]:
     """Puts a run where a checkpoint left it, all but its emulators.
 
     Args:
@@ -173,11 +161,11 @@ def _unpack(state: loop.RunState, play: Mapping[str, Any], run: Mapping[str, Any
         state.fit.losses.extend(stored["losses"])
 
 
-def _sent_of(play: Mapping[str, Any], run: Mapping[str, Any]) -> list[Sent]:
+def _sent_of(play: Mapping[str, Any], run: Mapping[str, Any]) -> list[emulators.Sent]:
     """What each group of environments was sent."""
-    nothing = NOTHING_SENT.actions
+    nothing = emulators.NOTHING_SENT.actions
     return [
-        Sent(
+        emulators.Sent(
             group["made_at_step"],
             np.asarray(play["sent"].get(str(index), nothing)),
             group["fingerprint"],

@@ -4,36 +4,34 @@ import contextlib
 import dataclasses
 import functools
 import os
-import pathlib
 import sys
 import time
-from collections.abc import Callable, Collection, Generator
+from collections.abc import Collection
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from jaxdqn import config as config_lib
-from jaxdqn.envs import api, frame_skip
 from jaxdqn.runtime import (
     checkpoints,
     console,
     device,
     emulators,
     episodes,
-    evaluation,
     held_out,
     hosts,
+    interludes,
     loop,
     metrics,
     native,
-    parts,
     replay_files,
     resume,
     rows,
     run_dir,
+    run_envs,
     saving,
     signals,
+    streams,
     sweeping,
     tracking,
     watchdog,
@@ -43,8 +41,6 @@ from jaxdqn.runtime import setup as setup_lib
 
 # For which several processes wait for one before them, whose machine is gone and held a lock.
 _LOCK_S = 120.0
-# Set apart the random streams that grow from one seed.
-_LEARNER, _ACTORS, _ENVS, _EVALUATION, _RECORDING = range(5)
 
 
 def run(setup: setup_lib.Setup, *, track: str | None = None, verbose: bool = False) -> int:
@@ -104,14 +100,17 @@ class _Training:
         self._path, self._verbose = setup.path, verbose and hosts.is_primary()
         self._request, self._stop = request, hosts.Stop(request)
         self._device = device.build(setup.config, setup.spec, setup.mesh)
-        self._evaluated_actor = evaluation.compiled(parts.make_actor(setup.config, setup.spec))
         self._groups: list[emulators.Group] = []
-        self._sent: list[resume.Sent] = []  # what they are to play again
+        self._sent: list[emulators.Sent] = []  # what they are to play again
         self._watchdog = watchdog.Watchdog(
             setup.config.env_timeout_seconds, request.__bool__, self._envs_are_dead
         )
+        self._envs = run_envs.RunEnvs(setup.config, self._watchdog)
         self._avg_max_q_value = held_out.measure(
-            setup.config, setup.spec, setup.mesh, self._watched("the held-out environments")
+            setup.config,
+            setup.spec,
+            setup.mesh,
+            functools.partial(self._envs.watched, name="the held-out environments"),
         )
         self._is_playing = False
         self._checkpoints = self._open_checkpoints()
@@ -130,6 +129,9 @@ class _Training:
             )
         self._progress = console.Progress(setup.config.total_steps, start.steps)
         self._saver = saving.Saver(setup.path, self._checkpoints, self._writer, self._say)
+        self._interludes = interludes.Interludes(
+            setup, self._envs, self._stop, self._writer, self._say
+        )
         self._clock = time.monotonic()
 
     def to_the_end(self) -> int:
@@ -195,33 +197,9 @@ class _Training:
             self._tracker.close()
         self._checkpoints.close()
 
-    def _key(self, *stream: int) -> jax.Array:
-        """Of this process's first device; equal in all."""
-        key = jax.random.key(self._config.seed)
-        for number in stream:
-            key = jax.random.fold_in(key, number)
-        return key
-
-    def _mesh_key(self, *stream: int) -> jax.Array:
-        return mesh_lib.put(self._mesh, self._key(*stream), mesh_lib.REPLICATED)
-
-    def _env_seed(self, *stream: int) -> int:
-        entropy = np.random.SeedSequence([self._config.seed, *stream]).generate_state(1)
-        # Below 2**31, with room for the number of the environment, which EnvPool adds.
-        return int(entropy[0]) % (2**31 - 2**16)
-
-    def _watched(self, name: str) -> Callable[[api.DrawnEnv], api.DrawnEnv]:
-        return lambda env: self._watchdog.watched(env, name)
-
-    def _make_env(self, name: str, envs: range, *stream: int) -> api.VectorEnv:
-        env = frame_skip.make(
-            self._config.env,
-            len(envs),
-            self._env_seed(*stream) + envs.start,
-            self._config.env_options,
-            self._config.env_threads,
-        )
-        return self._watchdog.watched(env, name)
+    def _key(self, stream: streams.Stream, *numbers: int) -> jax.Array:
+        key = streams.key(self._config.seed, stream, *numbers)
+        return mesh_lib.put(self._mesh, key, mesh_lib.REPLICATED)
 
     def _open_checkpoints(self) -> checkpoints.Checkpoints:
         config, replay = self._config, None
@@ -240,10 +218,10 @@ class _Training:
         config = self._config
         with jax.transfer_guard("allow"):  # keys are made from Python numbers
             state = loop.RunState(
-                train_state=self._device.init_learner(self._mesh_key(_LEARNER)),
+                train_state=self._device.init_learner(self._key(streams.Stream.LEARNER)),
                 sums=self._device.init_sums(),
                 actors=[
-                    self._device.init_actor(self._mesh_key(_ACTORS, group))
+                    self._device.init_actor(self._key(streams.Stream.ACTORS, group))
                     for group in range(config.num_groups)
                 ],
                 counters=loop.Counters(),
@@ -277,28 +255,20 @@ class _Training:
     def _begin_play(self) -> bool:
         """Starts the emulators and brings them where they stood; False if a signal came first."""
         config = self._config
-        sent = self._sent or [resume.NOTHING_SENT] * config.num_groups
-        for index, before in enumerate(sent):
-            make = functools.partial(self._make_group_env, index)
-            group = emulators.Group(make, config.group_size, before.made_at_step)
+        for index, sent in enumerate(self._sent or [emulators.NOTHING_SENT] * config.num_groups):
+            make = functools.partial(self._envs.training, index)
+            group = emulators.Group(make, config.group_size, sent.made_at_step)
             self._groups.append(group)
-            if not self._stop.lets(group.replay(before.actions)):
+            if not self._stop.lets(group.replay(sent)):
                 return False
-            if len(before.actions):
-                group.opening = before.opening
-                if group.fingerprint() != before.fingerprint:
-                    raise config_lib.RunError(
-                        f"the emulators do not come back to where they stood at step "
-                        f"{self._state.counters.steps:,}: another version of EnvPool or of the "
-                        f"game? {self._path / run_dir.CONFIG_FILE} tells the versions of the run"
-                    )
+            if not group.has_come_back(sent):
+                raise config_lib.RunError(
+                    f"the emulators do not come back to where they stood at step "
+                    f"{self._state.counters.steps:,}: another version of EnvPool or of the "
+                    f"game? {self._path / run_dir.CONFIG_FILE} tells the versions of the run"
+                )
         self._is_playing = True
         return True
-
-    def _make_group_env(self, index: int, step: int, envs: range) -> api.VectorEnv:
-        first = index * self._config.group_size
-        name = f"environments {first + envs.start} to {first + envs.stop - 1}"
-        return self._make_env(name, envs, _ENVS, index, step)
 
     def _say(self, text: str) -> None:
         """Prints a line, above the progress bar where there is one."""
@@ -369,68 +339,21 @@ class _Training:
 
     def _evaluate(self) -> None:
         """Scores the parameters as they are, unless a signal comes meanwhile."""
-        config, steps = self._config, self._state.counters.steps
-        if not config.eval_episodes:
+        state, step = self._state, self._state.counters.steps
+        if not self._config.eval_episodes:
             return
         self._stop_clock()
-        name = "the evaluation's environments"
-        with jax.transfer_guard("allow"):
-            scores = evaluation.evaluate_together(
-                self._evaluated_actor,
-                mesh_lib.here(self._state.train_state.params),
-                lambda envs: self._make_env(name, envs, _EVALUATION, steps),
-                num_episodes=config.eval_episodes,
-                epsilon=config.eval_epsilon,
-                key=self._key(_EVALUATION, steps),
-                stop=self._stop,
-            )
+        is_scored = self._interludes.evaluate(state.train_state.params, step)
         self._clock = time.monotonic()  # an evaluation is no time of training
-        if scores is None:
-            return
-        returns = scores.returns
-        row: dict[str, metrics.Value] = {
-            "eval_return_mean": float(returns.mean()),
-            "eval_return_std": float(returns.std()),
-            "eval_episodes": len(returns),
-        }
-        self._writer.write(steps, row)
-        self._say(
-            f"step {steps:,}: evaluation: return {returns.mean():.2f} +- {returns.std():.2f} "
-            f"({returns.min():g} to {returns.max():g}, {len(returns)} games)"
-        )
         best = self._writer.best_evaluation
-        if best and best["step"] == steps:
+        if is_scored and best and best["step"] == step:
             self._save()  # the best is kept, whatever the period of checkpoints
 
     def _record(self) -> None:
-        """Lets the primary film a game with the parameters as they are."""
-        steps = self._state.counters.steps
+        """Films a game with the parameters as they are."""
         self._stop_clock()
-        film = self._path / run_dir.VIDEOS / f"{steps}.mp4"
-        work: Generator[None, None, None] = (None for _ in ())
-        if hosts.is_primary() and not film.exists():  # made before a restart
-            work = self._filming(film, steps)
-        with contextlib.closing(work), jax.transfer_guard("allow"):
-            if not self._stop.lets(work):
-                self._say(f"step {steps:,}: no film: a signal to stop came before its end")
+        self._interludes.film(self._state.train_state.params, self._state.counters.steps)
         self._clock = time.monotonic()  # a film is no time of training
-
-    def _filming(self, film: pathlib.Path, steps: int) -> Generator[None, None, None]:
-        from jaxdqn.runtime import recording  # late: most runs draw nothing, and all of them start
-
-        try:
-            film.parent.mkdir(exist_ok=True)
-            yield from recording.record_in_training(
-                self._config,
-                self._spec,
-                mesh_lib.here(self._state.train_state.params),
-                film,
-                seed=self._env_seed(_RECORDING, steps),
-                watched=self._watched("the film's environment"),
-                show=functools.partial(self._writer.show_film, steps),
-            )
-        except (config_lib.RunError, OSError) as error:
-            self._say(f"step {steps:,}: no film: {error}")
 
     def _save(self) -> None:
         self._stop_clock()

@@ -1,0 +1,201 @@
+r"""Measures how a run scales over processes, or over the devices of one process.
+
+  pip install -e '.[bench]' && python -m benchmarks.parallel --over=processes --counts=1,2,4,8
+
+Strong scaling: one run, shared by more workers. Weak scaling: environments, batch, steps per update
+and replay grow with the workers, so that each has as much to do as one alone, and a step is
+replayed as often. Each worker has cores (or a GPU) of its own. The ideal is as many times the speed
+of one as there are workers; all points are taken in turn, over rounds, and a share is the median of
+the rounds' own. The time of the collectives is taken too (`benchmarks.collectives`).
+"""
+
+import json
+import os
+import pathlib
+import sys
+import tempfile
+from typing import Any, NamedTuple
+
+import numpy as np
+from absl import flags
+
+from benchmarks import plots, report
+from jaxdqn import cli, config, presets
+from jaxdqn.runtime import metrics, run_dir
+
+_COLUMNS = (
+    "scaling",
+    "workers",
+    "steps_per_second",
+    "samples_per_second",
+    "share_of_ideal",
+    "mean_of_gradients_share",
+    "bytes_per_update",
+)
+
+
+class _Point(NamedTuple):
+    """What is measured, round after round."""
+
+    workers: int
+    is_weak: bool
+
+    def settings(self) -> dict[str, int]:
+        """What it sets; its replay ratio is the preset's."""
+        values = flags.FLAGS
+        resolved = presets.resolve(values.env, values.preset, {})
+        factor = self.workers if self.is_weak else 1
+        return {
+            "num_envs": values.num_envs * factor,
+            "batch_size": resolved.batch_size * factor,
+            "steps_per_update": resolved.steps_per_update * factor,
+            "replay_capacity": values.replay_capacity * factor,
+            "learning_starts_steps": 2_000 * factor,
+            "total_steps": values.total_steps * factor,
+            "log_every_steps": values.total_steps * factor // 10,
+        }
+
+
+def _launch(workers: int, *words: str, module: str = "jaxdqn.train") -> None:
+    """Runs a program on so many workers, and ends with the reason where it fails."""
+    values = flags.FLAGS
+    processes, devices = (workers, 1) if values.over == "processes" else (1, workers)
+    own = [f"--module={module}", f"--processes={processes}", f"--devices_per_process={devices}"]
+    own.append(f"--cores_per_process={values.cores_per_worker * devices}")
+    own += [f"--devices={values.on}"] if values.on else []
+    own += ["--", f"--env={values.env}", *words]
+    own += [f"--preset={values.preset}"] if values.preset else []
+    report.run([sys.executable, "-m", "launch.local", *own])
+
+
+def _trained(point: _Point) -> dict[str, Any]:
+    """Steps per second of a training run once it learns, and what it ran on."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = pathlib.Path(folder, "run")
+        words = [f"--{name}={value}" for name, value in point.settings().items()]
+        off = ("--eval_episodes=0", "--checkpoint_every_steps=0", f"--run_dir={path}")
+        _launch(point.workers, *words, *off)
+        rows = [row for row in metrics.read(path / metrics.FILE) if row.get("loss") is not None]
+        made_with = json.loads((path / run_dir.CONFIG_FILE).read_text())
+    return {
+        "steps_per_second": float(np.median([row["steps_per_second"] for row in rows[1:]])),
+        "versions": made_with["versions"],
+        "hardware": made_with["hardware"],
+    }
+
+
+def _collectives(workers: int) -> dict[str, Any]:
+    """What `benchmarks.collectives` measures of so many workers."""
+    with tempfile.TemporaryDirectory() as folder:
+        each = f"--envs_per_device={max(1, flags.FLAGS.num_envs // 2)}"  # of a group
+        _launch(workers, each, f"--out={folder}", module="benchmarks.collectives")
+        (found,) = pathlib.Path(folder).glob("collectives_*.json")
+        told: dict[str, Any] = json.loads(found.read_text())
+    return told
+
+
+def _figures(
+    point: _Point, rounds: list[dict[str, Any]], ones: list[float], told: dict[str, Any]
+) -> dict[str, Any]:
+    """What is reported of a point.
+
+    Args:
+      point: it.
+      rounds: what its runs made.
+      ones: steps per second of one worker in the same rounds.
+      told: the time of collectives.
+    """
+    settings, workers = point.settings(), point.workers
+    rates = [each["steps_per_second"] for each in rounds]
+    rate = float(np.median(rates))
+    updates = rate / settings["steps_per_update"]
+    shares = [one / alone / workers for one, alone in zip(rates, ones, strict=True)]
+    return {
+        "scaling": "weak" if point.is_weak else "strong",
+        "workers": workers,
+        "steps_per_second": rate,
+        "steps_per_second_rounds": rates,
+        "share_of_ideal": float(np.median(shares)),
+        "share_of_ideal_rounds": shares,
+        "samples_per_second": updates * settings["batch_size"],
+        "updates_per_second": updates,
+        # A ring sends each worker's gradients around once to add and once to tell.
+        "bytes_per_update": int(2 * told["gradient_bytes"] * (workers - 1) / workers),
+        "mean_of_gradients_us": told["gradient_mean_us"],
+        # One alone averages nothing.
+        "mean_of_gradients_share": updates * told["gradient_mean_us"] * 1e-6 * (workers > 1),
+        "note_gather_us": told["note_gather_us"],
+        "settings": settings,
+        "versions": rounds[0]["versions"],
+        "hardware": rounds[0]["hardware"],
+    }
+
+
+def main() -> int:
+    """Measures as the flags say and reports."""
+    values = flags.FLAGS
+    try:
+        counts = [int(count) for count in values.counts]
+    except ValueError:
+        raise config.SettingError("counts", "numbers with commas between them") from None
+    if counts[:1] != [1]:
+        raise config.SettingError("counts", "begin with 1, which the others are compared to")
+    points = [_Point(1, False)]
+    points += [_Point(count, is_weak) for is_weak in (False, True) for count in counts[1:]]
+    told: dict[int, dict[str, Any]] = {}
+    for count in counts:
+        try:
+            told[count] = _collectives(count)
+        except SystemExit:  # it has told why
+            print(f"{values.over} {count:,}: not here", flush=True)
+    points = [point for point in points if point.workers in told]
+    rounds: dict[_Point, list[dict[str, Any]]] = {point: [] for point in points}
+    for number in range(values.rounds):
+        for point in points:
+            rounds[point].append(_trained(point))
+            how = "weak" if point.is_weak else "strong"
+            rate = rounds[point][-1]["steps_per_second"]
+            print(f"round {number}, {how}, {point.workers}: {rate:.0f} steps/s", flush=True)
+    ones = [each["steps_per_second"] for each in rounds[points[0]]]
+    found = [_figures(point, rounds[point], ones, told[point.workers]) for point in points]
+    # One worker is where both begin.
+    found.insert(len(told), found[0] | {"scaling": "weak"})
+    path = report.finish(
+        f"scaling_{values.env}_{values.over}",
+        {"over": values.over, "points": found},
+        report.table(_COLUMNS, [[each[name] for name in _COLUMNS] for each in found]),
+        values.out,
+        {
+            "versions": found[-1]["versions"],
+            # A worker tells of its own cores.
+            "hardware": found[-1]["hardware"] | {"cores": len(os.sched_getaffinity(0))},
+        },
+    )
+    shares = [each["share_of_ideal"] for each in found]
+    curves = {"strong": shares[: len(told)], "weak": shares[len(told) :]}
+    plots.lines(
+        path.with_suffix(".png"),
+        list(told),
+        curves,
+        xlabel=values.over,
+        ylabel="share of the ideal",
+        log_y=False,
+    )
+    return 0
+
+
+def _define_flags() -> None:
+    flags.DEFINE_enum("over", "processes", ["processes", "devices"], "what the workers are")
+    flags.DEFINE_list("counts", ["1", "2", "4", "8"], "workers; what is not here is left out")
+    flags.DEFINE_string("env", "Breakout", "game")
+    flags.DEFINE_string("preset", "", "settings (default: that of the game)")
+    flags.DEFINE_integer("cores_per_worker", 1, "that each has; 0: all share all", lower_bound=0)
+    flags.DEFINE_enum("on", None, ["cpu", "gpu"], "what they run on (default: gpu where there are)")
+    flags.DEFINE_integer("num_envs", 32, "environments of one worker", lower_bound=2)
+    flags.DEFINE_integer("replay_capacity", 100_000, "steps, of one worker", lower_bound=1)
+    flags.DEFINE_integer("total_steps", 8_000, "of one worker", lower_bound=4_000)
+    report.define_flags(rounds=3)
+
+
+if __name__ == "__main__":
+    cli.run_program(_define_flags, main)

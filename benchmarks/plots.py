@@ -1,0 +1,41 @@
+"""Plots that lie beside the JSON of a benchmark."""
+
+import pathlib
+import sys
+from collections.abc import Mapping, Sequence
+
+
+def lines(
+    path: pathlib.Path,
+    where: Sequence[float],
+    curves: Mapping[str, Sequence[float]],
+    *,
+    xlabel: str,
+    ylabel: str,
+    log_y: bool = True,
+) -> None:
+    """Draws curves over a logarithmic axis; without matplotlib it says so and draws nothing."""
+    try:
+        import matplotlib
+    except ImportError:  # the figures are there all the same
+        print("no plot: matplotlib is not installed", file=sys.stderr)
+        return
+    matplotlib.use("Agg")
+    from matplotlib import pyplot, ticker
+
+    figure, axes = pyplot.subplots(figsize=(6, 4), layout="constrained")
+    for label, values in curves.items():
+        axes.plot(where, values, marker="o", label=label)
+    axes.set(xscale="log", xlabel=xlabel, ylabel=ylabel)
+    axes.set_xticks(where, [f"{value:,}" for value in where], minor=False)
+    if log_y:
+        axes.set_yscale("log")
+        axes.yaxis.set_major_locator(ticker.LogLocator(subs=(1, 2, 5)))
+        axes.yaxis.set_major_formatter(ticker.StrMethodFormatter("{x:,.0f}"))
+    else:
+        axes.set_ylim(bottom=0)
+    axes.minorticks_off()
+    axes.grid(alpha=0.3)
+    axes.legend(frameon=False)
+    figure.savefig(path, dpi=150)
+    pyplot.close(figure)

@@ -1,0 +1,30 @@
+"""The random streams of a run, which grow from its one seed and never meet."""
+
+import enum
+
+import jax
+import numpy as np
+
+
+class Stream(enum.IntEnum):
+    """What draws from a stream of its own; the numbers are part of what a seed means."""
+
+    LEARNER = 0
+    ACTORS = 1
+    ENVS = 2
+    EVALUATION = 3
+    RECORDING = 4
+
+
+def key(seed: int, stream: Stream, *numbers: int) -> jax.Array:
+    """A key of the default device, equal in all processes; the numbers part a stream further."""
+    made = jax.random.key(seed)
+    for number in (stream, *numbers):
+        made = jax.random.fold_in(made, int(number))
+    return made
+
+
+def env_seed(seed: int, stream: Stream, *numbers: int) -> int:
+    """A seed of environments, to which EnvPool adds the number of each."""
+    entropy = np.random.SeedSequence([seed, int(stream), *numbers]).generate_state(1)
+    return int(entropy[0]) % (2**31 - 2**16)  # below 2**31, with room for that number
