@@ -50,7 +50,7 @@ class _Point(NamedTuple):
             "batch_size": resolved.batch_size * factor,
             "steps_per_update": resolved.steps_per_update * factor,
             "replay_capacity": values.replay_capacity * factor,
-            "learning_starts_steps": 2_000 * factor,
+            "learning_starts_steps": values.total_steps * factor // 4,
             "total_steps": values.total_steps * factor,
             "log_every_steps": values.total_steps * factor // 10,
         }
@@ -193,7 +193,7 @@ def _define_flags() -> None:
     flags.DEFINE_enum("on", None, ["cpu", "gpu"], "what they run on (default: gpu where there are)")
     flags.DEFINE_integer("num_envs", 32, "environments of one worker", lower_bound=2)
     flags.DEFINE_integer("replay_capacity", 100_000, "steps, of one worker", lower_bound=1)
-    flags.DEFINE_integer("total_steps", 8_000, "of one worker", lower_bound=4_000)
+    flags.DEFINE_integer("total_steps", 8_000, "of one worker", lower_bound=1_000)
     report.define_flags(rounds=3)
 
 

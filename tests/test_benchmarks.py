@@ -148,7 +148,7 @@ def test_collectives_of_two_processes(tmp_path):
 def test_scaling_over_devices(tmp_path):
     """Counts that the machine does not have are left out."""
     flags = ("--over=devices", "--counts=1,2,1000", "--on=cpu", "--env=CartPole", "--rounds=1")
-    flags += ("--num_envs=8", "--replay_capacity=8000", "--total_steps=4000", f"--out={tmp_path}")
+    flags += ("--num_envs=8", "--replay_capacity=8000", "--total_steps=1000", f"--out={tmp_path}")
     result = benchmark("parallel", *flags)
     assert result.returncode == 0, result.stderr
     assert "devices 1,000: not here" in result.stdout

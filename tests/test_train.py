@@ -16,7 +16,7 @@ def test_eight_devices_train(tmp_path):
         "--env=CartPole",
         f"--run_dir={tmp_path / 'run'}",
         "--num_envs=16",
-        "--total_steps=3000",
+        "--total_steps=1600",
         "--replay_capacity=16000",
         "--eval_episodes=8",
         num_devices=8,
@@ -64,7 +64,7 @@ def test_metrics_are_mirrored(tmp_path, monkeypatch):
         "    return Run()\n"
     )
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
-    flags += ("--total_steps=3000", "--eval_episodes=4")
+    flags += ("--total_steps=1600", "--eval_episodes=4")
     for _ in range(2):
         result = program.train(*flags)
         assert result.returncode == 0, result.stderr
