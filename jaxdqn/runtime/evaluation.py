@@ -1,6 +1,7 @@
 """Scores frozen parameters: whole games on environments of their own, rewards unclipped."""
 
 import contextlib
+import functools
 from collections.abc import Callable, Generator, Sequence
 from typing import Any, NamedTuple
 
@@ -60,7 +61,7 @@ def evaluate(
     if quota * env.num_envs != num_episodes:
         raise ValueError(f"{env.num_envs} environments cannot share {num_episodes} games equally")
     played: list[list[episodes.Game]] = [[] for _ in range(env.num_envs)]
-    for _ in steps(actor, params, env, played, quota, epsilon, key, on_game=on_game):
+    for _ in steps(actor, params, lambda: env, played, quota, epsilon, key, on_game=on_game):
         pass
     return scores(table(played, quota))
 
@@ -91,9 +92,8 @@ def evaluate_together(
     played: list[list[episodes.Game]] = [[] for _ in envs]
     work: Generator[None, None, None] = (None for _ in ())
     if envs:
-        work = steps(
-            actor, params, make_env(envs), played, quota, epsilon, key, envs.start, num_envs
-        )
+        make = functools.partial(make_env, envs)
+        work = steps(actor, params, make, played, quota, epsilon, key, envs.start, num_envs)
     with contextlib.closing(work):
         if not stop.lets(work):
             return None
@@ -106,7 +106,7 @@ def evaluate_together(
 def steps(
     actor: actor_lib.Actor,
     params: Any,
-    env: api.VectorEnv,
+    make_env: Callable[[], api.VectorEnv],
     played: Sequence[list[episodes.Game]],
     quota: int,
     epsilon: float,
@@ -122,7 +122,7 @@ def steps(
     Args:
       actor: how to play.
       params: of the network.
-      env: fresh environments; closed here.
+      make_env: starts environments, which are closed here.
       played: gets the games of each of them.
       quota: games of each.
       epsilon: share of random actions.
@@ -131,9 +131,9 @@ def steps(
       total: of all; None: there are no others.
       on_game: called for every game that counts, when it has ended.
     """
-    state = actor.init(key, env.num_envs)
+    state = actor.init(key, len(played))
     epsilon_array, first_array = jax.device_put((np.float32(epsilon), np.int32(first)))
-    tracker = episodes.EpisodeTracker(env.num_envs)
+    tracker, env = episodes.EpisodeTracker(len(played)), make_env()
     try:
         while any(len(games) < quota for games in played):
             yield
