@@ -22,6 +22,7 @@ from absl import flags
 from benchmarks import plots, report
 from jaxdqn import cli, config, presets
 from jaxdqn.runtime import metrics, run_dir
+from launch import local
 
 _COLUMNS = (
     "scaling",
@@ -61,11 +62,18 @@ def _launch(workers: int, *words: str, module: str = "jaxdqn.train") -> None:
     values = flags.FLAGS
     processes, devices = (workers, 1) if values.over == "processes" else (1, workers)
     own = [f"--module={module}", f"--processes={processes}", f"--devices_per_process={devices}"]
-    own.append(f"--cores_per_process={values.cores_per_worker * devices}")
+    own.append(f"--cores_per_process={_cores_per_worker() * devices}")
     own += [f"--devices={values.on}"] if values.on else []
     own += ["--", f"--env={values.env}", *words]
     own += [f"--preset={values.preset}"] if values.preset else []
     report.run([sys.executable, "-m", "launch.local", *own])
+
+
+def _cores_per_worker() -> int:
+    values = flags.FLAGS
+    if values.cores_per_worker is not None:
+        return int(values.cores_per_worker)
+    return int(values.on == "cpu" or (values.on is None and not local.gpus()))
 
 
 def _trained(point: _Point) -> dict[str, Any]:
@@ -189,7 +197,9 @@ def _define_flags() -> None:
     flags.DEFINE_list("counts", ["1", "2", "4", "8"], "workers; what is not here is left out")
     flags.DEFINE_string("env", "Breakout", "game")
     flags.DEFINE_string("preset", "", "settings (default: that of the game)")
-    flags.DEFINE_integer("cores_per_worker", 1, "that each has; 0: all share all", lower_bound=0)
+    flags.DEFINE_integer(
+        "cores_per_worker", None, "that each has; 0: all share all (default: 1, on GPUs 0)", 0
+    )
     flags.DEFINE_enum("on", None, ["cpu", "gpu"], "what they run on (default: gpu where there are)")
     flags.DEFINE_integer("num_envs", 32, "environments of one worker", lower_bound=2)
     flags.DEFINE_integer("replay_capacity", 100_000, "steps, of one worker", lower_bound=1)

@@ -56,7 +56,7 @@ class Rates:
     """A training run whose parts are measured alone and together, each for `seconds`."""
 
     def __init__(self, config: config_lib.Config, mesh: Mesh, seconds: float):
-        config = dataclasses.replace(config, env_restart_every_steps=0)
+        config = dataclasses.replace(config, env_lifetime_steps=0)
         self._config, self._mesh, self._seconds = config, mesh, seconds
         self._envs = [
             _TimedEnv(

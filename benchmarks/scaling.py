@@ -4,15 +4,17 @@ r"""Measures training over environments, batch sizes, capacities, devices and pr
 
 Each point is a process of its own that runs `benchmarks.throughput`; all other settings are those
 of the preset. A plot of each sweep lies beside the JSON. Devices and processes, with strong and
-weak scaling, are `benchmarks.parallel`.
+weak scaling, are `benchmarks.parallel`, to which all goes that comes after `--`.
 """
 
+import functools
 import json
 import pathlib
 import shlex
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
 from typing import Any
 
 from absl import flags
@@ -90,7 +92,7 @@ def _sweep(name: str) -> None:
     )
 
 
-def main() -> int:
+def main(passed_on: Sequence[str]) -> int:
     """Measures as the flags say and reports."""
     values = flags.FLAGS
     presets.resolve(values.env, "", {})  # a wrong name is refused here
@@ -98,7 +100,7 @@ def main() -> int:
         if name in _SWEEPS:
             _sweep(name)
             continue
-        words = [f"--over={name}", f"--env={values.env}", f"--rounds={values.rounds}"]
+        words = [f"--over={name}", f"--env={values.env}", f"--rounds={values.rounds}", *passed_on]
         words += [f"--out={values.out}"] if values.out else []
         words += [f"--counts={','.join(values.only)}"] if values.only else []
         command = [sys.executable, "-m", "benchmarks.parallel", *words]
@@ -118,4 +120,4 @@ def _define_flags() -> None:
 
 
 if __name__ == "__main__":
-    cli.run_program(_define_flags, main)
+    cli.run_program(_define_flags, functools.partial(main, cli.take_passed_on()))

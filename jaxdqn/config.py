@@ -293,10 +293,10 @@ class Config:
         "seconds after which environments that do not answer are dead: the run saves and stops",
         ranges.POSITIVE,
     )
-    env_restart_every_steps: int = _setting(
-        1_000_000,
-        "steps after which the environments are made anew, which ends their games; a run that "
-        "goes on from a checkpoint plays again what came since; 0: never",
+    env_lifetime_steps: int = _setting(
+        31_250,
+        "steps of each environment after which all are made anew, which ends their games; a run "
+        "that goes on from a checkpoint plays again what came since; 0: they last for ever",
         ranges.NOT_NEGATIVE,
     )
     record_every_steps: int = _setting(

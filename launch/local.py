@@ -54,8 +54,11 @@ def _define_flags() -> None:
 def main(train_flags: Sequence[str]) -> int:
     """Runs the processes to their end; returns the exit code of the first that failed."""
     values = flags.FLAGS
-    commands = _commands(values.module, values.processes, train_flags)
+    address = _free_address()
+    commands = _commands(values.module, values.processes, address, train_flags)
     environments = _environments(values.devices, values.processes, values.devices_per_process)
+    if values.processes > 1:  # JAX would listen to other machines too
+        environments = [own | {"JAX_COORDINATOR_BIND_ADDRESS": address} for own in environments]
     if values.dry_run:
         for command, added in zip(commands, environments, strict=True):
             words = [f"{name}={value}" for name, value in added.items()]
@@ -80,15 +83,28 @@ def _cores(processes: int, each: int) -> list[set[int]]:
     return [set(here[i * each : (i + 1) * each]) for i in range(processes)]
 
 
-def _commands(module: str, processes: int, train_flags: Sequence[str]) -> list[list[str]]:
+def _free_address() -> str:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+        return f"127.0.0.1:{free.getsockname()[1]}"
+
+
+def _commands(
+    module: str, processes: int, address: str, train_flags: Sequence[str]
+) -> list[list[str]]:
     train = [sys.executable, "-m", module, *train_flags]
     if processes == 1:
         return [[*train, "--num_processes=1"]]
-    train += [f"--coordinator_address=127.0.0.1:{port}", f"--num_processes={processes}"]
+    train += [f"--coordinator_address={address}", f"--num_processes={processes}"]
     return [[*train, f"--process_id={i}"] for i in range(processes)]
+
+
+def gpus() -> list[str]:
+    """The GPUs that may be used, by CUDA's names."""
+    if "CUDA_VISIBLE_DEVICES" in os.environ:
+        return [part for part in os.environ["CUDA_VISIBLE_DEVICES"].split(",") if part]
+    # CUDA counts those that are here from 0, whatever their files are called.
+    return [str(index) for index, _ in enumerate(_DEVICES.glob("nvidia[0-9]*"))]
 
 
 def _environments(devices: str | None, processes: int, each: int) -> list[dict[str, str]]:
@@ -97,26 +113,23 @@ def _environments(devices: str | None, processes: int, each: int) -> list[dict[s
     Raises:
       SettingError: there are too few GPUs.
     """
-    gpus = [path.name.removeprefix("nvidia") for path in _DEVICES.glob("nvidia[0-9]*")]
-    gpus = sorted(gpus, key=int)
-    if "CUDA_VISIBLE_DEVICES" in os.environ:
-        gpus = [part for part in os.environ["CUDA_VISIBLE_DEVICES"].split(",") if part]
-    if devices == "cpu" or (devices is None and not gpus):
+    here = gpus()
+    if devices == "cpu" or (devices is None and not here):
         own = {"JAX_PLATFORMS": "cpu"}
         if each:
             option = f"--xla_force_host_platform_device_count={each}"
             own["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {option}".strip()
         return [own] * processes
-    if len(gpus) < processes * max(each, 1):
+    if len(here) < processes * max(each, 1):
         raise config.SettingError(
             "devices_per_process" if each else "processes",
-            f"is {each or processes}, but {len(gpus)} GPUs are here; {processes} processes share "
+            f"is {each or processes}, but {len(here)} GPUs are here; {processes} processes share "
             "none",
         )
     if processes == 1 and not each:
         return [{}]
     each = max(each, 1)
-    shares = [gpus[i * each : (i + 1) * each] for i in range(processes)]
+    shares = [here[i * each : (i + 1) * each] for i in range(processes)]
     return [{"CUDA_VISIBLE_DEVICES": ",".join(share)} for share in shares]
 
 

@@ -72,7 +72,10 @@ def _define_flags() -> None:
     flags.DEFINE_string("address", None, "of a Ray cluster (default: the one here, or a new one)")
     flags.DEFINE_float("cpus_per_run", 1.0, "cores that Ray keeps for a run", lower_bound=0.0)
     flags.DEFINE_float(
-        "gpus_per_run", 0.0, "GPUs, or the share of one and of its memory", lower_bound=0.0
+        "gpus_per_run",
+        None,
+        "GPUs, or the share of one and of its memory; 0: on CPUs (default: 1 where there are any)",
+        lower_bound=0.0,
     )
     flags.DEFINE_integer("retries", 3, "of a run that was cut off", lower_bound=0)
     flags.DEFINE_boolean("report", True, "make report.html at the end")
@@ -119,6 +122,10 @@ def _runs(runs_dir: pathlib.Path, train_flags: Sequence[str]) -> Iterator[Run]:
     values = flags.FLAGS
     if not values.envs:
         raise config.SettingError("envs", "name the games, such as Breakout,Pong")
+    if any(flag.lstrip("-").startswith("overwrite") for flag in train_flags):
+        raise config.SettingError(
+            "overwrite", "would delete what a run that was cut off has saved; delete --runs_dir"
+        )
     envs = list(scores.ATARI_57) if values.envs == ["atari57"] else values.envs
     varied = [_values_of(text) for text in values.vary]
     for env, setting, seed in itertools.product(envs, itertools.product(*varied), _seeds()):
@@ -167,7 +174,7 @@ def _train(run: Run, gpus: float) -> None:
 
     Args:
       run: which.
-      gpus: that it may use; less than 1 is a share of one.
+      gpus: that it may use; less than 1 is a share of one, 0 is none.
 
     Raises:
       CutOffError: it was cut off.
@@ -180,7 +187,9 @@ def _train(run: Run, gpus: float) -> None:
         except filelock.Timeout:
             raise CutOffError("another process still trains there") from None
     environment = dict(os.environ)
-    if 0 < gpus < 1:
+    if gpus == 0:  # Ray would leave it all that there are
+        environment["JAX_PLATFORMS"] = "cpu"
+    elif gpus < 1:
         environment["XLA_PYTHON_CLIENT_MEM_FRACTION"] = str(round(0.9 * gpus, 3))
     # Looked up here: after the fork of a process with many threads, nothing may be.
     prctl = ctypes.CDLL(None).prctl if sys.platform == "linux" else None
@@ -215,16 +224,16 @@ def _train_all(ray: Any, runs: Sequence[Run]) -> dict[Run, str]:
     """Trains all runs and shows how far they are; returns what is wrong with those that failed."""
     from rich import live
 
-    values = flags.FLAGS
+    values, gpus = flags.FLAGS, _gpus_per_run(ray)
     remote = ray.remote(
         num_cpus=values.cpus_per_run,
-        num_gpus=values.gpus_per_run,
+        num_gpus=gpus,
         max_retries=values.retries,
         retry_exceptions=[CutOffError],
     )(_train)
     # Ray's tasks find this module as the machine that started them has it.
     before = {run: _attempts(run) for run in runs}  # by earlier sweeps
-    waiting = {remote.remote(run, values.gpus_per_run): run for run in runs}
+    waiting = {remote.remote(run, gpus): run for run in runs}
     states, problems = dict.fromkeys(runs, "waiting"), dict[Run, str]()
     with live.Live(refresh_per_second=1, transient=True) as shown:
         while waiting:
@@ -247,6 +256,12 @@ def _train_all(ray: Any, runs: Sequence[Run]) -> dict[Run, str]:
     wide = None if sys.stdout.isatty() else 120
     console.Console(width=wide).print(_table(states))
     return problems
+
+
+def _gpus_per_run(ray: Any) -> float:
+    """What the user said, or 1 where the cluster has any."""
+    given: float | None = flags.FLAGS.gpus_per_run
+    return float("GPU" in ray.cluster_resources()) if given is None else given
 
 
 def _table(states: dict[Run, str]) -> Any:

@@ -44,4 +44,5 @@ on_all 'mkdir -p jaxdqn && tar -xzf jaxdqn.tar.gz -C jaxdqn && cd jaxdqn &&
   python3 -m pip install --quiet --user uv && python3 -m uv venv --quiet --python 3.12 --clear .venv &&
   python3 -m uv pip install --quiet --python .venv/bin/python ".[tpu]"'
 printf -v flags '%q ' "$@" "--run_dir=$run_dir"
-on_all "cd jaxdqn && nohup .venv/bin/python -m jaxdqn.train $flags > ../jaxdqn.log 2>&1 < /dev/null &"
+# Not '&&': the shell that waited for both would keep the connection open until training ends.
+on_all "cd jaxdqn || exit 1; nohup .venv/bin/python -m jaxdqn.train $flags > ../jaxdqn.log 2>&1 < /dev/null &"

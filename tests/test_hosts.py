@@ -23,17 +23,20 @@ from tests import program, updates
 FLAGS = ("--env=CartPole", "--num_envs=8", "--total_steps=2400", "--learning_starts_steps=400")
 FLAGS += ("--replay_capacity=2000", "--eval_every_steps=800", "--eval_episodes=8")
 FLAGS += ("--checkpoint_every_steps=800", "--log_every_steps=200", "--hidden_sizes=32")
-FLAGS += ("--steps_per_update=4", "--env_restart_every_steps=1500")
+FLAGS += ("--steps_per_update=4", "--env_lifetime_steps=188")
 
 # Tells, when a run is over, what parameters this process has.
 TELL_PARAMETERS = """
 import hashlib, jax
-from jaxdqn.runtime import mesh, training
-finish = training._Training._finish
+from jaxdqn.runtime import training
+finish, digests = training._Training._finish, set()
 def finish_and_tell(self, how):
     code = finish(self, how)
-    leaves = jax.device_get(jax.tree.leaves(mesh.here(self._state.train_state.params)))
-    print("parameters", hashlib.sha256(b"".join(leaf.tobytes() for leaf in leaves)).hexdigest())
+    leaves = jax.tree.leaves(self._state.train_state.params)
+    for device in zip(*(leaf.addressable_shards for leaf in leaves)):
+        told = b"".join(jax.device_get(shard.data).tobytes() for shard in device)
+        digests.add(hashlib.sha256(told).hexdigest())
+    print("parameters", *digests)
     return code
 training._Training._finish = finish_and_tell
 """
@@ -59,10 +62,17 @@ def address():
         return f"127.0.0.1:{free.getsockname()[1]}"
 
 
-def start(count, path, *flags, driver=None):
+def start(count, path, *flags, driver=None, num_devices=1, folders=None):
+    """Processes of a run, each with so many devices, and where they stand."""
     where = (*FLAGS, f"--run_dir={path}", f"--coordinator_address={address()}", *flags)
     return [
-        program.start(*where, f"--num_processes={count}", f"--process_id={i}", driver=driver)
+        program.Program(
+            "jaxdqn.train",
+            (*where, f"--num_processes={count}", f"--process_id={i}"),
+            driver,
+            cwd=folders and folders[i],
+            num_devices=num_devices,
+        )
         for i in range(count)
     ]
 
@@ -83,16 +93,22 @@ def undisturbed(tmp_path_factory):
     return path
 
 
+def parameters_told(printed):
+    """What two processes that ran `TELL_PARAMETERS` both say."""
+    one, two = (re.findall("parameters (.*)", text) for text in printed)
+    assert len(one) == 1 and one == two
+    return one[0]
+
+
 def test_two_processes_do_what_two_devices_do(tmp_path, undisturbed):
     """The same games, updates and evaluations, bit for bit; one of them tells of it."""
     codes, printed, errors = end(start(2, tmp_path / "run", driver=TELL_PARAMETERS))
     assert codes == [0, 0], errors
-    one, two = (re.findall("parameters (.*)", text) for text in printed)
-    assert len(one) == 1 and one == two
+    told = parameters_told(printed)
     program.assert_same_end(tmp_path / "run", undisturbed)
     assert "2 x cpu, of 2 processes" in printed[0] and "complete, 2,4" in printed[0]
     others = [line for line in printed[1].splitlines() if not line.startswith("[Gloo]")]
-    assert others == [f"parameters {two[0]}"]
+    assert others == [f"parameters {told}"]
 
 
 def end_by_signal_to_the_second(processes):
@@ -219,8 +235,10 @@ def test_a_run_goes_on_with_other_numbers_of_processes(tmp_path):
             for name, leaf in before.items():
                 np.testing.assert_array_equal(leaf[:whole], now[name][:whole])
         before = now
-    codes, printed, errors = end(start(2, path, *flags))
+    several = start(2, path, *flags, num_devices=2, driver=TELL_PARAMETERS)
+    codes, printed, errors = end(several)
     assert codes == [0, 0], errors
+    assert "4 x cpu, of 2 processes" in printed[0] and " " not in parameters_told(printed)
     training, evaluations = program.rows(path)
     steps = [row["step"] for row in training]
     assert steps == sorted(set(steps)) and len(steps) == 12
@@ -228,11 +246,15 @@ def test_a_run_goes_on_with_other_numbers_of_processes(tmp_path):
     assert [row["eval_episodes"] for row in evaluations] == [7, 7, 7]
 
 
-def test_one_device_and_two_processes_give_the_same_update(tmp_path):
+@pytest.mark.parametrize("num_devices", [1, 2])
+def test_one_device_and_two_processes_give_the_same_update(tmp_path, num_devices):
     """Within 1e-5: sums are taken in another order."""
     where = address()
     processes = [
-        program.Program("tests.updates", (str(tmp_path), where, "2", str(i))) for i in range(2)
+        program.Program(
+            "tests.updates", (str(tmp_path), where, "2", str(i)), num_devices=num_devices
+        )
+        for i in range(2)
     ]
     codes, _, errors = end(processes)
     assert codes == [0, 0], errors
@@ -247,7 +269,7 @@ def test_two_processes_learn_cartpole(tmp_path):
     flags = ("--total_steps=16000", "--learning_starts_steps=1000", "--replay_capacity=100000")
     flags += ("--eval_every_steps=2000", "--eval_episodes=20", "--checkpoint_every_steps=4000")
     flags += ("--num_envs=16", "--batch_size=128", "--hidden_sizes=256,256")
-    flags += ("--log_every_steps=4000", "--env_restart_every_steps=0", "--seed=2")
+    flags += ("--log_every_steps=4000", "--env_lifetime_steps=0", "--seed=2")
     codes, _, errors = end(start(2, tmp_path / "run", *flags))
     assert codes == [0, 0], errors
     _, evaluations = program.rows(tmp_path / "run")
@@ -274,6 +296,17 @@ def test_processes_with_other_settings_are_refused(tmp_path):
     for error in errors:
         assert "error: --num_processes: the processes have other settings" in error
     assert not (tmp_path / "run").exists()
+
+
+def test_processes_with_folders_of_their_own_are_refused(tmp_path, undisturbed):
+    """Each finds a run of that name and these settings, on a disk that the other does not see."""
+    folders = [tmp_path / "a", tmp_path / "b"]
+    for folder in folders:
+        shutil.copytree(undisturbed, folder / "run")
+    impatient = "from jaxdqn.runtime import run_dir; run_dir._SEEN_S = 2"
+    codes, _, errors = end(start(2, "run", driver=impatient, folders=folders))
+    assert codes[1] == 1 and codes[0] not in (0, None)
+    assert "--run_dir: run is not the folder that process 0 writes" in errors[1]
 
 
 @pytest.mark.parametrize(

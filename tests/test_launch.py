@@ -15,6 +15,8 @@ import psutil
 import pytest
 import yaml
 
+from launch import local as local_launch
+from launch import sweep as sweep_launch
 from tests import program
 
 ROOT = pathlib.Path(__file__).parents[1]
@@ -86,6 +88,46 @@ def test_processes_have_gpus_of_their_own():
     assert visible("--processes=1") == [sys.executable]
 
 
+def test_gpus_are_counted_from_zero(tmp_path, monkeypatch):
+    """In a container that has but the fifth and sixth of a machine CUDA calls them 0 and 1."""
+    for name in ("nvidia4", "nvidia5", "nvidiactl"):
+        (tmp_path / name).touch()
+    monkeypatch.setattr(local_launch, "_DEVICES", tmp_path)
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    assert local_launch.gpus() == ["0", "1"]
+
+
+@pytest.mark.parametrize(
+    ("gpus", "platform", "memory"), [(0, "cpu", "-"), (0.5, "-", "0.45"), (2, "-", "-")]
+)
+def test_a_run_of_a_sweep_has_the_gpus_that_it_is_given(
+    tmp_path, monkeypatch, gpus, platform, memory
+):
+    """Ray hides none from a task that asks for none."""
+    for name in ("JAX_PLATFORMS", "XLA_PYTHON_CLIENT_MEM_FRACTION"):
+        monkeypatch.delenv(name, raising=False)
+    tell = 'echo "${JAX_PLATFORMS:--} ${XLA_PYTHON_CLIENT_MEM_FRACTION:--}"'
+    monkeypatch.setattr(sweep_launch, "_command", lambda run: ["sh", "-c", tell])
+    (tmp_path / "logs").mkdir()
+    run = sweep_launch.Run(tmp_path / "Pong-seed0", ())
+    sweep_launch._train(run, gpus)
+    assert run.log.read_text() == f"{platform} {memory}\n"
+
+
+@pytest.mark.parametrize(
+    ("words", "resources", "expected"),
+    [([], {"GPU": 4.0}, 1.0), ([], {"CPU": 2.0}, 0.0), (["--gpus_per_run=0"], {"GPU": 4.0}, 0.0)],
+)
+def test_runs_of_a_sweep_take_a_gpu_each_where_there_are_any(words, resources, expected):
+    code = "import sys, types; from absl import flags; from launch import sweep\n"
+    code += "sweep._define_flags(); flags.FLAGS(sys.argv)\n"
+    code += f"ray = types.SimpleNamespace(cluster_resources=lambda: {resources})\n"
+    code += "print(sweep._gpus_per_run(ray))"
+    command = [sys.executable, "-c", code, *words]
+    told = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert told.stdout == f"{expected}\n", told.stderr
+
+
 @pytest.mark.parametrize(
     ("words", "told"),
     [
@@ -96,6 +138,7 @@ def test_processes_have_gpus_of_their_own():
         (["sweep", "--seeds=0"], "--envs: name the games"),
         (["sweep", "--envs=Pong", "--seeds=0-x"], "--seeds: is '0-x'"),
         (["sweep", "--envs=Pong", "--vary=n_step"], "--vary: is 'n_step'"),
+        (["sweep", "--envs=Pong", "--", "--overwrite"], "--overwrite: would delete"),
     ],
 )
 def test_wrong_usage_is_one_line(tmp_path, words, told):
@@ -188,24 +231,48 @@ def test_a_job_that_was_stopped_is_queued_again(tmp_path, code, requeued):
     stand_in(tmp_path / "bin", "scontrol", f'echo "$@" > {tmp_path}/scontrol')
     path = f"{tmp_path / 'bin'}:{os.environ['PATH']}"
     own = {"PATH": path, "JAXDQN_ENV": str(tmp_path), "SLURM_JOB_ID": "7"}
+    own |= {"SLURM_RESTART_COUNT": "1"} if code else {}
     script = ["bash", LAUNCH / "slurm.sbatch", "--env=Pong", "--run_dir=a b"]
     result = subprocess.run(script, env=os.environ | own, capture_output=True, text=True)
     assert result.returncode == code, result.stderr
-    assert (tmp_path / "srun").read_text().endswith("jaxdqn.train --env=Pong --run_dir=a b\n")
+    step, _, train = (tmp_path / "srun").read_text().partition(" python -m ")
+    assert {"--kill-on-bad-exit=0", "--wait=90", "--gpu-bind=none"} <= set(step.split())
+    again = " --overwrite=false" if code else ""  # what was saved stays
+    assert train == f"jaxdqn.train --env=Pong --run_dir=a b{again}\n"
     assert (tmp_path / "scontrol").exists() == requeued
     if requeued:
         assert (tmp_path / "scontrol").read_text() == "requeue 7\n"
 
 
-def test_the_commands_for_a_tpu_can_be_looked_at():
+def test_a_job_is_told_ahead_of_its_end_and_may_be_queued_again():
+    lines = (LAUNCH / "slurm.sbatch").read_text().splitlines()
+    asked = {line.removeprefix("#SBATCH ") for line in lines if line.startswith("#SBATCH ")}
+    assert {"--signal=TERM@120", "--requeue", "--open-mode=append"} <= asked
+
+
+def test_the_commands_for_a_tpu_can_be_looked_at(tmp_path):
     script = [LAUNCH / "tpu_vm.sh", "my-tpu", "zone-a", "/mnt/a b", "--env=Pong"]
     dry = os.environ | {"DRY_RUN": "1"}
     result = subprocess.run(script, env=dry, capture_output=True, text=True)
     *_, install, train = result.stdout.replace("\\n", " ").splitlines()
     assert '".[tpu]"' in install
     (command,) = (word for word in shlex.split(train) if word.startswith("--command="))
-    words = shlex.split(command.removeprefix("--command="))
-    assert {"--env=Pong", "--run_dir=/mnt/a b", "nohup"} <= set(words)
+    # What a machine would do: it starts training, and the connection ends.
+    (tmp_path / "jaxdqn" / ".venv" / "bin").mkdir(parents=True)
+    stand_in(tmp_path / "jaxdqn" / ".venv" / "bin", "python", 'printf "%s\\n" "$@"; exec sleep 20')
+    machine = ["bash", "-c", command.removeprefix("--command=")]
+    began = time.monotonic()
+    assert subprocess.run(machine, cwd=tmp_path, capture_output=True).stdout == b""
+    assert time.monotonic() - began < 10
+    log = tmp_path / "jaxdqn.log"
+    while time.monotonic() - began < 10 and "run_dir" not in log.read_text():
+        time.sleep(0.1)
+    assert log.read_text().splitlines() == [
+        "-m",
+        "jaxdqn.train",
+        "--env=Pong",
+        "--run_dir=/mnt/a b",
+    ]
     assert subprocess.run([LAUNCH / "tpu_vm.sh", "my-tpu"], capture_output=True).returncode == 2
 
 
@@ -217,7 +284,10 @@ def test_kubernetes_would_take_the_manifest():
             continue
         assert part["apiVersion"] == "jobset.x-k8s.io/v1alpha2"
         assert set(part["spec"]) == {"failurePolicy", "replicatedJobs"}
-        assert set(part["spec"]["failurePolicy"]) == {"maxRestarts", "rules"}
+        assert part["spec"]["failurePolicy"] == {
+            "maxRestarts": 100,
+            "rules": [{"action": "FailJobSet", "onJobFailureReasons": ["PodFailurePolicy"]}],
+        }
         (job,) = part["spec"]["replicatedJobs"]
         assert set(job) == {"name", "replicas", "template"}
         made = {"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": "hosts"}}

@@ -1,14 +1,16 @@
 """What is compiled, by XLA and of C++, kept on disk: the next run of its kind starts sooner."""
 
+import contextlib
 import hashlib
 import os
 import pathlib
 import platform
+import secrets
 
 import jax
 import jaxlib.version
 
-from jaxdqn.runtime import native
+from jaxdqn.runtime import hosts, native
 
 
 def use_cache(folder: str) -> None:
@@ -18,16 +20,40 @@ def use_cache(folder: str) -> None:
     stop with an illegal instruction on another that shares the same home directory.
 
     For XLA's programs a user's own choice, the environment variable JAX_COMPILATION_CACHE_DIR,
-    goes before.
+    goes before. Several processes keep theirs only where all see the same folder.
     """
     path = pathlib.Path(folder).expanduser() / _machine() if folder else None
     native.start(path)
-    if path is None or os.environ.get("JAX_COMPILATION_CACHE_DIR"):
+    chosen = os.environ.get("JAX_COMPILATION_CACHE_DIR")
+    if not chosen and path:
+        jax.config.update("jax_compilation_cache_dir", str(path))
+    if hosts.count() > 1 and not _is_shared(pathlib.Path(chosen) if chosen else path):
+        jax.config.update("jax_compilation_cache_dir", None)
+    if chosen or path is None:
         return
-    jax.config.update("jax_compilation_cache_dir", str(path))
     # The many small functions of a start take as long together as the large ones.
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
     jax.config.update("jax_persistent_cache_min_entry_size_bytes", 0)
+
+
+def _is_shared(folder: pathlib.Path | None) -> bool:
+    """Whether all processes have a folder, and it is the same one.
+
+    JAX writes from process 0 alone. Where only that one finds a program at the next start, the
+    others compile it, and on GPUs XLA shares the search for the fastest kernels out to all: they
+    would wait for process 0 for ever.
+    """
+    mark = hosts.from_primary(lambda: secrets.token_hex(8))
+    path = folder / f"seen-{mark}" if folder else None
+    if path and hosts.is_primary():
+        with contextlib.suppress(OSError):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.touch()
+    hosts.wait_for_all()
+    is_shared = hosts.agreed_by_all(path is not None and path.exists())
+    if path and hosts.is_primary():
+        path.unlink(missing_ok=True)
+    return is_shared
 
 
 def _machine() -> str:

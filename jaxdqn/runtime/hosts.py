@@ -58,9 +58,11 @@ def join(
       RunError: the others cannot be found.
     """
     launcher = _launcher()
+    local_device_ids = None
     if coordinator_address and num_processes is None and launcher == "Open MPI":  # 5, for one
         num_processes = int(os.environ["OMPI_COMM_WORLD_SIZE"])
         process_id = int(os.environ["OMPI_COMM_WORLD_RANK"])
+        local_device_ids = int(os.environ["OMPI_COMM_WORLD_LOCAL_RANK"])
     given = (coordinator_address, num_processes, process_id)
     if given in ((None, 1, None), (None, 1, 0)) or (given == (None, None, None) and not launcher):
         return
@@ -85,11 +87,17 @@ def join(
             coordinator_address,
             num_processes,
             process_id,
+            local_device_ids,
+            # Else it would look for a launcher all the same, and take its share of the GPUs.
+            cluster_detection_method=None if coordinator_address is None else "deactivate",
             heartbeat_timeout_seconds=_HEARTBEAT_TIMEOUT_S,
             initialization_timeout=_START_TIMEOUT_S,
             shutdown_timeout_seconds=_SHUTDOWN_TIMEOUT_S,
         )
     except (ValueError, RuntimeError, OSError) as error:
+        if launcher == "Cloud TPU" and isinstance(error, ValueError) and given[1] is None:
+            print(f"alone: a TPU is here, but nothing of other machines: {error}", file=sys.stderr)
+            return
         raise config_lib.RunError(
             f"{where} cannot be reached: {error}; --num_processes=1 runs alone"
         ) from None
@@ -124,6 +132,8 @@ def _launcher() -> str:
         return "Open MPI"
     if "KUBERNETES_SERVICE_HOST" in environment and "JOB_COMPLETION_INDEX" in environment:
         return "Kubernetes"
+    if "tpu" not in (environment.get("JAX_PLATFORMS") or "tpu"):
+        return ""
     devices = pathlib.Path("/dev")
     chips = [*devices.glob("accel*"), *devices.glob("vfio/[0-9]*")]
     if chips and importlib.util.find_spec("libtpu"):

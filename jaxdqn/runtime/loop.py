@@ -187,10 +187,8 @@ def turns(
         state.turn_began = dataclasses.replace(state.counters)
         # The first of those that have had the fewest turns.
         index = min(range(len(groups)), key=lambda index: groups[index].turns)
-        made_at_step = groups[0].made_at_step
-        if index == 0 and crossed(
-            made_at_step, state.counters.steps, config.env_restart_every_steps
-        ):
+        lifetime = config.env_lifetime_steps * config.num_envs
+        if index == 0 and crossed(groups[0].made_at_step, state.counters.steps, lifetime):
             state.ring = device.cut(state.ring)
             for group in groups:
                 group.restart(state.counters.steps)

@@ -5,6 +5,7 @@ import dataclasses
 import pathlib
 from collections.abc import Iterator
 
+import jax
 import numpy as np
 import psutil
 from jax.sharding import Mesh
@@ -93,8 +94,13 @@ def largest_capacity(config: config_lib.Config, spec: api.EnvSpec, free_bytes: i
     return max(0, steps // config.num_envs * config.num_envs)
 
 
+def _memories() -> int:
+    """How many memories the replay is shared out to, each with a program's other arrays in it."""
+    return hosts.count() * (1 if jax.default_backend() == "cpu" else jax.local_device_count())
+
+
 def _reserve_bytes() -> int:
-    return hosts.count() * _RESERVE_BYTES
+    return _memories() * _RESERVE_BYTES
 
 
 _COPIES = f", and to save the replay takes {replay_files.COPIED_SHARE:.0%} of it more"
@@ -118,7 +124,7 @@ def fit_replay(
         return config
     if not chosen_by_user:
         # With room to spare: a run that goes on, with a little less free, asks for the same again.
-        largest = largest_capacity(config, spec, free_bytes - hosts.count() * _JITTER_BYTES)
+        largest = largest_capacity(config, spec, free_bytes - _memories() * _JITTER_BYTES)
     needed = config.learning_starts_steps if config.algorithm == "dqn" else config.batch_size
     if chosen_by_user or largest < needed:
         raise config_lib.SettingError(

@@ -2,9 +2,11 @@
 
 import contextlib
 import dataclasses
+import errno
 import json
 import os
 import pathlib
+import secrets
 import shutil
 import time
 from collections.abc import Iterator
@@ -24,6 +26,7 @@ NONFINITE = "nonfinite"  # batches that would have spoiled the parameters
 _LOCK = "lock"
 _WANDB = "wandb"
 VIDEOS = "videos"
+_MARK = "processes"  # by which several know that it is the same folder
 _CONFIG_PART = f"{CONFIG_FILE}.part"
 _PARTS = (_CONFIG_PART, files.part_name(metrics.FILE), files.part_name(tracking.FILE))
 # The settings go last: what is left when deleting is cut short still is a run.
@@ -36,11 +39,16 @@ _OURS = (
     "tensorboard",
     tracking.FILE,
     _WANDB,
+    _MARK,
     *_PARTS,
     CONFIG_FILE,
 )
 _FORMAT = "jaxdqn-run"
-_SEEN_S = 30.0
+_PASSING = {
+    *(errno.EIO, errno.ESTALE, errno.ENOSPC, errno.EDQUOT, errno.ETIMEDOUT, errno.EAGAIN),
+    *(errno.EBUSY, errno.ENOLCK, errno.ENOMEM, errno.EHOSTDOWN, errno.EHOSTUNREACH, errno.EINTR),
+}
+_SEEN_S = 90.0  # NFS remembers for a minute that a file is not there
 # What a run may go on with otherwise: it changes no number that was finite.
 _MAY_DIFFER = {"on_nonfinite", "env_timeout_seconds", "env_threads", "keep_checkpoints"}
 
@@ -62,7 +70,7 @@ def read_settings(path: pathlib.Path) -> dict[str, Any] | None:
             return None
         if not path.is_dir():
             raise config_lib.SettingError("run_dir", f"{path} is not a directory")
-        if {part.name for part in path.iterdir()} <= {*_PARTS, _LOCK}:
+        if {part.name for part in path.iterdir()} <= {*_PARTS, _MARK, _LOCK}:
             return None
     except OSError as error:
         raise _unusable(path, error) from None
@@ -165,7 +173,8 @@ def locked(path: pathlib.Path, wait_s: float = 0.0) -> Iterator[None]:
       wait_s: for another process to leave; where a machine dies, a network's disk notices later.
 
     Raises:
-      SettingError: another process has it, or it cannot be made.
+      SettingError: it cannot be made.
+      RunError: another process has it.
     """
     # Without the system's own locks, a file that stands for one would outlive a process that dies.
     lock = filelock.FileLock(path / _LOCK, timeout=wait_s, fallback_to_soft=False)
@@ -173,8 +182,8 @@ def locked(path: pathlib.Path, wait_s: float = 0.0) -> Iterator[None]:
         path.mkdir(parents=True, exist_ok=True)
         lock.acquire()
     except filelock.Timeout:
-        raise config_lib.SettingError(
-            "run_dir", f"{path} is in use: another process trains there; wait, or give another"
+        raise config_lib.RunError(
+            f"--run_dir: {path} is in use: another process trains there; wait, or give another"
         ) from None
     except OSError as error:
         raise _unusable(path, error) from None
@@ -184,14 +193,37 @@ def locked(path: pathlib.Path, wait_s: float = 0.0) -> Iterator[None]:
         lock.release()
 
 
-def wait_until_seen(path: pathlib.Path) -> None:
-    """Waits for what another process wrote, as a network's disk may show it late.
+@contextlib.contextmanager
+def marked(path: pathlib.Path) -> Iterator[str]:
+    """Leaves a mark in a folder for as long as entered, by which other processes know it.
+
+    Raises:
+      SettingError: it cannot be left.
+      RunError: it cannot at the moment.
+    """
+    mark = secrets.token_hex(8)
+    try:
+        (path / _MARK).write_text(mark)
+    except OSError as error:
+        raise _unusable(path, error) from None
+    try:
+        yield mark
+    finally:
+        with contextlib.suppress(OSError):
+            (path / _MARK).unlink()
+
+
+def wait_until_seen(path: pathlib.Path, mark: str) -> None:
+    """Waits for the mark of another process, as a network's disk may show it late.
 
     Raises:
       RunError: it does not come.
     """
     until = time.monotonic() + _SEEN_S
-    while not (path / CONFIG_FILE).exists():
+    while True:
+        with contextlib.suppress(OSError):
+            if (path / _MARK).read_text() == mark:
+                return
         if time.monotonic() > until:
             raise config_lib.RunError(
                 f"--run_dir: {path} is not the folder that process 0 writes: it must lie on a disk "
@@ -210,5 +242,9 @@ def clear(path: pathlib.Path) -> None:
             part.unlink(missing_ok=True)
 
 
-def _unusable(path: pathlib.Path, error: OSError) -> config_lib.SettingError:
-    return config_lib.SettingError("run_dir", f"{path} cannot be used: {error.strerror}")
+def _unusable(path: pathlib.Path, error: OSError) -> Exception:
+    """What to raise: a full disk, or a network's that is away, may be better at another start."""
+    told = f"{path} cannot be used: {error.strerror}"
+    if error.errno in _PASSING:
+        return config_lib.RunError(f"--run_dir: {told}")
+    return config_lib.SettingError("run_dir", told)

@@ -1,16 +1,23 @@
 """SIGINT and SIGTERM as a polite request to save and leave."""
 
+import contextlib
 import os
 import signal
 import threading
+import time
 from types import FrameType, TracebackType
 from typing import Self
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
+# In which another SIGTERM is taken for the same one: launchers pass on to all what all got already.
+_ECHO_S = 5.0
 
 
 class StopRequest:
     """While entered, the first signal is remembered; a second one ends the process at once.
+
+    A SIGTERM within five seconds of the first signal is none: SLURM's srun, for one, passes on what
+    SLURM has sent to its processes too. A second Ctrl-C counts whenever it comes.
 
     Python tells the main thread of a signal only between two of its instructions, and that thread
     may wait for emulators or for a compiler. So another thread listens too.
@@ -42,19 +49,20 @@ class StopRequest:
         os.close(self._arrive)  # which ends the thread
 
     def _remember(self, signum: int, frame: FrameType | None) -> None:
-        self.signum = signum
-        for other in self._before:
-            signal.signal(other, signal.SIG_DFL)
+        self.signum = self.signum or signum
 
     def _listen(self) -> None:
-        first = True
+        first_s: float | None = None
         while came := os.read(self._came, 1):
-            signum = came[0]
+            signum, now = came[0], time.monotonic()
             if signum not in _SIGNALS:
                 continue
-            if not first:
+            if first_s is None:
+                self.signum, first_s = self.signum or signum, now
+            elif signum == signal.SIGINT or now - first_s > _ECHO_S:
+                with contextlib.suppress(OSError):
+                    os.write(2, b"error: ended by a second signal before all was saved\n")
                 os._exit(128 + signum)
-            self.signum, first = signum, False
         os.close(self._came)
 
     def __bool__(self) -> bool:

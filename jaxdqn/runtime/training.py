@@ -4,6 +4,7 @@ import contextlib
 import dataclasses
 import functools
 import os
+import pathlib
 import sys
 import time
 from collections.abc import Collection
@@ -56,7 +57,8 @@ def run(setup: setup_lib.Setup, *, track: str | None = None, verbose: bool = Fal
 
     Raises:
       SettingError: the run directory cannot be written.
-      RunError: what lies there cannot be gone on with, or the run could not be saved.
+      RunError: what lies there cannot be gone on with, or the run could not be saved, or another
+        process trains there.
     """
     hosts.wait_for_all()  # until each has looked at the folder as it was
     lock: contextlib.AbstractContextManager[None] = contextlib.nullcontext()
@@ -72,8 +74,7 @@ def run(setup: setup_lib.Setup, *, track: str | None = None, verbose: bool = Fal
                 run_dir.clear(setup.path)
             if setup.overwrite or run_dir.read_settings(setup.path) is None:
                 run_dir.create(setup.path, setup.config)
-        hosts.wait_for_all()
-        run_dir.wait_until_seen(setup.path)
+        _check_same_folder(setup.path)
         try:
             training = _Training(setup, request, track, verbose)
         except OSError as error:
@@ -83,6 +84,19 @@ def run(setup: setup_lib.Setup, *, track: str | None = None, verbose: bool = Fal
                 return training.to_the_end()
         finally:
             training.close()
+
+
+def _check_same_folder(path: pathlib.Path) -> None:
+    """Sees to it that all processes write into the same folder.
+
+    Raises:
+      RunError: it is another one for some.
+    """
+    if hosts.count() == 1:
+        return
+    with run_dir.marked(path) if hosts.is_primary() else contextlib.nullcontext("") as own:
+        run_dir.wait_until_seen(path, hosts.from_primary(lambda: own))
+        hosts.wait_for_all()
 
 
 class _Training:
@@ -367,9 +381,12 @@ class _Training:
             self._saver.wait(self._state.counters.steps)
         self.close()
         hosts.wait_for_all()  # what one has to end may take longer than what ends all would wait
+        again = "the same command"
+        if self._setup.overwrite:
+            again += " without --overwrite"
         _print(
             f"stopped by signal {signum} at step {self._state.counters.steps:,}; saved in "
-            f"{self._path}: the same command goes on from there"
+            f"{self._path}: {again} goes on from there"
         )
         return 128 + signum
 
