@@ -309,6 +309,19 @@ def test_processes_with_folders_of_their_own_are_refused(tmp_path, undisturbed):
     assert "--run_dir: run is not the folder that process 0 writes" in errors[1]
 
 
+@pytest.mark.parametrize("is_shared", [True, False])
+def test_compiled_programs_are_kept_where_all_processes_see_them(tmp_path, is_shared):
+    """Process 0 alone writes them: the next start would find them there and nowhere else."""
+    folders = [tmp_path / "a", tmp_path / ("a" if is_shared else "b")]
+    for folder in folders:
+        folder.mkdir(exist_ok=True)
+    flags = ("--compilation_cache_dir=cache", "--total_steps=500", "--eval_episodes=0")
+    codes, _, errors = end(start(2, tmp_path / "run", *flags, folders=folders))
+    assert codes == [0, 0], errors
+    assert bool(list(tmp_path.glob("*/cache/*/jit_*"))) == is_shared
+    assert not list(tmp_path.glob("*/cache/*/seen-*"))
+
+
 @pytest.mark.parametrize(
     ("words", "told"),
     [

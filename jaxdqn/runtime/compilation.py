@@ -24,11 +24,13 @@ def use_cache(folder: str) -> None:
     """
     path = pathlib.Path(folder).expanduser() / _machine() if folder else None
     native.start(path)
-    chosen = os.environ.get("JAX_COMPILATION_CACHE_DIR")
-    if not chosen and path:
-        jax.config.update("jax_compilation_cache_dir", str(path))
-    if hosts.count() > 1 and not _is_shared(pathlib.Path(chosen) if chosen else path):
+    chosen = os.environ.get("JAX_COMPILATION_CACHE_DIR", "")
+    if jax.distributed.is_initialized() and "://" not in chosen:  # as a bucket's address has
         jax.config.update("jax_compilation_cache_dir", None)
+        if not _is_shared(pathlib.Path(chosen) if chosen else path):
+            return
+    if chosen or path:
+        jax.config.update("jax_compilation_cache_dir", chosen or str(path))
     if chosen or path is None:
         return
     # The many small functions of a start take as long together as the large ones.
