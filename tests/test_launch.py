@@ -16,7 +16,6 @@ import pytest
 import yaml
 
 from launch import local as local_launch
-from launch import sweep as sweep_launch
 from tests import program
 
 ROOT = pathlib.Path(__file__).parents[1]
@@ -100,18 +99,19 @@ def test_gpus_are_counted_from_zero(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("gpus", "platform", "memory"), [(0, "cpu", "-"), (0.5, "-", "0.45"), (2, "-", "-")]
 )
-def test_a_run_of_a_sweep_has_the_gpus_that_it_is_given(
-    tmp_path, monkeypatch, gpus, platform, memory
-):
+def test_a_run_of_a_sweep_has_the_gpus_that_it_is_given(tmp_path, gpus, platform, memory):
     """Ray hides none from a task that asks for none."""
-    for name in ("JAX_PLATFORMS", "XLA_PYTHON_CLIENT_MEM_FRACTION"):
-        monkeypatch.delenv(name, raising=False)
     tell = 'echo "${JAX_PLATFORMS:--} ${XLA_PYTHON_CLIENT_MEM_FRACTION:--}"'
-    monkeypatch.setattr(sweep_launch, "_command", lambda run: ["sh", "-c", tell])
+    code = "import pathlib, sys; from launch import sweep\n"
+    code += f"sweep._command = lambda run: ['sh', '-c', {tell!r}]\n"
+    code += f"sweep._train(sweep.Run(pathlib.Path(sys.argv[1]), ()), {gpus})"
     (tmp_path / "logs").mkdir()
-    run = sweep_launch.Run(tmp_path / "Pong-seed0", ())
-    sweep_launch._train(run, gpus)
-    assert run.log.read_text() == f"{platform} {memory}\n"
+    environment = dict(os.environ)
+    for name in ("JAX_PLATFORMS", "XLA_PYTHON_CLIENT_MEM_FRACTION"):
+        environment.pop(name, None)
+    command = [sys.executable, "-c", code, tmp_path / "Pong-seed0"]
+    subprocess.run(command, cwd=ROOT, env=environment, check=True)
+    assert (tmp_path / "logs" / "Pong-seed0.log").read_text() == f"{platform} {memory}\n"
 
 
 @pytest.mark.parametrize(
