@@ -169,12 +169,13 @@ def _command(run: Run) -> list[str]:
     return [sys.executable, "-m", "jaxdqn.train", *run.train_flags, "--num_processes=1"]
 
 
-def _train(run: Run, gpus: float) -> None:
+def _train(run: Run, gpus: float | None) -> None:
     """Trains one run to its end, in a process of its own; what a Ray worker does.
 
     Args:
       run: which.
-      gpus: that it may use; less than 1 is a share of one, 0 is none.
+      gpus: that it may use; less than 1 is a share of one, 0 is none. None: Ray knows of none,
+        and it takes what it finds.
 
     Raises:
       CutOffError: it was cut off.
@@ -189,7 +190,7 @@ def _train(run: Run, gpus: float) -> None:
     environment = dict(os.environ)
     if gpus == 0:  # Ray would leave it all that there are
         environment["JAX_PLATFORMS"] = "cpu"
-    elif gpus < 1:
+    elif gpus is not None and gpus < 1:
         environment["XLA_PYTHON_CLIENT_MEM_FRACTION"] = str(round(0.9 * gpus, 3))
     # Looked up here: after the fork of a process with many threads, nothing may be.
     prctl = ctypes.CDLL(None).prctl if sys.platform == "linux" else None
@@ -227,7 +228,7 @@ def _train_all(ray: Any, runs: Sequence[Run]) -> dict[Run, str]:
     values, gpus = flags.FLAGS, _gpus_per_run(ray)
     remote = ray.remote(
         num_cpus=values.cpus_per_run,
-        num_gpus=gpus,
+        num_gpus=gpus or 0,
         max_retries=values.retries,
         retry_exceptions=[CutOffError],
     )(_train)
@@ -258,10 +259,12 @@ def _train_all(ray: Any, runs: Sequence[Run]) -> dict[Run, str]:
     return problems
 
 
-def _gpus_per_run(ray: Any) -> float:
-    """What the user said, or 1 where the cluster has any."""
+def _gpus_per_run(ray: Any) -> float | None:
+    """What the user said, or 1 where the cluster has any and they are wanted."""
     given: float | None = flags.FLAGS.gpus_per_run
-    return float("GPU" in ray.cluster_resources()) if given is None else given
+    if given is not None or "GPU" not in ray.cluster_resources():
+        return given
+    return 0.0 if os.environ.get("JAX_PLATFORMS") == "cpu" else 1.0
 
 
 def _table(states: dict[Run, str]) -> Any:

@@ -13,6 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from jaxdqn import config as config_lib
 from jaxdqn.agent import actor as actor_lib
 from jaxdqn.agent import networks
 from jaxdqn.envs import frame_skip
@@ -343,6 +344,43 @@ def test_a_film_of_one_process_is_cut_short_for_another(tmp_path):
     printed = end_by_signal_to_the_second(processes)
     assert "no film: a signal to stop came before its end" in printed[0]
     assert not list((tmp_path / "run" / "videos").glob("*.mp4"))
+
+
+@pytest.mark.parametrize(
+    ("environment", "expected"),
+    [
+        ({"OMPI_COMM_WORLD_LOCAL_SIZE": "2"}, 1),
+        ({"OMPI_COMM_WORLD_LOCAL_SIZE": "2", "CUDA_VISIBLE_DEVICES": "0,1"}, 1),
+        ({"OMPI_COMM_WORLD_LOCAL_SIZE": "2", "CUDA_VISIBLE_DEVICES": "1"}, None),
+        ({"OMPI_COMM_WORLD_LOCAL_SIZE": "2", "JAX_LOCAL_DEVICE_IDS": "0,1"}, None),
+        ({"OMPI_COMM_WORLD_LOCAL_SIZE": "1"}, None),  # one process has all of its machine
+    ],
+)
+def test_processes_of_open_mpi_share_out_the_devices(monkeypatch, environment, expected):
+    """Of version 5, which JAX does not know."""
+    for name in ("CUDA_VISIBLE_DEVICES", "JAX_LOCAL_DEVICE_IDS"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in (environment | {"OMPI_COMM_WORLD_LOCAL_RANK": "1"}).items():
+        monkeypatch.setenv(name, value)
+    given = {}
+    monkeypatch.setattr(jax.distributed, "initialize", lambda *args, **how: given.update(a=args))
+    monkeypatch.setenv("OMPI_COMM_WORLD_SIZE", "4")
+    monkeypatch.setenv("OMPI_COMM_WORLD_RANK", "3")
+    hosts.join("here:1", None, None)
+    assert given["a"] == ("here:1", 4, 3, expected)
+
+
+def test_a_tpu_whose_machine_knows_of_no_others_is_used_alone(monkeypatch, capsys):
+    def initialize(*args, **how):
+        raise ValueError("coordinator_address should be defined.")
+
+    monkeypatch.setattr(jax.distributed, "initialize", initialize)
+    monkeypatch.setattr(hosts, "_launcher", lambda: "Cloud TPU")
+    hosts.join(None, None, None)
+    assert "alone" in capsys.readouterr().err
+    monkeypatch.setattr(hosts, "_launcher", lambda: "SLURM")
+    with pytest.raises(config_lib.RunError, match="cannot be reached"):
+        hosts.join(None, None, None)
 
 
 def test_a_note_keeps_what_it_is_told():

@@ -97,7 +97,8 @@ def test_gpus_are_counted_from_zero(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("gpus", "platform", "memory"), [(0, "cpu", "-"), (0.5, "-", "0.45"), (2, "-", "-")]
+    ("gpus", "platform", "memory"),
+    [(0, "cpu", "-"), (0.5, "-", "0.45"), (2, "-", "-"), (None, "-", "-")],
 )
 def test_a_run_of_a_sweep_has_the_gpus_that_it_is_given(tmp_path, gpus, platform, memory):
     """Ray hides none from a task that asks for none."""
@@ -115,16 +116,22 @@ def test_a_run_of_a_sweep_has_the_gpus_that_it_is_given(tmp_path, gpus, platform
 
 
 @pytest.mark.parametrize(
-    ("words", "resources", "expected"),
-    [([], {"GPU": 4.0}, 1.0), ([], {"CPU": 2.0}, 0.0), (["--gpus_per_run=0"], {"GPU": 4.0}, 0.0)],
+    ("words", "platforms", "resources", "expected"),
+    [
+        ([], "", {"GPU": 4.0}, 1.0),
+        ([], "cpu", {"GPU": 4.0}, 0.0),
+        ([], "", {"CPU": 2.0, "TPU": 4.0}, None),
+        (["--gpus_per_run=0"], "", {"GPU": 4.0}, 0.0),
+    ],
 )
-def test_runs_of_a_sweep_take_a_gpu_each_where_there_are_any(words, resources, expected):
+def test_runs_of_a_sweep_take_a_gpu_each_where_there_are_any(words, platforms, resources, expected):
     code = "import sys, types; from absl import flags; from launch import sweep\n"
     code += "sweep._define_flags(); flags.FLAGS(sys.argv)\n"
     code += f"ray = types.SimpleNamespace(cluster_resources=lambda: {resources})\n"
     code += "print(sweep._gpus_per_run(ray))"
     command = [sys.executable, "-c", code, *words]
-    told = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    environment = os.environ | {"JAX_PLATFORMS": platforms}
+    told = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
     assert told.stdout == f"{expected}\n", told.stderr
 
 

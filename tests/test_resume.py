@@ -257,19 +257,41 @@ def test_a_second_signal_leaves_at_once(tmp_path):
     process.send_signal(signal.SIGINT)
     process.wait_for("saving")
     process.send_signal(signal.SIGINT)
+    process.end()
+    assert process.returncode == -signal.SIGINT
+
+
+def test_a_late_second_sigterm_leaves_at_once(tmp_path):
+    driver = f"{SLOW_SAVE}\nfrom jaxdqn.runtime import signals; signals._ECHO_S = 0.1"
+    process = program.start(*FLAGS, f"--run_dir={tmp_path / 'run'}", driver=driver)
+    process.wait_for("step 5")
+    process.send_signal(signal.SIGTERM)
+    process.wait_for("saving")
+    time.sleep(0.5)
+    process.send_signal(signal.SIGTERM)
     _, stderr = process.end()
-    assert process.returncode == 128 + signal.SIGINT
+    assert process.returncode == 128 + signal.SIGTERM
     assert stderr == "error: ended by a second signal before all was saved\n"
+
+
+TELL_LEAVING = """
+from jaxdqn.runtime import training
+leave = training._Training._leave
+def tell_and_leave(*args, **how):
+    print("leaves", flush=True)
+    return leave(*args, **how)
+training._Training._leave = tell_and_leave
+"""
 
 
 def test_an_echo_of_a_signal_changes_nothing(tmp_path):
     """SLURM sends SIGTERM to all, and its srun passes on its own."""
     path = tmp_path / "run"
-    process = program.start(*FLAGS, f"--run_dir={path}", "--overwrite")
+    process = program.start(*FLAGS, f"--run_dir={path}", "--overwrite", driver=TELL_LEAVING)
     process.wait_for("step 5")
     process.send_signal(signal.SIGTERM)
     process.send_signal(signal.SIGTERM)
-    time.sleep(0.05)
+    process.wait_for("leaves")
     process.send_signal(signal.SIGTERM)
     stdout, stderr = process.end()
     assert process.returncode == 143 and stderr == ""
@@ -367,7 +389,8 @@ def test_a_signal_is_heard_while_environments_hang(tmp_path):
     process.send_signal(signal.SIGINT)
     process.wait(timeout=3)
     process.end()
-    assert process.returncode == 128 + signal.SIGINT
+    # By the thread that listens, or by the system where the first one was heard in time.
+    assert process.returncode in (128 + signal.SIGINT, -signal.SIGINT)
 
 
 def test_a_folder_that_was_lost_is_told_at_the_end(tmp_path):

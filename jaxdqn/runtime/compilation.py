@@ -52,9 +52,13 @@ def _is_shared(folder: pathlib.Path | None) -> bool:
             path.parent.mkdir(parents=True, exist_ok=True)
             path.touch()
     hosts.wait_for_all()
-    is_shared = hosts.agreed_by_all(path is not None and path.exists())
+    is_seen = False
+    with contextlib.suppress(OSError):
+        is_seen = path is not None and path.exists()
+    is_shared = hosts.agreed_by_all(is_seen)
     if path and hosts.is_primary():
-        path.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            path.unlink()
     return is_shared
 
 

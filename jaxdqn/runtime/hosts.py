@@ -62,7 +62,7 @@ def join(
     if coordinator_address and num_processes is None and launcher == "Open MPI":  # 5, for one
         num_processes = int(os.environ["OMPI_COMM_WORLD_SIZE"])
         process_id = int(os.environ["OMPI_COMM_WORLD_RANK"])
-        local_device_ids = int(os.environ["OMPI_COMM_WORLD_LOCAL_RANK"])
+        local_device_ids = _own_of_open_mpi()
     given = (coordinator_address, num_processes, process_id)
     if given in ((None, 1, None), (None, 1, 0)) or (given == (None, None, None) and not launcher):
         return
@@ -95,14 +95,26 @@ def join(
             shutdown_timeout_seconds=_SHUTDOWN_TIMEOUT_S,
         )
     except (ValueError, RuntimeError, OSError) as error:
-        if launcher == "Cloud TPU" and isinstance(error, ValueError) and given[1] is None:
-            print(f"alone: a TPU is here, but nothing of other machines: {error}", file=sys.stderr)
+        is_unknown = isinstance(error, ValueError) and given == (None, None, None)
+        if launcher == "Cloud TPU" and is_unknown and count() == 1:
+            print(f"alone: this TPU's machine knows of no others: {error}", file=sys.stderr)
             return
         raise config_lib.RunError(
             f"{where} cannot be reached: {error}; --num_processes=1 runs alone"
         ) from None
     finally:
         late.cancel()
+
+
+def _own_of_open_mpi() -> int | None:
+    """The device of this process, where Open MPI started several on a machine; None: all here."""
+    environment = os.environ
+    # What somebody else has shared out, by JAX's variable or CUDA's, stays so.
+    visible = environment.get("CUDA_VISIBLE_DEVICES")
+    is_shared_out = "JAX_LOCAL_DEVICE_IDS" in environment or (visible and "," not in visible)
+    if is_shared_out or int(environment.get("OMPI_COMM_WORLD_LOCAL_SIZE", "1")) == 1:
+        return None
+    return int(environment["OMPI_COMM_WORLD_LOCAL_RANK"])
 
 
 def _check_given(coordinator_address: str, num_processes: int, process_id: int) -> None:

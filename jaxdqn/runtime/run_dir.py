@@ -64,6 +64,7 @@ def read_settings(path: pathlib.Path) -> dict[str, Any] | None:
 
     Raises:
       SettingError: there is something else.
+      RunError: it cannot be read at the moment.
     """
     try:
         if not path.exists():
@@ -81,7 +82,9 @@ def read_settings(path: pathlib.Path) -> dict[str, Any] | None:
         if stored["format"] != _FORMAT:
             raise KeyError
         return dict(stored["settings"])
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+        if isinstance(error, OSError) and error.errno in _PASSING:
+            raise _unusable(path, error) from None
         raise config_lib.SettingError(
             "run_dir", f"{path} is not a run directory: it has files but no {CONFIG_FILE} of a run"
         ) from None

@@ -44,12 +44,16 @@ class StopRequest:
         trace: TracebackType | None,
     ) -> None:
         for signum, handler in self._before.items():
-            signal.signal(signum, handler)
+            # The process is leaving, and an echo may still come.
+            echoes = signum == signal.SIGTERM and self.signum is not None
+            signal.signal(signum, signal.SIG_IGN if echoes else handler)
         signal.set_wakeup_fd(self._arrive_before)
         os.close(self._arrive)  # which ends the thread
 
     def _remember(self, signum: int, frame: FrameType | None) -> None:
         self.signum = self.signum or signum
+        # The system ends the process by itself, whatever holds up Python's threads.
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
 
     def _listen(self) -> None:
         first_s: float | None = None
