@@ -64,7 +64,7 @@ def test_metrics_are_mirrored(tmp_path, monkeypatch):
         "    return Run()\n"
     )
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
-    flags += ("--total_steps=1600", "--eval_episodes=4")
+    flags += ("--total_steps=3000", "--eval_episodes=4")
     for _ in range(2):
         result = program.train(*flags)
         assert result.returncode == 0, result.stderr

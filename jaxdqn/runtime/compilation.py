@@ -1,16 +1,14 @@
 """What is compiled, by XLA and of C++, kept on disk: the next run of its kind starts sooner."""
 
-import contextlib
 import hashlib
 import os
 import pathlib
 import platform
-import secrets
 
 import jax
 import jaxlib.version
 
-from jaxdqn.runtime import hosts, native
+from jaxdqn.runtime import native, shared_folders
 
 
 def use_cache(folder: str) -> None:
@@ -25,41 +23,22 @@ def use_cache(folder: str) -> None:
     path = pathlib.Path(folder).expanduser() / _machine() if folder else None
     native.start(path)
     chosen = os.environ.get("JAX_COMPILATION_CACHE_DIR", "")
-    if jax.distributed.is_initialized() and "://" not in chosen:  # as a bucket's address has
+    programs = chosen or str(path or "")
+    if jax.distributed.is_initialized() and "://" not in programs:  # as a bucket's address has
         jax.config.update("jax_compilation_cache_dir", None)
-        if not _is_shared(pathlib.Path(chosen) if chosen else path):
+        # JAX writes from process 0 alone. Where only that one finds a program at the next start,
+        # the others compile it, and on GPUs XLA shares the search for the fastest kernels out to
+        # all: they would wait for process 0 for ever.
+        if not shared_folders.is_shared(pathlib.Path(programs) if programs else None):
             return
-    if chosen or path:
-        jax.config.update("jax_compilation_cache_dir", chosen or str(path))
-    if chosen or path is None:
+    if not programs:
+        return
+    jax.config.update("jax_compilation_cache_dir", programs)
+    if chosen:
         return
     # The many small functions of a start take as long together as the large ones.
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
     jax.config.update("jax_persistent_cache_min_entry_size_bytes", 0)
-
-
-def _is_shared(folder: pathlib.Path | None) -> bool:
-    """Whether all processes have a folder, and it is the same one.
-
-    JAX writes from process 0 alone. Where only that one finds a program at the next start, the
-    others compile it, and on GPUs XLA shares the search for the fastest kernels out to all: they
-    would wait for process 0 for ever.
-    """
-    mark = hosts.from_primary(lambda: secrets.token_hex(8))
-    path = folder / f"seen-{mark}" if folder else None
-    if path and hosts.is_primary():
-        with contextlib.suppress(OSError):
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.touch()
-    hosts.wait_for_all()
-    is_seen = False
-    with contextlib.suppress(OSError):
-        is_seen = path is not None and path.exists()
-    is_shared = hosts.agreed_by_all(is_seen)
-    if path and hosts.is_primary():
-        with contextlib.suppress(OSError):
-            path.unlink()
-    return is_shared
 
 
 def _machine() -> str:

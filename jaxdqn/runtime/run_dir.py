@@ -6,9 +6,7 @@ import errno
 import json
 import os
 import pathlib
-import secrets
 import shutil
-import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -17,7 +15,7 @@ import filelock
 from jaxdqn import config as config_lib
 from jaxdqn import presets
 from jaxdqn.envs import games
-from jaxdqn.runtime import files, metrics, provenance, tracking
+from jaxdqn.runtime import files, hosts, metrics, provenance, shared_folders, tracking
 
 CONFIG_FILE = "config.json"
 CHECKPOINTS = "checkpoints"
@@ -26,7 +24,6 @@ NONFINITE = "nonfinite"  # batches that would have spoiled the parameters
 _LOCK = "lock"
 _WANDB = "wandb"
 VIDEOS = "videos"
-_MARK = "processes"  # by which several know that it is the same folder
 _CONFIG_PART = f"{CONFIG_FILE}.part"
 _PARTS = (_CONFIG_PART, files.part_name(metrics.FILE), files.part_name(tracking.FILE))
 # The settings go last: what is left when deleting is cut short still is a run.
@@ -39,7 +36,6 @@ _OURS = (
     "tensorboard",
     tracking.FILE,
     _WANDB,
-    _MARK,
     *_PARTS,
     CONFIG_FILE,
 )
@@ -71,7 +67,7 @@ def read_settings(path: pathlib.Path) -> dict[str, Any] | None:
             return None
         if not path.is_dir():
             raise config_lib.SettingError("run_dir", f"{path} is not a directory")
-        if {part.name for part in path.iterdir()} <= {*_PARTS, _MARK, _LOCK}:
+        if {part.name for part in path.iterdir()} <= {*_PARTS, _LOCK}:
             return None
     except OSError as error:
         raise _unusable(path, error) from None
@@ -196,48 +192,23 @@ def locked(path: pathlib.Path, wait_s: float = 0.0) -> Iterator[None]:
         lock.release()
 
 
-@contextlib.contextmanager
-def marked(path: pathlib.Path) -> Iterator[str]:
-    """Leaves a mark in a folder for as long as entered, by which other processes know it.
+def check_shared(path: pathlib.Path) -> None:
+    """Sees to it that all processes write into the same folder; all ask at the same point.
 
     Raises:
-      SettingError: it cannot be left.
-      RunError: it cannot at the moment.
+      RunError: it is another one for some.
     """
-    mark = secrets.token_hex(8)
-    try:
-        (path / _MARK).write_text(mark)
-    except OSError as error:
-        raise _unusable(path, error) from None
-    try:
-        yield mark
-    finally:
-        with contextlib.suppress(OSError):
-            (path / _MARK).unlink()
-
-
-def wait_until_seen(path: pathlib.Path, mark: str) -> None:
-    """Waits for the mark of another process, as a network's disk may show it late.
-
-    Raises:
-      RunError: it does not come.
-    """
-    until = time.monotonic() + _SEEN_S
-    while True:
-        with contextlib.suppress(OSError):
-            if (path / _MARK).read_text() == mark:
-                return
-        if time.monotonic() > until:
-            raise config_lib.RunError(
-                f"--run_dir: {path} is not the folder that process 0 writes: it must lie on a disk "
-                "that all processes see"
-            )
-        time.sleep(0.1)
+    if hosts.count() > 1 and not shared_folders.is_shared(path, _SEEN_S):
+        raise config_lib.RunError(
+            f"--run_dir: {path} is not the folder that process 0 writes, for one process at least: "
+            "it must lie on a disk that all processes see"
+        )
 
 
 def clear(path: pathlib.Path) -> None:
     """Deletes what a run wrote into its folder, and nothing else that lies there."""
-    for name in _OURS:
+    marks = (mark.name for mark in path.glob(f"{shared_folders.MARK}*"))  # of one killed meanwhile
+    for name in (*marks, *_OURS):
         part = path / name
         if part.is_dir() and not part.is_symlink():
             shutil.rmtree(part)

@@ -4,7 +4,6 @@ import contextlib
 import dataclasses
 import functools
 import os
-import pathlib
 import sys
 import time
 from collections.abc import Collection
@@ -74,7 +73,7 @@ def run(setup: setup_lib.Setup, *, track: str | None = None, verbose: bool = Fal
                 run_dir.clear(setup.path)
             if setup.overwrite or run_dir.read_settings(setup.path) is None:
                 run_dir.create(setup.path, setup.config)
-        _check_same_folder(setup.path)
+        run_dir.check_shared(setup.path)
         try:
             training = _Training(setup, request, track, verbose)
         except OSError as error:
@@ -84,19 +83,6 @@ def run(setup: setup_lib.Setup, *, track: str | None = None, verbose: bool = Fal
                 return training.to_the_end()
         finally:
             training.close()
-
-
-def _check_same_folder(path: pathlib.Path) -> None:
-    """Sees to it that all processes write into the same folder.
-
-    Raises:
-      RunError: it is another one for some.
-    """
-    if hosts.count() == 1:
-        return
-    with run_dir.marked(path) if hosts.is_primary() else contextlib.nullcontext("") as own:
-        run_dir.wait_until_seen(path, hosts.from_primary(lambda: own))
-        hosts.wait_for_all()
 
 
 class _Training:
