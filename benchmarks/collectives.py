@@ -18,7 +18,7 @@ from jax.sharding import Mesh
 from benchmarks import report
 from jaxdqn import cli, presets
 from jaxdqn.agent import learner as learner_lib
-from jaxdqn.runtime import hosts, notes, parts, setup
+from jaxdqn.runtime import hosts, joining, notes, parts, setup
 from jaxdqn.runtime import mesh as mesh_lib
 
 _CALLS = 20  # in a round
@@ -50,7 +50,7 @@ def main() -> int:
     """Measures and reports."""
     values = flags.FLAGS
     config = presets.resolve(values.env, values.preset, {})
-    hosts.join(values.coordinator_address, values.num_processes, values.process_id)
+    joining.join(values.coordinator_address, values.num_processes, values.process_id)
     with hosts.leaving_at_once():
         mesh = mesh_lib.make_mesh()
         spec = setup.describe(config)

@@ -38,10 +38,10 @@ def main() -> int:
     # Imported late: --help and wrong settings need no jax, which takes seconds to import.
     import jax
 
-    from jaxdqn.runtime import compilation, hosts
+    from jaxdqn.runtime import compilation, hosts, joining
 
     values = flags.FLAGS
-    hosts.join(values.coordinator_address, values.num_processes, values.process_id)
+    joining.join(values.coordinator_address, values.num_processes, values.process_id)
     with hosts.leaving_at_once():
         compilation.use_cache(values.compilation_cache_dir)  # a compiler runs beside the imports
 

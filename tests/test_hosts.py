@@ -17,7 +17,7 @@ from jaxdqn import config as config_lib
 from jaxdqn.agent import actor as actor_lib
 from jaxdqn.agent import networks
 from jaxdqn.envs import frame_skip
-from jaxdqn.runtime import episodes, evaluation, hosts, notes, signals
+from jaxdqn.runtime import episodes, evaluation, hosts, joining, notes, signals
 from jaxdqn.runtime import mesh as mesh_lib
 from tests import program, updates
 
@@ -366,7 +366,7 @@ def test_processes_of_open_mpi_share_out_the_devices(monkeypatch, environment, e
     monkeypatch.setattr(jax.distributed, "initialize", lambda *args, **how: given.update(a=args))
     monkeypatch.setenv("OMPI_COMM_WORLD_SIZE", "4")
     monkeypatch.setenv("OMPI_COMM_WORLD_RANK", "3")
-    hosts.join("here:1", None, None)
+    joining.join("here:1", None, None)
     assert given["a"] == ("here:1", 4, 3, expected)
 
 
@@ -375,12 +375,12 @@ def test_a_tpu_whose_machine_knows_of_no_others_is_used_alone(monkeypatch, capsy
         raise ValueError("coordinator_address should be defined.")
 
     monkeypatch.setattr(jax.distributed, "initialize", initialize)
-    monkeypatch.setattr(hosts, "_launcher", lambda: "Cloud TPU")
-    hosts.join(None, None, None)
+    monkeypatch.setattr(joining, "_launcher", lambda: "Cloud TPU")
+    joining.join(None, None, None)
     assert "alone" in capsys.readouterr().err
-    monkeypatch.setattr(hosts, "_launcher", lambda: "SLURM")
+    monkeypatch.setattr(joining, "_launcher", lambda: "SLURM")
     with pytest.raises(config_lib.RunError, match="cannot be reached"):
-        hosts.join(None, None, None)
+        joining.join(None, None, None)
 
 
 def test_a_note_keeps_what_it_is_told():

@@ -12,7 +12,7 @@ import numpy as np
 from jaxdqn import presets
 from jaxdqn.envs import api
 from jaxdqn.replay import ring as ring_lib
-from jaxdqn.runtime import hosts, parts
+from jaxdqn.runtime import hosts, joining, parts
 from jaxdqn.runtime import mesh as mesh_lib
 
 SPEC = api.EnvSpec("Breakout-v5", (84, 84), np.dtype("uint8"), 4, 4)
@@ -51,6 +51,6 @@ def twice(mesh):
 
 if __name__ == "__main__":
     out, address, count, index = sys.argv[1:]
-    hosts.join(address, int(count), int(index))
+    joining.join(address, int(count), int(index))
     leaves = jax.tree.leaves(mesh_lib.here(twice(mesh_lib.make_mesh())))
     np.savez(f"{out}/{index}.npz", *jax.device_get(leaves))
