@@ -4,6 +4,7 @@ import dataclasses
 import gc
 import os
 import pathlib
+import signal
 import sys
 import types
 import typing
@@ -13,7 +14,7 @@ from typing import Any
 from absl import app, flags, logging
 
 from jaxdqn import config as config_lib
-from jaxdqn import presets, protocols
+from jaxdqn import paths, presets, protocols, terminal
 
 
 def define_settings() -> None:
@@ -57,6 +58,39 @@ def define_compilation_cache() -> None:
     )
 
 
+def import_jax() -> None:
+    """Imports JAX, which takes seconds and which `--help` and wrong settings do without.
+
+    Raises:
+      RunError: one of the environment variables that it reads has a wrong value.
+    """
+    try:
+        import jax
+    except ValueError as error:
+        raise config_lib.RunError(f"JAX does not start: {error}") from None
+    if jax.config.jax_disable_jit:
+        raise config_lib.RunError("JAX_DISABLE_JIT is set; unset it: all that runs is compiled")
+
+
+def start_devices() -> None:
+    """Has JAX find the devices, and begins to keep what is compiled for them.
+
+    Raises:
+      SettingError: the folder for that cannot be one.
+      RunError: there are no devices of the kind that JAX is asked for.
+    """
+    import_jax()
+
+    from jaxdqn.runtime import compilation, mesh
+
+    mesh.check_devices()
+    name = "compilation_cache_dir"
+    folder: str = flags.FLAGS[name].value or ""
+    if flags.FLAGS[name].present and folder:
+        folder = str(paths.usable(name, folder))
+    compilation.use_cache(folder)
+
+
 def define_processes() -> None:
     """Defines the flags by which the processes of a run find each other."""
     flags.DEFINE_string(
@@ -91,7 +125,7 @@ def saved_run_path() -> pathlib.Path:
     path = flags.FLAGS.run_dir
     if not path:
         raise config_lib.SettingError("run_dir", "name the folder of a run")
-    return pathlib.Path(path).expanduser()
+    return paths.usable("run_dir", path)
 
 
 def define_play_seed() -> None:
@@ -114,7 +148,7 @@ def output(name: str, suffixes: Sequence[str]) -> pathlib.Path | None:
     value = flags.FLAGS[name].value
     if not value:
         return None
-    path = pathlib.Path(value).expanduser()
+    path = paths.usable(name, value)
     if suffixes and path.suffix not in suffixes:
         raise config_lib.SettingError(
             name, f"is {value}; a name that ends in {' or '.join(suffixes)}"
@@ -171,17 +205,25 @@ def take_passed_on() -> list[str]:
     return passed_on
 
 
-def run_program(define_flags: Callable[[], None], main: Callable[[], int]) -> None:
+def run_program(
+    define_flags: Callable[[], None], main: Callable[[], int], *, handles_signals: bool = False
+) -> None:
     """Parses the command line, runs `main`, and exits with its code.
 
     Wrong usage, whether absl or a check of settings finds it, is one line and exit code 2; what
     fails although the usage is right is one line and exit code 1.
+
+    Args:
+      define_flags: defines the program's flags.
+      main: the program.
+      handles_signals: whether the program itself sees to SIGTERM and SIGHUP. Others leave nothing
+        half-written when one comes.
     """
 
     def parse(argv: Sequence[str]) -> list[str]:
         try:
             rest = flags.FLAGS(argv)
-        except flags.Error as error:
+        except (flags.Error, UnicodeDecodeError) as error:  # or of a flagfile
             _refuse(str(error))
         if rest[1:]:
             _refuse(f"unexpected argument {rest[1]!r}: settings are given as --name=value")
@@ -192,7 +234,7 @@ def run_program(define_flags: Callable[[], None], main: Callable[[], int]) -> No
         # Orbax tells of every file, and of every thread with an error that we tell in a line.
         logging.get_absl_logger().setLevel("CRITICAL")
         try:
-            sys.exit(main())
+            sys.exit(terminal.exit_code(main()))
         except config_lib.SettingError as error:
             _refuse(str(error))
         except config_lib.RunError as error:
@@ -208,8 +250,23 @@ def run_program(define_flags: Callable[[], None], main: Callable[[], int]) -> No
     # Imports and tracing make many objects and next to no garbage: looking for it at the default's
     # pace takes a tenth of a start.
     gc.set_threshold(100_000)
+    terminal.protect()
+    if not handles_signals:
+        leave_on_signals()
     define_flags()
     app.run(guarded, flags_parser=parse)
+
+
+def leave_on_signals() -> None:
+    """Has SIGTERM and SIGHUP end the program in order; a second one ends it at once."""
+
+    def leave(signum: int, frame: types.FrameType | None) -> None:
+        signal.signal(signum, signal.SIG_DFL)
+        sys.exit(128 + signum)
+
+    for signum in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(signum) != signal.SIG_IGN:  # as under `nohup`
+            signal.signal(signum, leave)
 
 
 def _refuse(message: str) -> typing.NoReturn:

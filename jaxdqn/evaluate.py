@@ -33,9 +33,7 @@ def main() -> int:
     values = flags.FLAGS
     path = cli.saved_run_path()
 
-    from jaxdqn.runtime import compilation
-
-    compilation.use_cache(values.compilation_cache_dir)
+    cli.start_devices()
 
     from jaxdqn.runtime import saved_run, scoring
 

@@ -39,9 +39,7 @@ def main() -> int:
     if out is None:
         raise config_lib.SettingError("out", "name the folder to make")
 
-    from jaxdqn.runtime import compilation
-
-    compilation.use_cache(values.compilation_cache_dir)
+    cli.start_devices()
 
     from jaxdqn.runtime import exporting, saved_run
 

@@ -39,9 +39,7 @@ def main() -> int:
             "random", f"is the protocol of its own name, not {values.protocol}"
         )
 
-    from jaxdqn.runtime import compilation
-
-    compilation.use_cache(values.compilation_cache_dir)
+    cli.start_devices()
 
     from jaxdqn.runtime import recording, saved_run
 

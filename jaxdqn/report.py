@@ -46,6 +46,8 @@ def main() -> int:
                 "png", f"{pictures} exists" + ("" if others else "; --overwrite replaces it")
             )
 
+    cli.import_jax()
+
     from jaxdqn.runtime import reporting
 
     print(reporting.write(folders, out, pictures))

@@ -5,11 +5,9 @@ r"""Trains a deep Q-network.
 The same command again goes on from the last checkpoint.
 """
 
-import pathlib
-
 from absl import flags
 
-from jaxdqn import cli, presets
+from jaxdqn import cli, paths, presets, terminal
 
 
 def _define_flags() -> None:
@@ -34,16 +32,18 @@ def main() -> int:
     given = cli.given_settings()
     env, preset = given.pop("env", None), given.pop("preset", "")
     settings = presets.resolve(env or "", preset, given)
+    values = flags.FLAGS
+    path = paths.usable("run_dir", values.run_dir) if values.run_dir else None
 
-    # Imported late: --help and wrong settings need no jax, which takes seconds to import.
+    terminal.tolerate_loss("training goes on, and metrics.jsonl in the run's folder has everything")
+    cli.import_jax()
     import jax
 
-    from jaxdqn.runtime import compilation, hosts, joining
+    from jaxdqn.runtime import hosts, joining
 
-    values = flags.FLAGS
     joining.join(values.coordinator_address, values.num_processes, values.process_id)
     with hosts.leaving_at_once():
-        compilation.use_cache(values.compilation_cache_dir)  # a compiler runs beside the imports
+        cli.start_devices()  # a C++ compiler runs beside the imports
 
         from jaxdqn.runtime import setup, tracking, training
 
@@ -53,7 +53,7 @@ def main() -> int:
         jax.config.update("jax_numpy_rank_promotion", "raise")
         prepared = setup.prepare(
             settings,
-            path=pathlib.Path(values.run_dir).expanduser() if values.run_dir else None,
+            path=path,
             overwrite=values.overwrite,
             capacity_chosen_by_user="replay_capacity" in given,
         )
@@ -61,4 +61,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    cli.run_program(_define_flags, main)
+    cli.run_program(_define_flags, main, handles_signals=True)

@@ -22,7 +22,8 @@ from typing import IO
 
 from absl import flags
 
-from jaxdqn import cli, config
+from jaxdqn import cli, config, terminal
+from jaxdqn.runtime import signals
 
 _LEAVING_S = 60.0  # in which processes notice that one of them is gone, and leave by themselves
 _PAUSE_S = 0.1
@@ -65,6 +66,7 @@ def main(train_flags: Sequence[str]) -> int:
             print(shlex.join([*words, *command]))
         return 0
     cores = _cores(values.processes, values.cores_per_process)
+    terminal.tolerate_loss("the processes go on")
     return _Processes(commands, environments, cores).to_the_end()
 
 
@@ -146,8 +148,10 @@ class _Processes:
         self._processes: list[subprocess.Popen[str]] = []
         self._before = {
             signum: signal.signal(signum, self._pass_on)
-            for signum in (signal.SIGINT, signal.SIGTERM)
+            for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+            if signum != signal.SIGHUP or signal.getsignal(signum) != signal.SIG_IGN  # `nohup`
         }
+        end_with_parent = signals.end_with_parent()
         for command, added, own in zip(commands, environments, cores, strict=True):
             # In sessions of their own: a terminal's Ctrl-C would come to them twice.
             process = subprocess.Popen(
@@ -158,6 +162,7 @@ class _Processes:
                 text=True,
                 errors="replace",
                 start_new_session=True,
+                preexec_fn=end_with_parent,
             )
             self._processes.append(process)
             if own:  # it has no threads yet
@@ -216,4 +221,5 @@ def _copy(lines: IO[str], prefix: str) -> None:
 
 
 if __name__ == "__main__":
-    cli.run_program(_define_flags, functools.partial(main, cli.take_passed_on()))
+    main_with_flags = functools.partial(main, cli.take_passed_on())
+    cli.run_program(_define_flags, main_with_flags, handles_signals=True)

@@ -9,7 +9,6 @@ complete. `--runs_dir` lies where all machines see it. Where several runs share 
 a `--replay_capacity`: each would take what is free.
 """
 
-import ctypes
 import functools
 import itertools
 import logging
@@ -27,14 +26,17 @@ from typing import Any, NamedTuple
 import filelock
 from absl import flags
 
-from jaxdqn import cli, config
+from jaxdqn import cli, config, paths, terminal
 from jaxdqn.envs import scores
+from jaxdqn.runtime import signals
 
 _LOCK_S = 60.0  # in which a process that is being ended leaves its run
 _LOOK_S = 5.0  # between two looks at the runs
 _TAIL_BYTES = 50_000  # of a run's metrics, that each look reads
 _USAGE = 2  # the exit code of wrong settings, which no second try mends
-_PR_SET_PDEATHSIG = 1
+# Flags of `jaxdqn.train` that each run of a sweep has of its own.
+_OWN = {"env", "seed", "run_dir", "num_processes", "process_id", "coordinator_address"}
+_LONGEST_NAME_BYTES = 200  # of a run; its logs have longer ones
 
 
 class Run(NamedTuple):
@@ -85,7 +87,7 @@ def _define_flags() -> None:
 def main(train_flags: Sequence[str]) -> int:
     """Trains all runs; returns 0 when all are complete."""
     values = flags.FLAGS
-    runs_dir = pathlib.Path(values.runs_dir).expanduser().absolute()
+    runs_dir = paths.usable("runs_dir", values.runs_dir).absolute()
     runs = list(_runs(runs_dir, train_flags))
     if values.dry_run:
         for run in runs:
@@ -96,14 +98,23 @@ def main(train_flags: Sequence[str]) -> int:
         import rich  # noqa: F401 - the table needs it: told before anything is made
     except ImportError as error:
         raise config.RunError(f"{error.name} is not installed: pip install -e '.[sweep]'") from None
-    (runs_dir / "logs").mkdir(parents=True, exist_ok=True)
+    try:
+        (runs_dir / "logs").mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise config.SettingError("runs_dir", f"{runs_dir} cannot be used: {error}") from None
     logging.getLogger("ray").setLevel(logging.ERROR)
-    ray.init(address=values.address, include_dashboard=False, log_to_driver=False)
+    try:
+        ray.init(address=values.address, include_dashboard=False, log_to_driver=False)
+    except (ConnectionError, RuntimeError, ValueError) as error:
+        raise config.RunError(f"Ray does not start: {error}") from None
+    cli.leave_on_signals()  # once more: Ray's own handlers tell of another exit code
+    terminal.tolerate_loss("the runs go on")
     try:
         problems = _train_all(ray, runs)
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, SystemExit) as signalled:
         print("stopped: the same command goes on from there")
-        return 128 + signal.SIGINT
+        code = getattr(signalled, "code", None)
+        return code if isinstance(code, int) else 128 + signal.SIGINT
     finally:
         ray.shutdown()
     if values.report:
@@ -122,17 +133,49 @@ def _runs(runs_dir: pathlib.Path, train_flags: Sequence[str]) -> Iterator[Run]:
     values = flags.FLAGS
     if not values.envs:
         raise config.SettingError("envs", "name the games, such as Breakout,Pong")
-    if any(flag.lstrip("-").startswith("overwrite") for flag in train_flags):
-        raise config.SettingError(
-            "overwrite", "would delete what a run that was cut off has saved; delete --runs_dir"
-        )
     envs = list(scores.ATARI_57) if values.envs == ["atari57"] else values.envs
     varied = [_values_of(text) for text in values.vary]
+    _check_passed_on(train_flags, [choices[0].partition("=")[0] for choices in varied])
+    made = set()
     for env, setting, seed in itertools.product(envs, itertools.product(*varied), _seeds()):
         name = "-".join([re.sub(r"[^\w.=-]+", "_", part) for part in (env, *setting)])
+        if len(os.fsencode(name)) > _LONGEST_NAME_BYTES:
+            raise config.SettingError("vary", f"makes the name {name}, which is too long")
         path = runs_dir / f"{name}-seed{seed}"
-        own = (f"--env={env}", *(f"--{part}" for part in setting), f"--seed={seed}")
-        yield Run(path, (*train_flags, *own, f"--run_dir={path}"))
+        if path not in made:  # whatever was named twice
+            made.add(path)
+            own = (f"--env={env}", *(f"--{part}" for part in setting), f"--seed={seed}")
+            yield Run(path, (*train_flags, *own, f"--run_dir={path}"))
+
+
+def _check_passed_on(train_flags: Sequence[str], varied: Sequence[str]) -> None:
+    """Refuses settings of all runs that each run has of its own.
+
+    Args:
+      train_flags: what comes after `--`.
+      varied: names of settings that vary.
+
+    Raises:
+      SettingError: there is one, or one is to vary twice.
+    """
+    for name in varied:
+        if name in _OWN or varied.count(name) > 1:
+            right = "--envs and --seeds name those" if name in _OWN else "name its values once"
+            raise config.SettingError("vary", f"{name} cannot vary so; {right}")
+    try:
+        given = flags.FLAGS.read_flags_from_files(list(train_flags))
+    except flags.Error as error:
+        raise config.SettingError("flagfile", str(error)) from None
+    names = [flag.lstrip("-").partition("=")[0] for flag in given if flag.startswith("-")]
+    for name in names:
+        if name.removeprefix("no") == "overwrite":
+            raise config.SettingError(
+                "overwrite",
+                "would delete what a run that was cut off has saved; delete --runs_dir",
+            )
+        if name in _OWN or name in varied:
+            right = "--vary names its values" if name in varied else "the sweep sets it"
+            raise config.SettingError(name, f"cannot be set for all runs: {right}")
 
 
 def _values_of(text: str) -> list[str]:
@@ -142,7 +185,7 @@ def _values_of(text: str) -> list[str]:
       SettingError: it does not look like that.
     """
     name, equals, told = text.partition("=")
-    if not (name.isidentifier() and equals and told):
+    if not (name.isidentifier() and equals and all(told.split(","))):
         raise config.SettingError("vary", f"is {text!r}; a setting and its values: n_step=1,3")
     return [f"{name}={value}" for value in told.split(",")]
 
@@ -156,11 +199,12 @@ def _seeds() -> list[int]:
     seeds = list[int]()
     for part in flags.FLAGS.seeds.split(","):
         first, dash, last = part.partition("-")
-        if not first.isdecimal() or (dash and not last.isdecimal()):
+        numbers = [first, last] if dash else [first]
+        if not all(map(str.isdecimal, numbers)) or int(numbers[0]) > int(numbers[-1]):
             raise config.SettingError(
                 "seeds", f"is {flags.FLAGS.seeds!r}; numbers such as 0,1,2 or 0-4"
             )
-        seeds += range(int(first), int(last if dash else first) + 1)
+        seeds += range(int(numbers[0]), int(numbers[-1]) + 1)
     return seeds
 
 
@@ -192,14 +236,6 @@ def _train(run: Run, gpus: float | None) -> None:
         environment["JAX_PLATFORMS"] = "cpu"
     elif gpus is not None and gpus < 1:
         environment["XLA_PYTHON_CLIENT_MEM_FRACTION"] = str(round(0.9 * gpus, 3))
-    # Looked up here: after the fork of a process with many threads, nothing may be.
-    prctl = ctypes.CDLL(None).prctl if sys.platform == "linux" else None
-
-    def end_with_parent() -> None:
-        """Has the system send SIGTERM, on which a run saves, where Ray's worker is killed."""
-        if prctl:
-            prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
-
     with run.attempts.open("a") as attempts:
         print(socket.gethostname(), file=attempts)
     with run.log.open("ab") as log:
@@ -208,7 +244,7 @@ def _train(run: Run, gpus: float | None) -> None:
             env=environment,
             stdout=log,
             stderr=subprocess.STDOUT,
-            preexec_fn=end_with_parent,
+            preexec_fn=signals.end_with_parent(),  # the parent is Ray's worker
         ).wait()
     if code == _USAGE:
         raise RefusedError(_last_line(run.log))

@@ -1,17 +1,25 @@
 """Files and folders that are there when they are whole, and not before."""
 
 import contextlib
+import hashlib
+import os
 import pathlib
 import shutil
 from collections.abc import Iterator
 
 from jaxdqn import config as config_lib
 
+_LONGEST_NAME_BYTES = 255  # that file systems take
+_SUFFIX = 32  # characters kept of an ending, for those who tell kinds of files by it
+
 
 def part_name(name: str) -> str:
     """What a file is called while it is written; it ends as the file's own name does."""
     path = pathlib.PurePath(name)
-    return f".{path.stem}.part{path.suffix}"
+    part = f".{path.stem}.part{path.suffix}"
+    if len(os.fsencode(part)) <= _LONGEST_NAME_BYTES:
+        return part
+    return f".{hashlib.sha256(os.fsencode(name)).hexdigest()}.part{path.suffix[:_SUFFIX]}"
 
 
 @contextlib.contextmanager
@@ -40,7 +48,7 @@ def whole_folder(path: pathlib.Path) -> Iterator[pathlib.Path]:
       RunError: it cannot be written.
     """
     path = path.absolute()
-    part = path.with_name(f".{path.name}.part")
+    part = path.with_name(part_name(path.name))
     shutil.rmtree(part, ignore_errors=True)
     try:
         part.mkdir()

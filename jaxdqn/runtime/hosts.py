@@ -115,8 +115,6 @@ def leaving_at_once() -> Iterator[None]:
             raise
         try:
             _tell(error)
-        except OSError:  # nobody listens any more
-            pass
         finally:
             # With process 0 ends what connects the others, who would die of that in the middle of
             # saying the same.

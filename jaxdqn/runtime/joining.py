@@ -37,14 +37,16 @@ def join(
       SettingError: the three do not fit.
       RunError: the others cannot be found.
     """
+    if (coordinator_address, num_processes) == (None, 1) and process_id in (None, 0):
+        return
     launcher = _launcher()
     local_device_ids = None
     if coordinator_address and num_processes is None and launcher == "Open MPI":  # 5, for one
-        num_processes = int(os.environ["OMPI_COMM_WORLD_SIZE"])
-        process_id = int(os.environ["OMPI_COMM_WORLD_RANK"])
+        num_processes = _number("OMPI_COMM_WORLD_SIZE")
+        process_id = _number("OMPI_COMM_WORLD_RANK")
         local_device_ids = _own_of_open_mpi()
     given = (coordinator_address, num_processes, process_id)
-    if given in ((None, 1, None), (None, 1, 0)) or (given == (None, None, None) and not launcher):
+    if given == (None, None, None) and not launcher:
         return
     if None not in given:
         assert coordinator_address and num_processes is not None and process_id is not None
@@ -74,13 +76,14 @@ def join(
             initialization_timeout=_START_TIMEOUT_S,
             shutdown_timeout_seconds=_SHUTDOWN_TIMEOUT_S,
         )
-    except (ValueError, RuntimeError, OSError) as error:
+    except (ValueError, RuntimeError, OSError, KeyError) as error:
         is_unknown = isinstance(error, ValueError) and given == (None, None, None)
         if launcher == "Cloud TPU" and is_unknown and hosts.count() == 1:
             print(f"alone: this TPU's machine knows of no others: {error}", file=sys.stderr)
             return
+        told = f"{error} is not set" if isinstance(error, KeyError) else str(error)
         raise config_lib.RunError(
-            f"{where} cannot be reached: {error}; --num_processes=1 runs alone"
+            f"{where} cannot be reached: {told}; --num_processes=1 runs alone"
         ) from None
     finally:
         late.cancel()
@@ -92,9 +95,29 @@ def _own_of_open_mpi() -> int | None:
     # What somebody else has shared out, by JAX's variable or CUDA's, stays so.
     visible = environment.get("CUDA_VISIBLE_DEVICES")
     is_shared_out = "JAX_LOCAL_DEVICE_IDS" in environment or (visible and "," not in visible)
-    if is_shared_out or int(environment.get("OMPI_COMM_WORLD_LOCAL_SIZE", "1")) == 1:
+    if is_shared_out or _number("OMPI_COMM_WORLD_LOCAL_SIZE", 1) == 1:
         return None
-    return int(environment["OMPI_COMM_WORLD_LOCAL_RANK"])
+    return _number("OMPI_COMM_WORLD_LOCAL_RANK")
+
+
+def _number(variable: str, default: int | None = None) -> int:
+    """What a launcher says in an environment variable.
+
+    Args:
+      variable: its name; an empty one counts as not set.
+      default: where it is not set; None: it must be.
+
+    Raises:
+      RunError: it is not set, or is no number.
+    """
+    value = os.environ.get(variable) or default
+    try:
+        return int(value)  # type: ignore[arg-type]  # None is no number either
+    except (TypeError, ValueError):
+        told = "is not set" if value is None else f"is {value!r}, no number"
+        raise config_lib.RunError(
+            f"the environment variable {variable} {told}; --num_processes=1 runs alone"
+        ) from None
 
 
 def _check_given(coordinator_address: str, num_processes: int, process_id: int) -> None:
@@ -103,10 +126,11 @@ def _check_given(coordinator_address: str, num_processes: int, process_id: int) 
     Raises:
       SettingError: it cannot be.
     """
-    _, colon, port = coordinator_address.rpartition(":")
-    if not colon or not port.isdecimal():
+    host, _, port = coordinator_address.rpartition(":")
+    if not host or not port.isdecimal() or not 0 < int(port) < 2**16:
         raise config_lib.SettingError(
-            "coordinator_address", f"is {coordinator_address!r}; host:port of process 0"
+            "coordinator_address",
+            f"is {coordinator_address!r}; host:port of process 0, with a port from 1 to 65535",
         )
     if not 0 <= process_id < num_processes:
         raise config_lib.SettingError(
@@ -118,9 +142,9 @@ def _launcher() -> str:
     """What started this process as one of several; empty where nothing did."""
     environment = os.environ
     # Not SLURM_NTASKS: an interactive shell has that of its whole allocation.
-    if int(environment.get("SLURM_STEP_NUM_TASKS", "1")) > 1:
+    if _number("SLURM_STEP_NUM_TASKS", 1) > 1:
         return "SLURM"
-    if int(environment.get("OMPI_COMM_WORLD_SIZE", "1")) > 1:
+    if _number("OMPI_COMM_WORLD_SIZE", 1) > 1:
         return "Open MPI"
     if "KUBERNETES_SERVICE_HOST" in environment and "JOB_COMPLETION_INDEX" in environment:
         return "Kubernetes"

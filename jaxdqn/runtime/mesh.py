@@ -5,12 +5,15 @@ own devices, which lie next to each other.
 """
 
 import functools
+import os
 from collections.abc import Callable
 from typing import Any, TypeVar
 
 import jax
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
+
+from jaxdqn import config as config_lib
 
 AXIS = "data"
 REPLICATED = PartitionSpec()
@@ -23,6 +26,21 @@ _State = TypeVar("_State")
 def specs(kind: Callable[..., _State], **of_leaves: PartitionSpec) -> _State:
     """A state whose leaves are partition specs."""
     return kind(**of_leaves)
+
+
+def check_devices() -> None:
+    """Has JAX find its devices.
+
+    Raises:
+      RunError: there are none of the kind that its environment variables ask for.
+    """
+    try:
+        jax.devices()
+    # JAX asserts that it has a default backend where one of several that it was to try is broken.
+    except (RuntimeError, AssertionError) as error:
+        asked = os.environ.get("JAX_PLATFORMS")
+        hint = f" (JAX_PLATFORMS={asked})" if asked else ""
+        raise config_lib.RunError(f"JAX finds no device{hint}: {error}".rstrip(": ")) from None
 
 
 def make_mesh(num_devices: int | None = None) -> Mesh:

@@ -1,23 +1,29 @@
-"""SIGINT and SIGTERM as a polite request to save and leave."""
+"""SIGINT, SIGTERM and SIGHUP as a polite request to save and leave."""
 
 import contextlib
+import ctypes
 import os
 import signal
+import sys
 import threading
 import time
+from collections.abc import Callable
 from types import FrameType, TracebackType
 from typing import Self
 
-_SIGNALS = (signal.SIGINT, signal.SIGTERM)
-# In which another SIGTERM is taken for the same one: launchers pass on to all what all got already.
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)  # the last: a session was closed
+# In which another SIGTERM or SIGHUP is taken for the same one: launchers pass on to all what all
+# got already.
 _ECHO_S = 5.0
+_PR_SET_PDEATHSIG = 1
 
 
 class StopRequest:
     """While entered, the first signal is remembered; a second one ends the process at once.
 
-    A SIGTERM within five seconds of the first signal is none: SLURM's srun, for one, passes on what
-    SLURM has sent to its processes too. A second Ctrl-C counts whenever it comes.
+    A SIGTERM or SIGHUP within five seconds of the first signal is none: SLURM's srun, for one,
+    passes on what SLURM has sent to its processes too. A second Ctrl-C counts whenever it comes.
+    SIGHUP stays ignored where it is, as under `nohup`.
 
     Python tells the main thread of a signal only between two of its instructions, and that thread
     may wait for emulators or for a compiler. So another thread listens too.
@@ -33,6 +39,8 @@ class StopRequest:
         self._arrive_before = signal.set_wakeup_fd(arrive, warn_on_full_buffer=False)
         self._arrive = arrive
         for signum in _SIGNALS:
+            if signum == signal.SIGHUP and signal.getsignal(signum) == signal.SIG_IGN:
+                continue  # `nohup`
             self._before[signum] = signal.signal(signum, self._remember)
         threading.Thread(target=self._listen, daemon=True).start()
         return self
@@ -45,7 +53,7 @@ class StopRequest:
     ) -> None:
         for signum, handler in self._before.items():
             # The process is leaving, and an echo may still come.
-            echoes = signum == signal.SIGTERM and self.signum is not None
+            echoes = signum != signal.SIGINT and self.signum is not None
             signal.signal(signum, signal.SIG_IGN if echoes else handler)
         signal.set_wakeup_fd(self._arrive_before)
         os.close(self._arrive)  # which ends the thread
@@ -71,3 +79,20 @@ class StopRequest:
 
     def __bool__(self) -> bool:
         return self.signum is not None
+
+
+def end_with_parent() -> Callable[[], None]:
+    """What a new process is to call first, as `subprocess.Popen(preexec_fn=...)`.
+
+    The system then sends it SIGTERM, on which a run saves, when the process that started it ends,
+    even if that is killed. It counts as ended when the thread that starts the process ends. Does
+    nothing on systems other than Linux.
+    """
+    # Looked up here: after the fork of a process with many threads, nothing may be.
+    prctl = ctypes.CDLL(None).prctl if sys.platform == "linux" else None
+
+    def ask() -> None:
+        if prctl:
+            prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+
+    return ask
