@@ -6,6 +6,7 @@ import os
 import pathlib
 import signal
 import sys
+import traceback
 import types
 import typing
 from collections.abc import Callable, Sequence
@@ -62,12 +63,11 @@ def import_jax() -> None:
     """Imports JAX, which takes seconds and which `--help` and wrong settings do without.
 
     Raises:
-      RunError: one of the environment variables that it reads has a wrong value.
+      RunError: an environment variable asks for what this package cannot do.
     """
-    try:
-        import jax
-    except ValueError as error:
-        raise config_lib.RunError(f"JAX does not start: {error}") from None
+    import jax
+
+    jax.config.update("jax_numpy_dtype_promotion", "standard")
     if jax.config.jax_disable_jit:
         raise config_lib.RunError("JAX_DISABLE_JIT is set; unset it: all that runs is compiled")
 
@@ -243,6 +243,11 @@ def run_program(
             # would speak of it while Python shuts down.
             sys.stdout.flush()
             os._exit(1)
+        except ValueError as error:
+            if not _is_of_jax_settings(error):
+                raise
+            _print_error(f"JAX does not start: {error}")
+            sys.exit(1)
         except KeyboardInterrupt:  # outside of what a program itself saves on
             print("interrupted", file=sys.stderr)
             sys.exit(130)
@@ -267,6 +272,12 @@ def leave_on_signals() -> None:
     for signum in (signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(signum) != signal.SIG_IGN:  # as under `nohup`
             signal.signal(signum, leave)
+
+
+def _is_of_jax_settings(error: ValueError) -> bool:
+    """Whether JAX refuses an environment variable, as it does whenever somebody imports it."""
+    last = traceback.extract_tb(error.__traceback__)[-1]
+    return pathlib.PurePath(last.filename).parts[-3:] == ("jax", "_src", "config.py")
 
 
 def _refuse(message: str) -> typing.NoReturn:

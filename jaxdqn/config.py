@@ -50,13 +50,15 @@ class Config:
         ranges.Range(lambda value: 0 <= value < 2**31, "at least 0, below 2**31"),
     )
     total_steps: int = _setting(
-        10_000_000, "agent steps of the whole run, over all environments", ranges.COUNT
+        10_000_000, "agent steps of the whole run, over all environments", ranges.STEPS
     )
     num_envs: int = _setting(
-        32, "environments played side by side; an even number plays in halves", ranges.COUNT
+        32,
+        "environments played side by side; an even number plays in halves",
+        ranges.at_most(2**16),
     )
     env_threads: int = _setting(
-        0, "emulator threads of each half; 0 leaves it to EnvPool", ranges.NOT_NEGATIVE
+        0, "emulator threads of each half; 0 leaves it to EnvPool", ranges.at_most(4_096, least=0)
     )
     frame_stack: int = _setting(1, "newest frames that the network sees", ranges.COUNT)
     # None leaves an option to the environment; a value is refused where the option does not exist.
@@ -88,17 +90,17 @@ class Config:
 
     # Replay.
     replay_capacity: int = _setting(
-        100_000, "steps that the replay holds, over all environments", ranges.COUNT
+        100_000, "steps that the replay holds, over all environments", ranges.STEPS
     )
     batch_size: int = _setting(32, "transitions per update", ranges.COUNT)
     steps_per_update: int = _setting(4, "agent steps per update", ranges.COUNT)
     updates_per_slice: int = _setting(
         0,
         "updates the device runs in one go; 0: as many as fall due in one turn",
-        ranges.NOT_NEGATIVE,
+        ranges.COUNT_OR_ZERO,
     )
     learning_starts_steps: int = _setting(
-        20_000, "steps that fill the replay before learning starts"
+        20_000, "steps that fill the replay before learning starts", ranges.STEPS_OR_ZERO
     )
 
     # Learning.
@@ -154,7 +156,7 @@ class Config:
         0,
         "steps of that decay, after learning starts (in sweeps from the first step on); 0: up to "
         "the end of the run",
-        ranges.NOT_NEGATIVE,
+        ranges.STEPS_OR_ZERO,
     )
     optimizer_epsilon: float = _setting(1e-8, "the optimizer's epsilon", ranges.POSITIVE)
     rmsprop_decay: float = _setting(0.95, "decay of RMSProp's running means", ranges.SHARE)
@@ -174,13 +176,13 @@ class Config:
         ranges.PART,
     )
     target_period_updates: int = _setting(
-        1, "updates between moves of the target network; 0: none by updates", ranges.NOT_NEGATIVE
+        1, "updates between moves of the target network; 0: none by updates", ranges.COUNT_OR_ZERO
     )
     target_period_steps: int = _setting(
-        0, "steps between them; 0: none by steps", ranges.NOT_NEGATIVE
+        0, "steps between them; 0: none by steps", ranges.STEPS_OR_ZERO
     )
     target_period_episodes: int = _setting(
-        0, "games between them; 0: none by games", ranges.NOT_NEGATIVE
+        0, "games between them; 0: none by games", ranges.COUNT_OR_ZERO
     )
 
     # The network.
@@ -229,7 +231,7 @@ class Config:
         10.0, "most epochs at the end of their schedule", ranges.POSITIVE
     )
     sweep_decay_steps: int = _setting(
-        5_000_000, "steps of these three schedules", ranges.NOT_NEGATIVE
+        5_000_000, "steps of these three schedules", ranges.STEPS_OR_ZERO
     )
     sweep_error_threshold: float = _setting(
         0.1, "change of a value above which an error is large", ranges.NOT_NEGATIVE
@@ -257,9 +259,9 @@ class Config:
     epsilon_end: float = _setting(
         0.01, "chance that a random action begins, after the decay", ranges.SHARE
     )
-    epsilon_decay_steps: int = _setting(250_000, "steps of the linear decay", ranges.NOT_NEGATIVE)
+    epsilon_decay_steps: int = _setting(250_000, "steps of the linear decay", ranges.STEPS_OR_ZERO)
     epsilon_decay_from_step: int | None = _setting(
-        None, "step at which the decay begins (default: when learning starts)", ranges.NOT_NEGATIVE
+        None, "step at which the decay begins (default: when learning starts)", ranges.STEPS_OR_ZERO
     )
 
     explore_max_steps: int = _setting(
@@ -268,19 +270,19 @@ class Config:
 
     # Reports.
     eval_every_steps: int = _setting(
-        250_000, "steps between evaluations; 0: only at the end", ranges.NOT_NEGATIVE
+        250_000, "steps between evaluations; 0: only at the end", ranges.STEPS_OR_ZERO
     )
     eval_episodes: int = _setting(
         30,
-        "whole games of an evaluation, on up to 64 environments that each play equally many; "
+        "whole games of an evaluation, on up to 64 environments that play equally many, or nearly; "
         "0 evaluates never",
-        ranges.NOT_NEGATIVE,
+        ranges.COUNT_OR_ZERO,
     )
     eval_epsilon: float = _setting(0.01, "share of random actions in evaluations", ranges.SHARE)
     checkpoint_every_steps: int = _setting(
         250_000,
         "steps between checkpoints, beside those of the best evaluations; 0: only at the end",
-        ranges.NOT_NEGATIVE,
+        ranges.STEPS_OR_ZERO,
     )
     keep_checkpoints: int = _setting(
         3, "newest checkpoints kept; the best by evaluation stays too", ranges.COUNT
@@ -297,20 +299,20 @@ class Config:
         31_250,
         "steps of each environment after which all are made anew, which ends their games; a run "
         "that goes on from a checkpoint plays again what came since; 0: they last for ever",
-        ranges.NOT_NEGATIVE,
+        ranges.STEPS_OR_ZERO,
     )
     record_every_steps: int = _setting(
-        0, "steps between films of a game; 0: none", ranges.NOT_NEGATIVE
+        0, "steps between films of a game; 0: none", ranges.STEPS_OR_ZERO
     )
     record_every_episodes: int = _setting(
-        0, "games of training between films; 0: none", ranges.NOT_NEGATIVE
+        0, "games of training between films; 0: none", ranges.COUNT_OR_ZERO
     )
     held_out_observations: int = _setting(
         512,
         "observations of random play whose action values are followed; 0: none",
-        ranges.NOT_NEGATIVE,
+        ranges.at_most(2**16, least=0),
     )
-    log_every_steps: int = _setting(10_000, "steps between rows of metrics", ranges.COUNT)
+    log_every_steps: int = _setting(10_000, "steps between rows of metrics", ranges.STEPS)
 
     def __post_init__(self) -> None:
         """Refuses what cannot be."""
@@ -342,11 +344,28 @@ class Config:
         self._check_replay()
         if self.algorithm == "sweep":
             _require(self.n_step == 1, "n_step", f"is {self.n_step}; a sweep is not summed: 1")
+        self._check_counts()
         _require(
             self.updates_per_slice <= max(1, self.planned_updates),
             "updates_per_slice",
             f"is {self.updates_per_slice}; the whole run has {self.planned_updates} updates",
         )
+
+    def _check_counts(self) -> None:
+        """Sees to it that what devices count over the whole run stays below 2**31."""
+        # The shortest game is one step, which has two rows. Sampling looks ahead of a row.
+        rows = (2 * self.total_steps + self.replay_capacity) // self.group_size
+        for setting, what, count in (
+            ("total_steps", "updates", self.planned_updates),
+            ("total_steps", "rows of the replay", rows),
+            ("learning_rate_decay_steps", "updates", self.decay_updates),
+        ):
+            _require(
+                count < 2**31,
+                setting,
+                f"is {getattr(self, setting)}, which makes {count:,} {what}; below 2**31. More "
+                "--num_envs make fewer rows, more --steps_per_update fewer updates",
+            )
 
     def _check_network(self) -> None:
         lengths = {name: len(getattr(self, name)) for name in _CONVOLUTIONS}
@@ -404,6 +423,12 @@ class Config:
     def planned_updates(self) -> int:
         """Updates that fall due in the whole run."""
         return max(0, self.total_steps - self.learning_starts_steps) // self.steps_per_update
+
+    @property
+    def decay_updates(self) -> int:
+        """Updates after which the learning rate has decayed."""
+        steps = self.learning_rate_decay_steps
+        return max(1, steps // self.steps_per_update if steps else self.planned_updates)
 
     @property
     def num_groups(self) -> int:

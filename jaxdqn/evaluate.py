@@ -6,6 +6,7 @@ The same seed gives the same score.
 """
 
 import json
+import math
 from typing import Any
 
 from absl import flags
@@ -19,7 +20,7 @@ def _define_flags() -> None:
     flags.DEFINE_integer(
         "episodes",
         100,
-        "whole games, on up to 64 environments that each play equally many",
+        "whole games, on up to 64 environments that play equally many, or nearly",
         lower_bound=1,
     )
     cli.define_play_seed()
@@ -40,8 +41,17 @@ def main() -> int:
     agent = saved_run.load(path, values.checkpoint)
     protocol = values.protocol or protocols.default_for(agent.config.env)
     result = scoring.score(agent, protocol, values.episodes, values.seed)
-    print(json.dumps(result) if values.json else _table(result))
+    print(json.dumps(_finite(result), allow_nan=False) if values.json else _table(result))
     return 0
+
+
+def _finite(value: Any) -> Any:
+    """The same with null for numbers that JSON cannot hold."""
+    if isinstance(value, dict):
+        return {name: _finite(part) for name, part in value.items()}
+    if isinstance(value, list):
+        return [_finite(part) for part in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _table(result: dict[str, Any]) -> str:

@@ -17,7 +17,17 @@ def one_of(*choices: str) -> Range:
     return Range(lambda value: value in choices, f"one of {', '.join(choices)}")
 
 
-COUNT = Range(lambda value: value >= 1, "at least 1")
+def at_most(most: int, least: int = 1) -> Range:
+    """Whole numbers from `least` on."""
+    return Range(lambda value: least <= value <= most, f"at least {least:,}, at most {most:,}")
+
+
+# Devices and emulators count in int32.
+COUNT = Range(lambda value: 1 <= value < 2**31, "at least 1, below 2**31")
+COUNT_OR_ZERO = Range(lambda value: 0 <= value < 2**31, "at least 0, below 2**31")
+# Agent steps over all environments, which the host counts.
+STEPS = Range(lambda value: 1 <= value <= 10**15, "at least 1, at most 10**15")
+STEPS_OR_ZERO = Range(lambda value: 0 <= value <= 10**15, "at least 0, at most 10**15")
 NOT_NEGATIVE = Range(lambda value: 0 <= value < math.inf, "at least 0 and finite")
 SHARE = Range(lambda value: 0 <= value <= 1, "between 0 and 1")
 PART = Range(lambda value: 0 < value <= 1, "above 0, at most 1")

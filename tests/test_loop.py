@@ -163,13 +163,24 @@ def test_an_evaluation_can_be_cut_short(key):
     assert scores is None and env.closed and len(env.shown) == 6
 
 
-@pytest.mark.parametrize(("games", "envs"), [(100, 50), (30, 30), (64, 64), (7, 7), (128, 64)])
+@pytest.mark.parametrize(
+    ("games", "envs"),
+    [(100, 50), (30, 30), (64, 64), (7, 7), (128, 64), (127, 64), (66, 33), (65, 64)],
+)
 def test_environments_of_an_evaluation_share_its_games(games, envs):
     assert evaluation.num_envs_for(games) == envs
 
 
-def test_games_that_cannot_be_shared_are_refused(key):
-    with pytest.raises(ValueError, match="3 environments cannot share 10 games"):
-        evaluation.evaluate(
-            preferring(0), None, KnownEnv([1, 1, 1]), num_episodes=10, epsilon=0.0, key=key
-        )
+def test_environments_that_play_one_game_more_are_chosen_beforehand(key):
+    """Not those whose games are short."""
+    env = KnownEnv([90, 2, 30])
+    scores = evaluation.evaluate(preferring(2), None, env, num_episodes=7, epsilon=0.0, key=key)
+    assert scores.lengths.tolist() == [90, 90, 90, 2, 2, 30, 30]
+    np.testing.assert_array_equal(scores.returns, 2 * scores.lengths)
+
+
+def test_games_are_shared_nearly_equally():
+    for games in (*range(1, 300), 1_009, 100_003):
+        shares = evaluation.quotas(games, evaluation.num_envs_for(games))
+        assert shares.sum() == games and 0 <= shares.max() - shares.min() <= 1
+        assert len(shares) >= min(32, games)

@@ -6,7 +6,7 @@ import pytest
 from jaxdqn import config as config_lib
 from jaxdqn import presets, protocols
 from jaxdqn.envs import games, scores
-from jaxdqn.runtime import saved_run, scoring
+from jaxdqn.runtime import evaluation, saved_run, scoring
 from tests import saved
 
 
@@ -68,20 +68,32 @@ def test_human_normalised_scores():
     assert all(reference.human > reference.random for reference in scores.ATARI_57.values())
 
 
+def summary(returns):
+    returns = np.asarray(returns)
+    return scoring.summary(evaluation.Scores(returns, np.ones(len(returns)), returns > 9))
+
+
+@pytest.mark.parametrize("bad", [np.inf, -np.inf, np.nan, 1e308])
+def test_a_summary_of_returns_that_are_not_finite(bad):
+    told = summary([bad, 1e308, 1.0])
+    assert told["interval_95"] is None and not np.isfinite(told["std"])
+    assert np.isnan(bad) or told["max"] == max(bad, 1e308)
+
+
 def test_a_summary():
-    told = scoring.summary(np.array([1.0, 2.0, 3.0, 10.0]))
+    told = summary([1.0, 2.0, 3.0, 10.0])
     assert (told["mean"], told["median"], told["min"], told["max"]) == (4.0, 2.5, 1.0, 10.0)
     assert told["std"] == pytest.approx(np.sqrt(50 / 4))
     low, high = told["interval_95"]
     assert 1.0 <= low < 4.0 < high <= 10.0
-    assert scoring.summary(np.array([5.0]))["interval_95"] is None
-    assert scoring.summary(np.array([5.0, 5.0]))["interval_95"] == [5.0, 5.0]
+    assert summary([5.0])["interval_95"] is None
+    assert summary([5.0, 5.0])["interval_95"] == [5.0, 5.0]
 
 
 def test_the_interval_holds_the_mean_as_often_as_it_says():
     rng = np.random.default_rng(0)
     hits = 0
     for _ in range(100):
-        low, high = scoring.summary(rng.normal(7.0, 3.0, 50))["interval_95"]
+        low, high = summary(rng.normal(7.0, 3.0, 50))["interval_95"]
         hits += low <= 7.0 <= high
     assert 87 <= hits <= 100

@@ -22,10 +22,25 @@ class Scores(NamedTuple):
     lengths: np.ndarray  # [N] int64, steps
     capped: np.ndarray  # [N] bool, ended by the time limit and not by the game
 
+    def mean_and_std(self) -> tuple[float, float]:
+        """Of the returns; infinite or NaN where one of them is."""
+        with np.errstate(over="ignore", invalid="ignore"):
+            return float(self.returns.mean()), float(self.returns.std())
+
 
 def num_envs_for(num_episodes: int) -> int:
-    """Most environments, up to `MAX_ENVS`, that play equal numbers of games."""
-    return max(n for n in range(1, MAX_ENVS + 1) if num_episodes % n == 0)
+    """Environments, up to `MAX_ENVS`, that share games: equally if many can, else nearly so."""
+    most = min(MAX_ENVS, num_episodes)
+    equal = max(n for n in range(1, most + 1) if num_episodes % n == 0)
+    return equal if 2 * equal >= most else most
+
+
+def quotas(num_episodes: int, num_envs: int) -> np.ndarray:
+    """Games that each of E environments plays [E]: as many as any other, or one more.
+
+    Which ones play more is fixed beforehand: the first N games to end would favour short ones.
+    """
+    return np.bincount(np.arange(num_episodes) % num_envs, minlength=num_envs)
 
 
 def compiled(actor: actor_lib.Actor) -> actor_lib.Actor:
@@ -51,19 +66,17 @@ def evaluate(
     Args:
       actor: how to play, from `compiled`.
       params: of the network, as they shall be scored.
-      env: fresh environments, whose number divides `num_episodes`; closed here.
+      env: fresh environments, which share the games as `quotas` says; closed here.
       num_episodes: games over all environments.
       epsilon: share of random actions.
       key: of those actions.
       on_game: called for every game that counts, when it has ended.
     """
-    quota = num_episodes // env.num_envs
-    if quota * env.num_envs != num_episodes:
-        raise ValueError(f"{env.num_envs} environments cannot share {num_episodes} games equally")
-    played: list[list[episodes.Game]] = [[] for _ in range(env.num_envs)]
+    quota = quotas(num_episodes, env.num_envs)
+    played: list[list[episodes.Game]] = [[] for _ in quota]
     for _ in steps(actor, params, lambda: env, played, quota, epsilon, key, on_game=on_game):
         pass
-    return scores(table(played, quota))
+    return scores(table(played, quota.max()), quota)
 
 
 def evaluate_together(
@@ -88,19 +101,21 @@ def evaluate_together(
       stop: an evaluation that it cuts short returns None.
     """
     num_envs = num_envs_for(num_episodes)
-    quota, envs = num_episodes // num_envs, hosts.share(num_envs)
+    quota, envs = quotas(num_episodes, num_envs), hosts.share(num_envs)
+    own = quota[envs.start : envs.stop]
     played: list[list[episodes.Game]] = [[] for _ in envs]
     work: Generator[None, None, None] = (None for _ in ())
     if envs:
         make = functools.partial(make_env, envs)
-        work = steps(actor, params, make, played, quota, epsilon, key, envs.start, num_envs)
+        work = steps(actor, params, make, played, own, epsilon, key, envs.start, num_envs)
     with contextlib.closing(work):
         if not stop.lets(work):
             return None
     # Each process fills the rows of its own environments.
-    whole = np.zeros((num_envs, quota, 3))
-    whole[envs.start : envs.stop] = table(played, quota)
-    return scores(hosts.gather(whole).sum(axis=0))
+    whole = np.zeros((num_envs, quota.max(), 3))
+    whole[envs.start : envs.stop] = table(played, quota.max())
+    with np.errstate(invalid="ignore"):
+        return scores(hosts.gather(whole).sum(axis=0), quota)
 
 
 def steps(
@@ -108,7 +123,7 @@ def steps(
     params: Any,
     make_env: Callable[[], api.VectorEnv],
     played: Sequence[list[episodes.Game]],
-    quota: int,
+    quotas: np.ndarray,
     epsilon: float,
     key: jax.Array,
     first: int = 0,
@@ -117,14 +132,12 @@ def steps(
 ) -> Generator[None, None, None]:
     """Plays until each environment has played its quota of whole games; yields before each step.
 
-    Every environment plays as many games as any other: the first N to end would favour short ones.
-
     Args:
       actor: how to play.
       params: of the network.
       make_env: starts environments, which are closed here.
       played: gets the games of each of them.
-      quota: games of each.
+      quotas: games of each.
       epsilon: share of random actions.
       key: of those actions.
       first: number of the first of these environments among all.
@@ -135,11 +148,11 @@ def steps(
     epsilon_array, first_array = jax.device_put((np.float32(epsilon), np.int32(first)))
     tracker, env = episodes.EpisodeTracker(len(played)), make_env()
     try:
-        while any(len(games) < quota for games in played):
+        while any(len(games) < quota for games, quota in zip(played, quotas, strict=True)):
             yield
             step = env.receive()
             for game in tracker.add(step):
-                if len(played[game.env]) < quota:
+                if len(played[game.env]) < quotas[game.env]:
                     played[game.env].append(game)
                     on_game()
             frame, is_first = jax.device_put((step.frame, step.is_first))
@@ -151,13 +164,17 @@ def steps(
         env.close()
 
 
-def table(played: Sequence[Sequence[episodes.Game]], quota: int) -> np.ndarray:
-    """Return, length and cap [E, quota, 3] float64 of games."""
-    rows = [[(game.game_return, game.length, game.capped) for game in games] for games in played]
-    return np.asarray(rows, np.float64).reshape(len(played), quota, 3)
+def table(played: Sequence[Sequence[episodes.Game]], most: int) -> np.ndarray:
+    """Return, length and cap [E, most, 3] float64 of games; zeros where one played fewer."""
+    rows = np.zeros((len(played), most, 3))
+    for row, games in zip(rows, played, strict=True):
+        for cells, game in zip(row, games, strict=False):
+            cells[:] = game.game_return, game.length, game.capped
+    return rows
 
 
-def scores(table: np.ndarray) -> Scores:
-    """The scores of a table of games."""
-    returns, lengths, capped = table.reshape(-1, 3).T
+def scores(table: np.ndarray, quotas: np.ndarray) -> Scores:
+    """The scores of a table of games, as many of each environment as its quota."""
+    is_game = np.arange(table.shape[1]) < quotas[:, None]
+    returns, lengths, capped = table[is_game].T
     return Scores(returns, lengths.astype(np.int64), capped.astype(bool))

@@ -53,14 +53,15 @@ class Interludes:
         if scores is None:
             return False
         returns = scores.returns
+        mean, std = scores.mean_and_std()
         row: dict[str, metrics.Value] = {
-            "eval_return_mean": float(returns.mean()),
-            "eval_return_std": float(returns.std()),
+            "eval_return_mean": mean,
+            "eval_return_std": std,
             "eval_episodes": len(returns),
         }
         self._writer.write(step, row)
         self._say(
-            f"step {step:,}: evaluation: return {returns.mean():.2f} +- {returns.std():.2f} "
+            f"step {step:,}: evaluation: return {mean:.2f} +- {std:.2f} "
             f"({returns.min():g} to {returns.max():g}, {len(returns)} games)"
         )
         return True

@@ -18,6 +18,7 @@ VARYING = frozenset(
         *("checkpoint_stall_s", "checkpoint_write_s", "checkpoint_bytes"),
     }
 )
+_SCORE = "eval_return_mean"  # null where a return was not finite
 Value = float | int | None
 Row = dict[str, Any]
 
@@ -137,13 +138,23 @@ def known(directory: pathlib.Path, from_step: int) -> list[Row]:
 
 
 def evaluations(rows: Iterable[Row]) -> list[Row]:
-    """The rows that hold an evaluation's score."""
-    return [row for row in rows if isinstance(row.get("eval_return_mean"), int | float)]
+    """The rows of evaluations, those without a score included."""
+    return [row for row in rows if isinstance(row.get(_SCORE, ""), int | float | None)]
+
+
+def scored(rows: Iterable[Row]) -> list[Row]:
+    """The rows of evaluations that have a score: every return was finite."""
+    return [
+        row for row in evaluations(rows) if row[_SCORE] is not None and math.isfinite(row[_SCORE])
+    ]
 
 
 def best(rows: Sequence[Row]) -> Row | None:
-    """Of rows of evaluations the one with the highest mean return; of equal ones the last."""
-    return max(rows, key=lambda row: (row["eval_return_mean"], row["step"]), default=None)
+    """Of rows of evaluations the one with the highest mean return; of equal ones the last.
+
+    One whose mean return is not finite is never the best; None where there is no other.
+    """
+    return max(scored(rows), key=lambda row: (row[_SCORE], row["step"]), default=None)
 
 
 def _line(row: Row) -> str:

@@ -130,10 +130,8 @@ def make_optimizer(config: config_lib.Config) -> optax.GradientTransformation:
     """The optimizer of a run."""
     learning_rate: optax.ScalarOrSchedule = config.learning_rate
     if config.learning_rate_end is not None:
-        steps = config.learning_rate_decay_steps
-        updates = steps // config.steps_per_update if steps else config.planned_updates
         learning_rate = optax.linear_schedule(
-            config.learning_rate, config.learning_rate_end, max(1, updates)
+            config.learning_rate, config.learning_rate_end, config.decay_updates
         )
     return learner_lib.make_optimizer(
         config.optimizer,

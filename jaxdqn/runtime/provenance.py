@@ -4,12 +4,28 @@ import importlib.metadata
 import os
 import pathlib
 import platform
+from collections.abc import Mapping
 from typing import Any
 
 import jax
 import psutil
 
 _PACKAGES = ("jaxdqn", "jax", "jaxlib", "flax", "optax", "envpool", "numpy", "orbax-checkpoint")
+
+# JAX's settings that change the numbers of a run, by the names of their environment variables, and
+# what they are where nobody sets them.
+JAX_DEFAULTS: Mapping[str, Any] = {
+    "JAX_DEFAULT_MATMUL_PRECISION": None,
+    "JAX_DEFAULT_PRNG_IMPL": "threefry2x32",
+    "JAX_ENABLE_X64": False,
+    "JAX_RANDOM_SEED_OFFSET": 0,
+    "JAX_THREEFRY_PARTITIONABLE": True,
+}
+
+
+def jax_settings() -> dict[str, Any]:
+    """`JAX_DEFAULTS` as they are in this process."""
+    return {name: getattr(jax.config, name.lower()) for name in JAX_DEFAULTS}
 
 
 def versions() -> dict[str, str | None]:

@@ -40,6 +40,7 @@ _OURS = (
     CONFIG_FILE,
 )
 _FORMAT = "jaxdqn-run"
+_JAX = "jax"  # in the config: what JAX's environment variables were
 _PASSING = {
     *(errno.EIO, errno.ESTALE, errno.ENOSPC, errno.EDQUOT, errno.ETIMEDOUT, errno.EAGAIN),
     *(errno.EBUSY, errno.ENOLCK, errno.ENOMEM, errno.EHOSTDOWN, errno.EHOSTUNREACH, errno.EINTR),
@@ -72,12 +73,7 @@ def read_settings(path: pathlib.Path) -> dict[str, Any] | None:
     except OSError as error:
         raise _unusable(path, error) from None
     try:
-        if not (path / CONFIG_FILE).is_file():  # a pipe would be read for ever
-            raise FileNotFoundError
-        stored = json.loads((path / CONFIG_FILE).read_text())
-        if stored["format"] != _FORMAT:
-            raise KeyError
-        return dict(stored["settings"])
+        return dict(_read(path)["settings"])
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         if isinstance(error, OSError) and error.errno in _PASSING:
             raise _unusable(path, error) from None
@@ -86,12 +82,35 @@ def read_settings(path: pathlib.Path) -> dict[str, Any] | None:
         ) from None
 
 
+def _read(path: pathlib.Path) -> dict[str, Any]:
+    """The file that makes a folder a run.
+
+    Raises:
+      OSError: it cannot be read.
+      ValueError, KeyError, TypeError, RecursionError: it is another file.
+    """
+    if not (path / CONFIG_FILE).is_file():  # a pipe would be read for ever
+        raise FileNotFoundError
+    stored = json.loads((path / CONFIG_FILE).read_text())
+    if stored["format"] != _FORMAT:
+        raise KeyError
+    return dict(stored)
+
+
 def check_same(path: pathlib.Path, stored: dict[str, Any], config: config_lib.Config) -> None:
-    """Refuses to go on with a run under other settings.
+    """Refuses to go on with a run under other settings, of this package or of JAX.
 
     Raises:
       SettingError: names the settings that differ.
     """
+    before = provenance.JAX_DEFAULTS | _read(path).get(_JAX, {})
+    for name, value in provenance.jax_settings().items():
+        if value != before[name]:
+            raise config_lib.SettingError(
+                "run_dir",
+                f"{path} was begun with the environment variable {name}={before[name]}, and now it "
+                f"is {value}; set it as it was, or give another --run_dir",
+            )
     now = json.loads(json.dumps(dataclasses.asdict(config)))
     # A setting that came after the run began had no other value then than its default.
     stored = json.loads(json.dumps(dataclasses.asdict(config_lib.Config()))) | stored
@@ -150,6 +169,7 @@ def create(path: pathlib.Path, config: config_lib.Config) -> None:
     stored = {
         "format": _FORMAT,
         "settings": dataclasses.asdict(config),
+        _JAX: provenance.jax_settings(),
         "expected": presets.PRESETS[config.preset].expected,
         "versions": provenance.versions(),
         "hardware": provenance.hardware(),

@@ -19,7 +19,7 @@ class SavedRun(NamedTuple):
     spec: api.EnvSpec
     step: int
     params: Any  # of the network
-    evaluation: metrics.Row | None  # what the run itself scored at this step
+    evaluation: metrics.Row | None  # what the run itself scored at this step, if that is finite
 
 
 def load(path: pathlib.Path, checkpoint: str) -> SavedRun:
@@ -37,8 +37,7 @@ def load(path: pathlib.Path, checkpoint: str) -> SavedRun:
     steps = checkpoint_folders.steps_in(path / run_dir.CHECKPOINTS)
     if not steps:
         raise config_lib.SettingError("run_dir", f"{path} has no checkpoint yet")
-    evaluations = metrics.evaluations(metrics.read(path / metrics.FILE))
-    scored = [row for row in evaluations if row["step"] in steps]
+    scored = metrics.scored(metrics.read(path / metrics.FILE))
     step = _choose(path, checkpoint, steps, scored)
     spec = setup.describe(config)
     return SavedRun(

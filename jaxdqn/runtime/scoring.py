@@ -51,7 +51,7 @@ def score(agent: saved_run.SavedRun, protocol: str, num_episodes: int, seed: int
         )
     game = games.plain_name(config.env)
     reference = scores.ATARI_57.get(game)
-    summed_up = summary(played.returns)
+    summed_up = summary(played)
     return {
         "run_dir": str(agent.path),
         "checkpoint": agent.step,
@@ -74,22 +74,25 @@ def score(agent: saved_run.SavedRun, protocol: str, num_episodes: int, seed: int
     }
 
 
-def summary(returns: np.ndarray) -> dict[str, Any]:
-    """What is told of the returns [N] of games.
+def summary(played: evaluation.Scores) -> dict[str, Any]:
+    """What is told of the returns of games.
 
     Returns:
       `mean`, `std` (of the games, not of the mean), `median`, `min`, `max` and `interval_95`: the
-      ends of the percentile bootstrap interval of the mean, or None for a single game.
+      ends of the percentile bootstrap interval of the mean, or None for a single game and where a
+      return is not finite.
     """
+    returns = played.returns
+    mean, std = played.mean_and_std()
     interval = None
-    if len(returns) > 1:
+    if len(returns) > 1 and np.isfinite(std):
         found = scipy.stats.bootstrap(
             (returns,), np.mean, method="percentile", rng=np.random.default_rng(0)
         )
         interval = [float(end) for end in found.confidence_interval]
     return {
-        "mean": float(returns.mean()),
-        "std": float(returns.std()),
+        "mean": mean,
+        "std": std,
         "median": float(np.median(returns)),
         "min": float(returns.min()),
         "max": float(returns.max()),

@@ -66,7 +66,14 @@ def prepare(
         run_dir.check_same(path, stored, config)
     free_bytes = memory.free_device_bytes(mesh)
     fitted = memory.fit_replay(config, spec, free_bytes, capacity_chosen_by_user)
-    if not hosts.are_equal((dataclasses.asdict(fitted), overwrite, provenance.versions())):
+    if not hosts.are_equal(
+        (
+            dataclasses.asdict(fitted),
+            overwrite,
+            provenance.versions(),
+            provenance.jax_settings(),
+        )
+    ):
         raise config_lib.SettingError(
             "num_processes",
             "the processes have other settings or versions than each other, or do not see the same "

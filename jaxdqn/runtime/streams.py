@@ -20,7 +20,10 @@ def key(seed: int, stream: Stream, *numbers: int) -> jax.Array:
     """A key of the default device, equal in all processes; the numbers part a stream further."""
     made = jax.random.key(seed)
     for number in (stream, *numbers):
-        made = jax.random.fold_in(made, int(number))
+        beyond, within = divmod(int(number), 2**32)
+        made = jax.random.fold_in(made, within)
+        if beyond:
+            made = jax.random.fold_in(made, beyond)
     return made
 
 

@@ -421,7 +421,9 @@ class _Training:
             last = self._writer.last_evaluation
             if last is None or last["step"] != steps:
                 return self._leave()
-            score = f": mean return {last['eval_return_mean']:.2f} of {last['eval_episodes']} games"
+            mean = last["eval_return_mean"]
+            told = "that is not finite" if mean is None else f"{mean:.2f}"
+            score = f": mean return {told} of {last['eval_episodes']} games"
         if self._config.record_every_steps or self._config.record_every_episodes:
             self._record()
         self._saver.wait(self._state.counters.steps)
