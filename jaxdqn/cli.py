@@ -243,10 +243,11 @@ def run_program(
             # would speak of it while Python shuts down.
             sys.stdout.flush()
             os._exit(1)
-        except ValueError as error:
-            if not _is_of_jax_settings(error):
+        except Exception as error:
+            told = _environment_problem(error)
+            if not told:
                 raise
-            _print_error(f"JAX does not start: {error}")
+            _print_error(told)
             sys.exit(1)
         except KeyboardInterrupt:  # outside of what a program itself saves on
             print("interrupted", file=sys.stderr)
@@ -255,6 +256,8 @@ def run_program(
     # Imports and tracing make many objects and next to no garbage: looking for it at the default's
     # pace takes a tenth of a start.
     gc.set_threshold(100_000)
+    # No program opens a window. A notebook's choice may not exist here, and EnvPool would ask for it.
+    os.environ["MPLBACKEND"] = "agg"
     terminal.protect()
     if not handles_signals:
         leave_on_signals()
@@ -274,10 +277,15 @@ def leave_on_signals() -> None:
             signal.signal(signum, leave)
 
 
-def _is_of_jax_settings(error: ValueError) -> bool:
-    """Whether JAX refuses an environment variable, as it does whenever somebody imports it."""
+def _environment_problem(error: Exception) -> str:
+    """What keeps a program from its work, where the fault is not its own; else empty."""
     last = traceback.extract_tb(error.__traceback__)[-1]
-    return pathlib.PurePath(last.filename).parts[-3:] == ("jax", "_src", "config.py")
+    if pathlib.PurePath(last.filename).parts[-3:] == ("jax", "_src", "config.py"):
+        # JAX refuses an environment variable whenever somebody imports it.
+        return f"JAX does not start: {error}"
+    if isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in str(error):
+        return f"out of memory: {error}"
+    return ""
 
 
 def _refuse(message: str) -> typing.NoReturn:

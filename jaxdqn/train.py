@@ -47,7 +47,7 @@ def main() -> int:
 
         from jaxdqn.runtime import setup, tracking, training
 
-        if values.track:
+        if values.track and hosts.is_primary():
             tracking.check_installed(values.track)
 
         jax.config.update("jax_numpy_rank_promotion", "raise")

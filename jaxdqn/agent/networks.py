@@ -4,6 +4,8 @@ Parameters and action values are float32. `dtype` is what all layers but the las
 """
 
 import dataclasses
+import itertools
+import math
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
@@ -59,6 +61,29 @@ def output_size(size: int, layer: Convolution, padding: str) -> int:
     if padding == "same":
         return -(-size // layer.stride)
     return (size - layer.size) // layer.stride + 1
+
+
+def num_parameters(architecture: Architecture, seen_shape: tuple[int, ...], frames: int) -> int:
+    """Parameters of a network, counted without making any.
+
+    Args:
+      architecture: what it is made of.
+      seen_shape: of a frame as the network sees it.
+      frames: in an observation.
+    """
+    count, inputs = 0, frames * math.prod(seen_shape)
+    if architecture.convolutions:
+        size, channels = list(seen_shape[-2:]), frames * math.prod(seen_shape[:-2])
+        for layer in architecture.convolutions:
+            count += (layer.size**2 * channels + 1) * layer.features
+            size = [output_size(length, layer, architecture.padding) for length in size]
+            channels = layer.features
+        inputs = math.prod(size) * channels
+    streams = [1] if architecture.dueling else []  # the value's, and the advantages'
+    for outputs in (*streams, architecture.num_actions):
+        widths = (inputs, *architecture.hidden_sizes, outputs)
+        count += sum((wide + 1) * next_wide for wide, next_wide in itertools.pairwise(widths))
+    return count
 
 
 def _pad_same(x: jax.Array, layer: Convolution, axes: tuple[int, int]) -> jax.Array:

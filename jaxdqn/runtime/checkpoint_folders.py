@@ -5,8 +5,6 @@ import pathlib
 import shutil
 from collections.abc import Callable
 
-import orbax.checkpoint as ocp
-
 from jaxdqn import config as config_lib
 from jaxdqn.runtime import checksums
 
@@ -21,10 +19,12 @@ def steps_in(directory: pathlib.Path) -> list[int]:
       RunError: it cannot be read.
     """
     try:
-        steps = ocp.utils.checkpoint_steps(directory.absolute())
-    except (OSError, ValueError) as error:
+        folders = [path for path in directory.iterdir() if path.name.isdecimal()]
+        return sorted(int(path.name) for path in folders if checksums.is_signed(path))
+    except FileNotFoundError:
+        return []
+    except OSError as error:
         raise config_lib.RunError(f"{directory} cannot be read: {error}") from None
-    return sorted(step for step in steps if checksums.is_signed(directory / str(step)))
 
 
 def replaced(folder: pathlib.Path) -> pathlib.Path:

@@ -9,7 +9,9 @@ them it is none.
 import concurrent.futures
 import contextlib
 import pathlib
+import sys
 import time
+import types
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -54,6 +56,7 @@ class Checkpoints:
     ):
         self._directory, self._keep, self._best = directory.absolute(), keep, best
         self._replay = replay
+        _silence_writes_left_behind()
         self._checkpointer = ocp.AsyncCheckpointer(
             ocp.CompositeCheckpointHandler(), async_options=replay_files.ASYNC
         )
@@ -331,6 +334,23 @@ def _stamp(run: Mapping[str, Any]) -> tuple[Any, ...]:
 
 # What Orbax and the system raise when files cannot be read or written.
 _ERRORS = (OSError, ValueError, RuntimeError, KeyError, TypeError, config_lib.RunError)
+
+
+def _silence_writes_left_behind() -> None:
+    """Keeps writes that outlive a failed save from printing a traceback each.
+
+    Orbax waits for all writes of a save in one event loop, which it closes at the first that fails.
+    The others then tell `sys.excepthook` that it is closed. What failed is told by us.
+    """
+    before = sys.excepthook
+
+    def hook(
+        kind: type[BaseException], error: BaseException, trace: types.TracebackType | None
+    ) -> None:
+        if not (isinstance(error, RuntimeError) and str(error) == "Event loop is closed"):
+            before(kind, error, trace)
+
+    sys.excepthook = hook
 
 
 def _part_if_several(problem: str) -> None:

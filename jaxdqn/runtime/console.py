@@ -2,7 +2,8 @@
 
 import datetime
 import sys
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
@@ -11,6 +12,10 @@ import tqdm
 from jaxdqn import config as config_lib
 from jaxdqn.runtime import episodes, hosts, memory, metrics, parts, sweeping
 from jaxdqn.runtime import setup as setup_lib
+
+_NOTHING = "-"  # stands for what is not known
+_LOOK_S = 5.0  # between two looks for a first loss
+_LONGEST_S = 1e13  # that Python writes as days and hours
 
 
 def plan(setup: setup_lib.Setup, params: Any, from_step: int) -> str:
@@ -33,7 +38,7 @@ def plan(setup: setup_lib.Setup, params: Any, from_step: int) -> str:
         f"{_gigabytes(setup.free_device_bytes)}, host {_gigabytes(setup.free_host_bytes)}",
         "steps": f"{config.total_steps:,} ({config.total_steps * spec.frame_skip:,} frames)",
         "updates": _updates(config),
-        "time": "told once measured",
+        "time": "told once updates are made",
         "run_dir": str(setup.path) + (f", going on from step {from_step:,}" if from_step else ""),
     }
     return "\n".join(f"{name:>8}  {text}" for name, text in lines.items())
@@ -75,12 +80,19 @@ def _gigabytes(count: float) -> str:
     return f"{count / 1e9:.2f} GB" if count >= 1e8 else f"{count / 1e6:.2f} MB"
 
 
+def _duration(seconds: float) -> str:
+    return str(datetime.timedelta(seconds=int(min(seconds, _LONGEST_S))))
+
+
 class Progress:
     """Shows how far a run is."""
 
     def __init__(self, total_steps: int, from_step: int):
         self._total, self._is_shown = total_steps, hosts.is_primary()
-        self._loss = "-"  # of the last row
+        self._loss = _NOTHING  # the last that is known
+        self._next_look_s = 0.0
+        self._shown: dict[str, str] = {}  # beside the bar
+        self._is_time_told = False
         self._bar = (
             tqdm.tqdm(
                 total=total_steps,
@@ -94,10 +106,20 @@ class Progress:
             else None
         )
 
-    def advance(self, step: int) -> None:
-        """Moves the bar."""
+    def advance(self, step: int, find_loss: Callable[[], float | None]) -> None:
+        """Moves the bar.
+
+        Args:
+          step: where the run stands.
+          find_loss: is asked now and then, as long as no loss is known.
+        """
         if self._bar is not None:
             self._bar.update(min(step, self._total) - self._bar.n)
+        if self._is_shown and self._loss == _NOTHING and time.monotonic() > self._next_look_s:
+            self._next_look_s = time.monotonic() + _LOOK_S
+            self._loss = _short(find_loss())
+            if self._bar is not None and self._loss != _NOTHING:
+                self._bar.set_postfix(self._shown | {"loss": self._loss})
 
     def row(self, step: int, row: Mapping[str, metrics.Value]) -> None:
         """Shows a row of training metrics."""
@@ -108,14 +130,17 @@ class Progress:
         }
         used = _gigabytes(row["memory_used_bytes"] or 0)
         self._loss = shown["loss"]
-        if self._bar is not None:
-            self._bar.set_postfix(shown | {"memory": used})
-            return
         speed = row["steps_per_second"]
-        left = "unknown"
-        if speed:
-            seconds = int(max(0, self._total - step) / speed)
-            left = str(datetime.timedelta(seconds=seconds))
+        left_s = max(0, self._total - step) / speed if speed else None
+        if left_s is not None and row["loss"] is not None and not self._is_time_told:
+            self._is_time_told = True
+            whole = _duration((row["time_s"] or 0) + left_s)
+            self.say(f"    time  about {whole} in all, at {speed:,.0f} steps/s")
+        if self._bar is not None:
+            self._shown = shown | {"memory": used}
+            self._bar.set_postfix(self._shown)
+            return
+        left = "unknown" if left_s is None else _duration(left_s)
         values = "  ".join(f"{name} {value}" for name, value in shown.items())
         rate = f"{speed:,.0f}" if speed else "-"
         self.say(
@@ -151,4 +176,4 @@ class Progress:
 
 
 def _short(value: metrics.Value) -> str:
-    return "-" if value is None else f"{value:.3g}"
+    return _NOTHING if value is None else f"{value:.3g}"

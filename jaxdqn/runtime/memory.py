@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import math
 import pathlib
 from collections.abc import Iterator
 
@@ -11,6 +12,7 @@ import psutil
 from jax.sharding import Mesh
 
 from jaxdqn import config as config_lib
+from jaxdqn.agent import networks
 from jaxdqn.envs import api
 from jaxdqn.replay import ring
 from jaxdqn.runtime import hosts, parts, replay_files
@@ -101,6 +103,32 @@ def _memories() -> int:
 
 def _reserve_bytes() -> int:
     return _memories() * _RESERVE_BYTES
+
+
+def check_network(config: config_lib.Config, spec: api.EnvSpec, free_bytes: int) -> None:
+    """Refuses a network, or a batch, that the memory does not hold.
+
+    Raises:
+      SettingError: names what is too large.
+    """
+    seen = parts.seen_shape(config, spec)
+    parameters = networks.num_parameters(
+        parts.architecture(config, spec.num_actions), seen, config.frame_stack
+    )
+    # The network and its target, the gradients, and two means of the optimizer.
+    network_bytes = _memories() * parameters * 5 * 4
+    observation_bytes = config.frame_stack * math.prod(seen) * spec.frame_dtype.itemsize
+    batch_bytes = config.batch_size * 2 * observation_bytes
+    for setting, what, needed in (
+        ("hidden_sizes", f"a network of {parameters:,} parameters", network_bytes),
+        ("batch_size", f"batches of {config.batch_size:,}", batch_bytes),
+    ):
+        if needed > free_bytes:
+            raise config_lib.SettingError(
+                setting,
+                f"makes {what}, which need {needed / 1e9:,.2f} GB; {free_bytes / 1e9:,.2f} GB are "
+                "free",
+            )
 
 
 _COPIES = f", and to save the replay takes {replay_files.COPIED_SHARE:.0%} of it more"

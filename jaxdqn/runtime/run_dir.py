@@ -39,6 +39,8 @@ _OURS = (
     *_PARTS,
     CONFIG_FILE,
 )
+# What file systems and desktops leave in any folder.
+_NOBODYS = ("lost+found", ".DS_Store", "Thumbs.db", "desktop.ini", ".directory")
 _FORMAT = "jaxdqn-run"
 _JAX = "jax"  # in the config: what JAX's environment variables were
 _PASSING = {
@@ -68,7 +70,7 @@ def read_settings(path: pathlib.Path) -> dict[str, Any] | None:
             return None
         if not path.is_dir():
             raise config_lib.SettingError("run_dir", f"{path} is not a directory")
-        if {part.name for part in path.iterdir()} <= {*_PARTS, _LOCK}:
+        if all(part.name in (*_PARTS, _LOCK, *_NOBODYS) for part in path.iterdir()):
             return None
     except OSError as error:
         raise _unusable(path, error) from None

@@ -36,7 +36,7 @@ def restore(directory: pathlib.Path, step: int, like: Any) -> Any:
                     item={"params": like}, restore_args=arguments, partial_restore=True
                 ),
             )
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (OSError, ValueError, RuntimeError, KeyError, TypeError, AttributeError) as error:
         raise config_lib.RunError(f"{path} cannot be read: {error}") from None
     return found["params"]
 

@@ -25,6 +25,8 @@ class SavedRun(NamedTuple):
 def load(path: pathlib.Path, checkpoint: str) -> SavedRun:
     """Reads a run's parameters. Nothing is written, and nothing of the file can be executed.
 
+    The run may be under way: a checkpoint that it deletes meanwhile gives way to a newer one.
+
     Args:
       path: the run directory.
       checkpoint: 'latest', 'best' by the run's own evaluations, or a step.
@@ -34,20 +36,20 @@ def load(path: pathlib.Path, checkpoint: str) -> SavedRun:
       RunError: what lies there cannot be read.
     """
     config = read_config(path)
-    steps = checkpoint_folders.steps_in(path / run_dir.CHECKPOINTS)
-    if not steps:
-        raise config_lib.SettingError("run_dir", f"{path} has no checkpoint yet")
-    scored = metrics.scored(metrics.read(path / metrics.FILE))
-    step = _choose(path, checkpoint, steps, scored)
     spec = setup.describe(config)
-    return SavedRun(
-        path=path,
-        config=config,
-        spec=spec,
-        step=step,
-        params=saved_params.restore(path / run_dir.CHECKPOINTS, step, _params_like(config, spec)),
-        evaluation=next((row for row in scored if row["step"] == step), None),
-    )
+    like = _params_like(config, spec)
+    tried = None
+    while True:
+        step, evaluation = _choose(path, checkpoint)
+        try:
+            params = saved_params.restore(path / run_dir.CHECKPOINTS, step, like)
+        except config_lib.RunError:
+            is_deleted = step not in checkpoint_folders.steps_in(path / run_dir.CHECKPOINTS)
+            if not is_deleted or step == tried:
+                raise
+            tried = step
+        else:
+            return SavedRun(path, config, spec, step, params, evaluation)
 
 
 def untrained(path: pathlib.Path) -> SavedRun:
@@ -83,26 +85,37 @@ def read_config(path: pathlib.Path) -> config_lib.Config:
         ) from None
 
 
-def _choose(
-    path: pathlib.Path, checkpoint: str, steps: list[int], scored: list[metrics.Row]
-) -> int:
+def _choose(path: pathlib.Path, checkpoint: str) -> tuple[int, metrics.Row | None]:
+    """The step of the checkpoint that is asked for, and the run's own evaluation of it.
+
+    Raises:
+      SettingError: there is none.
+      RunError: what lies there cannot be read.
+    """
+    steps = checkpoint_folders.steps_in(path / run_dir.CHECKPOINTS)
+    if not steps:
+        raise config_lib.SettingError("run_dir", f"{path} has no checkpoint yet")
+    evaluations = metrics.scored(metrics.read(path / metrics.FILE))
+    scored = {row["step"]: row for row in evaluations if row["step"] in steps}
     if checkpoint == "latest":
-        return steps[-1]
-    if checkpoint == "best":
-        best = metrics.best(scored)
+        step = steps[-1]
+    elif checkpoint == "best":
+        best = metrics.best(list(scored.values()))
         if best is None:
             raise config_lib.SettingError(
                 "checkpoint", f"{path} has no checkpoint that was evaluated; latest or a step"
             )
-        return int(best["step"])
-    saved = ", ".join(map(str, steps))
-    if not checkpoint.isdecimal():
-        raise config_lib.SettingError(
-            "checkpoint", f"is {checkpoint!r}; latest, best or a step: {saved}"
-        )
-    if int(checkpoint) not in steps:
-        raise config_lib.SettingError("checkpoint", f"is {checkpoint}; {path} has {saved}")
-    return int(checkpoint)
+        step = best["step"]
+    else:
+        saved = ", ".join(map(str, steps))
+        if not checkpoint.isdecimal():
+            raise config_lib.SettingError(
+                "checkpoint", f"is {checkpoint!r}; latest, best or a step: {saved}"
+            )
+        if int(checkpoint) not in steps:
+            raise config_lib.SettingError("checkpoint", f"is {checkpoint}; {path} has {saved}")
+        step = int(checkpoint)
+    return step, scored.get(step)
 
 
 def _params_like(config: config_lib.Config, spec: api.EnvSpec) -> Any:

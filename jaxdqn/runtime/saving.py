@@ -57,11 +57,11 @@ class Saver:
           RunError: it is not.
         """
         outcome = self._store.outcome(wait=True)
-        self._tell(outcome)
         if outcome and outcome.error:
             raise config_lib.RunError(
                 f"step {steps:,} could not be saved in {self._path}: {outcome.error}"
             )
+        self._tell(outcome)
         for name in (run_dir.CONFIG_FILE, metrics.FILE):
             if hosts.is_primary() and not (self._path / name).exists():
                 raise config_lib.RunError(f"{self._path / name} was deleted during the run")
@@ -90,8 +90,8 @@ class Saver:
         self.must_save = bool(outcome.error)
         if outcome.error:
             self._say(
-                f"WARNING: the checkpoint of step {outcome.step:,} could not be saved, training "
-                f"goes on and tries again: {outcome.error}"
+                f"WARNING: the checkpoint of step {outcome.step:,} could not be saved; a later one "
+                f"is tried: {outcome.error}"
             )
             return
         self._writer.write(

@@ -65,6 +65,7 @@ def prepare(
             config = dataclasses.replace(config, replay_capacity=stored["replay_capacity"])
         run_dir.check_same(path, stored, config)
     free_bytes = memory.free_device_bytes(mesh)
+    memory.check_network(config, spec, free_bytes)
     fitted = memory.fit_replay(config, spec, free_bytes, capacity_chosen_by_user)
     if not hosts.are_equal(
         (

@@ -1,9 +1,10 @@
 """Metrics mirrored to a tracking service, for those who have it installed."""
 
 import dataclasses
-import importlib.util
+import importlib
 import json
 import pathlib
+from collections.abc import Callable
 from typing import Any
 
 from jaxdqn import config as config_lib
@@ -13,28 +14,46 @@ FILE = "tracking.json"  # under which name the service knows the run
 
 
 def check_installed(service: str) -> None:
-    """Refuses a service that is not installed.
+    """Refuses a service that cannot be used here.
 
     Raises:
       SettingError: says how to install it.
     """
-    if importlib.util.find_spec(service) is None:
-        raise config_lib.SettingError(
-            "track", f"{service} is not installed: pip install {service}, or leave --track out"
-        )
+    try:
+        found = importlib.import_module(service)
+    except ImportError as error:
+        problem = f"{service} is not installed" if error.name == service else str(error)
+    except Exception as error:  # whatever a broken installation raises
+        problem = f"{type(error).__name__}: {error}"
+    else:
+        if hasattr(found, "init"):
+            return
+        where = ", ".join(map(str, getattr(found, "__path__", ())))
+        problem = f"{service} is not installed: {where} is another folder of that name"
+    raise config_lib.SettingError(
+        "track", f"{problem}; pip install {service}, or leave --track out"
+    )
 
 
 class Wandb:
     """Weights & Biases: one run of theirs for one run of ours, whatever its restarts.
 
-    Where it goes is theirs to say: WANDB_PROJECT, WANDB_ENTITY, WANDB_MODE=offline.
+    Where it goes is theirs to say: WANDB_PROJECT, WANDB_ENTITY, WANDB_MODE=offline. Once the service
+    fails, it is left out: the run has its metrics all the same.
+
+    Args:
+      path: of the run.
+      config: its settings.
+      say: prints a line.
 
     Raises:
-      RunError: the service refuses.
+      RunError: the service refuses the run.
     """
 
-    def __init__(self, path: pathlib.Path, config: config_lib.Config):
+    def __init__(self, path: pathlib.Path, config: config_lib.Config, say: Callable[[str], None]):
         import wandb
+
+        self._say, self._has_failed = say, False
 
         file = path / FILE
         try:
@@ -58,8 +77,19 @@ class Wandb:
 
     def write(self, row: metrics.Row) -> None:
         """Mirrors one row."""
-        self._run.log({name: value for name, value in row.items() if value is not None})
+        self._try(lambda: self._run.log({name: x for name, x in row.items() if x is not None}))
 
     def close(self) -> None:
         """Sends what is left."""
-        self._run.finish()
+        self._try(self._run.finish)
+
+    def _try(self, call: Callable[[], object]) -> None:
+        """Calls the service, unless it has failed before."""
+        if self._has_failed:
+            return
+        try:
+            call()
+        except Exception as error:  # of many kinds: its process died, it cannot write, ...
+            self._has_failed = True
+            told = " ".join(str(error).split()) or type(error).__name__
+            self._say(f"WARNING: --track=wandb gets no metrics any more: {told}")

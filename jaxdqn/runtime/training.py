@@ -119,15 +119,16 @@ class _Training:
         _print(console.plan(setup, self._state.train_state.params, start.steps))
         if self._verbose:
             _print(console.layers(self._state.train_state.params))
+        self._progress = console.Progress(setup.config.total_steps, start.steps)
         self._tracker: tracking.Wandb | None = None
         rows = hosts.from_primary(lambda: metrics.known(setup.path, start.steps))
         self._writer = metrics.Listener(rows, start.steps)
         if hosts.is_primary():
-            self._tracker = tracking.Wandb(setup.path, setup.config) if track else None
+            if track:
+                self._tracker = tracking.Wandb(setup.path, setup.config, self._say)
             self._writer = metrics.Writer(
                 setup.path, start.steps, *([self._tracker.write] if self._tracker else [])
             )
-        self._progress = console.Progress(setup.config.total_steps, start.steps)
         self._saver = saving.Saver(setup.path, self._checkpoints, self._writer, self._say)
         self._interludes = interludes.Interludes(
             setup, self._envs, self._stop, self._writer, self._say
@@ -179,7 +180,7 @@ class _Training:
             if self._stop:
                 break
             if state.turn_is_over:
-                self._progress.advance(state.counters.steps)
+                self._progress.advance(state.counters.steps, self._loss_since_row)
                 self._tell_games()
                 self._periodic_work(state.turn_began)
                 if self._stop or state.counters.steps >= config.total_steps:
@@ -273,6 +274,11 @@ class _Training:
     def _say(self, text: str) -> None:
         """Prints a line, above the progress bar where there is one."""
         self._progress.say(text)
+
+    def _loss_since_row(self) -> float | None:
+        """Mean loss of the updates since the last row of metrics; None where there are none."""
+        loss, *_, count = jax.device_get(self._state.sums).tolist()
+        return loss / count if count else None
 
     def _tell_games(self) -> None:
         """Prints a line for every game of the last turn, where that is wanted."""
