@@ -1,5 +1,6 @@
 """Metrics mirrored to a tracking service, for those who have it installed."""
 
+import contextlib
 import dataclasses
 import importlib
 import json
@@ -38,8 +39,8 @@ def check_installed(service: str) -> None:
 class Wandb:
     """Weights & Biases: one run of theirs for one run of ours, whatever its restarts.
 
-    Where it goes is theirs to say: WANDB_PROJECT, WANDB_ENTITY, WANDB_MODE=offline. Once the service
-    fails, it is left out: the run has its metrics all the same.
+    Where it goes is theirs to say: WANDB_PROJECT, WANDB_ENTITY, WANDB_MODE=offline. A service that
+    fails later is left out from then on: the run has its metrics all the same.
 
     Args:
       path: of the run.
@@ -53,7 +54,7 @@ class Wandb:
     def __init__(self, path: pathlib.Path, config: config_lib.Config, say: Callable[[str], None]):
         import wandb
 
-        self._say, self._has_failed = say, False
+        self._module, self._say, self._has_failed = wandb, say, False
 
         file = path / FILE
         try:
@@ -93,3 +94,5 @@ class Wandb:
             self._has_failed = True
             told = " ".join(str(error).split()) or type(error).__name__
             self._say(f"WARNING: --track=wandb gets no metrics any more: {told}")
+            with contextlib.suppress(Exception):  # or it would complain as the program ends
+                self._module.teardown()
