@@ -256,7 +256,7 @@ def run_program(
     # Imports and tracing make many objects and next to no garbage: looking for it at the default's
     # pace takes a tenth of a start.
     gc.set_threshold(100_000)
-    # No program opens a window, and EnvPool imports matplotlib: a notebook's choice may not be here.
+    # No program opens a window. EnvPool imports matplotlib: a notebook's choice may not exist here.
     os.environ["MPLBACKEND"] = "agg"
     terminal.protect()
     if not handles_signals:

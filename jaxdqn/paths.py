@@ -59,4 +59,6 @@ def _has_working_directory() -> bool:
 
 
 def _escaped(text: str) -> str:
-    return os.fsencode(text).decode("utf-8", "backslashreplace")
+    """The same in characters that print."""
+    decoded = os.fsencode(text).decode("utf-8", "backslashreplace")
+    return "".join(part if part.isprintable() else repr(part)[1:-1] for part in decoded)

@@ -139,12 +139,16 @@ class Program:
     def end(self):
         """Waits for the end; returns what was still printed, and all errors."""
         printed = self.stdout.read()
+        self.stdout.close()
+        return printed, self.errors()
+
+    def errors(self):
+        """Waits for the end of a program whose output nobody reads; returns all errors."""
         self.wait()
         self._limit.cancel()
         self._reader.join()
-        self.stdout.close()
         self._stderr.close()
-        return printed, "".join(self._errors)
+        return "".join(self._errors)
 
 
 def train(*flags, cwd=None, num_devices=1):
@@ -223,15 +227,23 @@ def newest(run_dir):
     return max(int(path.name) for path in paths if path.name.isdecimal())
 
 
+def wait_until(condition):
+    """Waits until something holds that takes no longer than 100 seconds."""
+    until = time.monotonic() + 100
+    while not condition():
+        assert time.monotonic() < until, "waited in vain"
+        time.sleep(0.01)
+
+
 def wait_for_checkpoint(run_dir, from_step):
     """Waits until one of this step or a later one is whole."""
-    until = time.monotonic() + 100
-    while time.monotonic() < until:
-        for path in (pathlib.Path(run_dir) / "checkpoints").glob("[0-9]*/SHA256SUMS"):
-            if path.parent.name.isdecimal() and int(path.parent.name) >= from_step:
-                return
-        time.sleep(0.01)
-    raise AssertionError(f"no checkpoint of step {from_step} or later")
+    folder = pathlib.Path(run_dir) / "checkpoints"
+
+    def is_there():
+        names = [path.parent.name for path in folder.glob("[0-9]*/SHA256SUMS")]
+        return any(name.isdecimal() and int(name) >= from_step for name in names)
+
+    wait_until(is_there)
 
 
 def assert_same_end(one, two):

@@ -27,6 +27,24 @@ WRONG = [
     ({"replay_capacity": 32}, "replay_capacity", "at least 192"),
     ({"learning_starts_steps": 3}, "learning_starts_steps", "at least 192"),
     ({"replay_capacity": 3200}, "learning_starts_steps", "more than the replay holds"),
+    # What devices and emulators would count beyond int32.
+    ({"total_steps": 10**16}, "total_steps", r"at most 10\*\*15"),
+    ({"total_steps": 2**33 + 20_000}, "total_steps", "2,147,483,648 updates; below"),
+    ({"total_steps": 2**36, "steps_per_update": 64}, "total_steps", "rows of the replay; below"),
+    (
+        {"learning_rate_end": 0.0, "learning_rate_decay_steps": 2**33},
+        "learning_rate_decay_steps",
+        "2,147,483,648 updates; below",
+    ),
+    ({"target_period_updates": 2**31}, "target_period_updates", r"below 2\*\*31"),
+    ({"updates_per_slice": 2**31}, "updates_per_slice", r"below 2\*\*31"),
+    ({"max_episode_steps": 2**31}, "max_episode_steps", r"below 2\*\*31"),
+    ({"frame_skip": 2**31}, "frame_skip", r"below 2\*\*31"),
+    ({"n_step": 2**31}, "n_step", r"below 2\*\*31"),
+    ({"env_threads": 10**6}, "env_threads", "at most 4,096"),
+    ({"num_envs": 2**16 + 1}, "num_envs", "at most 65,536"),
+    ({"held_out_observations": 10**9}, "held_out_observations", "at most 65,536"),
+    ({"eval_every_steps": 10**16}, "eval_every_steps", r"at most 10\*\*15"),
 ]
 
 

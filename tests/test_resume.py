@@ -10,6 +10,7 @@ import time
 import numpy as np
 import pytest
 
+from jaxdqn.runtime import checksums
 from tests import program, saved
 
 FLAGS = ("--env=CartPole", "--num_envs=8", "--total_steps=4000", "--learning_starts_steps=500")
@@ -43,7 +44,7 @@ def go_on(path, flags=FLAGS):
     return result.stdout
 
 
-@pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL])
+@pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGKILL])
 def test_a_stopped_run_ends_as_if_it_had_gone_on(tmp_path, undisturbed, signum):
     stdout = stop(tmp_path / "run", signum)
     if signum != signal.SIGKILL:
@@ -428,7 +429,38 @@ def test_a_full_disk(tmp_path, undisturbed, recovers):
         program.assert_same_end(path, undisturbed)
     else:
         assert process.returncode == 1, stdout
-        assert "could not be saved" in stderr.splitlines()[-1]
+        (line,) = stderr.splitlines()
+        assert line.startswith("error: step 4,00") and "could not be saved" in line
+        assert "is tried" not in stdout.splitlines()[-1]
         assert program.newest(path) == first
         go_on(path)
         program.assert_same_end(path, undisturbed)
+
+
+def test_a_run_passes_2_to_the_32_steps(tmp_path):
+    """Begun anew at a step near it, by a checkpoint that says so. Its emulators are made anew."""
+    path = tmp_path / "run"
+    flags = ("--env=CartPole", "--num_envs=64", "--batch_size=8", "--steps_per_update=16")
+    flags += (f"--total_steps={2**32 + 2_000}", "--learning_starts_steps=448", "--hidden_sizes=8")
+    flags += ("--checkpoint_every_steps=2000", "--eval_every_steps=2000", "--eval_episodes=2")
+    flags += ("--log_every_steps=500", "--epsilon_decay_steps=1000")
+    stop(path, signal.SIGTERM, at="step 1,0", flags=flags)
+    old = program.newest(path)
+    folder = path / "checkpoints" / str(old)
+    run = json.loads((folder / "run" / "metadata").read_text())
+    moved = 2**32 - 2_000 - old
+    for counters in (run, run["turn_began"], run["logged"]):
+        counters["steps"] += moved
+    run["learning_from_step"] += moved
+    (folder / "run" / "metadata").write_text(json.dumps(run))
+    (folder / "SHA256SUMS").unlink()
+    checksums.write(folder)
+    folder.rename(folder.with_name(str(old + moved)))
+    assert "complete, 4,294,969,2" in go_on(path, flags).splitlines()[-1]
+    training, evaluations = program.rows(path)
+    first, last = training[-8], training[-1]
+    assert first["step"] < 2**32 < last["step"]
+    assert last["updates"] - first["updates"] == pytest.approx(3_500 / 16, abs=4)
+    assert last["loss"] > 0 and last["frames"] == last["step"]
+    assert [row["step"] >= 2**32 for row in evaluations[-2:]] == [True, True]
+    assert program.newest(path) == last["step"]
