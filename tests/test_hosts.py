@@ -432,3 +432,49 @@ def test_a_share_of_the_environments_plays_as_among_all(key):
             env.send(np.asarray(actions))
         env.close()
     jax.tree.map(np.testing.assert_array_equal, *shown)
+
+
+@pytest.mark.parametrize(
+    ("variables", "flags", "message"),
+    [
+        ({"SLURM_STEP_NUM_TASKS": "x"}, (), "SLURM_STEP_NUM_TASKS is 'x', no number"),
+        ({"OMPI_COMM_WORLD_SIZE": "x"}, (), "OMPI_COMM_WORLD_SIZE is 'x', no number"),
+        (
+            {"OMPI_COMM_WORLD_SIZE": "2"},
+            ("localhost:1234", None, None),
+            "OMPI_COMM_WORLD_RANK is not set; --num_processes=1 runs alone",
+        ),
+        ({"SLURM_STEP_NUM_TASKS": "2"}, (), "the others of SLURM cannot be reached: "),
+    ],
+)
+def test_variables_of_launchers_that_cannot_be(monkeypatch, variables, flags, message):
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(config_lib.RunError, match=message):
+        joining.join(*(flags or (None, None, None)))
+    joining.join(None, 1, None)  # alone, whatever they say
+
+
+def test_a_variable_that_jax_itself_misses():
+    half = {"OMPI_COMM_WORLD_SIZE": "2", "OMPI_MCA_orte_hnp_uri": "1.tcp://1.2.3.4:5"}
+    command = program.command("--env=CartPole", "--run_dir=nowhere")
+    done = subprocess.run(
+        command, env=program.environment() | half, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 1
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("error: the others of Open MPI cannot be reached: ")
+    assert line.endswith("'OMPI_COMM_WORLD_RANK' is not set; --num_processes=1 runs alone")
+
+
+def test_an_empty_variable_of_a_launcher_is_none(monkeypatch):
+    for name in ("SLURM_STEP_NUM_TASKS", "OMPI_COMM_WORLD_SIZE"):
+        monkeypatch.setenv(name, "")
+    joining.join(None, None, None)
+    assert hosts.count() == 1
+
+
+@pytest.mark.parametrize("address", ["localhost", ":1234", "localhost:", "localhost:99999", "h:0"])
+def test_addresses_that_cannot_be(address):
+    with pytest.raises(config_lib.SettingError, match="with a port from 1 to 65535"):
+        joining.join(address, 2, 0)

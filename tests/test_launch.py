@@ -37,13 +37,14 @@ def test_processes_of_one_machine_make_one_run(tmp_path):
     assert lines[-1].startswith("[0] complete, 1,2")
 
 
-def test_a_signal_reaches_all_processes_and_their_run_goes_on(tmp_path):
+@pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_reaches_all_processes_and_their_run_goes_on(tmp_path, signum):
     words = ("--devices=cpu", "--", *SMALL, f"--run_dir={tmp_path / 'run'}", "--total_steps=100000")
     launcher = program.Program("launch.local", words)
     launcher.wait_for("[0] step 6")
-    launcher.send_signal(signal.SIGTERM)
+    launcher.send_signal(signum)
     printed, errors = launcher.end()
-    assert launcher.returncode == 143 and not errors
+    assert launcher.returncode == 128 + signum and not errors
     assert "goes on from there" in printed
     assert program.newest(tmp_path / "run") >= 600
 
@@ -146,6 +147,17 @@ def test_runs_of_a_sweep_take_a_gpu_each_where_there_are_any(words, platforms, r
         (["sweep", "--envs=Pong", "--seeds=0-x"], "--seeds: is '0-x'"),
         (["sweep", "--envs=Pong", "--vary=n_step"], "--vary: is 'n_step'"),
         (["sweep", "--envs=Pong", "--", "--overwrite"], "--overwrite: would delete"),
+        (["sweep", "--envs=Pong", "--seeds=2-0"], "--seeds: is '2-0'"),
+        (["sweep", "--envs=Pong", "--vary=n_step=1,"], "--vary: is 'n_step=1,'"),
+        (["sweep", "--envs=Pong", "--vary=seed=1,2"], "--vary: seed cannot vary so; --envs and"),
+        (["sweep", "--envs=Pong", "--", "--seed=3"], "--seed: cannot be set for all runs: the"),
+        (["sweep", "--envs=Pong", "--", "--run_dir", "x"], "--run_dir: cannot be set for all"),
+        (
+            ["sweep", "--envs=Pong", "--vary=n_step=1,3", "--", "-n_step=5"],
+            "--n_step: cannot be set for all runs: --vary names its values",
+        ),
+        (["sweep", "--envs=Pong", "--", "--flagfile=none"], "--flagfile: "),
+        (["sweep", "--envs=Pong", "--runs_dir=~nosuchuser/x"], "--runs_dir: ~nosuchuser/x: this"),
     ],
 )
 def test_wrong_usage_is_one_line(tmp_path, words, told):
@@ -153,6 +165,29 @@ def test_wrong_usage_is_one_line(tmp_path, words, told):
     assert result.returncode == 2
     assert told in result.stderr and result.stderr.count("\n") == 1
     assert not list(tmp_path.iterdir())
+
+
+def test_flags_of_all_runs_may_stand_in_a_file(tmp_path):
+    (tmp_path / "all.flags").write_text("--total_steps=2000\n--env=Pong\n")
+    words = ("--envs=CartPole,CartPole", "--seeds=1-2,2", "--dry_run", "--")
+    result = program.run("sweep", *words, "--flagfile=all.flags", package="launch", cwd=tmp_path)
+    assert result.returncode == 2 and "--env: cannot be set for all runs" in result.stderr
+    (tmp_path / "all.flags").write_text("--total_steps=2000\n")
+    result = program.run("sweep", *words, "--flagfile=all.flags", package="launch", cwd=tmp_path)
+    runs = [shlex.split(line) for line in result.stdout.splitlines()]
+    assert [run[run.index("--env=CartPole") + 1] for run in runs] == ["--seed=1", "--seed=2"]
+
+
+def test_processes_end_with_a_launcher_that_is_killed(tmp_path):
+    run = tmp_path / "run"
+    words = ("--processes=1", "--devices=cpu", "--", *SMALL, f"--run_dir={run}")
+    launcher = program.Program("launch.local", (*words, "--total_steps=1000000"))
+    launcher.wait_for("[0] step 6")
+    (child,) = psutil.Process(launcher.pid).children()
+    launcher.kill()
+    child.wait(timeout=100)
+    assert program.newest(run) >= 600
+    launcher.errors()
 
 
 def test_a_sweep_ends_with_all_runs_though_one_was_killed(tmp_path):

@@ -171,6 +171,27 @@ def nature(implementation):
     return networks.make_network(architecture, lambda: implementation)
 
 
+@pytest.mark.parametrize("dueling", [False, True])
+@pytest.mark.parametrize("padding", ["valid", "same"])
+@pytest.mark.parametrize(
+    ("convolutions", "seen_shape"),
+    [(networks.NATURE, (84, 84)), (networks.NATURE[1:], (2, 30, 41)), ((), (5, 3)), ((), ())],
+)
+def test_parameters_are_counted_without_making_any(convolutions, seen_shape, padding, dueling):
+    architecture = networks.Architecture(
+        convolutions=convolutions,
+        hidden_sizes=(32, 16),
+        num_actions=5,
+        padding=padding,
+        dueling=dueling,
+    )
+    network = networks.make_network(architecture, lambda: "xla")
+    observation = jax.ShapeDtypeStruct((1, 3, *seen_shape), jnp.float32)
+    params = jax.eval_shape(network.init, jax.random.key(0), observation)
+    count = sum(leaf.size for leaf in jax.tree.leaves(params))
+    assert networks.num_parameters(architecture, seen_shape, 3) == count
+
+
 def test_the_nature_network_has_its_parameters(key):
     """1,686,180 at 84x84x4 with 4 actions, whichever way the convolutions are computed."""
     observation = jnp.zeros((1, 4, 84, 84), jnp.uint8)

@@ -28,6 +28,22 @@ def test_the_replay_fits_or_is_refused(checkpoint_replay, copies):
         memory.fit_replay(config, SPEC, 1_000_000_000, chosen_by_user=False)
 
 
+@pytest.mark.parametrize(
+    ("changes", "setting"),
+    [
+        ({"hidden_sizes": (20_000, 20_000)}, "hidden_sizes"),
+        ({"hidden_sizes": (2**31 - 1, 2**31 - 1)}, "hidden_sizes"),
+        ({"batch_size": 200_000, "learning_starts_steps": 200_000}, "batch_size"),
+    ],
+)
+def test_networks_and_batches_that_do_not_fit_are_refused(changes, setting):
+    config = presets.resolve("Breakout", "", changes)
+    with pytest.raises(config_lib.SettingError, match=r"; 5.00 GB are free") as caught:
+        memory.check_network(config, SPEC, 5_000_000_000)
+    assert caught.value.setting == setting
+    memory.check_network(presets.resolve("Breakout", "", {}), SPEC, 200_000_000)
+
+
 def control_groups(root, lines, files):
     files = {"proc/self/cgroup": lines} | {f"sys/fs/cgroup/{n}": t for n, t in files.items()}
     for name, content in files.items():

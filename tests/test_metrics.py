@@ -1,4 +1,5 @@
 import json
+import math
 
 import pytest
 
@@ -65,3 +66,14 @@ def test_the_last_evaluation_is_remembered(tmp_path):
         writer = metrics.Writer(tmp_path, from_step)
         assert writer.last_evaluation == {"step": step, "eval_return_mean": float(step)}
         writer.close()
+
+
+def test_an_evaluation_without_a_score_is_never_the_best():
+    rows = [
+        {"step": step, "eval_return_mean": score}
+        for step, score in enumerate([None, 1.0, math.inf, math.nan, 0.5])
+    ]
+    assert metrics.evaluations([*rows, {"step": 9, "loss": 1.0}, {"step": 9}]) == rows
+    assert [row["step"] for row in metrics.scored(rows)] == [1, 4]
+    assert metrics.best(rows) == rows[1]
+    assert metrics.best(rows[:1]) is None

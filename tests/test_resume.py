@@ -456,7 +456,7 @@ def test_a_run_passes_2_to_the_32_steps(tmp_path):
     (folder / "SHA256SUMS").unlink()
     checksums.write(folder)
     folder.rename(folder.with_name(str(old + moved)))
-    assert "complete, 4,294,969,2" in go_on(path, flags).splitlines()[-1]
+    assert "complete, 4,294,969," in go_on(path, flags).splitlines()[-1]
     training, evaluations = program.rows(path)
     first, last = training[-8], training[-1]
     assert first["step"] < 2**32 < last["step"]
@@ -464,3 +464,26 @@ def test_a_run_passes_2_to_the_32_steps(tmp_path):
     assert last["loss"] > 0 and last["frames"] == last["step"]
     assert [row["step"] >= 2**32 for row in evaluations[-2:]] == [True, True]
     assert program.newest(path) == last["step"]
+
+
+def test_evaluations_that_are_not_finite_count(tmp_path):
+    """In environments of one's own a return can be infinite; it is no score, but it was taken."""
+    path = tmp_path / "run"
+    endless = """
+from jaxdqn.envs import envpool
+receive = envpool.EnvPoolEnv.receive
+def rich(self):
+    step = receive(self)
+    return step._replace(reward=step.reward * float("inf")) if self.num_envs == 2 else step
+envpool.EnvPoolEnv.receive = rich
+"""
+    process = program.start(*FLAGS, f"--run_dir={path}", driver=endless)
+    stdout, stderr = process.end()
+    assert process.returncode == 0 and stderr == ""
+    assert stdout.splitlines()[-1].endswith(": mean return that is not finite of 2 games")
+    _, evaluations = program.rows(path)
+    assert [row["step"] // 1000 for row in evaluations] == [1, 2, 3, 4]
+    assert {row["eval_return_mean"] for row in evaluations} == {None}
+    assert "complete since before" in go_on(path)  # and with another score it would not be
+    refused = program.run("evaluate", f"--run_dir={path}", "--checkpoint=best")
+    assert refused.returncode == 2 and "has no checkpoint that was evaluated" in refused.stderr

@@ -10,7 +10,7 @@ import pytest
 from jaxdqn import config as config_lib
 from jaxdqn.runtime import checkpoint_folders, checkpoints, device, saved_run, setup
 from jaxdqn.runtime import mesh as mesh_lib
-from tests import saved
+from tests import program, saved
 
 
 @pytest.fixture(scope="module")
@@ -116,3 +116,25 @@ def test_the_best_checkpoint_stays(tmp_path, key):
             store.save(state, {"updates": state.updates}, {"steps": step})
         store.close()
         assert checkpoint_folders.steps_in(tmp_path / "store") == left
+
+
+def test_a_run_under_way_can_be_read(tmp_path):
+    """It deletes its checkpoints under the reader's hands."""
+    path = tmp_path / "run"
+    flags = ("--env=CartPole", "--num_envs=8", "--learning_starts_steps=500", "--hidden_sizes=32")
+    flags += ("--replay_capacity=2000", "--total_steps=1000000", "--eval_episodes=0")
+    flags += ("--checkpoint_every_steps=16", "--keep_checkpoints=1", "--nocheckpoint_replay")
+    process = program.start(*flags, f"--run_dir={path}")
+    program.wait_for_checkpoint(path, 1)
+    steps = [saved_run.load(path, "latest").step for _ in range(12)]
+    process.kill()
+    process.errors()
+    assert steps == sorted(steps) and steps[0] < steps[-1]
+
+
+def test_a_step_that_was_deleted_is_told(run, tmp_path):
+    copy = shutil.copytree(run, tmp_path / "copy")
+    shutil.rmtree(copy / "checkpoints" / "30")
+    with pytest.raises(config_lib.SettingError, match=r"--checkpoint: is 30; .* has 10, 20"):
+        saved_run.load(copy, "30")
+    assert saved_run.load(copy, "latest").step == 20

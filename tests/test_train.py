@@ -4,10 +4,13 @@ import json
 import re
 import shlex
 import subprocess
+import sys
 
 import pytest
 from tensorboard.backend.event_processing import event_accumulator
 
+from jaxdqn import config as config_lib
+from jaxdqn.runtime import tracking
 from tests import program
 
 
@@ -77,6 +80,47 @@ def test_metrics_are_mirrored(tmp_path, monkeypatch):
     rows = [json.loads(line) for line in lines]
     mirrored = [what["row"] for what in told if "row" in what]
     assert mirrored == [{k: v for k, v in row.items() if v is not None} for row in rows]
+
+
+def test_a_tracker_that_dies_is_left_out(tmp_path, monkeypatch):
+    (tmp_path / "wandb.py").write_text(
+        "rows = []\n"
+        "class Run:\n"
+        "    id = 'run7'\n"
+        "    def log(self, row):\n"
+        "        rows.append(row)\n"
+        "        if len(rows) > 1: raise ConnectionResetError('Connection lost')\n"
+        "    def define_metric(self, name, step_metric): pass\n"
+        "    def finish(self): raise RuntimeError('called after it failed')\n"
+        "Settings, init = dict, lambda **_: Run()\n"
+    )
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    flags = ("--env=CartPole", f"--run_dir={tmp_path / 'run'}", "--track=wandb")
+    result = program.train(*flags, "--total_steps=3000", "--eval_episodes=4")
+    assert result.returncode == 0 and result.stderr == ""
+    warnings = [line for line in result.stdout.splitlines() if "WARNING" in line]
+    assert warnings == ["WARNING: --track=wandb gets no metrics any more: Connection lost"]
+    training, evaluations = program.rows(tmp_path / "run")
+    assert len(training) == 3 and len(evaluations) == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("wandb/data.txt", "", "wandb is another folder of that name: pip install wandb"),
+        ("wandb.py", "import no_such_library", "No module named 'no_such_library': pip install"),
+        ("wandb.py", "raise RuntimeError('broken')", "RuntimeError: broken: pip install wandb"),
+    ],
+)
+def test_a_tracker_that_cannot_be_used(tmp_path, monkeypatch, name, content, message):
+    (tmp_path / name).parent.mkdir(exist_ok=True)
+    (tmp_path / name).write_text(content)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "wandb", raising=False)
+    with pytest.raises(config_lib.SettingError, match=message) as caught:
+        tracking.check_installed("wandb")
+    assert caught.value.setting == "track"
+    sys.modules.pop("wandb", None)
 
 
 @pytest.mark.parametrize("compute_dtype", ["float32", "bfloat16"])

@@ -32,7 +32,7 @@ def check_installed(service: str) -> None:
         where = ", ".join(map(str, getattr(found, "__path__", ())))
         problem = f"{service} is not installed: {where} is another folder of that name"
     raise config_lib.SettingError(
-        "track", f"{problem}; pip install {service}, or leave --track out"
+        "track", f"{problem}: pip install {service}, or leave --track out"
     )
 
 

@@ -1,0 +1,60 @@
+"""Environment variables that nobody can work with are one line, and those of JAX are remembered."""
+
+import subprocess
+
+import jax
+import pytest
+
+from jaxdqn import config as config_lib
+from jaxdqn import presets
+from jaxdqn.runtime import run_dir
+from tests import program, saved
+
+
+def run(variables, *flags, name="train"):
+    return subprocess.run(
+        program.command(*flags, name=name),
+        env=program.environment() | variables,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+@pytest.mark.parametrize(
+    ("variables", "message"),
+    [
+        ({"JAX_PLATFORMS": "cuda"}, "JAX finds no device (JAX_PLATFORMS=cuda)"),
+        ({"JAX_PLATFORMS": "abacus"}, "JAX finds no device (JAX_PLATFORMS=abacus): Unable to"),
+        ({"JAX_ENABLE_X64": "perhaps"}, "JAX does not start: invalid truth value 'perhaps'"),
+        ({"JAX_DISABLE_JIT": "1"}, "JAX_DISABLE_JIT is set; unset it"),
+    ],
+)
+def test_variables_that_cannot_be(tmp_path, variables, message):
+    result = run(variables, "--env=CartPole", f"--run_dir={tmp_path / 'run'}")
+    assert result.returncode == 1 and result.stdout == ""
+    (line,) = result.stderr.splitlines()
+    assert line.startswith(f"error: {message}")
+    assert not list(tmp_path.iterdir())
+
+
+def test_variables_that_do_not_matter(tmp_path):
+    """EnvPool imports matplotlib, which would refuse a notebook's backend."""
+    run_path = saved.make_run(tmp_path / "run", "CartPole", {}, returns=(9.0,))
+    variables = {"MPLBACKEND": "nonsense", "JAX_NUMPY_DTYPE_PROMOTION": "strict", "CXX": " "}
+    result = run(variables, f"--run_dir={run_path}", "--episodes=2", name="evaluate")
+    assert result.returncode == 0 and result.stderr == ""
+
+
+def test_settings_of_jax_belong_to_a_run(tmp_path):
+    config = presets.resolve("CartPole", "", {})
+    run_dir.create(tmp_path / "run", config)
+    stored = run_dir.read_settings(tmp_path / "run")
+    run_dir.check_same(tmp_path / "run", stored, config)
+    told = r"was begun with the environment variable JAX_THREEFRY_PARTITIONABLE=True, and now it is"
+    with jax.threefry_partitionable(False):
+        with pytest.raises(config_lib.SettingError, match=told):
+            run_dir.check_same(tmp_path / "run", stored, config)
+        run_dir.create(tmp_path / "other", config)
+    with pytest.raises(config_lib.SettingError, match="JAX_THREEFRY_PARTITIONABLE=False"):
+        run_dir.check_same(tmp_path / "other", stored, config)
