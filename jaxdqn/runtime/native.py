@@ -27,8 +27,7 @@ from jaxdqn.runtime import files
 _SOURCES = pathlib.Path(functions.__file__).parent / "cpp"
 _OPTIONS = ("-std=c++17", "-O3", "-march=native", "-fPIC", "-shared")
 _BUILDING = "building-"  # begins the name of a folder in which a library is built
-_VERSION_LIMIT_S = 10  # in which a compiler says which one it is
-_BUILD_LIMIT_S = 300  # in which it compiles; 2 are usual
+_BUILD_LIMIT_S = 300  # in which a compiler ends; 2 are usual
 
 _building: concurrent.futures.Future[str] | None = None  # why there are none; empty if there are
 
@@ -65,13 +64,14 @@ def why_not() -> str:
     return "" if _building is None else _building.result()
 
 
-def load(folder: pathlib.Path | None) -> ctypes.CDLL:
+def load(folder: pathlib.Path | None, version_limit_s: float = 10) -> ctypes.CDLL:
     """The library, loaded: the one kept in a folder, or else one that is built now and kept there.
 
     A folder that cannot be used costs the time to build, and nothing else.
 
     Args:
       folder: is made where it lacks; None: nothing is kept.
+      version_limit_s: in which the compiler has to say which one it is.
 
     Raises:
       UnavailableError: there is none, and none can be built.
@@ -80,7 +80,7 @@ def load(folder: pathlib.Path | None) -> ctypes.CDLL:
     try:
         sources = sorted(path for path in _SOURCES.iterdir() if path.suffix in (".cc", ".h"))
         options = (*_OPTIONS, "-isystem", jax.ffi.include_dir())
-        made_of = (compiler, _version(compiler), platform.libc_ver(), options)
+        made_of = (compiler, _version(compiler, version_limit_s), platform.libc_ver(), options)
         digest = hashlib.sha256(repr(made_of).encode())
         for path in sources:
             digest.update(path.read_bytes())
@@ -126,12 +126,12 @@ def _compiler() -> tuple[str, ...]:
     return tuple(words)
 
 
-def _version(compiler: tuple[str, ...]) -> str:
+def _version(compiler: tuple[str, ...], limit_s: float) -> str:
     """What a compiler says of itself; empty where it does not know the question."""
     try:
-        result = _run((*compiler, "--version"), _VERSION_LIMIT_S, LC_ALL="C")
+        result = _run((*compiler, "--version"), limit_s, LC_ALL="C")
     except subprocess.TimeoutExpired:
-        problem = f"does not tell its version in {_VERSION_LIMIT_S} s"
+        problem = f"does not tell its version in {limit_s} s"
         raise _HangingError(f"the C++ compiler {compiler[0]!r} {problem}") from None
     return result.stdout if result.returncode == 0 else ""
 
