@@ -89,10 +89,16 @@ def test_a_whole_program_stays(entry):
 
 
 @pytest.mark.parametrize("damage", DAMAGES)
-@pytest.mark.parametrize("is_listed", [True, False])
-def test_a_damaged_program_is_deleted(entry, damage, is_listed):
-    if is_listed:
-        program_cache.check(entry.parent)
+def test_a_damaged_program_is_deleted(entry, damage):
+    program_cache.check(entry.parent)
+    damage(entry)
+    assert program_cache.check(entry.parent) == (True, True)
+    assert [path.name for path in entry.parent.iterdir()] == ["SHA256SUMS"]
+    assert (entry.parent / "SHA256SUMS").read_text() == ""
+
+
+@pytest.mark.parametrize("damage", [damage for damage in DAMAGES if damage is not flip_a_bit])
+def test_a_part_of_a_program_is_not_listed_but_deleted(entry, damage):
     damage(entry)
     assert program_cache.check(entry.parent) == (True, True)
     assert [path.name for path in entry.parent.iterdir()] == ["SHA256SUMS"]
@@ -167,6 +173,7 @@ def test_the_next_start_makes_anew_what_is_damaged(tmp_path):
     (library,) = folder.glob("jaxdqn-*.so")
     truncate(library)
     entries = sorted(folder.glob("*-cache"))
+    assert listed(folder) == [path.name for path in entries]
     for number, path in enumerate(entries):
         DAMAGES[number % len(DAMAGES)](path)
     result = program.train(*flags, "--run_dir=b", cwd=tmp_path)

@@ -1,5 +1,6 @@
 """What is compiled, by XLA and of C++, kept on disk: the next run of its kind starts sooner."""
 
+import atexit
 import hashlib
 import os
 import pathlib
@@ -41,6 +42,9 @@ def use_cache(folder: str) -> None:
         jax.config.update("jax_compilation_cache_dir", chosen)
     elif may_use:
         _use(programs, may_write)
+        if hosts.is_primary():
+            # While what this process has written is as it was written.
+            atexit.register(program_cache.check, pathlib.Path(programs))
 
 
 def _own(folder: str) -> pathlib.Path | None:

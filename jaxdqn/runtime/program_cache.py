@@ -3,7 +3,8 @@
 JAX writes a program straight to its place, and never again where one lies. What is left of it when
 the process is killed would be read, in vain, at every later start; and a compressed program may
 decompress with a wrong bit in it, and run. So a file `SHA256SUMS` lists, as `sha256sum` writes and
-checks them, those that were found to be whole.
+checks them, those that were found to be whole: at the end of the process that wrote them or, where
+that was killed, at the next start.
 """
 
 import contextlib
