@@ -76,10 +76,11 @@ def check(folder: pathlib.Path) -> tuple[bool, bool]:
 def _newest_first(folder: pathlib.Path) -> list[tuple[str, os.stat_result]]:
     """Names of what JAX and XLA would read in a folder, and what lies there."""
     found = []
-    for entry in os.scandir(folder):
-        if entry.name.endswith(_SUFFIX):
-            with contextlib.suppress(FileNotFoundError):  # by now
-                found.append((entry.name, entry.stat(follow_symlinks=False)))
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            if entry.name.endswith(_SUFFIX):
+                with contextlib.suppress(FileNotFoundError):  # by now
+                    found.append((entry.name, entry.stat(follow_symlinks=False)))
     for path in (folder / _KERNELS).rglob("*"):
         with contextlib.suppress(FileNotFoundError):
             if not path.is_dir():
