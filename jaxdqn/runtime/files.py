@@ -60,3 +60,15 @@ def whole_folder(path: pathlib.Path) -> Iterator[pathlib.Path]:
         raise config_lib.RunError(f"{path} cannot be written: {error}") from None
     finally:
         shutil.rmtree(part, ignore_errors=True)
+
+
+def discard(path: pathlib.Path) -> None:
+    """Deletes what lies there, a file or a folder with all that is in it.
+
+    Raises:
+      OSError: it cannot be deleted.
+    """
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
