@@ -6,6 +6,7 @@ Each example gives `main` a function that loads its format.
 import json
 import pathlib
 import sys
+import warnings
 
 try:
     import envpool
@@ -13,6 +14,8 @@ try:
 except ImportError as error:
     print(f"error: a package is missing: {error}", file=sys.stderr)
     sys.exit(2)
+
+warnings.filterwarnings("ignore", module="gymnasium")  # of bounds that EnvPool gives as float64
 
 
 def main(kind, load):

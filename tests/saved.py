@@ -1,11 +1,13 @@
 """Run directories as training leaves them: untrained parameters, invented scores."""
 
 import json
+import pathlib
 
 import jax
+import jax.numpy as jnp
 
 from jaxdqn import presets
-from jaxdqn.runtime import checkpoints, device, run_dir, setup
+from jaxdqn.runtime import checkpoints, device, parts, run_dir, saved_run, setup
 from jaxdqn.runtime import mesh as mesh_lib
 
 # Short games, so that whole ones are quick.
@@ -36,6 +38,16 @@ def make_run(path, env="Breakout", changes=BREAKOUT, returns=(1.0, 3.0, 2.0)):
     assert store.close().error == ""
     (path / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     return path
+
+
+def make_agent(env, changes):
+    """What `saved_run.load` gives of such a run, without its files; random parameters."""
+    config = presets.resolve(env, "", changes)
+    spec = setup.describe(config)
+    like = parts.observation_like(config, spec)
+    init = jax.jit(parts.make_network(config, spec).init)
+    params = init(jax.random.key(1), jnp.zeros(like.shape, like.dtype))
+    return saved_run.SavedRun(pathlib.Path("run"), config, spec, 10, params, None)
 
 
 def listing(path):
