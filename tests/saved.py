@@ -1,10 +1,12 @@
 """Run directories as training leaves them: untrained parameters, invented scores."""
 
 import json
+import math
 import pathlib
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from jaxdqn import presets
 from jaxdqn.runtime import checkpoints, device, parts, run_dir, saved_run, setup
@@ -41,13 +43,17 @@ def make_run(path, env="Breakout", changes=BREAKOUT, returns=(1.0, 3.0, 2.0)):
 
 
 def make_agent(env, changes):
-    """What `saved_run.load` gives of such a run, without its files; random parameters."""
+    """What `saved_run.load` gives of such a run, without its files; all parameters are random."""
     config = presets.resolve(env, "", changes)
     spec = setup.describe(config)
-    like = parts.observation_like(config, spec)
-    init = jax.jit(parts.make_network(config, spec).init)
-    params = init(jax.random.key(1), jnp.zeros(like.shape, like.dtype))
-    return saved_run.SavedRun(pathlib.Path("run"), config, spec, 10, params, None)
+    network, random = parts.make_network(config, spec), np.random.default_rng(1)
+    like = jax.eval_shape(network.init, jax.random.key(0), parts.observation_like(config, spec))
+
+    def draw(leaf):
+        inputs = math.prod(leaf.shape[:-1]) if leaf.ndim > 1 else 100
+        return jnp.asarray(random.normal(size=leaf.shape) / inputs**0.5, leaf.dtype)
+
+    return saved_run.SavedRun(pathlib.Path("run"), config, spec, 10, jax.tree.map(draw, like), None)
 
 
 def listing(path):

@@ -2,13 +2,16 @@
 
 import json
 import pathlib
+import runpy
 import subprocess
 import sys
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from jaxdqn.agent import motion
 from jaxdqn.runtime import exporting, parts, policy_files, scoring
 from tests import program, saved
 
@@ -184,6 +187,19 @@ def test_the_parameters_alone_give_the_same_action_values(agents, results, name)
     tolerance = 1e-5 * max(1.0, float(np.abs(expected).max()))
     np.testing.assert_allclose(results[1][name], expected, rtol=0, atol=tolerance)
     assert np.ptp(expected, axis=0).max() > 100 * tolerance
+
+
+def test_traces_of_motion_are_those_of_the_agent():
+    traced = runpy.run_path(str(EXAMPLES / "playing.py"))["Motion"]()
+    random = np.random.default_rng(0)
+    frame = random.integers(0, 256, (2, 5, 4)).astype(np.uint8)
+    state = jax.vmap(lambda _: motion.init((5, 4)))(jnp.arange(2))
+    for step in range(40):
+        # Some pixels change by more than the threshold, and some by less.
+        change = random.integers(-30, 31, frame.shape) * (random.random(frame.shape) < 0.3)
+        frame = (frame + change).clip(0, 255).astype(np.uint8)
+        state = jax.vmap(motion.advance)(state, jnp.asarray(frame), jnp.full(2, step == 0))
+        np.testing.assert_array_equal(traced.add(frame), jax.vmap(motion.channels)(state))
 
 
 @pytest.mark.parametrize(("words", "problem"), WRONG)

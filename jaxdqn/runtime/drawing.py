@@ -187,7 +187,7 @@ def tiles(grid: np.ndarray, *, signed: bool) -> Image.Image:
         )
     else:
         largest = np.maximum(grid.max(axis=(2, 3), keepdims=True), 1e-12)
-        colour = np.repeat((grid / largest)[..., None], 3, axis=-1)
+        colour = np.repeat((grid.clip(0) / largest)[..., None], 3, axis=-1)
     colour = np.where(is_number, colour, _LINE)
     large = np.repeat(np.repeat(colour, scale, axis=2), scale, axis=3)
     framed = np.pad(large, ((0, 0), (0, 0), (0, 1), (0, 1), (0, 0)), constant_values=_LINE)
