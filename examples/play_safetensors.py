@@ -1,39 +1,47 @@
 """Plays from the parameters alone: play_safetensors.py EXPORT_FOLDER NUM_GAMES SEED."""
 
-import json
-import pathlib
-import sys
-
-import envpool
-import jax
-import numpy as np
-import safetensors.numpy
-
-folder, num_games, seed = pathlib.Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
-policy = json.loads((folder / "policy.json").read_text())
-weights = safetensors.numpy.load_file(folder / policy["policy"]["file"])
+import playing
 
 
-@jax.jit
-def network(x):
-    """The network of Mnih et al. (2015): [B, 4, 84, 84] bytes -> action values [B, A]."""
-    x = x / 255.0
-    for i, (stride, layout) in enumerate(((4, "NCHW"), (2, "NHWC"), (1, "NHWC"))):
-        kernel, layouts = weights[f"torso/conv_{i}_kernel"], (layout, "HWIO", "NHWC")
-        x = jax.lax.conv_general_dilated(x, kernel, (stride,) * 2, "VALID", None, None, layouts)
-        x = jax.nn.relu(x + weights[f"torso/conv_{i}_bias"])
-    x = x.reshape(len(x), -1) @ weights["Dense_0/kernel"] + weights["Dense_0/bias"]
-    return jax.nn.relu(x) @ weights["Dense_1/kernel"] + weights["Dense_1/bias"]
+def load(file, policy):
+    """Returns the network: observations [B, S, ...] -> action values [B, A]."""
+    import jax
+    import numpy as np
+    import safetensors.numpy
+
+    jax.config.update("jax_default_matmul_precision", "highest")  # float32 on accelerators too
+    weights, settings = safetensors.numpy.load_file(file), policy["settings"]
+    # The network of Mnih et al. (2015), convolutions of one's own, or none.
+    strides = (4, 2, 1) if settings["network"] == "nature" else settings["conv_strides"]
+
+    def dense(x, name):
+        for i in range(len(settings["hidden_sizes"]) + 1):
+            x = jax.nn.relu(x) if i else x
+            x = x @ weights[f"{name}_{i}/kernel"] + weights[f"{name}_{i}/bias"]
+        return x
+
+    @jax.jit
+    def network(observation):
+        x = observation.astype(np.float32)
+        if observation.dtype == np.uint8 and settings["scale_pixels"]:
+            x = x / 255
+        if strides:  # frames become the channels of one image, which come last
+            x = x.reshape(len(x), -1, *x.shape[-2:]).transpose(0, 2, 3, 1)
+        for i, stride in enumerate(strides):
+            kernel, bias = weights[f"torso/conv_{i}_kernel"], weights[f"torso/conv_{i}_bias"]
+            padding, layouts = settings["conv_padding"].upper(), ("NHWC", "HWIO", "NHWC")
+            x = jax.lax.conv_general_dilated(
+                x, kernel, (stride, stride), padding, dimension_numbers=layouts
+            )
+            x = jax.nn.relu(x + bias)
+        x = x.reshape(len(x), -1)
+        if not settings["dueling"]:
+            return dense(x, "Dense")
+        value, advantage = dense(x, "value"), dense(x, "advantage")
+        return value + advantage - advantage.mean(axis=1, keepdims=True)
+
+    return lambda observation: np.asarray(network(observation))
 
 
-env = envpool.make_gymnasium(
-    policy["env"]["id"], num_envs=num_games, seed=seed, **policy["env"]["envpool_options"]
-)
-observation, _ = env.reset()
-returns, playing = np.zeros(num_games), np.ones(num_games, bool)
-while playing.any():  # one game each
-    q_values = np.asarray(network(observation))
-    observation, reward, terminated, truncated, _ = env.step(q_values.argmax(axis=1))
-    returns += reward * playing
-    playing &= ~(terminated | truncated)
-print(f"{num_games} games, mean return {returns.mean():.2f}: {returns.tolist()}")
+if __name__ == "__main__":
+    playing.main("safetensors", load)

@@ -1,25 +1,16 @@
 """Plays with JAX and NumPy: play_stablehlo.py EXPORT_FOLDER NUM_GAMES SEED."""
 
-import json
-import pathlib
-import sys
+import playing
 
-import envpool
-import jax.export
-import numpy as np
 
-folder, num_games, seed = pathlib.Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
-policy = json.loads((folder / "policy.json").read_text())
-network = jax.export.deserialize(bytearray((folder / policy["policy"]["file"]).read_bytes()))
-env = envpool.make_gymnasium(
-    policy["env"]["id"], num_envs=num_games, seed=seed, **policy["env"]["envpool_options"]
-)
-observation, _ = env.reset()
-shape = (num_games, *policy["policy"]["input"]["shape"][1:])
-returns, playing = np.zeros(num_games), np.ones(num_games, bool)
-while playing.any():  # one game each
-    q_values = np.asarray(network.call(observation.reshape(shape)))
-    observation, reward, terminated, truncated, _ = env.step(q_values.argmax(axis=1))
-    returns += reward * playing
-    playing &= ~(terminated | truncated)
-print(f"{num_games} games, mean return {returns.mean():.2f}: {returns.tolist()}")
+def load(file, policy):
+    """Returns the network: observations [B, S, ...] -> action values [B, A]."""
+    import jax.export
+    import numpy as np
+
+    network = jax.export.deserialize(bytearray(file.read_bytes()))
+    return lambda observation: np.asarray(network.call(observation))
+
+
+if __name__ == "__main__":
+    playing.main("stablehlo", load)

@@ -1,11 +1,15 @@
 """Run directories as training leaves them: untrained parameters, invented scores."""
 
 import json
+import math
+import pathlib
 
 import jax
+import jax.numpy as jnp
+import numpy as np
 
 from jaxdqn import presets
-from jaxdqn.runtime import checkpoints, device, run_dir, setup
+from jaxdqn.runtime import checkpoints, device, parts, run_dir, saved_run, setup
 from jaxdqn.runtime import mesh as mesh_lib
 
 # Short games, so that whole ones are quick.
@@ -36,6 +40,20 @@ def make_run(path, env="Breakout", changes=BREAKOUT, returns=(1.0, 3.0, 2.0)):
     assert store.close().error == ""
     (path / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     return path
+
+
+def make_agent(env, changes):
+    """What `saved_run.load` gives of such a run, without its files; all parameters are random."""
+    config = presets.resolve(env, "", changes)
+    spec = setup.describe(config)
+    network, random = parts.make_network(config, spec), np.random.default_rng(1)
+    like = jax.eval_shape(network.init, jax.random.key(0), parts.observation_like(config, spec))
+
+    def draw(leaf):
+        inputs = math.prod(leaf.shape[:-1]) if leaf.ndim > 1 else 100
+        return jnp.asarray(random.normal(size=leaf.shape) / inputs**0.5, leaf.dtype)
+
+    return saved_run.SavedRun(pathlib.Path("run"), config, spec, 10, jax.tree.map(draw, like), None)
 
 
 def listing(path):

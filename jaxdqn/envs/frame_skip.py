@@ -56,6 +56,12 @@ def make(
     return RandomFrameSkip(env, *_frames(options), seed=seed)
 
 
+def nearest_fixed(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Options that EnvPool itself has: steps of random length become equally long on average."""
+    told = {name: value for name, value in options.items() if name != OPTION}
+    return told | ({"frame_skip": mean_frames(options)} if OPTION in options else {})
+
+
 def _frames(options: Mapping[str, Any]) -> tuple[int, int]:
     """Fewest and most frames of a step of an Atari game."""
     most = options.get("frame_skip", _DEFAULT_FRAMES)

@@ -91,6 +91,8 @@ def _compare(agent: saved_run.SavedRun, q_values: policy_files.QValues) -> Check
     expected = np.asarray(
         policy_files.network(agent).q_values(agent.params, jax.device_put(stacks))
     )
+    if not np.isfinite(expected).all():
+        raise config_lib.RunError("the network's action values for real frames are not finite")
     found = q_values(stacks)
     if found.shape != expected.shape or not np.isfinite(found).all():
         raise config_lib.RunError("the exported file gives no action values for real frames")
@@ -147,7 +149,7 @@ def describe(
             "id": spec.env_id,
             "game": game,
             "envpool_options": _envpool_options(config),
-            # Of random length: EnvPool alone cannot play such steps, and its options are near.
+            # Of random length: EnvPool alone cannot play such steps, its options are the nearest.
             "frames_per_step": [
                 config.frame_skip_min or spec.frame_skip,
                 config.frame_skip or spec.frame_skip,
@@ -175,9 +177,8 @@ def describe(
 
 def _envpool_options(config: config_lib.Config) -> dict[str, Any]:
     """What `envpool.make_gymnasium` is told for observations as the network takes them."""
-    stacked = games.is_atari(config.env)
-    options = {n: v for n, v in config.env_options.items() if n != frame_skip.OPTION}
-    return options | ({"stack_num": config.frame_stack} if stacked else {})
+    options = frame_skip.nearest_fixed(config.env_options)
+    return options | ({"stack_num": config.frame_stack} if games.is_atari(config.env) else {})
 
 
 def _preprocessing(agent: saved_run.SavedRun) -> list[str]:

@@ -58,19 +58,24 @@ def is_inspection(path: pathlib.Path) -> bool:
 
 
 def of_note(moments: Iterable[play.Moment]) -> dict[str, play.Moment]:
-    """The moments of a game that tell most, by what is of note in them."""
+    """The moments of a game that tell most, by what is of note in them.
+
+    Action values that are not all finite count where there are no others.
+    """
     noted: dict[str, play.Moment] = {}
 
-    def note(what: str, moment: play.Moment, measure: float, sign: float) -> None:
-        if what not in noted or sign * measure > sign * measures[what]:
-            noted[what], measures[what] = moment, measure
+    def note(what: str, moment: play.Moment, rank: float) -> None:
+        if what not in noted or rank > ranks[what]:
+            noted[what], ranks[what] = moment, rank
 
-    measures: dict[str, float] = {}
+    ranks: dict[str, float] = {}
     for moment in moments:
-        spread = float(np.ptp(moment.q_values))
-        note("highest action value", moment, float(moment.q_values.max()), 1)
-        note("greatest spread of action values", moment, spread, 1)
-        note("smallest spread of action values", moment, spread, -1)
+        q_values = moment.q_values.astype(np.float64)
+        is_finite = np.isfinite(q_values).all()
+        spread = float(np.ptp(q_values)) if is_finite else np.nan
+        note("highest action value", moment, q_values.max() if is_finite else -np.inf)
+        note("greatest spread of action values", moment, spread if is_finite else -np.inf)
+        note("smallest spread of action values", moment, -spread if is_finite else -np.inf)
         if moment.life_lost:
             noted.setdefault("a life lost", moment)
     return noted
@@ -83,10 +88,10 @@ def saliency(agent: saved_run.SavedRun, stack: np.ndarray) -> np.ndarray:
 
     Args:
       agent: whose network.
-      stack: [S, H, W] uint8, or [S, 2, H, W] with traces of motion.
+      stack: [S, H, W], or [S, 2, H, W] with traces of motion; bytes or other numbers.
 
     Returns:
-      Of the same shape, float32, 1 at the largest.
+      Of the same shape, float32, 1 at the largest; 0 where the gradient is not a number.
     """
     network = parts.make_network(agent.config, agent.spec)
 
@@ -94,8 +99,9 @@ def saliency(agent: saved_run.SavedRun, stack: np.ndarray) -> np.ndarray:
         return network.q_values(agent.params, pixels[None]).max()
 
     # Floats are taken as they are where bytes are divided by 255.
-    scale = 1 / 255 if agent.config.scale_pixels else 1.0
+    scale = 1 / 255 if agent.config.scale_pixels and stack.dtype == np.uint8 else 1.0
     gradient = np.abs(jax.grad(largest)(jnp.asarray(stack, jnp.float32) * scale))
+    gradient = np.nan_to_num(gradient)
     return np.asarray(gradient / max(gradient.max(), np.finfo(np.float32).tiny))
 
 
@@ -112,9 +118,7 @@ def _pictures(
         kernel = np.asarray(torso[f"{name}_kernel"])  # [h, w, in, out]
         yield f"filters_{name}", drawing.tiles(kernel.transpose(3, 2, 0, 1), signed=True)
         channels = np.asarray(output[0], np.float32).transpose(2, 0, 1)  # [C, H, W]
-        columns = 2 ** int(np.ceil(np.log2(len(channels)) / 2))
-        grid = channels.reshape(-1, columns, *channels.shape[1:])
-        yield f"outputs_{name}", drawing.tiles(grid, signed=False)
+        yield f"outputs_{name}", drawing.tiles(_grid(channels), signed=False)
     if outputs:
         yield (
             "saliency",
@@ -125,3 +129,11 @@ def _pictures(
                 }
             ),
         )
+
+
+def _grid(images: np.ndarray) -> np.ndarray:
+    """Images [N, H, W] in rows and columns, [R, C, H, W] with R * C >= N; those beyond are NaN."""
+    columns = 2 ** int(np.ceil(np.log2(len(images)) / 2))
+    missing = -len(images) % columns
+    padded = np.pad(images, ((0, missing), (0, 0), (0, 0)), constant_values=np.nan)
+    return padded.reshape(-1, columns, *images.shape[1:])

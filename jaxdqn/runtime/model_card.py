@@ -34,6 +34,7 @@ def write(described: Mapping[str, Any]) -> str:
     """
     env, policy, score = described["env"], described["policy"], described["scores"]
     shape = " x ".join(map(str, policy["input"]["shape"]))
+    fewest, most = env["frames_per_step"]
     lines = [
         *_header(described),
         "",
@@ -61,8 +62,9 @@ def write(described: Mapping[str, Any]) -> str:
         "",
         *(f"{i}. {text}" for i, text in enumerate(described["preprocessing"], start=1)),
         "",
-        "EnvPool makes it with these options: "
-        f"`{json.dumps(env['envpool_options'], sort_keys=True)}`.",
+        "EnvPool gives the frames with these options: "
+        f"`{json.dumps(env['envpool_options'], sort_keys=True)}`"
+        + ("." if fewest == most else "; the nearest, since its steps are equally long."),
         "",
         "## Training",
         "",

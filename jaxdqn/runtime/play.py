@@ -9,7 +9,7 @@ import numpy as np
 
 from jaxdqn import config as config_lib
 from jaxdqn.envs import api, envpool, frame_skip
-from jaxdqn.runtime import episodes, parts
+from jaxdqn.runtime import episodes, parts, pictures
 
 _NOTHING = np.zeros((0, 0, 3), np.uint8)
 
@@ -17,7 +17,7 @@ _NOTHING = np.zeros((0, 0, 3), np.uint8)
 class Moment(NamedTuple):
     """What there is to see at one step of a game."""
 
-    screen: np.ndarray  # [H, W, 3] uint8, as the emulator draws it; empty where nobody asked
+    screen: np.ndarray  # [H, W, 3] uint8, drawn for people; empty where nobody asked
     stack: np.ndarray  # [S, *seen_shape], what the network sees
     q_values: np.ndarray  # [A] float32
     action: int  # chosen now
@@ -63,10 +63,7 @@ def play(
             ended = tracker.add(step)
             frame, is_first = jax.device_put((step.frame, step.is_first))
             state, actions, q_values = act(params, state, frame, is_first, epsilon)
-            try:
-                screen = env.screen() if with_screen else _NOTHING
-            except envpool.UnsupportedEnvError as error:
-                raise config_lib.RunError(str(error)) from None
+            screen = _screen(env, step.frame[0]) if with_screen else _NOTHING
             seen = jax.device_get((actions, q_values, state.stack))
             game_return, length = tracker.so_far(0)
             yield Moment(
@@ -81,3 +78,14 @@ def play(
             )
             num_episodes -= len(ended)
             env.send(seen[0])
+
+
+def _screen(env: api.DrawnEnv, frame: np.ndarray) -> np.ndarray:
+    """What the environment draws; where it draws nothing, the frame itself if that is a picture."""
+    try:
+        return env.screen()
+    except envpool.UnsupportedEnvError as error:
+        picture = pictures.screen(frame)
+        if picture is None:
+            raise config_lib.RunError(str(error)) from None
+        return picture

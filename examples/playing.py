@@ -1,0 +1,109 @@
+"""What the examples share: whole games, played by an exported network.
+
+Each example gives `main` a function that loads its format.
+"""
+
+import json
+import pathlib
+import sys
+import warnings
+
+try:
+    import envpool
+    import numpy as np
+except ImportError as error:
+    print(f"error: a package is missing: {error}", file=sys.stderr)
+    sys.exit(2)
+
+warnings.filterwarnings("ignore", module="gymnasium")  # of bounds that EnvPool gives as float64
+
+
+def main(kind, load):
+    """Plays what the command line asks for and prints the returns.
+
+    Args:
+      kind: the format, such as "onnx".
+      load: takes an exported file and the content of policy.json, and returns the network: a
+        function that takes observations [B, S, ...] and returns action values [B, A].
+    """
+    if len(sys.argv) != 4 or not all(map(str.isdecimal, sys.argv[2:])):
+        refuse(f"usage: {pathlib.Path(sys.argv[0]).name} EXPORT_FOLDER NUM_GAMES SEED")
+    folder, num_games, seed = pathlib.Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
+    if num_games < 1 or seed + num_games > 2**31:
+        refuse("NUM_GAMES must be at least 1, and SEED + NUM_GAMES at most 2**31")
+    try:
+        policy = json.loads((folder / "policy.json").read_text())
+        exported, version = policy["policy"]["kind"], policy["format_version"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        refuse(f"{folder} is not an export: {error}")
+    if (exported, version) != (kind, 1):
+        refuse(f"{folder} holds {exported}, version {version}; this plays {kind}, version 1")
+    try:
+        network = load(folder / policy["policy"]["file"], policy)
+        env = make_env(policy, num_games, seed)
+    except ImportError as error:
+        refuse(f"a package is missing: {error}")
+    except Exception as error:  # every library has its own
+        refuse(f"{folder} cannot be played: {error}")
+    returns = play(network, env, policy, num_games)
+    print(f"{num_games} games, mean return {returns.mean():.2f}: {returns.tolist()}")
+
+
+def refuse(problem):
+    """Ends the program with one line."""
+    print("error:", *str(problem).split(), file=sys.stderr)
+    sys.exit(2)
+
+
+def make_env(policy, num_games, seed):
+    """Starts one environment for each game; number i plays with seed + i."""
+    wanted = policy["env"]
+    options = dict(wanted["envpool_options"])
+    if "stack_num" in options:
+        options["stack_num"] = 1  # EnvPool stacks frames of some games; `play` stacks those of all
+    if policy["settings"]["frame_skip_min"]:
+        fewest, most = wanted["frames_per_step"]
+        told = f"{fewest} to {most} frames at random and saw the last; EnvPool plays "
+        told += f"{options['frame_skip']} each and shows the brighter of the last two"
+        print(f"note: the agent's steps had {told}", file=sys.stderr)
+    return envpool.make_gymnasium(wanted["id"], num_envs=num_games, seed=seed, **options)
+
+
+def play(network, env, policy, num_games):
+    """Plays one whole game in each environment; returns the returns [N]."""
+    _, frame_stack, *shape = policy["policy"]["input"]["shape"]
+    motion = Motion() if policy["settings"]["motion_trace"] else None
+    if motion:
+        shape = shape[1:]  # of a frame without its trace
+
+    def see(observation):
+        """The newest frames as the network sees them, [N, 1, ...]."""
+        frame = observation.reshape(num_games, *shape)
+        return (motion.add(frame) if motion else frame)[:, np.newaxis]
+
+    observation, _ = env.reset()
+    stack = see(observation).repeat(frame_stack, axis=1)  # the first frame fills the whole stack
+    returns, playing = np.zeros(num_games), np.ones(num_games, bool)
+    while playing.any():
+        observation, reward, terminated, truncated, _ = env.step(network(stack).argmax(axis=1))
+        stack = np.concatenate([stack[:, 1:], see(observation)], axis=1)
+        returns += reward * playing  # games that have ended start again, and do not count
+        playing &= ~(terminated | truncated)
+    return returns
+
+
+class Motion:
+    """A fading trace of what moved, beside each frame."""
+
+    def __init__(self):
+        self.last = None  # [N, H, W], the frames before
+        self.trace = 0.0  # [N, H, W] in 0 to 255
+
+    def add(self, frame):
+        """Takes frames [N, H, W] of bytes; returns them with their traces, [N, 2, H, W]."""
+        frame = frame.astype(np.float32)
+        last = frame if self.last is None else self.last  # nothing moves in the first frame
+        moved = np.where(np.abs(frame - last) > 20, np.float32(255), np.float32(0))
+        self.trace = np.clip(moved + np.float32(0.75) * self.trace, 0, 255)
+        self.last = frame
+        return np.stack([frame, self.trace], axis=1).astype(np.uint8)

@@ -1,0 +1,60 @@
+"""Frames of any environment as pictures: bytes in grey or in colour."""
+
+import numpy as np
+
+_SMALLEST_COLOUR = 16  # pixels; three channels of less are three things on a board
+_SCREEN = 200  # pixels, about the height of an Atari screen
+
+
+def of_stack(stack: np.ndarray) -> np.ndarray | None:
+    """The frames of a stack as pictures, oldest first.
+
+    Args:
+      stack: [S, *frame_shape] of any type. A frame [H, W] is a grey picture, and one of three
+        channels, [3, H, W] or [H, W, 3], a coloured one. Of other channels, such as frames and
+        their traces of motion, each is a grey picture of its own.
+
+    Returns:
+      [N, H, W] or [N, H, W, 3] uint8; None where a frame is no picture.
+    """
+    if stack.ndim == 3:
+        return as_bytes(stack)
+    if stack.ndim != 4:
+        return None
+    frames = as_bytes(stack)
+    if frames.shape[3] < frames.shape[1]:  # channels are fewer than rows or columns
+        frames = frames.transpose(0, 3, 1, 2)
+    if frames.shape[1] == 3 and min(frames.shape[2:]) >= _SMALLEST_COLOUR:
+        return frames.transpose(0, 2, 3, 1)
+    return frames.reshape(-1, *frames.shape[2:])
+
+
+def screen(frame: np.ndarray) -> np.ndarray | None:
+    """One frame as a screen for people, [H, W, 3] uint8, enlarged; None where it is no picture."""
+    found = of_stack(frame[None])
+    if found is None:
+        return None
+    picture = np.concatenate(list(found), axis=1)  # channels side by side
+    if picture.ndim == 2:
+        picture = np.repeat(picture[..., None], 3, axis=2)
+    scale = max(1, _SCREEN // picture.shape[0])
+    return picture.repeat(scale, axis=0).repeat(scale, axis=1)
+
+
+def as_bytes(values: np.ndarray) -> np.ndarray:
+    """Bytes as they are; other numbers from the smallest, black, to the largest, white."""
+    if values.dtype == np.uint8:
+        return values
+    return np.rint(255 * shares(values)).astype(np.uint8)
+
+
+def shares(values: np.ndarray) -> np.ndarray:
+    """Where numbers lie between the smallest, 0, and the largest, 1.
+
+    Infinite ones are as the nearest finite ones, and what is not a number is 0.
+    """
+    wide = values.astype(np.float64)
+    finite = wide[np.isfinite(wide)]
+    smallest, largest = (finite.min(), finite.max()) if finite.size else (0.0, 0.0)
+    share: np.ndarray = (wide.clip(smallest, largest) - smallest) / ((largest - smallest) or 1.0)
+    return np.nan_to_num(share)
