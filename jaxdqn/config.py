@@ -56,7 +56,9 @@ class Config:
         32, "environments played side by side; an even number plays in halves", ranges.COUNT
     )
     env_threads: int = _setting(
-        0, "emulator threads of each half; 0 leaves it to EnvPool", ranges.NOT_NEGATIVE
+        0,
+        "emulator threads of each half; 0 leaves it to EnvPool",
+        ranges.Range(lambda value: 0 <= value <= 1024, "at least 0, at most 1024"),
     )
     frame_stack: int = _setting(1, "newest frames that the network sees", ranges.COUNT)
     # None leaves an option to the environment; a value is refused where the option does not exist.

@@ -58,7 +58,9 @@ def prepare(
     path = path or run_dir.default_path(config)
     stored = run_dir.read_settings(path)
     run_dir.check_writable(path)
-    if stored is not None and not overwrite:
+    if stored is None or overwrite:
+        check_effects(config, spec)
+    else:
         if not capacity_chosen_by_user:
             # It may have shrunk to the memory that was free when the run began.
             capacity_chosen_by_user = True
@@ -92,24 +94,45 @@ def describe(config: config_lib.Config) -> api.EnvSpec:
     """
     try:
         spec = frame_skip.describe(config.env, config.env_options)
-    except envpool.UnknownOptionError as error:
+    except envpool.OptionError as error:
         raise config_lib.SettingError(
             error.option, f"{error}; the flag or --preset={config.preset} sets it"
-        ) from None
-    except KeyError:
-        raise config_lib.SettingError("env", f"EnvPool has no {config.env}") from None
-    except ImportError as error:
-        raise config_lib.SettingError(
-            "env", f"{config.env} lacks a library of the system: {error}"
         ) from None
     except envpool.UnsupportedEnvError as error:
         raise config_lib.SettingError("env", str(error)) from None
     if config.motion_trace and (len(spec.frame_shape) != 2 or spec.frame_dtype != np.uint8):
         raise config_lib.SettingError(
-            "motion_trace", f"needs images; {spec.env_id} shows numbers {spec.frame_shape}"
+            "motion_trace",
+            f"needs images of one channel; {spec.env_id} shows {_shown(spec)}",
         )
     check_convolutions(config, spec)
     return spec
+
+
+def check_effects(config: config_lib.Config, spec: api.EnvSpec) -> None:
+    """Sees to it that the environment gives effect to what was asked of it.
+
+    Runs that were begun are not checked: they can be gone on with and scored as they are.
+
+    Raises:
+      SettingError: names a setting without effect.
+    """
+    if config.life_loss_ends and not spec.has_lives:
+        raise config_lib.SettingError(
+            "life_loss_ends", f"has no effect: {spec.env_id} has no lives"
+        )
+    if not config.scale_pixels and spec.frame_dtype != np.uint8:
+        raise config_lib.SettingError(
+            "scale_pixels",
+            f"is false, which has no effect: {spec.env_id} shows no pixels but {spec.frame_dtype}",
+        )
+    limit, own_limit = config.max_episode_steps, spec.own_step_limit
+    if limit is not None and own_limit is not None and limit < own_limit:
+        raise config_lib.SettingError(
+            "max_episode_steps",
+            f"is {limit}, which has no effect: {spec.env_id} ends its games by itself, after up to "
+            f"{own_limit} steps",
+        )
 
 
 def check_convolutions(config: config_lib.Config, spec: api.EnvSpec) -> None:
@@ -125,11 +148,17 @@ def check_convolutions(config: config_lib.Config, spec: api.EnvSpec) -> None:
     for layer in architecture.convolutions:
         sizes = [networks.output_size(size, layer, architecture.padding) for size in sizes]
     if len(sizes) != 2 or min(sizes) < 1:
-        shape = "x".join(map(str, spec.frame_shape))
         needed = "images of at least 36x36" if config.network == "nature" else "larger images"
+        if len(sizes) > 2:
+            needed += " and of one channel"
         raise config_lib.SettingError(
-            "network", f"{config.network} needs {needed}, but {spec.env_id} shows {shape}; use mlp"
+            "network",
+            f"{config.network} needs {needed}, but {spec.env_id} shows {_shown(spec)}; use mlp",
         )
+
+
+def _shown(spec: api.EnvSpec) -> str:
+    return f"{'x'.join(map(str, spec.frame_shape))} {spec.frame_dtype}"
 
 
 def check_division(config: config_lib.Config, num_devices: int) -> None:
