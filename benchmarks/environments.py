@@ -117,46 +117,43 @@ class _Progress:
             self._path.unlink()
 
 
-def _settings(env: str, folder: str) -> dict[str, Any]:
-    return {**_SETTINGS, "env": env, "run_dir": f"{folder}/run"}
-
-
-def _redirect(number: int, path: str) -> None:
+def _redirect(number: int, path: pathlib.Path) -> None:
     """Lets this process, and native code in it, print into a file."""
-    with open(path, "ab") as file:
+    with path.open("ab") as file:
         os.dup2(file.fileno(), number)
 
 
-def _describe(envs: Sequence[str], folder: str, told: str) -> None:
+def _describe(envs: Sequence[str], folder: pathlib.Path, told: pathlib.Path) -> None:
     """Writes a line into `told` for each environment: null when the checks let it pass.
 
     Otherwise the line is a pair of outcome and reason.
     """
-    log = f"{folder}/log"
+    log = folder / "log"
     _redirect(1, log)
     _redirect(2, log)
-    with open(told, "a", buffering=1) as file:
+    with told.open("a", buffering=1) as file:
         for env in envs:
-            size = os.path.getsize(log)
+            size = log.stat().st_size
             outcome: tuple[str, str] | None = None
             try:
                 settings = presets.resolve(env, "", _SETTINGS)
-                path = pathlib.Path(_settings(env, folder)["run_dir"])
-                setup.prepare(settings, path=path, overwrite=False, capacity_chosen_by_user=True)
+                setup.prepare(
+                    settings, path=folder / "run", overwrite=False, capacity_chosen_by_user=True
+                )
             except config.SettingError as error:
                 outcome = _REFUSED, " ".join(str(error).split())
             except Exception:
                 outcome = _FAILED, traceback.format_exc().splitlines()[-1]
-            if os.path.getsize(log) > size:
+            if log.stat().st_size > size:
                 outcome = _FAILED, "prints something while it is described"
             file.write(json.dumps(outcome) + "\n")
 
 
-def _train(env: str, folder: str) -> None:
+def _train(env: str, folder: pathlib.Path) -> None:
     """What `python -m jaxdqn.train` does, in a forked process; ends it."""
-    _redirect(1, f"{folder}/stdout")
-    _redirect(2, f"{folder}/stderr")
-    settings = {**_settings(env, folder), "compilation_cache_dir": f"{folder}/../compiled"}
+    _redirect(1, folder / "stdout")
+    _redirect(2, folder / "stderr")
+    settings = {**_SETTINGS, "env": env, "run_dir": folder / "run"}
     sys.argv = ["jaxdqn.train", *(f"--{name}={value}" for name, value in settings.items())]
     code: str | int | None = 1
     try:
@@ -192,15 +189,15 @@ def _described(
     left = list(envs)
     while left:
         chunk, begun = left[:_CHUNK], time.monotonic()
-        with tempfile.TemporaryDirectory(dir=folder) as place:
-            told = pathlib.Path(place, "told")
+        with tempfile.TemporaryDirectory(dir=folder) as name:
+            told = pathlib.Path(name, "told")
             told.touch()
-            wrong = _ended(_describe, (chunk, place, str(told)), limit_s)
+            wrong = _ended(_describe, (chunk, pathlib.Path(name), told), limit_s)
             lines = told.read_text().splitlines()
         seconds = (time.monotonic() - begun) / max(1, len(lines))
         for env, line in zip(chunk, lines, strict=False):
             found = json.loads(line)
-            yield env, _Outcome(env, *found, seconds) if found else None
+            yield env, _Outcome(env, found[0], found[1], seconds) if found else None
         if len(lines) < len(chunk):  # the process ended with the next one
             env = chunk[len(lines)]
             yield env, _Outcome(env, _FAILED, f"{wrong} while it was described", seconds)
@@ -210,11 +207,10 @@ def _described(
 def _trained(env: str, folder: pathlib.Path, limit_s: float) -> _Outcome:
     """Trains in one environment."""
     begun = time.monotonic()
-    with tempfile.TemporaryDirectory(dir=folder) as place:
-        wrong = _ended(_train, (env, place), limit_s)
-        if not wrong:
-            wrong = _missing(pathlib.Path(place, "run"))
-        errors = pathlib.Path(place, "stderr")
+    with tempfile.TemporaryDirectory(dir=folder) as name:
+        place = pathlib.Path(name)
+        wrong = _ended(_train, (env, place), limit_s) or _missing(place / "run")
+        errors = place / "stderr"
         lines = errors.read_text(errors="replace").splitlines() if errors.exists() else []
     seconds = time.monotonic() - begun
     if lines:
@@ -291,7 +287,7 @@ def _table(found: Mapping[str, Mapping[str, Mapping[str, Sequence[str]]]]) -> st
 _OUTCOMES = (_TRAINED, _REFUSED, _FAILED)
 
 
-def _page(found: Mapping[str, Any], table: str, versions: Mapping[str, str]) -> str:
+def _page(found: Mapping[str, Any], table: str, versions: Mapping[str, str | None]) -> str:
     """The page of a whole walk: a table by family, the reasons, and every id once."""
     lines = [
         _INTRODUCTION.strip(),
@@ -368,7 +364,7 @@ def _define_flags() -> None:
     flags.DEFINE_list("envs", None, "names or ids (default: all that EnvPool lists)")
     flags.DEFINE_list("families", None, "of EnvPool, such as atari or mujoco.dmc (default: all)")
     flags.DEFINE_integer("workers", 1, "processes that train side by side", lower_bound=1)
-    flags.DEFINE_float("limit_s", 300.0, "seconds after which a process is ended", lower_bound=1.0)
+    flags.DEFINE_float("limit_s", 600.0, "seconds after which a process is ended", lower_bound=1.0)
     flags.DEFINE_string("page", None, "the Markdown page (default: a whole walk's in docs/)")
     report.define_out()
 

@@ -32,7 +32,7 @@ class EnvSpec(NamedTuple):
     num_actions: int
     frame_skip: int  # emulator frames per agent step; 1 where the notion does not exist
     has_lives: bool = False  # whether `TimeStep.life_lost` can ever be set
-    # Agent steps after which it ends a game whatever `max_episode_steps` says; None: it keeps to it.
+    # Steps after which it ends a game whatever `max_episode_steps` says; None: it keeps to that.
     own_step_limit: int | None = None
     steps_per_second: float | None = None  # of play, where its own settings declare them
 

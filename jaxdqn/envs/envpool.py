@@ -9,7 +9,7 @@ import functools
 import warnings
 from collections.abc import Iterator, Mapping
 from types import ModuleType
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -50,13 +50,22 @@ def _quietly() -> Iterator[None]:
         yield
 
 
-def _native_spec(env_id: str, options: Mapping[str, Any]) -> Any:
+class _NativeSpec(NamedTuple):
     """EnvPool's own description of an environment."""
+
+    config: Any  # a NamedTuple of its settings
+    state_keys: frozenset[str]  # what a time step holds
+    actions: Any  # their Gymnasium space
+    observations: Any  # their Gymnasium space
+
+
+def _native_spec(env_id: str, options: Mapping[str, Any]) -> _NativeSpec:
+    """How EnvPool describes an environment; see `describe` for what is raised."""
     return _cached_spec(env_id, tuple(sorted(options.items())))
 
 
 @functools.cache  # EnvPool starts an emulator for it, which takes a tenth of a second
-def _cached_spec(env_id: str, options: tuple[tuple[str, Any], ...]) -> Any:
+def _cached_spec(env_id: str, options: tuple[tuple[str, Any], ...]) -> _NativeSpec:
     if not games.is_known(env_id):
         raise UnsupportedEnvError(f"EnvPool has no {env_id}")
     try:
@@ -70,9 +79,12 @@ def _cached_spec(env_id: str, options: tuple[tuple[str, Any], ...]) -> Any:
         ) from None
 
 
-def _make_spec(env_id: str, options: Mapping[str, Any]) -> Any:
+def _make_spec(env_id: str, options: Mapping[str, Any]) -> _NativeSpec:
     with _quietly():
-        return _module().make_spec(env_id, **options)
+        spec = _module().make_spec(env_id, **options)
+        return _NativeSpec(
+            spec.config, frozenset(spec.state_array_spec), spec.action_space, spec.observation_space
+        )
 
 
 def _check_options(env_id: str, options: tuple[tuple[str, Any], ...]) -> None:
@@ -117,19 +129,17 @@ def describe(env_id: str, options: Mapping[str, Any]) -> api.EnvSpec:
         raise UnsupportedEnvError(
             f"{env_id} shows the next game where one ends (auto_reset), never its last observation"
         )
-    with _quietly():
-        actions, observations = spec.action_space, spec.observation_space
-    check_spaces(env_id, actions, observations)
-    shape = tuple(observations.shape)
+    check_spaces(env_id, spec.actions, spec.observations)
+    shape = tuple(spec.observations.shape)
     if _stacks(spec):
         shape = shape[1:]  # the leading axis counts stacked frames
     return api.EnvSpec(
         env_id=env_id,
         frame_shape=shape,
-        frame_dtype=np.dtype(observations.dtype),
-        num_actions=int(actions.n),
+        frame_dtype=np.dtype(spec.observations.dtype),
+        num_actions=int(spec.actions.n),
         frame_skip=int(getattr(spec.config, "frame_skip", 1)),
-        has_lives="info:lives" in spec.state_array_spec,
+        has_lives="info:lives" in spec.state_keys,
         own_step_limit=_own_step_limit(env_id),
         steps_per_second=_steps_per_second(spec.config),
     )
@@ -198,7 +208,7 @@ def _steps_per_second(config: Any) -> float | None:
     return None
 
 
-def _stacks(spec: Any) -> bool:
+def _stacks(spec: _NativeSpec) -> bool:
     return hasattr(spec.config, "stack_num")
 
 

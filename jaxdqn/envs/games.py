@@ -13,8 +13,8 @@ _PLAIN_NAMES = {
     "MountainCar": "MountainCar-v0",
 }
 
-# Gymnasium's `render_fps`, for all versions of a game. They are not asked of Gymnasium itself, which
-# tells them only where the libraries are installed that it would play the game with.
+# Gymnasium's `render_fps`, for all versions of a game. Gymnasium itself is not asked: it tells only
+# where the libraries are installed with which it would play the game.
 _STEPS_PER_SECOND = {
     "Acrobot": 15.0,
     "Blackjack": 4.0,
