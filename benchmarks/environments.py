@@ -49,14 +49,14 @@ _SETTINGS: Mapping[str, Any] = {
     "held_out_observations": 0,
 }
 _CHUNK = 100  # environments that one process describes
-_TRAINED, _REFUSED, _FAILED = "trained", "refused", "failed"
+_OUTCOMES = _TRAINED, _REFUSED, _FAILED = "trained", "refused", "failed"
 _PAGE = pathlib.Path(__file__).parent.parent / "docs" / "environments.md"
 _INTRODUCTION = f"""
 # Environments
 
-Which of EnvPool's environments `--env` takes, as `python -m benchmarks.environments` found out,
-which wrote this page. Each one trained for {_STEPS} steps in a process of its own, or was refused
-in one line.
+The environments of EnvPool that `--env` takes, and why it refuses the others. This page is written
+by `python -m benchmarks.environments`: each environment either trained for {_STEPS} steps in a
+process of its own or was refused in one line.
 """
 
 # Processes are forked from one that has imported the libraries and done nothing yet: that takes
@@ -82,7 +82,7 @@ class _Progress:
     """
 
     def __init__(self, path: pathlib.Path):
-        self._path, self._lock = path, threading.Lock()
+        self._path = path
         self.outcomes: dict[str, _Outcome] = {}
         head = json.dumps(provenance.versions())
         lines = path.read_text().splitlines() if path.exists() else []
@@ -102,14 +102,13 @@ class _Progress:
             self.outcomes[outcome.env] = outcome
 
     def add(self, outcome: _Outcome) -> None:
-        """Notes an outcome; asked from several threads."""
-        with self._lock:
-            self.outcomes[outcome.env] = outcome
-            with self._path.open("a") as file:
-                file.write(json.dumps(outcome) + "\n")
-            if outcome.outcome != _REFUSED:
-                told = f"{outcome.env}: {outcome.outcome}, {outcome.seconds:.1f} s"
-                print(f"{told}: {outcome.reason}" if outcome.reason else told, flush=True)
+        """Notes an outcome, and prints what is no refusal."""
+        self.outcomes[outcome.env] = outcome
+        with self._path.open("a") as file:
+            file.write(json.dumps(outcome) + "\n")
+        if outcome.outcome != _REFUSED:
+            told = f"{outcome.env}: {outcome.outcome}, {outcome.seconds:.1f} s"
+            print(f"{told}: {outcome.reason}" if outcome.reason else told, flush=True)
 
     def end(self) -> None:
         """Forgets what is complete; failures are kept, for a walk that takes them again."""
@@ -238,9 +237,10 @@ def _walk(envs: Sequence[str], progress: _Progress, workers: int, limit_s: float
                 progress.add(outcome)
         print(f"{len(left)} described, {len(accepted)} to be trained", flush=True)
         with concurrent.futures.ThreadPoolExecutor(workers) as pool:
+            running = [pool.submit(_trained, env, folder, limit_s) for env in accepted]
             try:
-                for outcome in pool.map(lambda env: _trained(env, folder, limit_s), accepted):
-                    progress.add(outcome)
+                for future in concurrent.futures.as_completed(running):
+                    progress.add(future.result())
             except BaseException:
                 pool.shutdown(cancel_futures=True)
                 raise
@@ -284,21 +284,18 @@ def _table(found: Mapping[str, Mapping[str, Mapping[str, Sequence[str]]]]) -> st
     return report.table(("family", "ids", *_OUTCOMES), rows)
 
 
-_OUTCOMES = (_TRAINED, _REFUSED, _FAILED)
-
-
 def _page(found: Mapping[str, Any], table: str, versions: Mapping[str, str | None]) -> str:
     """The page of a whole walk: a table by family, the reasons, and every id once."""
     lines = [
         _INTRODUCTION.strip(),
-        f"\nEnvPool {versions['envpool']}. An id that is not here may be there in another version.",
-        f"\n{table}\n\n## Reasons of refusal\n",
+        f"\nThe ids are those of EnvPool {versions['envpool']}; other versions may have others.",
+        f"\n{table}\n\n## Reasons for refusal\n",
     ]
     reasons: collections.Counter[str] = collections.Counter()
     for outcomes in found.values():
         reasons.update({why: len(ids) for why, ids in outcomes.get(_REFUSED, {}).items()})
     rows = [(why.replace("|", "\\|"), count) for why, count in reasons.most_common()]
-    lines += [report.table(("an environment that", "ids"), rows), ""]
+    lines += [report.table(("refused because it", "ids"), rows), ""]
     for family, outcomes in found.items():
         lines.append(f"## {family}\n")
         for name in _OUTCOMES:

@@ -314,6 +314,18 @@ def test_time_limits_are_kept(env_id):
     assert len(lengths) >= 8 and max(lengths) == 7
 
 
+@pytest.mark.parametrize("env_id", [env_id for env_id, _, _ in FAMILIES])
+def test_games_begin_where_envpool_counts_from_zero(env_id):
+    limit = {"max_episode_steps": 20}
+    pool = importlib.import_module("envpool").make_gymnasium(env_id, num_envs=2, seed=3, **limit)
+    elapsed, firsts = pool.reset()[1]["elapsed_step"], 0
+    for step, actions in play(envpool.EnvPoolEnv(env_id, 2, 3, limit), 60):
+        np.testing.assert_array_equal(step.is_first, elapsed == 0)
+        firsts += np.count_nonzero(step.is_first)
+        elapsed = pool.step(actions.astype(np.int32))[-1]["elapsed_step"]
+    assert firsts >= (2 if env_id == "MazeEasy-v0" else 4)  # a maze takes longer
+
+
 def test_a_later_time_limit_leaves_an_environments_own_one_as_it_is():
     """Procgen's mazes end after 500 steps: at a time limit, and not as a game that is over."""
     env = envpool.EnvPoolEnv("MazeEasy-v0", 1, 1, {"max_episode_steps": 1_000})
@@ -341,6 +353,15 @@ def test_settings_without_effect_are_refused(env, changes, setting, message):
     with pytest.raises(config_lib.SettingError, match=message) as caught:
         setup.check_effects(config, setup.describe(config))
     assert caught.value.setting == setting
+
+
+def test_films_of_what_draws_no_picture_are_refused():
+    for setting in ("record_every_steps", "record_every_episodes"):
+        with pytest.raises(config_lib.SettingError, match="Catch-v0 draws no picture") as caught:
+            setup.check_films(presets.resolve("Catch", "", {setting: 100}))
+        assert caught.value.setting == setting
+        setup.check_films(presets.resolve("CartPole", "", {setting: 100}))
+    setup.check_films(presets.resolve("Catch", "", {}))
 
 
 @pytest.mark.parametrize("preset", presets.PRESETS)

@@ -1,5 +1,6 @@
 """What is checked, and decided, before a run writes anything."""
 
+import contextlib
 import dataclasses
 import pathlib
 from typing import NamedTuple
@@ -60,6 +61,7 @@ def prepare(
     run_dir.check_writable(path)
     if stored is None or overwrite:
         check_effects(config, spec)
+        check_films(config)
     else:
         if not capacity_chosen_by_user:
             # It may have shrunk to the memory that was free when the run began.
@@ -133,6 +135,25 @@ def check_effects(config: config_lib.Config, spec: api.EnvSpec) -> None:
             f"is {limit}, which has no effect: {spec.env_id} ends its games by itself, after up to "
             f"{own_limit} steps",
         )
+
+
+def check_films(config: config_lib.Config) -> None:
+    """Sees to it that there is something to film, where films are asked for.
+
+    Raises:
+      SettingError: the environment draws no picture.
+    """
+    names = ("record_every_steps", "record_every_episodes")
+    asked = [name for name in names if getattr(config, name)]
+    if not asked:
+        return
+    env = frame_skip.make(config.env, 1, config.seed, config.env_options, with_screen=True)
+    with contextlib.closing(env):
+        env.receive()
+        try:
+            env.screen()
+        except envpool.UnsupportedEnvError as error:
+            raise config_lib.SettingError(asked[0], f"has no effect: {error}") from None
 
 
 def check_convolutions(config: config_lib.Config, spec: api.EnvSpec) -> None:
