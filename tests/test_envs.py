@@ -314,6 +314,7 @@ def test_time_limits_are_kept(env_id):
     assert len(lengths) >= 8 and max(lengths) == 7
 
 
+@pytest.mark.filterwarnings("ignore::UserWarning")  # Gymnasium's, of bounds in float64
 @pytest.mark.parametrize("env_id", [env_id for env_id, _, _ in FAMILIES])
 def test_games_begin_where_envpool_counts_from_zero(env_id):
     limit = {"max_episode_steps": 20}
