@@ -26,14 +26,16 @@ _PROCGEN_STEPS_PER_SECOND = 15.0  # its own `video.frames_per_second`
 
 
 class UnknownGameError(ValueError):
-    """No environment has this name; the message holds the nearest ones."""
+    """No environment has this name; the message holds the nearest ones, or why there are none."""
 
 
 @functools.cache
 def _families() -> Mapping[str, str]:
     """EnvPool id -> the module that implements it."""
-    from envpool import registration  # late: it takes over a second, and --help needs none of it
-
+    try:
+        from envpool import registration  # late: over a second, and --help needs none of it
+    except (ImportError, OSError) as error:  # a library or a folder of its own is missing
+        raise UnknownGameError(f"EnvPool cannot be imported: {error}") from None
     return {env_id: entry[0] for env_id, entry in registration.registry.specs.items()}
 
 
