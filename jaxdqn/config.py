@@ -58,7 +58,7 @@ class Config:
         ranges.at_most(2**16),
     )
     env_threads: int = _setting(
-        0, "emulator threads of each half; 0 leaves it to EnvPool", ranges.at_most(4_096, least=0)
+        0, "emulator threads of each half; 0 leaves it to EnvPool", ranges.at_most(1_024, least=0)
     )
     frame_stack: int = _setting(1, "newest frames that the network sees", ranges.COUNT)
     # None leaves an option to the environment; a value is refused where the option does not exist.

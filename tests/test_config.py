@@ -41,7 +41,7 @@ WRONG = [
     ({"max_episode_steps": 2**31}, "max_episode_steps", r"below 2\*\*31"),
     ({"frame_skip": 2**31}, "frame_skip", r"below 2\*\*31"),
     ({"n_step": 2**31}, "n_step", r"below 2\*\*31"),
-    ({"env_threads": 10**6}, "env_threads", "at most 4,096"),
+    ({"env_threads": 10**6}, "env_threads", "at most 1,024"),
     ({"num_envs": 2**16 + 1}, "num_envs", "at most 65,536"),
     ({"held_out_observations": 10**9}, "held_out_observations", "at most 65,536"),
     ({"eval_every_steps": 10**16}, "eval_every_steps", r"at most 10\*\*15"),

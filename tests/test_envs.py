@@ -1,16 +1,30 @@
 import collections
+import contextlib
 import importlib
 
+import gymnasium
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from jaxdqn import config as config_lib
+from jaxdqn import presets
 from jaxdqn.envs import envpool, frame_skip, games
 from jaxdqn.replay import ring as ring_lib
-from jaxdqn.runtime import episodes
+from jaxdqn.runtime import episodes, saved_run, setup
+from tests import saved
 
 OPTIONS = {"max_episode_steps": 180, "repeat_action_probability": 0.0}
+
+
+def here(env_ids):
+    """Those that this version of EnvPool has and that find their libraries on this system."""
+    found = []
+    for env_id in env_ids:
+        with contextlib.suppress(envpool.UnsupportedEnvError):
+            found += [env_id] if envpool.describe(env_id, {}) else []
+    return found
 
 
 def play(env, steps, seed=0):
@@ -170,6 +184,258 @@ def test_what_a_q_network_cannot_take_is_refused():
         envpool.describe("FrozenLake-v1", {})
     with pytest.raises(envpool.UnknownOptionError, match="no such option"):
         envpool.describe("CartPole-v1", {"frame_skip": 4})
+
+
+def test_every_environment_is_described_or_refused_in_a_line():
+    """All that EnvPool lists, as `jaxdqn.train` describes them."""
+    outcomes = collections.Counter()
+    for env_id in games.all_ids():
+        try:
+            spec = setup.describe(presets.resolve(env_id, "", {}))
+        except config_lib.SettingError as error:
+            text = str(error)
+            assert text.startswith(f"--env: {env_id} ") and "\n" not in text, text
+            assert len(text) < 300, text
+            outcomes["refused"] += 1
+        else:
+            assert spec.env_id == env_id and spec.num_actions >= 2
+            assert spec.frame_shape and min(spec.frame_shape) >= 1
+            assert spec.frame_dtype in (np.uint8, np.int32, np.float32)
+            outcomes["described"] += 1
+    assert outcomes["described"] > 100 and outcomes["refused"] > 1000, outcomes
+
+
+REFUSED = {
+    "Chess-v1": r"several players \(2\)",
+    "Backgammon-v1": r"several players \(2\)",
+    "SparrowMahjong-v1": r"several players \(3\)",
+    "IntersectionMultiAgent-v0": r"several players \(2\)",
+    "MarlGrid-4AgentEmpty9x9-v0": r"several players \(4\)",
+    "VizdoomCustom-v1": "cannot be made by EnvPool: File .*does not exist",
+    "Mjlab-Tracking-Flat-Unitree-G1-v0": "cannot be made by EnvPool: .*motion_file",
+    "Craftax-Classic-Symbolic-AutoReset-v1": "shows the next game where one ends",
+    "MiniGrid-Empty-5x5-v0": r"Dict observations \(direction, image, mission\)",
+    "Play2048-v1": r"MultiBinary observations \(4x4x31\)",
+}
+
+
+@pytest.mark.parametrize("env_id", [*REFUSED, "Nothing-v0"])
+def test_why_an_environment_is_refused(env_id):
+    why = REFUSED[env_id] if games.is_known(env_id) else f"EnvPool has no {env_id}"
+    with pytest.raises(envpool.UnsupportedEnvError, match=why) as caught:
+        envpool.describe(env_id, {})
+    assert "\n" not in str(caught.value)
+
+
+def test_games_that_restart_within_a_step_would_be_cut_at_their_seams():
+    """The reason for which they are refused: the row after an end is a step already."""
+    rows = {}
+    for name in ("AutoReset-v1", "v1") if here(["Craftax-Classic-Symbolic-v1"]) else ():
+        pool = importlib.import_module("envpool").make_gymnasium(
+            f"Craftax-Classic-Symbolic-{name}", num_envs=1, seed=0, max_episode_steps=5
+        )
+        pool.reset()
+        steps = [pool.step(np.zeros(1, np.int32)) for _ in range(6)]
+        assert [bool(truncated[0]) for _, _, _, truncated, _ in steps] == [False] * 4 + [
+            True,
+            False,
+        ]
+        rows[name] = int(steps[-1][-1]["elapsed_step"][0])
+    assert rows in ({"AutoReset-v1": 1, "v1": 0}, {})
+
+
+BOX, ACTIONS = gymnasium.spaces.Box(0, 1, (4,), np.float32), gymnasium.spaces.Discrete(3)
+
+
+@pytest.mark.parametrize(
+    ("actions", "observations", "why"),
+    [
+        (gymnasium.spaces.Discrete(3, start=1), BOX, "from 0"),
+        (gymnasium.spaces.MultiDiscrete([3, 2]), BOX, r"MultiDiscrete actions \(2\)"),
+        (BOX, BOX, r"Box actions \(4\); a Q-network needs Discrete"),
+        (ACTIONS, gymnasium.spaces.Box(0, 1, (4,), np.float64), "float64"),
+        (ACTIONS, gymnasium.spaces.Box(0, 1, (4,), np.int64), "int64"),
+        (ACTIONS, gymnasium.spaces.Box(0, 1, (4,), np.bool_), "bool"),
+        (ACTIONS, gymnasium.spaces.Box(0, 1, (), np.float32), "Box observations; a Q-network"),
+        (ACTIONS, gymnasium.spaces.Tuple([BOX, BOX]), "Tuple observations"),
+        (ACTIONS, gymnasium.spaces.Dict(a=BOX, b=BOX), r"Dict observations \(a, b\)"),
+        (ACTIONS, gymnasium.spaces.Text(9), "Text observations"),
+    ],
+)
+def test_spaces_of_other_kinds_are_refused(actions, observations, why):
+    envpool.check_spaces("Some-v0", ACTIONS, BOX)
+    with pytest.raises(envpool.UnsupportedEnvError, match=f"Some-v0 .*{why}"):
+        envpool.check_spaces("Some-v0", actions, observations)
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [
+        ("max_episode_steps", 3_000_000_000),
+        ("noop_max", 3_000_000_000),
+        ("frame_skip", 3_000_000_000),
+    ],
+)
+def test_options_that_envpool_does_not_take_are_named(option, value):
+    options = {"img_width": 84, option: value, "use_fire_reset": True}
+    with pytest.raises(envpool.OptionError, match=f"is {value}, which Breakout-v5") as caught:
+        envpool.describe("Breakout-v5", options)
+    assert caught.value.option == option and "\n" not in str(caught.value)
+
+
+def test_what_envpool_cannot_start_is_said_in_a_line():
+    with pytest.raises(
+        envpool.UnsupportedEnvError, match="CartPole-v1 cannot be started"
+    ) as caught:
+        envpool.EnvPoolEnv("CartPole-v1", 1, 0, {}, num_threads=10**10)
+    assert "\n" not in str(caught.value)
+
+
+# Of each family that is accepted one: whether it has lives, and the steps after which it ends a
+# game whatever its time limit.
+FAMILIES = {
+    "Pong-v5": (True, None),
+    "LunarLander-v3": (False, None),
+    "CartPole-v1": (False, None),
+    "Craftax-Classic-Symbolic-v1": (False, None),
+    "Roundabout-v1": (False, 11),
+    "Highway-v0": (False, 40),
+    "MarlGrid-1AgentCluttered15x15-v0": (False, None),
+    "MazeEasy-v0": (False, 500),
+    "Catch-v0": (False, 9),
+    "Blackjack-v1": (False, 21),
+}
+
+
+@pytest.mark.parametrize("env_id", here(FAMILIES))
+def test_lives_and_time_limits(env_id):
+    spec = envpool.describe(env_id, {"max_episode_steps": 7})
+    assert (spec.has_lives, spec.own_step_limit) == FAMILIES[env_id]
+
+
+@pytest.mark.parametrize("env_id", [name for name in here(FAMILIES) if not FAMILIES[name][1]])
+def test_time_limits_are_kept(env_id):
+    env = envpool.EnvPoolEnv(env_id, 2, 0, {"max_episode_steps": 7})
+    tracker, lengths = episodes.EpisodeTracker(2), []
+    for step, _ in play(env, 40):
+        lengths += [game.length for game in tracker.add(step)]
+    assert len(lengths) >= 8 and max(lengths) == 7
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")  # Gymnasium's, of bounds in float64
+@pytest.mark.parametrize("env_id", here(FAMILIES))
+def test_games_begin_where_envpool_counts_from_zero(env_id):
+    limit = {"max_episode_steps": 20}
+    pool = importlib.import_module("envpool").make_gymnasium(env_id, num_envs=2, seed=3, **limit)
+    elapsed, firsts = pool.reset()[1]["elapsed_step"], 0
+    for step, actions in play(envpool.EnvPoolEnv(env_id, 2, 3, limit), 60):
+        np.testing.assert_array_equal(step.is_first, elapsed == 0)
+        firsts += np.count_nonzero(step.is_first)
+        elapsed = pool.step(actions.astype(np.int32))[-1]["elapsed_step"]
+    assert firsts >= (2 if env_id == "MazeEasy-v0" else 4)  # a maze takes longer
+
+
+def test_a_later_time_limit_leaves_an_environments_own_one_as_it_is():
+    """Procgen's mazes end after 500 steps: at a time limit, and not as a game that is over."""
+    for env_id in here(["MazeEasy-v0"]):
+        env = envpool.EnvPoolEnv(env_id, 1, 1, {"max_episode_steps": 1_000})
+        for count in range(502):
+            step = env.receive()
+            ended = bool(step.terminated[0]), bool(step.truncated[0])
+            assert ended == (False, count == 500), count
+            env.send(np.full(1, 4))  # stands still
+        env.close()
+
+
+@pytest.mark.parametrize(
+    ("env", "changes", "setting", "message"),
+    [
+        ("CartPole", {"life_loss_ends": True}, "life_loss_ends", "CartPole-v1 has no lives"),
+        ("LunarLander-v3", {"scale_pixels": False}, "scale_pixels", "no pixels but float32"),
+        ("Blackjack-v1", {"scale_pixels": False}, "scale_pixels", "no pixels but int32"),
+        ("Catch", {"max_episode_steps": 8}, "max_episode_steps", "after up to 9 steps"),
+        ("Highway-v0", {"max_episode_steps": 39}, "max_episode_steps", "after up to 40 steps"),
+        ("Blackjack-v1", {"max_episode_steps": 5}, "max_episode_steps", "after up to 21 steps"),
+    ],
+)
+def test_settings_without_effect_are_refused(env, changes, setting, message):
+    config = presets.resolve(env, "", changes)
+    with pytest.raises(config_lib.SettingError, match=message) as caught:
+        setup.check_effects(config, setup.describe(config))
+    assert caught.value.setting == setting
+
+
+def test_films_of_what_draws_no_picture_are_refused():
+    for setting in ("record_every_steps", "record_every_episodes"):
+        with pytest.raises(config_lib.SettingError, match="Blackjack-v1 draws no pic") as caught:
+            setup.check_films(presets.resolve("Blackjack-v1", "", {setting: 100}))
+        assert caught.value.setting == setting
+        for env in ("CartPole", "Catch"):  # the second draws nothing, but its boards are pictures
+            setup.check_films(presets.resolve(env, "", {setting: 100}))
+    setup.check_films(presets.resolve("Blackjack-v1", "", {}))
+
+
+@pytest.mark.parametrize("preset", presets.PRESETS)
+def test_presets_go_with_the_games_that_they_are_for(preset):
+    games_of = {"atari": ("Pong", "Breakout"), "atari_fast": ("Pong",)}
+    envs = games_of.get(preset, ("CartPole", "Catch", "Blackjack-v1", "Highway-v0"))
+    own = presets.PRESETS[preset].env
+    for env in (own,) if own else envs:
+        config = presets.resolve(env, preset, {})
+        setup.check_effects(config, setup.describe(config))
+
+
+def test_a_limit_that_is_met_anyhow_is_taken():
+    for env, limit in (("Catch", 9), ("Catch", 1_000), ("Highway-v0", 40)):
+        config = presets.resolve(env, "", {"max_episode_steps": limit})
+        setup.check_effects(config, setup.describe(config))
+
+
+def test_runs_that_were_begun_are_not_refused(tmp_path):
+    """Of settings without effect; a new one is, and one that takes the place of an old one."""
+    changes = {"life_loss_ends": True, "num_envs": 16, "replay_capacity": 1600}
+    run = saved.make_run(tmp_path / "run", "CartPole", changes, returns=(1.0,))
+    assert saved_run.load(run, "latest").config.life_loss_ends
+    config = presets.resolve("CartPole", "", changes)
+
+    def prepare(path, overwrite):
+        return setup.prepare(config, path=path, overwrite=overwrite, capacity_chosen_by_user=True)
+
+    assert prepare(run, overwrite=False).spec.env_id == "CartPole-v1"
+    for path, overwrite in ((run, True), (tmp_path / "new", False)):
+        with pytest.raises(config_lib.SettingError, match="--life_loss_ends: has no effect"):
+            prepare(path, overwrite)
+    assert not (tmp_path / "new").exists()
+
+
+RATES = {
+    "Breakout-v5": 15,
+    "LunarLander-v3": 50,
+    "LunarLander-v2": 50,
+    "CartPole-v0": 50,
+    "phys2d/CartPole-v1": 50,
+    "MountainCar-v0": 30,
+    "Acrobot-v1": 15,
+    "Blackjack-v1": 4,
+    "tabular/Blackjack-v0": 4,
+    "Highway-v0": 1,
+    "gfootball/5_vs_5-v1": 10,
+    "BigfishEasy-v0": 15,
+    "Catch-v0": 30,
+}
+
+
+@pytest.mark.parametrize("env_id", here(RATES))
+def test_steps_per_second(env_id):
+    spec = envpool.describe(env_id, {})
+    rate = games.steps_per_second(env_id, spec.frame_skip, spec.steps_per_second)
+    assert rate == RATES[env_id]
+
+
+@pytest.mark.parametrize("env_id", ["CartPole-v1", "MountainCar-v0", "Acrobot-v1", "Blackjack-v1"])
+def test_steps_per_second_are_gymnasiums(env_id):
+    maker = gymnasium.envs.registration.load_env_creator(gymnasium.spec(env_id).entry_point)
+    assert games.steps_per_second(env_id, 1) == maker.metadata["render_fps"]
 
 
 SKIPPED = {**OPTIONS, "frame_skip": 4, "frame_skip_min": 2}

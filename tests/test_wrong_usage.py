@@ -18,6 +18,8 @@ TRAIN = [
     ("train --env=Breakot", "--env: EnvPool has no environment 'Breakot'; nearest: Breakout"),
     ("train --env=FrozenLake-v1", "--env: "),
     ("train --env=HalfCheetah-v4", "--env: "),
+    ("train --env=Chess-v1", "--env: Chess-v1 has several players (2); a run plays one"),
+    ("train --env=VizdoomCustom-v1", "--env: VizdoomCustom-v1 cannot be made by EnvPool: File"),
     ("train --preset=atari", "--env: name a game"),
     ("train --preset=best --env=Pong", "--preset: is 'best'; one of adventures_spaceinvaders"),
     ("train --env=CartPole --preset=atari", "--preset=atari"),
@@ -50,6 +52,8 @@ TRAIN = [
     (f"{CARTPOLE} --terminal_repeats=4", "--terminal_repeats: is 4; 1, 2 or 3"),
     (f"{CARTPOLE} --hidden_sizes=64,0", "--hidden_sizes: "),
     (f"{CARTPOLE} --env_timeout_seconds=0", "--env_timeout_seconds: is 0.0"),
+    (f"{CARTPOLE} --env_threads=100000", "--env_threads: is 100000; at least 0, at most 1024"),
+    (f"{CARTPOLE} --max_episode_steps=3000000000", "--max_episode_steps: is 3000000000, which"),
     (f"{CARTPOLE} --keep_checkpoints=0", "--keep_checkpoints: is 0; at least 1"),
     (f"{CARTPOLE} --loss=l1", "--loss: is 'l1'; one of huber, mse"),
     (f"{CARTPOLE} --optimizer=sgd", "--optimizer: is 'sgd'; one of adam, rmsprop"),
@@ -62,6 +66,8 @@ TRAIN = [
     (f"{CARTPOLE} --network=conv", "--conv_features: "),
     (f"{CARTPOLE} --conv_features=8", "--network: is mlp, but --conv_features has 1"),
     (f"{CARTPOLE} --motion_trace", "--motion_trace: needs images"),
+    (f"{CARTPOLE} --life_loss_ends", "--life_loss_ends: has no effect: CartPole-v1 has no lives"),
+    (f"{CARTPOLE} --noscale_pixels", "--scale_pixels: is false, which has no effect"),
     (f"{CARTPOLE} --updates_per_slice=1000000", "--updates_per_slice: is 1000000; the whole run"),
     (f"{CARTPOLE} --batch_size=200000", "--batch_size: is 200000, more than the replay holds"),
     (f"{CARTPOLE} --replay_capacity=100001", "--num_envs=8 does not divide; nearest: 100000"),
@@ -131,6 +137,8 @@ BENCHMARKS = [
     ("throughput --rounds=none", "rounds"),
     ("endurance --env=Breakot", "--env: "),
     ("endurance --kills=-1", "kills"),
+    ("environments --envs=Breakot", "--envs: "),
+    ("environments --families=chess", "--families: is 'chess'; some of atari"),
 ]
 RESUMED = "train --env=Breakout --max_episode_steps=60 --num_envs=8 --replay_capacity=1600"
 RESUMED += " --learning_starts_steps=400"

@@ -31,6 +31,10 @@ class EnvSpec(NamedTuple):
     frame_dtype: np.dtype[np.generic]
     num_actions: int
     frame_skip: int  # emulator frames per agent step; 1 where the notion does not exist
+    has_lives: bool = False  # whether `TimeStep.life_lost` can ever be set
+    # Steps after which it ends a game whatever `max_episode_steps` says; None: it keeps to that.
+    own_step_limit: int | None = None
+    steps_per_second: float | None = None  # of play, where its own settings declare them
 
 
 class VectorEnv(Protocol):

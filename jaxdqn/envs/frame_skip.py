@@ -27,8 +27,7 @@ def describe(env_id: str, options: Mapping[str, Any]) -> api.EnvSpec:
     """The shapes of an environment with or without random steps, without starting it.
 
     Raises:
-      UnknownOptionError: an option that this environment does not have.
-      UnsupportedEnvError: see `envpool.describe`.
+      OptionError, UnsupportedEnvError: see `envpool.describe`.
     """
     if OPTION not in options:
         return envpool.describe(env_id, options)

@@ -2,6 +2,7 @@
 
 import difflib
 import functools
+import re
 from collections.abc import Mapping
 
 # EnvPool's families whose games are known by a plain name too, and the version that a name means.
@@ -12,19 +13,29 @@ _PLAIN_NAMES = {
     "MountainCar": "MountainCar-v0",
 }
 
-# Gymnasium's `render_fps`.
-_STEPS_PER_SECOND = {"Acrobot": 15.0, "CartPole": 50.0, "MountainCar": 30.0}
+# Gymnasium's `render_fps`, for all versions of a game. Gymnasium itself is not asked: it tells only
+# where the libraries are installed with which it would play the game.
+_STEPS_PER_SECOND = {
+    "Acrobot": 15.0,
+    "Blackjack": 4.0,
+    "CartPole": 50.0,
+    "LunarLander": 50.0,
+    "MountainCar": 30.0,
+}
+_PROCGEN_STEPS_PER_SECOND = 15.0  # its own `video.frames_per_second`
 
 
 class UnknownGameError(ValueError):
-    """No environment has this name; the message holds the nearest ones."""
+    """No environment has this name; the message holds the nearest ones, or why there are none."""
 
 
 @functools.cache
 def _families() -> Mapping[str, str]:
     """EnvPool id -> the module that implements it."""
-    from envpool import registration  # late: it takes over a second, and --help needs none of it
-
+    try:
+        from envpool import registration  # late: over a second, and --help needs none of it
+    except (ImportError, OSError) as error:  # a library or a folder of its own is missing
+        raise UnknownGameError(f"EnvPool cannot be imported: {error}") from None
     return {env_id: entry[0] for env_id, entry in registration.registry.specs.items()}
 
 
@@ -33,9 +44,24 @@ def atari_names() -> list[str]:
     return sorted(i.removesuffix("-v5") for i, family in _families().items() if "atari" in family)
 
 
+def all_ids() -> list[str]:
+    """All ids that EnvPool lists, in its order."""
+    return list(_families())
+
+
+def is_known(env_id: str) -> bool:
+    """Whether EnvPool lists an id."""
+    return env_id in _families()
+
+
+def family(env_id: str) -> str:
+    """The module of EnvPool that implements an id, such as 'envpool.atari'; '' for none."""
+    return _families().get(env_id, "")
+
+
 def is_atari(env_id: str) -> bool:
     """Whether an EnvPool id names an Atari game."""
-    return _families().get(env_id) == "envpool.atari"
+    return family(env_id) == "envpool.atari"
 
 
 def plain_name(env_id: str) -> str:
@@ -48,11 +74,22 @@ def plain_name(env_id: str) -> str:
     return env_id.replace("/", "_")
 
 
-def steps_per_second(env_id: str, frame_skip: int) -> float:
-    """Agent steps in a second of play as people know it: an Atari console draws 60 frames."""
+def steps_per_second(env_id: str, frame_skip: int, declared: float | None = None) -> float:
+    """Agent steps in a second of play as people know it; 30 where nothing tells of it.
+
+    Args:
+      env_id: EnvPool's id.
+      frame_skip: frames of a step; an Atari console draws 60 in a second.
+      declared: what the environment's own settings say.
+    """
     if is_atari(env_id):
         return 60 / frame_skip
-    return _STEPS_PER_SECOND.get(plain_name(env_id), 30.0)
+    if declared is not None:
+        return declared
+    if family(env_id) == "envpool.procgen":
+        return _PROCGEN_STEPS_PER_SECOND
+    # 'phys2d/CartPole-v1' and 'CartPole-v0' are CartPole too.
+    return _STEPS_PER_SECOND.get(re.sub(r"-v\d+$", "", env_id.rpartition("/")[2]), 30.0)
 
 
 def resolve(name: str) -> str:

@@ -63,7 +63,10 @@ def play(
             ended = tracker.add(step)
             frame, is_first = jax.device_put((step.frame, step.is_first))
             state, actions, q_values = act(params, state, frame, is_first, epsilon)
-            screen = _screen(env, step.frame[0]) if with_screen else _NOTHING
+            try:
+                screen = look(env, step.frame[0]) if with_screen else _NOTHING
+            except envpool.UnsupportedEnvError as error:
+                raise config_lib.RunError(str(error)) from None
             seen = jax.device_get((actions, q_values, state.stack))
             game_return, length = tracker.so_far(0)
             yield Moment(
@@ -80,12 +83,23 @@ def play(
             env.send(seen[0])
 
 
-def _screen(env: api.DrawnEnv, frame: np.ndarray) -> np.ndarray:
-    """What the environment draws; where it draws nothing, the frame itself if that is a picture."""
+def look(env: api.DrawnEnv, frame: np.ndarray) -> np.ndarray:
+    """What an environment draws; where it draws nothing, its frame if that is a picture.
+
+    Args:
+      env: its first environment is looked at.
+      frame: what that one shows.
+
+    Returns:
+      [H, W, 3] uint8.
+
+    Raises:
+      UnsupportedEnvError: there is nothing to look at.
+    """
     try:
         return env.screen()
-    except envpool.UnsupportedEnvError as error:
+    except envpool.UnsupportedEnvError:
         picture = pictures.screen(frame)
         if picture is None:
-            raise config_lib.RunError(str(error)) from None
+            raise
         return picture

@@ -44,7 +44,7 @@ def record(
     """
     config, spec = agent.config, agent.spec
     names = actions.names(spec.env_id, spec.num_actions)
-    rate = games.steps_per_second(spec.env_id, spec.frame_skip)
+    rate = games.steps_per_second(spec.env_id, spec.frame_skip, spec.steps_per_second)
     returns: list[float] = []
     chosen, frames = _Spread(10 * _ROWS), 0
     with contextlib.ExitStack() as stack:
@@ -100,7 +100,7 @@ def record_in_training(
     Raises:
       RunError: the film cannot be written, or the environment has no picture to show.
     """
-    rate = games.steps_per_second(spec.env_id, spec.frame_skip)
+    rate = games.steps_per_second(spec.env_id, spec.frame_skip, spec.steps_per_second)
     moments = play.play(
         config, spec, params, seed=seed, num_episodes=1, with_screen=True, watched=watched
     )

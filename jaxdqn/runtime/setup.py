@@ -1,5 +1,6 @@
 """What is checked, and decided, before a run writes anything."""
 
+import contextlib
 import dataclasses
 import pathlib
 from typing import NamedTuple
@@ -10,7 +11,7 @@ from jax.sharding import Mesh
 from jaxdqn import config as config_lib
 from jaxdqn.agent import networks
 from jaxdqn.envs import api, envpool, frame_skip
-from jaxdqn.runtime import hosts, memory, parts, provenance, run_dir
+from jaxdqn.runtime import hosts, memory, parts, play, provenance, run_dir
 from jaxdqn.runtime import mesh as mesh_lib
 
 
@@ -58,7 +59,10 @@ def prepare(
     path = path or run_dir.default_path(config)
     stored = run_dir.read_settings(path)
     run_dir.check_writable(path)
-    if stored is not None and not overwrite:
+    if stored is None or overwrite:
+        check_effects(config, spec)
+        check_films(config)
+    else:
         if not capacity_chosen_by_user:
             # It may have shrunk to the memory that was free when the run began.
             capacity_chosen_by_user = True
@@ -100,24 +104,64 @@ def describe(config: config_lib.Config) -> api.EnvSpec:
     """
     try:
         spec = frame_skip.describe(config.env, config.env_options)
-    except envpool.UnknownOptionError as error:
+    except envpool.OptionError as error:
         raise config_lib.SettingError(
             error.option, f"{error}; the flag or --preset={config.preset} sets it"
-        ) from None
-    except KeyError:
-        raise config_lib.SettingError("env", f"EnvPool has no {config.env}") from None
-    except ImportError as error:
-        raise config_lib.SettingError(
-            "env", f"{config.env} lacks a library of the system: {error}"
         ) from None
     except envpool.UnsupportedEnvError as error:
         raise config_lib.SettingError("env", str(error)) from None
     if config.motion_trace and (len(spec.frame_shape) != 2 or spec.frame_dtype != np.uint8):
         raise config_lib.SettingError(
-            "motion_trace", f"needs images; {spec.env_id} shows numbers {spec.frame_shape}"
+            "motion_trace",
+            f"needs images of one channel; {spec.env_id} shows {_shown(spec)}",
         )
     check_convolutions(config, spec)
     return spec
+
+
+def check_effects(config: config_lib.Config, spec: api.EnvSpec) -> None:
+    """Sees to it that the environment gives effect to what was asked of it.
+
+    Runs that were begun are not checked: they can be gone on with and scored as they are.
+
+    Raises:
+      SettingError: names a setting without effect.
+    """
+    if config.life_loss_ends and not spec.has_lives:
+        raise config_lib.SettingError(
+            "life_loss_ends", f"has no effect: {spec.env_id} has no lives"
+        )
+    if not config.scale_pixels and spec.frame_dtype != np.uint8:
+        raise config_lib.SettingError(
+            "scale_pixels",
+            f"is false, which has no effect: {spec.env_id} shows no pixels but {spec.frame_dtype}",
+        )
+    limit, own_limit = config.max_episode_steps, spec.own_step_limit
+    if limit is not None and own_limit is not None and limit < own_limit:
+        raise config_lib.SettingError(
+            "max_episode_steps",
+            f"is {limit}, which has no effect: {spec.env_id} ends its games by itself, after up to "
+            f"{own_limit} steps",
+        )
+
+
+def check_films(config: config_lib.Config) -> None:
+    """Sees to it that there is something to film, where films are asked for.
+
+    Raises:
+      SettingError: the environment draws no picture.
+    """
+    names = ("record_every_steps", "record_every_episodes")
+    asked = [name for name in names if getattr(config, name)]
+    if not asked:
+        return
+    env = frame_skip.make(config.env, 1, config.seed, config.env_options, with_screen=True)
+    with contextlib.closing(env):
+        step = env.receive()
+        try:
+            play.look(env, step.frame[0])
+        except envpool.UnsupportedEnvError as error:
+            raise config_lib.SettingError(asked[0], f"has no effect: {error}") from None
 
 
 def check_convolutions(config: config_lib.Config, spec: api.EnvSpec) -> None:
@@ -133,11 +177,17 @@ def check_convolutions(config: config_lib.Config, spec: api.EnvSpec) -> None:
     for layer in architecture.convolutions:
         sizes = [networks.output_size(size, layer, architecture.padding) for size in sizes]
     if len(sizes) != 2 or min(sizes) < 1:
-        shape = "x".join(map(str, spec.frame_shape))
         needed = "images of at least 36x36" if config.network == "nature" else "larger images"
+        if len(sizes) > 2:
+            needed += " and of one channel"
         raise config_lib.SettingError(
-            "network", f"{config.network} needs {needed}, but {spec.env_id} shows {shape}; use mlp"
+            "network",
+            f"{config.network} needs {needed}, but {spec.env_id} shows {_shown(spec)}; use mlp",
         )
+
+
+def _shown(spec: api.EnvSpec) -> str:
+    return f"{'x'.join(map(str, spec.frame_shape))} {spec.frame_dtype}"
 
 
 def check_division(config: config_lib.Config, num_devices: int) -> None:
