@@ -136,6 +136,16 @@ def known(directory: pathlib.Path, from_step: int) -> list[Row]:
     return [row for row in rows if row["step"] == from_step or evaluations([row])]
 
 
+def training(rows: Iterable[Row]) -> list[Row]:
+    """The rows of training."""
+    return [row for row in rows if "episode_return_mean" in row]
+
+
+def checkpoints(rows: Iterable[Row]) -> list[Row]:
+    """The rows of saves."""
+    return [row for row in rows if "checkpoint_bytes" in row]
+
+
 def evaluations(rows: Iterable[Row]) -> list[Row]:
     """The rows that hold an evaluation's score."""
     return [row for row in rows if isinstance(row.get("eval_return_mean"), int | float)]
