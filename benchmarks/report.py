@@ -150,7 +150,8 @@ def run(command: Sequence[Any], *, shows_errors: bool = True, **options: Any) ->
 
     Args:
       command: a Python, and what it runs.
-      shows_errors: whether all that the program printed is shown where it fails.
+      shows_errors: whether all that the program printed is shown where it fails, if that is more
+        than its reason.
       **options: of `subprocess.run`.
 
     Raises:
@@ -159,8 +160,9 @@ def run(command: Sequence[Any], *, shows_errors: bool = True, **options: Any) ->
     words = [str(word) for word in command]
     done = subprocess.run(words, check=False, capture_output=True, text=True, **options)
     if done.returncode:
-        if shows_errors:
-            print(done.stdout, done.stderr, sep="", end="", file=sys.stderr)
+        printed = done.stdout + done.stderr
+        if shows_errors and printed.count("\n") > 1:
+            print(printed, end="", file=sys.stderr)
         program = words[2] if words[1] == "-m" else pathlib.Path(words[1]).name
         reason = f"{program} failed with code {done.returncode}: {last_words(done.stderr)}"
         raise config.RunError(reason.removesuffix(": "))
