@@ -30,11 +30,18 @@ def seconds(function: Callable[[], Any]) -> float:
 
 
 def interleaved(
-    measurements: Mapping[str, Callable[[], float]], rounds: int
+    measurements: Mapping[str, Callable[[], float]],
+    rounds: int,
+    keep: Callable[[dict[str, list[float]]], object] = lambda values: None,
 ) -> dict[str, list[float]]:
     """Takes every measurement once a round, so that a slow minute of the machine hits them alike.
 
     A first round, in which functions are compiled and caches fill, does not count.
+
+    Args:
+      measurements: by name.
+      rounds: that count.
+      keep: gets what has been taken so far, after each of them.
     """
     values: dict[str, list[float]] = {name: [] for name in measurements}
     for number in range(rounds + 1):
@@ -42,4 +49,6 @@ def interleaved(
             value = measure()
             if number:
                 values[name].append(value)
+        if number:
+            keep(values)
     return values

@@ -5,6 +5,7 @@ r"""Measures what the devices of a run tell each other: gradients at updates, an
 On one process it measures the devices of that process.
 """
 
+import pathlib
 import time
 from collections.abc import Callable
 from typing import Any
@@ -17,6 +18,7 @@ from jax.sharding import Mesh
 
 from benchmarks import report
 from jaxdqn import cli, presets
+from jaxdqn import config as config_lib
 from jaxdqn.agent import learner as learner_lib
 from jaxdqn.runtime import hosts, joining, notes, parts, setup
 from jaxdqn.runtime import mesh as mesh_lib
@@ -52,6 +54,9 @@ def main() -> int:
     config = presets.resolve(values.env, values.preset, {})
     joining.join(values.coordinator_address, values.num_processes, values.process_id)
     with hosts.leaving_at_once():
+        folder = pathlib.Path(values.out or report.RESULTS).expanduser()
+        if problem := hosts.from_primary(lambda: report.why_not_written(folder)):
+            raise config_lib.SettingError("out", problem)
         mesh = mesh_lib.make_mesh()
         spec = setup.describe(config)
         seen = parts.observation_like(config, spec)
@@ -84,7 +89,7 @@ def main() -> int:
         if hosts.is_primary():
             rows = [(name, result[name]) for name in result if not name.endswith("rounds")]
             name = f"collectives_{values.env}_{hosts.count()}x{len(mesh.local_devices)}"
-            report.finish(name, result, report.table(("", ""), rows), values.out)
+            report.finish(name, result, report.table(("", ""), rows), folder)
         hosts.wait_for_all()
     return 0
 

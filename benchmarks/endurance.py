@@ -51,7 +51,7 @@ def _command(path: pathlib.Path) -> list[str]:
 def _run(path: pathlib.Path) -> float:
     """Trains to the end; returns the seconds that took."""
     start = time.perf_counter()
-    subprocess.run(_command(path), check=True, stdout=subprocess.DEVNULL)
+    report.run(_command(path))
     return time.perf_counter() - start
 
 
@@ -78,12 +78,12 @@ def _run_and_kill(path: pathlib.Path, kept: pathlib.Path) -> dict[str, Any]:
             else:
                 printed.seek(0)
                 if code:
-                    sys.exit(f"error: a run that was killed does not go on: {printed.read()}")
+                    told = report.last_words(printed.read())
+                    raise config.RunError(f"a run that was killed does not go on: {told}")
                 break
             printed.seek(0)
             damaged += "going on from the checkpoint before" in printed.read()
-        rows = [row["step"] for row in metrics.read(path / metrics.FILE)]
-        steps.append(max(rows, default=0))
+        steps.append(max((row["step"] for row in _rows(path)), default=0))
         unfinished = {folder for folder in _saved(path) if not checksums.is_signed(folder)}
         in_a_save += bool(unfinished - left)
         left = unfinished
@@ -108,10 +108,13 @@ def _saved(path: pathlib.Path) -> list[pathlib.Path]:
     return sorted(found)
 
 
+def _rows(path: pathlib.Path) -> list[metrics.Row]:
+    return list(metrics.read(path / metrics.FILE))
+
+
 def _numbers(path: pathlib.Path) -> list[metrics.Row]:
     rows = [
-        {name: x for name, x in row.items() if name not in metrics.VARYING}
-        for row in metrics.read(path / metrics.FILE)
+        {name: x for name, x in row.items() if name not in metrics.VARYING} for row in _rows(path)
     ]
     return [row for row in rows if len(row) > 1]
 
@@ -126,10 +129,15 @@ def _learner(path: pathlib.Path) -> list[np.ndarray]:
         return jax.tree.leaves(checkpointer.restore(newest, restore_args=as_numpy))
 
 
+def _whole(path: pathlib.Path) -> list[pathlib.Path]:
+    """The folders that were saved to their end."""
+    return [folder for folder in _saved(path) if checksums.is_signed(folder)]
+
+
 def _flip(path: pathlib.Path) -> int:
     """Flips bits of checkpoints and replay, one at a time; returns how many were noticed."""
     chance, noticed = random.Random(flags.FLAGS.seed), 0
-    folders = [folder for folder in _saved(path) if checksums.is_signed(folder)]
+    folders = _whole(path)
     for _ in range(flags.FLAGS.flips):
         folder = chance.choice(folders)
         paths = [p for p in sorted(folder.rglob("*")) if p.is_file() and p.stat().st_size]
@@ -145,7 +153,7 @@ def _flip(path: pathlib.Path) -> int:
 
 def _memory(path: pathlib.Path) -> dict[str, Any]:
     """Memory of the process, in bytes: medians of ten rows, at half time and at the end."""
-    used = [row for row in metrics.read(path / metrics.FILE) if row.get("memory_used_bytes")]
+    used = [row for row in metrics.training(_rows(path)) if row["memory_used_bytes"]]
     half = len(used) // 2
 
     def median(rows: list[metrics.Row]) -> float:
@@ -158,31 +166,45 @@ def _memory(path: pathlib.Path) -> dict[str, Any]:
     }
 
 
+def _kept(result: report.Result, figures: dict[str, Any]) -> None:
+    """Writes what is known so far."""
+    rows = [(name, json.dumps(figures[name])) for name in figures if name not in _LONG]
+    result.keep(figures, report.table(("", ""), rows))
+
+
 def main() -> int:
     """Disturbs and compares as the flags say, and reports."""
     values = flags.FLAGS
     presets.resolve(values.env, "", {"total_steps": values.total_steps})
-    with tempfile.TemporaryDirectory() as folder:
+    result = report.Result(f"endurance_{values.env}", report.out_folder())
+    with tempfile.TemporaryDirectory() as folder, result:
         whole, killed, left = (pathlib.Path(folder, name) for name in ("whole", "killed", "left"))
-        result: dict[str, Any] = {"undisturbed_s": _run(whole), **_memory(whole)}
-        print(f"undisturbed: {result['undisturbed_s']:.0f} s")
+        found: dict[str, Any] = {
+            "undisturbed_s": _run(whole),
+            "checkpoints": len(metrics.checkpoints(_rows(whole))),
+            **_memory(whole),
+        }
+        print(f"undisturbed: {found['undisturbed_s']:.0f} s", flush=True)
+        _kept(result, found)
         if values.kills:
-            result |= _run_and_kill(killed, left)
-            result["same_metrics"] = _numbers(whole) == _numbers(killed)
+            found |= _run_and_kill(killed, left)
+            found["same_metrics"] = _numbers(whole) == _numbers(killed)
             ends = zip(_learner(whole), _learner(killed), strict=True)
-            result["same_learner"] = all(np.array_equal(*pair) for pair in ends)
-        result["flips"] = values.flips
-        result["flips_noticed"] = _flip(left if left.exists() else whole)
-        result["training_command"] = " ".join(_command(pathlib.Path("RUN_DIR"))[1:])
-    rows = [(name, json.dumps(result[name])) for name in result if name not in _LONG]
-    report.finish(f"endurance_{values.env}", result, report.table(("", ""), rows), values.out)
-    if not (result.get("same_metrics", True) and result.get("same_learner", True)):
+            found["same_learner"] = all(np.array_equal(*pair) for pair in ends)
+            _kept(result, found)
+        found["flips"] = values.flips
+        # A kill before the first save left nothing to flip.
+        found["flips_noticed"] = _flip(left if _whole(left) else whole)
+        found["training_command"] = " ".join(_command(pathlib.Path("RUN_DIR"))[1:])
+        _kept(result, found)
+    if not (found.get("same_metrics", True) and found.get("same_learner", True)):
         raise config.RunError("the run that was killed ended otherwise")
-    if result.get("kills", 0) < values.kills:
+    if found.get("kills", 0) < values.kills:
         raise config.RunError("the run ended before it was killed so often: more --total_steps")
-    if result["memory_bytes_at_end"] > 1.05 * result["memory_bytes_at_half"]:
-        raise config.RunError("memory grew by more than a twentieth")
-    if result["flips_noticed"] != values.flips:
+    grown = found["memory_bytes_at_end"] / found["memory_bytes_at_half"] - 1
+    if grown > values.memory_growth:
+        raise config.RunError(f"memory grew by {grown:.1%}, more than {values.memory_growth:.1%}")
+    if found["flips_noticed"] != values.flips:
         raise config.RunError("flipped bits went unnoticed")
     return 0
 
@@ -193,7 +215,15 @@ def _define_flags() -> None:
     flags.DEFINE_integer("total_steps", 600_000, "steps of the run", lower_bound=2000)
     flags.DEFINE_integer("checkpoint_every_steps", 2_000, "steps between its checkpoints", **count)
     flags.DEFINE_integer("kills", 100, "times that it is killed, unless it ends before", **count)
-    flags.DEFINE_float("longest_life_s", 20.0, "seconds between a start and a kill, at most")
+    flags.DEFINE_float(
+        "longest_life_s", 20.0, "seconds between a start and a kill, at most", 0.1, 1e6
+    )
+    flags.DEFINE_float(
+        "memory_growth",
+        0.05,
+        "share by which memory may grow over the second half; short runs still load libraries then",
+        lower_bound=0.0,
+    )
     flags.DEFINE_integer("flips", 1_000, "bits that are flipped", **count)
     flags.DEFINE_integer("seed", 0, "of the run and of what disturbs it", **count)
     flags.DEFINE_multi_string("more", [], "another flag of the run, such as --more=--n_step=3")

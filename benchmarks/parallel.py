@@ -9,11 +9,13 @@ of one as there are workers; all points are taken in turn, over rounds, and a sh
 the rounds' own. The time of the collectives is taken too (`benchmarks.collectives`).
 """
 
+import functools
 import json
 import os
 import pathlib
 import sys
 import tempfile
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -83,8 +85,9 @@ def _trained(point: _Point) -> dict[str, Any]:
         words = [f"--{name}={value}" for name, value in point.settings().items()]
         off = ("--eval_episodes=0", "--checkpoint_every_steps=0", f"--run_dir={path}")
         _launch(point.workers, *words, *off)
-        rows = [row for row in metrics.read(path / metrics.FILE) if row.get("loss") is not None]
+        training = metrics.training(metrics.read(path / metrics.FILE))
         made_with = json.loads((path / run_dir.CONFIG_FILE).read_text())
+    rows = [row for row in training if row["loss"] is not None]
     return {
         "steps_per_second": float(np.median([row["steps_per_second"] for row in rows[1:]])),
         "versions": made_with["versions"],
@@ -139,40 +142,42 @@ def _figures(
     }
 
 
-def main() -> int:
-    """Measures as the flags say and reports."""
-    values = flags.FLAGS
+def _counts() -> list[int]:
+    """The numbers of workers that the user named.
+
+    Raises:
+      SettingError: they are no such numbers.
+    """
     try:
-        counts = [int(count) for count in values.counts]
+        counts = [int(count) for count in flags.FLAGS.counts]
     except ValueError:
         raise config.SettingError("counts", "numbers with commas between them") from None
     if counts[:1] != [1]:
         raise config.SettingError("counts", "begin with 1, which the others are compared to")
-    points = [_Point(1, False)]
-    points += [_Point(count, is_weak) for is_weak in (False, True) for count in counts[1:]]
-    told: dict[int, dict[str, Any]] = {}
-    for count in counts:
-        try:
-            told[count] = _collectives(count)
-        except SystemExit:  # it has told why
-            print(f"{values.over} {count:,}: not here", flush=True)
-    points = [point for point in points if point.workers in told]
-    rounds: dict[_Point, list[dict[str, Any]]] = {point: [] for point in points}
-    for number in range(values.rounds):
-        for point in points:
-            rounds[point].append(_trained(point))
-            how = "weak" if point.is_weak else "strong"
-            rate = rounds[point][-1]["steps_per_second"]
-            print(f"round {number}, {how}, {point.workers}: {rate:.0f} steps/s", flush=True)
-    ones = [each["steps_per_second"] for each in rounds[points[0]]]
-    found = [_figures(point, rounds[point], ones, told[point.workers]) for point in points]
+    if min(counts) < 1 or len(set(counts)) < len(counts):
+        raise config.SettingError("counts", f"is {counts}; different numbers from 1 on")
+    return counts
+
+
+def _kept(
+    result: report.Result,
+    rounds: dict[_Point, list[dict[str, Any]]],
+    told: dict[int, dict[str, Any]],
+) -> Callable[[], None]:
+    """Writes what has been measured so far; returns what draws it.
+
+    Args:
+      result: where to.
+      rounds: what the runs of each point made; that of one worker comes first.
+      told: the time of collectives, by the number of workers.
+    """
+    ones = [each["steps_per_second"] for each in next(iter(rounds.values()))]
+    found = [_figures(point, runs, ones, told[point.workers]) for point, runs in rounds.items()]
     # One worker is where both begin.
     found.insert(len(told), found[0] | {"scaling": "weak"})
-    path = report.finish(
-        f"scaling_{values.env}_{values.over}",
-        {"over": values.over, "points": found},
+    path = result.keep(
+        {"over": flags.FLAGS.over, "points": found},
         report.table(_COLUMNS, [[each[name] for name in _COLUMNS] for each in found]),
-        values.out,
         {
             "versions": found[-1]["versions"],
             # A worker tells of its own cores.
@@ -181,14 +186,42 @@ def main() -> int:
     )
     shares = [each["share_of_ideal"] for each in found]
     curves = {"strong": shares[: len(told)], "weak": shares[len(told) :]}
-    plots.lines(
+    return functools.partial(
+        plots.lines,
         path.with_suffix(".png"),
         list(told),
         curves,
-        xlabel=values.over,
+        xlabel=flags.FLAGS.over,
         ylabel="share of the ideal",
         log_y=False,
     )
+
+
+def main() -> int:
+    """Measures as the flags say and reports."""
+    values, counts = flags.FLAGS, _counts()
+    points = [_Point(1, False)]
+    points += [_Point(count, is_weak) for is_weak in (False, True) for count in counts[1:]]
+    for point in points:  # wrong settings are refused here
+        presets.resolve(values.env, values.preset, point.settings())
+    name, told = f"scaling_{values.env}_{values.over}", dict[int, dict[str, Any]]()
+    with report.Result(name, report.out_folder()) as result:
+        for count in counts:
+            try:
+                told[count] = _collectives(count)
+            except config.RunError:  # it has told why
+                if count == 1:
+                    raise
+                print(f"{values.over} {count:,}: not here", flush=True)
+        rounds = {point: list[dict[str, Any]]() for point in points if point.workers in told}
+        for number in range(values.rounds):
+            for point in rounds:
+                rounds[point].append(_trained(point))
+                how = "weak" if point.is_weak else "strong"
+                rate = rounds[point][-1]["steps_per_second"]
+                print(f"round {number}, {how}, {point.workers}: {rate:.0f} steps/s", flush=True)
+            draw = _kept(result, rounds, told)
+        draw()
     return 0
 
 

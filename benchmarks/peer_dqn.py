@@ -18,10 +18,15 @@ from stable_baselines3.common.env_util import make_atari_env
 from stable_baselines3.common.vec_env import DummyVecEnv, SubprocVecEnv, VecFrameStack
 
 _PACKAGES = ("stable_baselines3", "sbx-rl", "torch", "jax", "ale-py", "gymnasium", "numpy")
+_STEPS_PER_UPDATE = 4  # whatever the number of environments
 
 
 class Speed(BaseCallback):
-    """Counts steps from `first_step` on, for so many seconds, and ends training then."""
+    """Counts steps from `first_step` on, for so many seconds, and ends training then.
+
+    It ends after a whole number of updates, each with its own steps: where a peer makes few steps
+    in these seconds, a part of an update's steps would count for as much as all of them.
+    """
 
     def __init__(self, first_step: int, seconds: float):
         super().__init__()
@@ -37,9 +42,9 @@ class Speed(BaseCallback):
             self.started_at, self.started_step = now, self.num_timesteps
             self.updates = self.model._n_updates
             return True
-        if now - self.started_at < self.seconds:
-            return True
         steps = self.num_timesteps - self.started_step
+        if now - self.started_at < self.seconds or steps % _STEPS_PER_UPDATE:
+            return True
         self.steps_per_second = steps / (now - self.started_at)
         samples = (self.model._n_updates - self.updates) * self.model.batch_size
         self.samples_per_step = samples / steps
@@ -65,11 +70,10 @@ def main() -> None:
         seed=0,
         vec_env_cls=SubprocVecEnv if args.processes else DummyVecEnv,
     )
-    # One update of 32 for every 4 steps, whatever the number of environments.
     cadence = (
-        {"train_freq": 4, "gradient_steps": 1}
+        {"train_freq": _STEPS_PER_UPDATE, "gradient_steps": 1}
         if args.num_envs == 1
-        else {"train_freq": 1, "gradient_steps": args.num_envs // 4}
+        else {"train_freq": 1, "gradient_steps": args.num_envs // _STEPS_PER_UPDATE}
     )
     model = importlib.import_module(args.library).DQN(
         "CnnPolicy",

@@ -137,10 +137,11 @@ def main() -> int:
             f"is {values.replay_capacity}; a multiple of --num_envs={values.num_envs}, at least "
             f"{smallest}",
         )
+    folder = report.out_folder()
     result = measure(values.replay_capacity, values.num_envs, values.batch_size, values.rounds)
     rows = [(name, rate["median"], "us") for name, rate in result["microseconds"].items()]
     rows += [(f"{name} memory", size / 1e9, "GB") for name, size in result["bytes"].items()]
-    report.finish("replay", result, report.table(("replay", "value", "unit"), rows), values.out)
+    report.finish("replay", result, report.table(("replay", "value", "unit"), rows), folder)
     return 0
 
 

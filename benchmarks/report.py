@@ -2,17 +2,20 @@
 
 import datetime
 import json
+import math
 import pathlib
 import re
 import shlex
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterable, Sequence
 from typing import Any
 
 from absl import flags
 
-from jaxdqn.runtime import provenance
+from jaxdqn import config
+from jaxdqn.runtime import files, provenance
 
 RESULTS = pathlib.Path(__file__).parent / "results"
 
@@ -30,6 +33,34 @@ def define_out() -> None:
     flags.DEFINE_string("out", None, "folder of the results (default: benchmarks/results)")
 
 
+def define_seconds(default: float, text: str, at_least: float = 0.1) -> None:
+    """Defines the flag for the length of a measurement."""
+    flags.DEFINE_float("seconds", default, text, lower_bound=at_least)
+    flags.register_validator("seconds", math.isfinite, "must be a finite number")
+
+
+def out_folder() -> pathlib.Path:
+    """The folder that the user named for results. To be asked for before anything is measured.
+
+    Raises:
+      SettingError: nothing can be written there.
+    """
+    folder = pathlib.Path(flags.FLAGS.out or RESULTS).expanduser()
+    if problem := why_not_written(folder):
+        raise config.SettingError("out", problem)
+    return folder
+
+
+def why_not_written(folder: pathlib.Path) -> str:
+    """Makes a folder and tries to write there; returns what is in the way, '' for nothing."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=folder).close()
+    except OSError as error:
+        return f"{folder} cannot be written: {error.strerror}"
+    return ""
+
+
 def machine(hardware: dict[str, Any]) -> str:
     """A short name of the hardware for file names, such as '2core-amd-epyc'."""
     kinds = [kind for kind in hardware["devices"] if kind != "cpu"]
@@ -38,42 +69,75 @@ def machine(hardware: dict[str, Any]) -> str:
     return f"{hardware['cores']}core-{words}"
 
 
-def finish(
-    name: str,
-    result: dict[str, Any],
-    shown: str,
-    folder: str | None,
-    made_with: dict[str, Any] | None = None,
-) -> pathlib.Path:
-    """Prints a benchmark's table and writes its result; returns the file.
+class Result:
+    """A benchmark's result, which is on disk from its first figures on: a later piece may fail.
+
+    In a `with` statement it prints the table and the file's name at the end, or on an error.
 
     Args:
       name: the first part of the file's name, before the machine and the date.
-      result: figures by name.
-      shown: the table.
-      folder: where to; None for `benchmarks/results`.
-      made_with: its `versions` and `hardware`, where another process measured: asking here would
-        take the devices away from the next one.
+      folder: where to.
     """
-    made_with = made_with or {
-        "versions": provenance.versions(),
-        "hardware": provenance.hardware(),
-    }
-    today = datetime.date.today().isoformat()
-    stem = f"{name}_{machine(made_with['hardware'])}_{today}"
-    path = pathlib.Path(folder or RESULTS) / f"{stem}.json"
-    whole = {
-        "benchmark": name,
-        "command": f"python -m {_module()} {shlex.join(sys.argv[1:])}".strip(),
-        "date": today,
-        **made_with,
-        **result,
-        "table": shown.splitlines(),
-    }
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(whole, indent=1) + "\n")
-    print(f"{shown}\nwritten to {path}", flush=True)
-    return path
+
+    def __init__(self, name: str, folder: pathlib.Path):
+        self._name, self._folder = name, folder
+        self._date = datetime.date.today().isoformat()  # one file, even if it ends tomorrow
+        self._shown, self._path = "", folder
+
+    def __enter__(self) -> "Result":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._shown:
+            print(f"{self._shown}\nwritten to {self._path}", flush=True)
+
+    def keep(
+        self, figures: dict[str, Any], shown: str, made_with: dict[str, Any] | None = None
+    ) -> pathlib.Path:
+        """Writes all that is known so far; returns the file.
+
+        Args:
+          figures: by name.
+          shown: the table.
+          made_with: its `versions` and `hardware`, where another process measured: asking here
+            would take the devices away from the next one.
+
+        Raises:
+          RunError: it cannot be written.
+        """
+        made_with = made_with or {
+            "versions": provenance.versions(),
+            "hardware": provenance.hardware(),
+        }
+        path = self._folder / f"{self._name}_{machine(made_with['hardware'])}_{self._date}.json"
+        whole = {
+            "benchmark": self._name,
+            "command": f"python -m {_module()} {shlex.join(sys.argv[1:])}".strip(),
+            "date": self._date,
+            **made_with,
+            **figures,
+            "table": shown.splitlines(),
+        }
+        try:
+            with files.whole(path) as part:
+                part.write_text(json.dumps(whole, indent=1) + "\n")
+        except config.RunError:
+            print(shown, flush=True)  # the figures are there all the same
+            raise
+        self._shown, self._path = shown, path
+        return path
+
+
+def finish(
+    name: str,
+    figures: dict[str, Any],
+    shown: str,
+    folder: pathlib.Path,
+    made_with: dict[str, Any] | None = None,
+) -> pathlib.Path:
+    """Prints a benchmark's table and writes its result; see `Result`."""
+    with Result(name, folder) as result:
+        return result.keep(figures, shown, made_with)
 
 
 def _module() -> str:
@@ -81,15 +145,35 @@ def _module() -> str:
     return spec.name if spec else pathlib.Path(sys.argv[0]).name
 
 
-def run(command: Sequence[Any], **options: Any) -> str:
-    """What a program prints. Its failure ends this one, and shows what it had to say of that."""
-    done = subprocess.run(
-        [str(word) for word in command], check=False, capture_output=True, text=True, **options
-    )
+def run(command: Sequence[Any], *, shows_errors: bool = True, **options: Any) -> str:
+    """What a program prints.
+
+    Args:
+      command: a Python, and what it runs.
+      shows_errors: whether all that the program printed is shown where it fails, if that is more
+        than its reason.
+      **options: of `subprocess.run`.
+
+    Raises:
+      RunError: it failed; with the reason that it gave.
+    """
+    words = [str(word) for word in command]
+    done = subprocess.run(words, check=False, capture_output=True, text=True, **options)
     if done.returncode:
-        print(done.stderr, end="", file=sys.stderr)
-        sys.exit(f"error: {shlex.join(map(str, command))} failed with code {done.returncode}")
+        printed = done.stdout + done.stderr
+        if shows_errors and printed.count("\n") > 1:
+            print(printed, end="", file=sys.stderr)
+        program = words[2] if words[1] == "-m" else pathlib.Path(words[1]).name
+        reason = f"{program} failed with code {done.returncode}: {last_words(done.stderr)}"
+        raise config.RunError(reason.removesuffix(": "))
     return done.stdout
+
+
+def last_words(printed: str) -> str:
+    """The last line that says it is an error, or the last one, of what a program printed."""
+    lines = [line.strip() for line in printed.splitlines() if line.strip()]
+    errors = [line for line in lines if line.lower().startswith("error")]
+    return (errors or lines or [""])[-1]
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:

@@ -10,7 +10,6 @@ weak scaling, are `benchmarks.parallel`, to which all goes that comes after `--`
 import functools
 import json
 import pathlib
-import shlex
 import subprocess
 import sys
 import tempfile
@@ -20,7 +19,7 @@ from typing import Any
 from absl import flags
 
 from benchmarks import plots, report
-from jaxdqn import cli, presets
+from jaxdqn import cli, config, presets
 
 # At a larger batch fewer updates keep 8 samples per step.
 _SWEEPS: dict[str, list[dict[str, int]]] = {
@@ -30,6 +29,8 @@ _SWEEPS: dict[str, list[dict[str, int]]] = {
     ],
     "replay_capacity": [{"replay_capacity": n} for n in (32_000, 100_000, 320_000, 1_000_000)],
 }
+# By the first step that counts, the largest number of environments has made its transitions.
+_STARTS = {"learning_starts_steps": 4_000}
 _PARALLEL = ("devices", "processes")
 _COLUMNS = (
     "training_steps_per_second",
@@ -48,26 +49,37 @@ _CURVES = {
 def _point(settings: dict[str, int]) -> dict[str, Any] | None:
     """Throughput under some settings; None where the machine cannot have them."""
     values = flags.FLAGS
-    # By the first step that counts, the largest number of environments has made its transitions.
-    whole = {"replay_capacity": values.replay_capacity, "learning_starts_steps": 4_000} | settings
+    whole = {"replay_capacity": values.replay_capacity, **_STARTS} | settings
     whole |= {"env": values.env, "rounds": values.rounds, "seconds": values.seconds}
     with tempfile.TemporaryDirectory() as folder:
         words = [f"--{name}={value}" for name, value in (whole | {"out": folder}).items()]
         try:
             report.run([sys.executable, "-m", "benchmarks.throughput", *words])
-        except SystemExit:  # it has told why
+        except config.RunError:  # it has told why
             return None
         (path,) = pathlib.Path(folder).iterdir()
         result: dict[str, Any] = json.loads(path.read_text())
     return result
 
 
-def _sweep(name: str) -> None:
+def _chosen(name: str) -> list[dict[str, int]]:
+    """The points of a sweep that are wanted.
+
+    Raises:
+      SettingError: there are none.
+    """
+    only, points = flags.FLAGS.only, _SWEEPS[name]
+    chosen = [point for point in points if not only or str(point[name]) in only]
+    if not chosen:
+        known = ", ".join(str(point[name]) for point in points)
+        raise config.SettingError("only", f"is {','.join(only)}; the sweep of {name} has {known}")
+    return chosen
+
+
+def _sweep(name: str, folder: pathlib.Path) -> None:
     """Measures one sweep; what is measured stays when a later point fails."""
     values, points = flags.FLAGS, []
-    for settings in _SWEEPS[name]:
-        if values.only and str(settings[name]) not in values.only:
-            continue
+    for settings in _chosen(name):
         point = _point(settings)
         if point is None:
             print(f"{name} {settings[name]:,}: not here", flush=True)
@@ -78,11 +90,11 @@ def _sweep(name: str) -> None:
             f"scaling_{values.env}_{name}",
             {"sweep": name, "points": [point for _, point in points]},
             report.table((name, *_COLUMNS), rows),
-            values.out,
+            folder,
             {key: point[key] for key in ("versions", "hardware")},
         )
     if not points:
-        sys.exit(f"error: no point of {name} could be measured")
+        raise config.RunError(f"no point of {name} could be measured")
     plots.lines(
         path.with_suffix(".png"),
         [value for value, _ in points],
@@ -95,17 +107,24 @@ def _sweep(name: str) -> None:
 def main(passed_on: Sequence[str]) -> int:
     """Measures as the flags say and reports."""
     values = flags.FLAGS
-    presets.resolve(values.env, "", {})  # a wrong name is refused here
+    # What is wrong is refused here.
+    presets.resolve(values.env, "", {"replay_capacity": values.replay_capacity, **_STARTS})
     for name in values.sweeps:
         if name in _SWEEPS:
-            _sweep(name)
+            _chosen(name)
+        elif values.only and values.only[0] != "1":
+            raise config.SettingError("only", f"begin with 1, which other {name} are compared to")
+    folder = report.out_folder()
+    for name in values.sweeps:
+        if name in _SWEEPS:
+            _sweep(name, folder)
             continue
         words = [f"--over={name}", f"--env={values.env}", f"--rounds={values.rounds}", *passed_on]
         words += [f"--out={values.out}"] if values.out else []
         words += [f"--counts={','.join(values.only)}"] if values.only else []
         command = [sys.executable, "-m", "benchmarks.parallel", *words]
         if code := subprocess.run(command, check=False).returncode:
-            sys.exit(f"error: {shlex.join(command)} failed with code {code}")
+            raise config.RunError(f"benchmarks.parallel --over={name} failed with code {code}")
     return 0
 
 
@@ -116,7 +135,7 @@ def _define_flags() -> None:
     flags.DEFINE_list("only", [], "measure these values alone, of those that a sweep has")
     flags.DEFINE_integer("replay_capacity", 102_400, "steps of replay, where it is not varied")
     report.define_flags(rounds=3)
-    flags.DEFINE_float("seconds", 1.5, "of each measurement in a round", lower_bound=0.1)
+    report.define_seconds(1.5, "of each measurement in a round")
 
 
 if __name__ == "__main__":

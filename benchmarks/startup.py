@@ -5,17 +5,19 @@ r"""Measures the time from the command to the first updates, done after 1,024 st
 Cold: with an empty compilation cache. Warm: with the cache of an earlier start.
 """
 
+import functools
 import os
 import pathlib
 import subprocess
 import sys
 import tempfile
 import time
+from typing import Any
 
 from absl import flags
 
 from benchmarks import clock, report
-from jaxdqn import cli, presets
+from jaxdqn import cli, config, presets
 
 _SETTINGS = {
     "learning_starts_steps": 1_000,
@@ -41,30 +43,35 @@ def _first_update_s(cache: str) -> float:
         )
         assert process.stdout is not None
         for line in process.stdout:
-            if line.startswith("step ") and "loss - " not in line:
+            if line.startswith("step ") and "  loss " in line and "  loss - " not in line:
                 elapsed = time.perf_counter() - start
                 process.kill()
                 process.wait()
                 return elapsed
-    sys.exit(f"error: training ended with code {process.wait()} before its first update")
+    raise config.RunError(f"training ended with code {process.wait()} before its first update")
+
+
+def _kept(result: report.Result, taken: dict[str, list[float]]) -> None:
+    """Writes what has been taken so far."""
+    rates = {name: clock.Rate.of(seconds) for name, seconds in taken.items()}
+    rows = [(name, rate.median, rate.lowest, rate.highest) for name, rate in rates.items()]
+    figures: dict[str, Any] = {"seconds": {name: rate._asdict() for name, rate in rates.items()}}
+    result.keep(figures, report.table(("start", "seconds", "least", "most"), rows))
 
 
 def main() -> int:
     """Measures as the flags say and reports."""
     values = flags.FLAGS
     presets.resolve(values.env, "", _SETTINGS)  # a wrong name is refused here
-    with tempfile.TemporaryDirectory() as folder:
+    result = report.Result(f"startup_{values.env}", report.out_folder())
+    with tempfile.TemporaryDirectory() as folder, result:
         empty = (str(pathlib.Path(folder, str(number))) for number in range(values.rounds + 1))
         warm = str(pathlib.Path(folder, "warm"))
-        taken = clock.interleaved(
+        clock.interleaved(
             {"cold": lambda: _first_update_s(next(empty)), "warm": lambda: _first_update_s(warm)},
             values.rounds,
+            functools.partial(_kept, result),
         )
-    rates = {name: clock.Rate.of(seconds) for name, seconds in taken.items()}
-    rows = [(name, rate.median, rate.lowest, rate.highest) for name, rate in rates.items()]
-    result = {"seconds": {name: rate._asdict() for name, rate in rates.items()}}
-    head = ("start", "seconds", "least", "most")
-    report.finish(f"startup_{values.env}", result, report.table(head, rows), values.out)
     return 0
 
 

@@ -3,11 +3,12 @@ r"""Runs the whole set of benchmarks on a machine, in pieces of under ten minute
   pip install -e '.[bench]' && python -m benchmarks.suite
 
 Each piece is a process of its own; `--pieces` picks some, for a machine that is lent for minutes at
-a time. One JSON and one Markdown report of all pieces that ran on this machine today lie in
-`benchmarks/results/` afterwards.
+a time. What comes after `--` goes to all of them. One JSON and one Markdown report of all pieces
+that ran on this machine today lie in `benchmarks/results/` afterwards.
 """
 
 import contextlib
+import functools
 import json
 import os
 import pathlib
@@ -17,12 +18,13 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from absl import flags
 
 from benchmarks import report
-from jaxdqn import cli
+from jaxdqn import cli, config
 
 _LIMIT_S = 590
 _PIECES: dict[str, list[str]] = {
@@ -53,13 +55,14 @@ class _Outcome(NamedTuple):
     complete: bool
 
 
-def _run(name: str, results: pathlib.Path) -> _Outcome:
+def _run(name: str, results: pathlib.Path, passed_on: Sequence[str]) -> _Outcome:
     """Runs a piece and takes what it wrote into the folder of this machine and day."""
     module, *arguments = _PIECES[name]
     print(f"== {name}", flush=True)
     start = time.monotonic()
     with tempfile.TemporaryDirectory() as made:
         command = [sys.executable, "-m", f"benchmarks.{module}", *arguments, f"--out={made}"]
+        command += passed_on
         # A session of its own, so that the processes a piece started end with it: they hold the
         # device that the next one needs.
         with subprocess.Popen(command, start_new_session=True) as process:
@@ -107,10 +110,12 @@ def _report(folder: pathlib.Path) -> None:
     print(f"written to {folder / 'report.md'} and {folder / 'report.json'}")
 
 
-def main() -> int:
+def main(passed_on: Sequence[str]) -> int:
     """Runs the pieces that the flags name; fails when one did not end well."""
-    values = flags.FLAGS
-    outcomes = [_run(name, pathlib.Path(values.out or report.RESULTS)) for name in values.pieces]
+    if any(word.lstrip("-").partition("=")[0] == "out" for word in passed_on):
+        raise config.SettingError("out", "goes before --")
+    folder = report.out_folder()
+    outcomes = [_run(name, folder, passed_on) for name in flags.FLAGS.pieces]
     for folder in sorted({outcome.folder for outcome in outcomes if outcome.folder}):
         _report(folder)
     return 0 if all(outcome.complete for outcome in outcomes) else 1
@@ -120,8 +125,8 @@ def _define_flags() -> None:
     flags.DEFINE_multi_enum(
         "pieces", list(_PIECES), list(_PIECES), "what is measured; repeatable (default: all)"
     )
-    flags.DEFINE_string("out", None, "folder of the report (default: benchmarks/results)")
+    report.define_out()
 
 
 if __name__ == "__main__":
-    cli.run_program(_define_flags, main)
+    cli.run_program(_define_flags, functools.partial(main, cli.take_passed_on()))

@@ -99,7 +99,7 @@ _SHOWN = (
 
 def _define_flags() -> None:
     report.define_flags(rounds=15)  # many short ones: a neighbour's load comes and goes in seconds
-    flags.DEFINE_float("seconds", 2.0, "of each measurement in a round", lower_bound=0.1)
+    report.define_seconds(2.0, "of each measurement in a round")
     flags.DEFINE_integer("devices", None, "the first so many of them (default: all)", lower_bound=1)
     cli.define_compilation_cache()
     cli.define_settings()
@@ -126,10 +126,11 @@ def main() -> int:
         memory.free_device_bytes(mesh),
         chosen_by_user="replay_capacity" in given,
     )
+    folder = report.out_folder()
     result = measure(config, mesh, values.rounds, values.seconds)
     rows = [(name, value) for name, value in result.items() if not isinstance(value, dict)]
     name = f"throughput_{games.plain_name(config.env)}-{config.preset}"
-    report.finish(name, result, report.table(("figure", "value"), rows), values.out)
+    report.finish(name, result, report.table(("figure", "value"), rows), folder)
     return 0
 
 

@@ -312,8 +312,8 @@ def _table(states: dict[Run, str]) -> Any:
     found = table.Table("run", "state", "attempts", "step", "steps/s", "return", "evaluation")
     for run, state in states.items():
         rows = list(metrics.parse(_tail(run.path / metrics.FILE)))
-        of_training = [row for row in rows if "steps_per_second" in row]
-        last = of_training[-1] if of_training else {}
+        training = metrics.training(rows)
+        last = training[-1] if training else {}
         evaluations = metrics.evaluations(rows)
         found.add_row(
             run.path.name,

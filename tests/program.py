@@ -171,10 +171,7 @@ def rows(run_dir):
     """Rows of metrics: of training, and of evaluations."""
     lines = (pathlib.Path(run_dir) / "metrics.jsonl").read_text().splitlines()
     parsed = [json.loads(line) for line in lines]
-    return (
-        [row for row in parsed if "loss" in row],
-        [row for row in parsed if "eval_return_mean" in row],
-    )
+    return metrics.training(parsed), metrics.evaluations(parsed)
 
 
 def numbers(run_dir):

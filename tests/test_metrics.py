@@ -47,6 +47,17 @@ def test_what_cannot_be_read_is_told_or_left_out(tmp_path, content):
         assert list(metrics.read(tmp_path / metrics.FILE)) == [{"step": 1}]
 
 
+def test_rows_are_told_apart():
+    training = [{"step": step, "updates": step, "episode_return_mean": None} for step in (1, 3)]
+    saves = [{"step": 2, "checkpoint_stall_s": 0.1, "checkpoint_bytes": 7}]
+    evaluations = [{"step": 3, "eval_return_mean": 1.0}]
+    sweeps = [{"step": 3, "sweep_states": 9}]
+    rows = [training[0], *saves, training[1], *evaluations, *sweeps]
+    assert metrics.training(iter(rows)) == training
+    assert metrics.checkpoints(iter(rows)) == saves
+    assert metrics.evaluations(iter(rows)) == evaluations
+
+
 def test_what_is_not_finite_is_null(tmp_path):
     writer = metrics.Writer(tmp_path, 0)
     writer.write(1, {"loss": float("nan"), "q_mean": float("inf"), "updates": 3})

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from tensorboard.backend.event_processing import event_accumulator
 
+from jaxdqn.runtime import metrics as metrics_lib
 from tests import program
 
 TRAINING_FIELDS = {
@@ -45,6 +46,11 @@ def test_a_run_leaves_what_it_promises(breakout):
     assert all(set(row) == TRAINING_FIELDS for row in training)
     assert all(set(row) == EVALUATION_FIELDS for row in evaluations)
     assert [row["step"] // 800 for row in evaluations] == [1, 2]
+    rows = list(metrics_lib.read(run_dir / metrics_lib.FILE))
+    saves = metrics_lib.checkpoints(rows)
+    assert all(set(row) == SAVE_FIELDS for row in saves)
+    assert [row["step"] // 800 for row in saves] == [1, 2]
+    assert len(rows) == len(training) + len(evaluations) + len(saves)
     last = training[-1]
     assert last["frames"] == 4 * last["step"]
     assert last["updates"] == (last["step"] - 400) // 4

@@ -137,6 +137,16 @@ def known(directory: pathlib.Path, from_step: int) -> list[Row]:
     return [row for row in rows if row["step"] == from_step or evaluations([row])]
 
 
+def training(rows: Iterable[Row]) -> list[Row]:
+    """The rows of training."""
+    return [row for row in rows if "episode_return_mean" in row]
+
+
+def checkpoints(rows: Iterable[Row]) -> list[Row]:
+    """The rows of saves."""
+    return [row for row in rows if "checkpoint_bytes" in row]
+
+
 def evaluations(rows: Iterable[Row]) -> list[Row]:
     """The rows of evaluations, those without a score included."""
     return [row for row in rows if isinstance(row.get(_SCORE, ""), int | float | None)]

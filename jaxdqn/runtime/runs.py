@@ -63,7 +63,7 @@ def read(path: pathlib.Path) -> Run:
         problem="",
         notes=notes,
         config=config,
-        training=[row for row in rows if "episode_return_mean" in row],
+        training=metrics.training(rows),
         evaluations=metrics.evaluations(rows),
         written=_written(path / metrics.FILE),
         videos=films,
