@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from jaxdqn import presets
-from jaxdqn.runtime import aggregates, plots, reporting, run_dir, runs
+from jaxdqn.runtime import aggregates, curves, reporting, run_dir, runs
 from tests import program
 
 
@@ -161,7 +161,7 @@ def test_figures_as_pictures(tmp_path):
 
 def test_numbers_that_are_none_are_left_out():
     rows = [{"step": 1, "loss": None}, {"step": 2, "loss": 0.5}, {"step": 3, "loss": "high"}]
-    where, values = plots.curve([*rows, {"step": 4, "loss": float("nan")}], "step", "loss")
+    where, values = curves.curve([*rows, {"step": 4, "loss": float("nan")}], "step", "loss")
     assert where.tolist() == [2] and values.tolist() == [0.5]
 
 
