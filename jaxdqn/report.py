@@ -69,7 +69,8 @@ def folders_named(named: str) -> list[pathlib.Path]:
             missing += [parts[start].strip()] if parts[start].strip() else []
         start = end
     if missing or not found:
-        raise config_lib.SettingError("runs", f"no folder is {' or '.join(missing) or named!r}")
+        named = " or ".join(missing) or repr(named)
+        raise config_lib.SettingError("runs", f"no folder is {named}")
     return list(dict.fromkeys(map(pathlib.Path, found)))
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from jaxdqn.runtime import curves, group_names, plots
 
-LONG = ", ".join(f"setting_of_a_long_name_{i}=0.123456789" for i in range(9))
+LONG = ", ".join(f"setting_of_a_long_name_{i}={{0}}.123456789" for i in range(9))
 
 
 def some_groups(count, runs=2, label="n_step={}"):
@@ -38,10 +38,8 @@ def inside(inner, outer):
     )
 
 
-@pytest.mark.parametrize(
-    "label", ["n_step={}", "n_step={}, learning_rate=0.00025", "i={}, " + LONG]
-)
-@pytest.mark.parametrize("count", [1, 2, 6, 7, 12])
+@pytest.mark.parametrize("label", ["n_step={}", "n={}, learning_rate=0.1", "i={0}, " + LONG])
+@pytest.mark.parametrize("count", [1, 2, 7, 12])
 def test_up_to_twelve_groups_share_axes_with_a_legend_below(count, label):
     figure = drawn(some_groups(count, label=label))
     (axes,), (legend,) = figure.axes, figure.legends
@@ -98,8 +96,8 @@ def test_the_colour_blind_tell_colours_apart(sight):
     assert min(np.linalg.norm(a - b) for a, b in itertools.combinations(seen, 2)) > 14
 
 
-@pytest.mark.parametrize("label", ["n_step={}", "i={}, " + LONG])
-@pytest.mark.parametrize("count", [13, 24, 40])
+@pytest.mark.parametrize("label", ["n_step={}", "i={0}, " + LONG])
+@pytest.mark.parametrize("count", [13, 40])
 def test_more_groups_have_a_panel_each(count, label):
     groups = some_groups(count, label=label)
     figure = drawn(groups, groups)
@@ -119,7 +117,7 @@ def test_more_groups_have_a_panel_each(count, label):
     assert texts == ["steps", "return"]
 
 
-def test_a_panel_shows_its_group_before_all_others(tmp_path):
+def test_a_panel_shows_its_group_before_all_others():
     """Groups of one value each, so that heights of a picture are groups."""
     steps = np.arange(11.0)
     groups = {f"n_step={i}": [(steps, np.full(11, 1.0 * i))] for i in range(13)}
@@ -138,47 +136,46 @@ def test_a_panel_shows_its_group_before_all_others(tmp_path):
 
 
 def test_a_picture_holds_the_means_behind_panels_once():
-    few = plots.svg(drawn(some_groups(20)))
-    more = plots.svg(drawn(some_groups(40)))
+    few = plots.svg(drawn(some_groups(13)))
+    more = plots.svg(drawn(some_groups(26)))
     assert len(more) < 2.2 * len(few)  # and not four times as much
     assert "currentColor" in more and '<g id="' not in more
 
 
-@pytest.mark.parametrize("count", [1, 12, 13])
+ODD = {
+    "zeros": [0.0, 0, 0],
+    "negative": [-1.0, -2, -3],
+    "a spike between zeros": [0.0, 1, 0],
+    "of both signs": [0.0, 0.5, -1],
+    "huge, of both signs": [1e308, -1e308, 1e308],
+    "the largest": [1.7e308, 1.7e308, 1.7e308],
+    "tiny": [5e-324, 1e-320, 0],
+    "tiny to huge": [5e-324, 1, 1e308],
+    "many decades": [1e-12, 1, 1e12],
+    "nearly equal": [1.0, 1 + 1e-15, 1],
+    "equal and large": [1e20, 1e20, 1e20],
+    "one row": [7.0],
+    "one row of zero": [0.0],
+    "no row": [],
+}
+
+
 @pytest.mark.parametrize("log", [False, True])
 @pytest.mark.parametrize(
-    "values",
-    [
-        [0.0, 0, 0],
-        [-1.0, -2, -3],
-        [0.0, 1, 0],
-        [0.0, 0.5, -1],
-        [1e308, -1e308, 1e308],
-        [1.7e308, 1.7e308, 1.7e308],
-        [5e-324, 1e-320, 0],
-        [5e-324, 1, 1e308],
-        [1e-12, 1, 1e12],
-        [1.0, 1 + 1e-15, 1],
-        [1e20, 1e20, 1e20],
-        [7.0],
-        [0.0],
-        [],
-    ],
+    ("odd", "count"), [*((odd, 2) for odd in ODD), ("zeros", 13), ("tiny to huge", 13)]
 )
-def test_odd_values_are_drawn(tmp_path, values, log, count):
-    ys = np.array(values)
+def test_odd_values_are_drawn(odd, count, log):
+    ys = np.array(ODD[odd])
     steps = 10.0 * np.arange(1, len(ys) + 1)
     groups = {f"n_step={i}": [(steps, ys), (steps, ys / 2), (steps, -ys)] for i in range(count)}
     figure = drawn(groups, groups, log=log)
     assert "<svg" in plots.svg(figure)
-    plots.png(figure, tmp_path / "picture.png")
     axes = figure.axes[0]
-    assert axes.get_yscale() == ("log" if log and np.abs(ys).sum() > 0 else "linear")
-    assert np.isfinite([*axes.get_xlim(), *axes.get_ylim()]).all()
+    is_log = log and (np.abs(ys) > 1e-150).any()
+    assert axes.get_yscale() == ("log" if is_log else "linear")
     low, high = axes.get_ylim()
-    assert low < high
-    if np.ptp(ys / 1e10) > 0 or len(ys) == 1:
-        assert any(low < tick < high for tick in axes.get_yticks())
+    assert -np.inf < low < high < np.inf and 0 == axes.get_xlim()[0] < axes.get_xlim()[1]
+    assert any(low < tick < high for tick in axes.get_yticks())
 
 
 def test_all_at_step_zero_and_beyond_all_steps():
@@ -227,7 +224,7 @@ def test_names_are_short():
     assert group_names.short(["atari, n_step=1", "atari, n_step=3"]) == ["n_step=1", "n_step=3"]
     # Nothing would be left of the first.
     assert group_names.short(["atari", "atari, a=1"]) == ["atari", "atari, a=1"]
-    labels = [f"atari, i={i}, {LONG}{i}" for i in range(13)]
+    labels = [f"atari, i={i}, {LONG.format(i)}" for i in range(13)]
     names = group_names.short(labels)
     assert names[12].startswith("13: i=12") and names[12].endswith("…")
     assert all(len(line) <= 28 for name in names for line in name.splitlines())
@@ -239,6 +236,5 @@ def test_names_that_no_font_holds_are_drawn():
     groups = dict(zip(labels, some_groups(5).values(), strict=True))
     for more in ({}, some_groups(13)):
         svg = plots.svg(drawn(groups | more))
-        assert svg.isascii() or not more
         assert "<script" not in svg and "&lt;script&gt;" in svg
         svg.encode()

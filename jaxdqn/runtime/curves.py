@@ -8,7 +8,7 @@ import numpy as np
 
 from jaxdqn.runtime import aggregates, runs
 
-_LARGEST = 1e300  # of what is drawn: axes overflow beyond
+_LARGEST = 1e150  # of what is drawn: the arithmetic of axes overflows beyond
 _SMALLEST = 1 / _LARGEST  # on a logarithmic axis
 
 Curve = tuple[np.ndarray, np.ndarray]  # x [T], y [T], float64
@@ -123,7 +123,7 @@ def _linear_limits(ys: np.ndarray) -> tuple[float, float]:
 def _log_limits(ys: np.ndarray) -> tuple[float, float]:
     low, high = np.log10([ys.min(), ys.max()]) if len(ys) else (0, 0)
     room = max(0.05 * (high - low), 0.05)
-    return float(10 ** (low - room)), float(10 ** min(high + room, 305))
+    return float(10 ** (low - room)), float(10 ** (high + room))
 
 
 def _clipped(one: Curve) -> Curve:
