@@ -4,6 +4,7 @@ python -m jaxdqn.report --runs='runs/*' --out=report.html
 """
 
 import glob
+import os
 import pathlib
 
 from absl import flags
@@ -11,9 +12,13 @@ from absl import flags
 from jaxdqn import cli
 from jaxdqn import config as config_lib
 
+_LONGEST_PATH = 4096  # characters, on Linux
+
 
 def _define_flags() -> None:
-    flags.DEFINE_list("runs", ["runs/*"], "folders of runs, with wildcards; commas between them")
+    flags.DEFINE_string(
+        "runs", "runs/*", "folders of runs, by name or with wildcards; commas between them"
+    )
     flags.DEFINE_string("out", None, "the page: a .html")
     flags.DEFINE_boolean(
         "png", False, "write each plot as a PNG too, into a folder beside the page"
@@ -27,17 +32,7 @@ def main() -> int:
     out = cli.output("out", (".html",))
     if out is None:
         raise config_lib.SettingError("out", "name the page, such as --out=report.html")
-    patterns = [str(pathlib.Path(pattern).expanduser()) for pattern in flags.FLAGS.runs]
-    # Not `Path.glob`, which takes no absolute patterns.
-    paths = [
-        pathlib.Path(path)
-        for pattern in patterns
-        for path in sorted(glob.glob(pattern))  # noqa: PTH207
-    ]
-    folders = list(dict.fromkeys(path for path in paths if path.is_dir()))
-    if not folders:
-        raise config_lib.SettingError("runs", f"no folder is {' or '.join(patterns)}")
-
+    folders = folders_named(flags.FLAGS.runs)
     pictures = out.with_suffix("") if flags.FLAGS.png else None
     if pictures and pictures.exists():
         others = not pictures.is_dir() or any(path.suffix != ".png" for path in pictures.iterdir())
@@ -52,6 +47,48 @@ def main() -> int:
 
     print(reporting.write(folders, out, pictures))
     return 0
+
+
+def folders_named(named: str) -> list[pathlib.Path]:
+    """The folders that `--runs` names, each once.
+
+    A comma may also be part of a name: as many parts as name a folder together are taken as one.
+
+    Raises:
+      SettingError: some part names no folder.
+    """
+    parts = named.split(",")
+    found: list[str] = []
+    missing = []
+    start = 0
+    while start < len(parts):
+        for end in range(len(parts), start, -1):
+            if matching := _matching(",".join(parts[start:end])):
+                found += matching
+                break
+        else:
+            end = start + 1
+            missing += [parts[start].strip()] if parts[start].strip() else []
+        start = end
+    if missing or not found:
+        named = " or ".join(missing) or repr(named)
+        raise config_lib.SettingError("runs", f"no folder is {named}")
+    return list(dict.fromkeys(map(pathlib.Path, found)))
+
+
+def _matching(pattern: str) -> list[str]:
+    """The folder of just this name, or those that match it as a pattern."""
+    for text in dict.fromkeys((pattern, pattern.strip())):
+        path = os.path.expanduser(text)  # noqa: PTH111
+        if not text or len(path) > _LONGEST_PATH:
+            continue
+        if os.path.isdir(path):  # noqa: PTH112
+            return [path]
+        # Not `Path.glob`, which takes no absolute patterns.
+        matches = glob.glob(path)  # noqa: PTH207
+        if folders := sorted(match for match in matches if pathlib.Path(match).is_dir()):
+            return folders
+    return []
 
 
 if __name__ == "__main__":

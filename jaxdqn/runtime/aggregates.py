@@ -5,6 +5,7 @@ the interquartile mean and the optimality gap of the human-normalised scores of 
 mean of those of the games, with runs drawn anew within each game.
 """
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
@@ -24,12 +25,29 @@ class Estimate(NamedTuple):
 
 def interquartile_mean(scores: np.ndarray) -> np.ndarray:
     """The mean of the middle half of scores [..., N], over the last axis."""
-    return np.asarray(scipy.stats.trim_mean(scores, 0.25, axis=-1))
+    return _scaled(lambda s: np.asarray(scipy.stats.trim_mean(s, 0.25, axis=-1)), scores)
 
 
 def optimality_gap(scores: np.ndarray) -> np.ndarray:
     """By how much scores [..., N] fall short of 1 on average; those above it count as 1."""
-    return np.asarray(1 - np.minimum(scores, 1).mean(axis=-1))
+    return np.asarray(1 - _mean(np.minimum(scores, 1)))
+
+
+def _scaled(measure: Callable[[np.ndarray], np.ndarray], values: np.ndarray) -> np.ndarray:
+    """A measure that grows with its values [...], taken where no sum of large ones overflows."""
+    scale = _scale(values)
+    return measure(values / scale) * scale
+
+
+def _scale(values: np.ndarray) -> float:
+    """A power of two that brings values [...] to about 1. Dividing by it is exact."""
+    largest = float(np.abs(values).max(initial=0))
+    return math.ldexp(1.0, min(math.frexp(largest)[1], 1023))
+
+
+def _mean(values: np.ndarray) -> np.ndarray:
+    """The mean of values [..., N], over the last axis."""
+    return _scaled(lambda v: np.asarray(v.mean(axis=-1)), values)
 
 
 def _pooled(games: Sequence[np.ndarray]) -> np.ndarray:
@@ -39,14 +57,14 @@ def _pooled(games: Sequence[np.ndarray]) -> np.ndarray:
 
 def _means(games: Sequence[np.ndarray]) -> np.ndarray:
     """The mean score of each game: [..., G]."""
-    return np.stack([runs.mean(axis=-1) for runs in games], axis=-1)
+    return np.stack([_mean(runs) for runs in games], axis=-1)
 
 
 # Of scores [..., runs] of each game.
 MEASURES: Mapping[str, Callable[[Sequence[np.ndarray]], np.ndarray]] = {
     "interquartile mean": lambda games: interquartile_mean(_pooled(games)),
-    "median of games": lambda games: np.median(_means(games), axis=-1),
-    "mean of games": lambda games: np.mean(_means(games), axis=-1),
+    "median of games": lambda games: _scaled(lambda m: np.median(m, axis=-1), _means(games)),
+    "mean of games": lambda games: _mean(_means(games)),
     "optimality gap": lambda games: optimality_gap(_pooled(games)),
 }
 
@@ -55,7 +73,7 @@ def over_games(scores: Mapping[str, Sequence[float]]) -> dict[str, Estimate]:
     """Aggregates human-normalised scores by stratified bootstrap.
 
     Args:
-      scores: of each game those of its runs.
+      scores: of each game those of its runs, finite.
 
     Returns:
       An estimate for each of `MEASURES`.
@@ -65,7 +83,7 @@ def over_games(scores: Mapping[str, Sequence[float]]) -> dict[str, Estimate]:
     drawn = [runs[rng.integers(len(runs), size=(_RESAMPLES, len(runs)))] for runs in games]
     estimates = {}
     for name, measure in MEASURES.items():
-        low, high = np.percentile(measure(drawn), (2.5, 97.5))
+        low, high = _scaled(lambda found: np.percentile(found, (2.5, 97.5)), measure(drawn))
         estimates[name] = Estimate(float(measure(games)), float(low), float(high))
     return estimates
 
@@ -73,10 +91,17 @@ def over_games(scores: Mapping[str, Sequence[float]]) -> dict[str, Estimate]:
 def over_seeds(curves: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Mean of curves [N, T] at each point and its 95% interval by Student's t.
 
-    Of fewer than three runs the interval is the mean itself: theirs would say nothing.
+    Of fewer than three runs the interval is the mean itself: theirs would say nothing. An end of it
+    that is beyond the largest float64 is infinite.
+
+    Returns:
+      Mean, low and high end: [T] each.
     """
-    count, mean = len(curves), curves.mean(axis=0)
+    count, scale = len(curves), _scale(curves)
+    curves = curves / scale
+    mean = curves.mean(axis=0)
     if count < 3:
-        return mean, mean, mean
+        return mean * scale, mean * scale, mean * scale
     reach = scipy.stats.t.ppf(0.975, count - 1) * curves.std(axis=0, ddof=1) / np.sqrt(count)
-    return mean, mean - reach, mean + reach
+    with np.errstate(over="ignore"):
+        return mean * scale, (mean - reach) * scale, (mean + reach) * scale

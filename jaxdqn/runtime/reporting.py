@@ -5,7 +5,9 @@ import contextlib
 import datetime
 import functools
 import itertools
+import math
 import pathlib
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -13,9 +15,13 @@ import numpy as np
 
 from jaxdqn import config as config_lib
 from jaxdqn.envs import games, scores
-from jaxdqn.runtime import aggregates, files, plots, runs
+from jaxdqn.runtime import aggregates, files, group_names, plots, runs, wording
+from jaxdqn.runtime import curves as curves_lib
 
 _FILMS_BYTES = 30_000_000  # of films in one page
+_LONG_TABLE = 40  # rows from which on a table of settings is folded
+_DIGITS = 1e15  # larger numbers are written with an exponent
+_NOT_FINITE = "not finite"
 # Metrics of training below the returns: title, name, whether on a logarithmic axis, what it is.
 _DIAGNOSTICS = (
     ("Loss", "loss", True, "Mean over the updates since the row before."),
@@ -53,9 +59,10 @@ def write(paths: Sequence[pathlib.Path], out: pathlib.Path, png_folder: pathlib.
             if pictures:
                 plots.png(figure, pictures / f"{name}.png")
 
-        part.write_text(build(found, picture))
+        part.write_text(build(found, picture), encoding="utf-8")
     broken = sum(run.state == "broken" for run in found)
-    return f"{out}: {len(found)} runs" + (f", {broken} of them broken" if broken else "")
+    told = f"{out}: {wording.counted(len(found), 'run')}"
+    return told + (f", {broken} of them broken" if broken else "")
 
 
 def build(
@@ -65,7 +72,7 @@ def build(
 
     Args:
       found: runs as `runs.read` tells of them.
-      on_figure: gets the name and the figure of each plot.
+      on_figure: gets the name of each plot, fit for a file, and its figure.
 
     Raises:
       RunError: a package is missing.
@@ -85,14 +92,17 @@ def build(
     for game, groups in by_game.items():
         told = []
         for name, title, caption, figure in _figures(game, groups):
-            on_figure(f"{game}_{name}", figure)
+            on_figure(f"{_file_name(game)}_{name}", figure)
             told.append({"title": title, "caption": caption, "svg": plots.svg(figure)})
         members = list(itertools.chain.from_iterable(groups.values()))
         sections.append(
             {
                 "name": game,
+                "told": _told(groups),
+                "panels": len(groups) > group_names.SHARED_AXES,
                 "figures": told,
                 "videos": films.of(members),
+                "groups": _groups(groups),
                 "settings": _settings(members),
             }
         )
@@ -107,14 +117,14 @@ def build(
     others = len(found) - complete - broken
     html: str = environment.get_template("report.html.j2").render(
         title=f"{', '.join(by_game) or 'No'} runs" if len(by_game) < 4 else f"{len(by_game)} games",
-        summary=f"{len(found)} runs: {complete} complete, {others} under way or stopped, "
-        f"{broken} broken. Made {datetime.datetime.now():%Y-%m-%d %H:%M}.",
+        summary=f"{wording.counted(len(found), 'run')}: {complete} complete, {others} under way or "
+        f"stopped, {broken} broken. Made {datetime.datetime.now():%Y-%m-%d %H:%M}.",
         scores=_scores(by_game),
         aggregates=_aggregates(by_game),
         games=sections,
         runs=_runs(found),
         problems=[
-            {"path": str(run.path), "text": text}
+            {"path": wording.visible(run.path), "text": wording.visible(text)}
             for run in found
             for text in (*([run.problem] if run.problem else ()), *run.notes)
         ],
@@ -124,11 +134,18 @@ def build(
 
 def _game(run: runs.Run) -> str:
     assert run.config
-    return games.plain_name(run.config.env)
+    return wording.visible(games.plain_name(run.config.env))
 
 
-def _game_and_label(labelled: tuple[runs.Run, str]) -> tuple[str, str]:
-    return _game(labelled[0]), labelled[1]
+def _file_name(game: str) -> str:
+    """A game's name as part of a file's: a run from elsewhere may hold anything for it."""
+    return re.sub(r"[^\w.-]", "_", game, flags=re.ASCII)[:100]
+
+
+def _game_and_label(labelled: tuple[runs.Run, str]) -> tuple[str, list[str | float]]:
+    """What runs are sorted by: 'n_step=3' comes before 'n_step=10'."""
+    parts = re.split(r"(\d+(?:\.\d+)?(?:e[-+]?\d+)?)", labelled[1])
+    return _game(labelled[0]), [float(p) if i % 2 else p for i, p in enumerate(parts)]
 
 
 def _figures(
@@ -140,16 +157,18 @@ def _figures(
     training = "Mean of the last 100 games of training, with its exploration"
     evaluated = "; dots: evaluations with frozen parameters."
 
-    def returns(run: runs.Run, x: str) -> plots.Curve:
-        return plots.curve(run.training, x, "episode_return_mean")
+    def returns(run: runs.Run, x: str) -> curves_lib.Curve:
+        return curves_lib.curve(run.training, x, "episode_return_mean")
 
     yield (
         "return",
         "Return over steps",
         training + evaluated,
         plots.lines(
-            plots.of_runs(groups, lambda run: returns(run, "step")),
-            plots.of_runs(groups, lambda r: plots.curve(r.evaluations, "step", "eval_return_mean")),
+            curves_lib.of_runs(groups, lambda run: returns(run, "step")),
+            curves_lib.of_runs(
+                groups, lambda r: curves_lib.curve(r.evaluations, "step", "eval_return_mean")
+            ),
             x="agent steps",
             y="return",
             levels=levels,
@@ -160,7 +179,7 @@ def _figures(
         "Return over time",
         f"{training}; time of training, evaluations left out.",
         plots.lines(
-            plots.of_runs(groups, lambda run: returns(run, "time_s")),
+            curves_lib.of_runs(groups, lambda run: returns(run, "time_s")),
             {},
             x="seconds",
             y="return",
@@ -168,26 +187,41 @@ def _figures(
         ),
     )
     for title, name, log, caption in _DIAGNOSTICS:
-        curves = plots.of_runs(groups, functools.partial(_diagnostic, name))
-        if not any(len(steps) for of_group in curves.values() for steps, _ in of_group):
+        curves = curves_lib.of_runs(groups, functools.partial(_diagnostic, name))
+        values = np.concatenate([ys for of_group in curves.values() for _, ys in of_group])
+        if not len(values):
             continue  # runs of before this metric was written
+        if log and 0 < np.count_nonzero(curves_lib.has_place(values)) < len(values):
+            caption += " Gaps: values that a logarithmic axis cannot show, such as zero."
         figure = plots.lines(curves, {}, x="agent steps", y=title.lower(), levels={}, log=log)
         yield name, title, caption, figure
 
 
-def _diagnostic(name: str, run: runs.Run) -> plots.Curve:
-    return plots.curve(run.training, "step", name)
+def _diagnostic(name: str, run: runs.Run) -> curves_lib.Curve:
+    return curves_lib.curve(run.training, "step", name)
 
 
-def _final(run: runs.Run) -> float | None:
-    """The mean return of a run's last evaluation."""
-    return float(run.evaluations[-1]["eval_return_mean"]) if run.evaluations else None
+def _told(groups: Mapping[str, Sequence[runs.Run]]) -> str:
+    """What the plots of a game show."""
+    told = ""
+    if any(len(members) > 1 for members in groups.values()):
+        told = "Faint: each run. Bold: their mean, with its 95% interval for three or more. "
+    if len(groups) > group_names.SHARED_AXES:
+        told += f"{len(groups)} groups, each in colour, the means of all in grey. "
+    if group_names.are_cut(list(groups)):
+        told += "The groups are listed by their numbers below the plots."
+    return told
 
 
 def _finals(members: Sequence[runs.Run]) -> list[float]:
-    """The last evaluations of those runs that are complete."""
-    found = (_final(run) for run in members if run.state == "complete")
-    return [score for score in found if score is not None]
+    """The last evaluations of those runs that are complete, where they are finite."""
+    return [run.score for run in members if run.state == "complete" and run.score is not None]
+
+
+def _without_score(members: Sequence[runs.Run]) -> int:
+    """How many complete runs have a last evaluation that is not finite."""
+    complete = (run for run in members if run.state == "complete" and run.evaluations)
+    return sum(run.score is None for run in complete)
 
 
 def _scores(by_game: Mapping[str, Mapping[str, Sequence[runs.Run]]]) -> dict[str, Any] | None:
@@ -195,22 +229,19 @@ def _scores(by_game: Mapping[str, Mapping[str, Sequence[runs.Run]]]) -> dict[str
     published = {
         source: values for source, values in scores.PUBLISHED.items() if set(values) & set(by_game)
     }
+    left_out = 0
     for game, groups in by_game.items():
+        reference = scores.ATARI_57.get(game)
         for label, members in groups.items():
-            finals = _finals(members)
-            if not finals:
+            finals, without = _finals(members), _without_score(members)
+            left_out += without
+            if not finals and not without:
                 continue
-            mean, low, high = (
-                float(value[0]) for value in aggregates.over_seeds(np.array(finals)[:, None])
-            )
-            normalised, reference = scores.human_normalised(game, mean), scores.ATARI_57.get(game)
             rows.append(
                 [
-                    f"{game}, {label}",
-                    len(finals),
-                    f"{mean:,.1f}",
-                    f"{low:,.1f} to {high:,.1f}" if low < high else "",
-                    "" if normalised is None else f"{normalised:.0%}",
+                    wording.visible(f"{game}, {label}"),
+                    f"{len(finals)} of {len(finals) + without}" if without else len(finals),
+                    *(_score_cells(game, finals) if finals else (_NOT_FINITE, "", "")),
                     f"{reference.random:,g}" if reference else "",
                     f"{reference.human:,g}" if reference else "",
                     *(
@@ -220,13 +251,24 @@ def _scores(by_game: Mapping[str, Mapping[str, Sequence[runs.Run]]]) -> dict[str
                 ]
             )
     head = ["game", "runs", "return", "interval", "human", "random", "human tester", *published]
-    return {"head": head, "rows": rows} if rows else None
+    without_scores = wording.counted(left_out, "complete run")
+    note = f"Left out: {without_scores} whose last evaluation is not finite."
+    return {"head": head, "rows": rows, "note": note if left_out else ""} if rows else None
 
 
-def _aggregates(
-    by_game: Mapping[str, Mapping[str, Sequence[runs.Run]]],
-) -> Iterator[dict[str, Any]]:
+def _score_cells(game: str, finals: Sequence[float]) -> tuple[str, str, str]:
+    """The mean of some scores, its interval, and the mean human-normalised."""
+    mean, low, high = (
+        float(value[0]) for value in aggregates.over_seeds(np.array(finals)[:, None])
+    )
+    normalised = scores.human_normalised(game, mean)
+    share = "" if normalised is None else _number(100 * normalised, "{:.0f}", "%")
+    return _number(mean), _interval(low, high), share
+
+
+def _aggregates(by_game: Mapping[str, Mapping[str, Sequence[runs.Run]]]) -> dict[str, Any] | None:
     """Measures over the 57 games, for each group that has played at least two of them."""
+    rows = []
     for label in dict.fromkeys(label for groups in by_game.values() for label in groups):
         normalised = {
             game: [
@@ -239,34 +281,29 @@ def _aggregates(
         normalised = {game: values for game, values in normalised.items() if values}
         if len(normalised) < 2:
             continue
-        estimates = aggregates.over_games(normalised)
         count = sum(map(len, normalised.values()))
-        yield {
-            "label": label,
-            "told": f"{count} runs of {len(normalised)} games.",
-            "rows": [
-                [name, f"{value:.3f}", f"{low:.3f} to {high:.3f}" if low < high else ""]
-                for name, (value, low, high) in estimates.items()
-            ],
-        }
+        cells = []
+        for value, low, high in aggregates.over_games(normalised).values():
+            interval = _interval(low, high, "{:.3f}")
+            cells.append(_number(value, "{:.3f}") + (f" ({interval})" if interval else ""))
+        played = f"{wording.counted(count, 'run')} of {len(normalised)} games"
+        rows.append([wording.visible(label), played, *cells])
+    return {"head": ["group", "of", *aggregates.MEASURES], "rows": rows} if rows else None
 
 
 def _runs(found: Sequence[runs.Run]) -> dict[str, Any]:
     rows = []
     for run in found:
-        final, best = (
-            _final(run),
-            max((row["eval_return_mean"] for row in run.evaluations), default=None),
-        )
         last = run.training[-1] if run.training else {}
+        none = _NOT_FINITE if run.evaluations else ""
         rows.append(
             [
-                str(run.path),
+                wording.visible(run.path),
                 run.state,
                 f"{run.step:,}" if run.step else "",
-                _number(final),
-                _number(best),
-                _number(last.get("time_s"), "{:,.0f} s"),
+                _number(run.score) or none,
+                _number(run.best_score) or none,
+                _number(last.get("time_s"), "{:,.0f}", " s"),
                 f"{run.written:%Y-%m-%d %H:%M}" if run.written else "",
             ]
         )
@@ -274,8 +311,30 @@ def _runs(found: Sequence[runs.Run]) -> dict[str, Any]:
     return {"head": head, "rows": rows}
 
 
-def _number(value: Any, form: str = "{:,.1f}") -> str:
-    return form.format(value) if isinstance(value, int | float) else ""
+def _number(value: Any, form: str = "{:,.1f}", unit: str = "") -> str:
+    """A finite number as people read it; '' for anything else."""
+    value = runs.number(value)
+    if value is None:
+        return ""
+    return (form if abs(value) < _DIGITS else "{:.4g}").format(value) + unit
+
+
+def _interval(low: float, high: float, form: str = "{:,.1f}") -> str:
+    """'1.0 to 2.0'; '' for an interval that says nothing."""
+    if not low < high:
+        return ""
+    return f"{_number(low, form) or -math.inf} to {_number(high, form) or math.inf}"
+
+
+def _groups(groups: Mapping[str, Sequence[runs.Run]]) -> dict[str, Any] | None:
+    """The whole labels of groups by the numbers that plots give them; None where plots hold all."""
+    if not group_names.are_cut(list(groups)):
+        return None
+    rows = [
+        [f"{number}: {wording.visible(label)}", len(members)]
+        for number, (label, members) in enumerate(groups.items(), start=1)
+    ]
+    return {"head": ["group", "runs"], "rows": rows}
 
 
 def _settings(shown: Sequence[runs.Run]) -> dict[str, Any] | None:
@@ -283,9 +342,13 @@ def _settings(shown: Sequence[runs.Run]) -> dict[str, Any] | None:
     differing = runs.differences([run.config for run in shown if run.config])
     if not set(differing) - {"seed"}:
         return None
-    columns = [[str(value) for value in column] for column in differing.values()]
-    rows = [list(row) for row in zip((run.path.name for run in shown), *columns, strict=True)]
-    return {"head": ["settings that differ", *differing], "rows": rows}
+    columns = [[runs.typed(value) for value in column] for column in differing.values()]
+    names = [wording.visible(run.path.name) for run in shown]
+    rows = [
+        [name, *map(wording.visible, values)] for name, *values in zip(names, *columns, strict=True)
+    ]
+    folded = len(rows) > _LONG_TABLE
+    return {"head": ["settings that differ", *differing], "rows": rows, "folded": folded}
 
 
 class _Films:
@@ -302,15 +365,17 @@ class _Films:
                 film = {"title": f"Play at step {int(path.stem):,}", "source": ""}
                 try:
                     if path.stat().st_size > self._left:
-                        film["caption"] = f"{path}, left out: the page would grow too large"
+                        film["caption"] = wording.visible(
+                            f"{path}, left out: the page would grow too large"
+                        )
                     else:
                         content = path.read_bytes()
                         self._left -= len(content)
-                        film["caption"] = str(run.path)
+                        film["caption"] = wording.visible(run.path)
                         film["source"] = (
                             f"data:video/mp4;base64,{base64.b64encode(content).decode()}"
                         )
                 except OSError as error:
-                    film["caption"] = f"{path} cannot be read: {error.strerror}"
+                    film["caption"] = wording.visible(f"{path} cannot be read: {error.strerror}")
                 films.append(film)
         return films

@@ -1,12 +1,13 @@
 """Runs as a report finds them: whole, under way, or broken in some way."""
 
 import datetime
+import math
 import pathlib
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from jaxdqn import config as config_lib
-from jaxdqn.runtime import metrics, run_dir, saved_run
+from jaxdqn.runtime import metrics, run_dir, saved_run, wording
 
 # Settings in which the runs of one group may differ: what the group averages over, and what does
 # not change learning.
@@ -15,6 +16,7 @@ _WITHIN_GROUP = (
     *("keep_checkpoints", "record_every_steps", "record_every_episodes", "log_every_steps"),
     "held_out_observations",
 )
+_MOST_STEPS = 2**63  # more are no steps of a run, and would overflow what is worked out of them
 
 
 class Run(NamedTuple):
@@ -25,7 +27,7 @@ class Run(NamedTuple):
     notes: Sequence[str]  # what is wrong with it though it can be shown
     config: config_lib.Config | None
     training: Sequence[metrics.Row]
-    evaluations: Sequence[metrics.Row]
+    evaluations: Sequence[metrics.Row]  # those without a score too
     written: datetime.datetime | None  # when it last wrote metrics
     videos: Sequence[pathlib.Path]  # oldest first
 
@@ -46,6 +48,27 @@ class Run(NamedTuple):
         if last and last[-1]["step"] >= self.config.total_steps:
             return "complete"
         return f"at {self.step / self.config.total_steps:.0%}"
+
+    @property
+    def score(self) -> float | None:
+        """The mean return of the last evaluation; None where there is none or it is not finite."""
+        return number(self.evaluations[-1]["eval_return_mean"]) if self.evaluations else None
+
+    @property
+    def best_score(self) -> float | None:
+        """The highest mean return of an evaluation, of those that are finite."""
+        found = (number(row["eval_return_mean"]) for row in self.evaluations)
+        return max((score for score in found if score is not None), default=None)
+
+
+def number(value: Any) -> float | None:
+    """A value of a row as a number; None for what is none, is not finite, or overflows."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    try:
+        return float(value) if math.isfinite(value) else None
+    except OverflowError:  # an integer of hundreds of digits
+        return None
 
 
 def read(path: pathlib.Path) -> Run:
@@ -75,16 +98,28 @@ def labels(found: Sequence[Run]) -> list[str]:
 
     Over all games: runs of two games are one group only when they learn in the same way.
     """
-    told = []
-    for run in found:
-        assert run.config
-        alike = [
-            one.config for one in found if one.config and one.config.preset == run.config.preset
-        ]
-        keys = [name for name in differences(alike) if name not in _WITHIN_GROUP]
-        values = [f"{name}={getattr(run.config, name)}" for name in keys]
-        told.append(", ".join([run.config.preset, *values]))
-    return told
+    configs = [run.config for run in found if run.config]
+    by_preset: dict[str, list[config_lib.Config]] = {}
+    for config in configs:
+        by_preset.setdefault(config.preset, []).append(config)
+    differing = {
+        preset: [name for name in differences(alike) if name not in _WITHIN_GROUP]
+        for preset, alike in by_preset.items()
+    }
+    return [
+        ", ".join(
+            [
+                config.preset,
+                *(f"{name}={typed(getattr(config, name))}" for name in differing[config.preset]),
+            ]
+        )
+        for config in configs
+    ]
+
+
+def typed(value: Any) -> str:
+    """A setting's value; a list as it stands on a command line."""
+    return ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
 
 
 def differences(configs: Sequence[config_lib.Config]) -> dict[str, list[Any]]:
@@ -99,10 +134,10 @@ def _broken(path: pathlib.Path, problem: str) -> Run:
 
 def _rows(path: pathlib.Path) -> tuple[list[metrics.Row], list[str]]:
     """The rows that can be read, and what there is to say of the others."""
-    text = path.read_text() if path.exists() else ""
-    rows = list(metrics.parse(text))
+    text = path.read_text(encoding="utf-8") if path.exists() else ""
+    rows = [row for row in metrics.parse(text) if 0 <= row["step"] < _MOST_STEPS]
     lost = sum(1 for line in text.splitlines() if line.strip()) - len(rows)
-    return rows, [f"{lost} unreadable lines in {metrics.FILE}"] if lost else []
+    return rows, [f"{wording.counted(lost, 'unreadable line')} in {metrics.FILE}"] if lost else []
 
 
 def _written(path: pathlib.Path) -> datetime.datetime | None:
