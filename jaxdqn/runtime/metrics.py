@@ -18,7 +18,8 @@ VARYING = frozenset(
         *("checkpoint_stall_s", "checkpoint_write_s", "checkpoint_bytes"),
     }
 )
-_SCORE = "eval_return_mean"  # null where a return was not finite
+_SCORE = "eval_return_mean"
+_SCORES = (_SCORE, "eval_return_std")  # null where a return was not finite
 Value = float | int | None
 Row = dict[str, Any]
 
@@ -154,9 +155,11 @@ def evaluations(rows: Iterable[Row]) -> list[Row]:
 
 def scored(rows: Iterable[Row]) -> list[Row]:
     """The rows of evaluations that have a score: every return was finite."""
-    return [
-        row for row in evaluations(rows) if row[_SCORE] is not None and math.isfinite(row[_SCORE])
-    ]
+    return [row for row in evaluations(rows) if all(map(_is_finite, map(row.get, _SCORES)))]
+
+
+def _is_finite(value: Any) -> bool:
+    return isinstance(value, int | float) and math.isfinite(value)
 
 
 def best(rows: Sequence[Row]) -> Row | None:
