@@ -187,7 +187,7 @@ def test_processes_end_with_a_launcher_that_is_killed(tmp_path):
     launcher.kill()
     child.wait(timeout=100)
     assert program.newest(run) >= 600
-    launcher.errors()
+    launcher.end()
 
 
 def test_a_sweep_ends_with_all_runs_though_one_was_killed(tmp_path):

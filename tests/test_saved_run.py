@@ -128,7 +128,7 @@ def test_a_run_under_way_can_be_read(tmp_path):
     program.wait_for_checkpoint(path, 1)
     steps = [saved_run.load(path, "latest").step for _ in range(12)]
     process.kill()
-    process.errors()
+    process.end()
     assert steps == sorted(steps) and steps[0] < steps[-1]
 
 

@@ -100,19 +100,11 @@ def _read(path: pathlib.Path) -> dict[str, Any]:
 
 
 def check_same(path: pathlib.Path, stored: dict[str, Any], config: config_lib.Config) -> None:
-    """Refuses to go on with a run under other settings, of this package or of JAX.
+    """Refuses to go on with a run under other settings.
 
     Raises:
       SettingError: names the settings that differ.
     """
-    before = provenance.JAX_DEFAULTS | _read(path).get(_JAX, {})
-    for name, value in provenance.jax_settings().items():
-        if value != before[name]:
-            raise config_lib.SettingError(
-                "run_dir",
-                f"{path} was begun with the environment variable {name}={before[name]}, and now it "
-                f"is {value}; set it as it was, or give another --run_dir",
-            )
     now = json.loads(json.dumps(dataclasses.asdict(config)))
     # A setting that came after the run began had no other value then than its default.
     stored = json.loads(json.dumps(dataclasses.asdict(config_lib.Config()))) | stored
@@ -127,6 +119,22 @@ def check_same(path: pathlib.Path, stored: dict[str, Any], config: config_lib.Co
             f"{path} was begun with other settings: {', '.join(differing)}; "
             "give the same, another --run_dir, or --overwrite to start anew",
         )
+
+
+def check_same_jax(path: pathlib.Path) -> None:
+    """Refuses to go on with a run where JAX's environment variables say otherwise.
+
+    Raises:
+      SettingError: names the variable that differs.
+    """
+    before = provenance.JAX_DEFAULTS | _read(path).get(_JAX, {})
+    for name, value in provenance.jax_settings().items():
+        if value != before[name]:
+            raise config_lib.SettingError(
+                "run_dir",
+                f"{path} was begun with the environment variable {name}={before[name]}, and now it "
+                f"is {value}; set it as it was, or give another --run_dir",
+            )
 
 
 def check_writable(path: pathlib.Path) -> None:

@@ -1,6 +1,9 @@
 """A trained network's parameters, read without anything else of a checkpoint."""
 
+import contextlib
 import pathlib
+import shutil
+import tempfile
 from typing import Any
 
 import jax
@@ -22,16 +25,28 @@ def restore(directory: pathlib.Path, step: int, like: Any) -> Any:
       RunError: they are damaged, cannot be read, or are not of these shapes.
     """
     path = directory.absolute() / str(step)
-    problem = checksums.problem(path)
-    if problem:
-        raise config_lib.RunError(problem)
+    with contextlib.ExitStack() as stack:
+        # A run under way may delete it: Orbax would leave reads behind that print what they miss.
+        try:
+            temporary = stack.enter_context(tempfile.TemporaryDirectory(prefix="jaxdqn-"))
+            copy = pathlib.Path(shutil.copytree(path, pathlib.Path(temporary, path.name)))
+        except OSError:  # no room for a copy, or nothing to copy
+            copy = path
+        problem = checksums.problem(copy).replace(str(copy), str(path))
+        if problem:
+            raise config_lib.RunError(problem)
+        return _restore(copy, like, path)
+
+
+def _restore(folder: pathlib.Path, like: Any, path: pathlib.Path) -> Any:
+    """The same from a folder that holds what was found at `path`."""
     arguments = ocp.checkpoint_utils.construct_restore_args({"params": like})
     handler = ocp.PyTreeCheckpointHandler()
     try:
         with ocp.Checkpointer(handler) as checkpointer:
-            check_shapes(handler.metadata(path / "learner").tree["params"], like)
+            check_shapes(handler.metadata(folder / "learner").tree["params"], like)
             found: Any = checkpointer.restore(
-                path / "learner",
+                folder / "learner",
                 args=ocp.args.PyTreeRestore(
                     item={"params": like}, restore_args=arguments, partial_restore=True
                 ),

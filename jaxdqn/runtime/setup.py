@@ -68,6 +68,7 @@ def prepare(
             capacity_chosen_by_user = True
             config = dataclasses.replace(config, replay_capacity=stored["replay_capacity"])
         run_dir.check_same(path, stored, config)
+        run_dir.check_same_jax(path)
     free_bytes = memory.free_device_bytes(mesh)
     memory.check_network(config, spec, free_bytes)
     fitted = memory.fit_replay(config, spec, free_bytes, capacity_chosen_by_user)
