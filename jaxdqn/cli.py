@@ -16,7 +16,7 @@ from absl import app, flags, logging
 
 from jaxdqn import config as config_lib
 from jaxdqn import paths, presets, protocols, terminal
-from jaxdqn.envs import envpool
+from jaxdqn.envs import envpool, games
 
 
 def define_settings() -> None:
@@ -238,7 +238,11 @@ def run_program(
             sys.exit(terminal.exit_code(main()))
         except config_lib.SettingError as error:
             _refuse(str(error))
-        except (config_lib.RunError, envpool.UnsupportedEnvError) as error:
+        except (
+            config_lib.RunError,
+            envpool.UnsupportedEnvError,
+            games.UnknownGameError,
+        ) as error:
             _print_error(str(error))
             # Leaves at once: what libraries have under way on other threads when something failed
             # would speak of it while Python shuts down.

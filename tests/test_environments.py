@@ -6,23 +6,28 @@ import pathlib
 import subprocess
 import sys
 
-from tests import program
+import pytest
+
+from tests import program, saved
 
 ROOT = pathlib.Path(__file__).parent.parent
 
 
-def walk(folder, envs, **environment):
-    """The real program: it forks its own processes, in which the environment variables count."""
-    command = [sys.executable, "-m", "benchmarks.environments", f"--envs={envs}"]
-    command += [f"--out={folder}", f"--page={folder / 'page.md'}"]
+def run(module, *flags, **environment):
+    """A program that starts from nothing, so that EnvPool sees the environment variables."""
     return subprocess.run(
-        command,
+        [sys.executable, "-m", module, *flags],
         cwd=ROOT,
         env={**program.environment(), **environment},
         check=False,
         capture_output=True,
         text=True,
     )
+
+
+def walk(folder, envs, **environment):
+    flags = (f"--envs={envs}", f"--out={folder}", f"--page={folder / 'page.md'}")
+    return run("benchmarks.environments", *flags, **environment)
 
 
 def assets_without_breakout(folder):
@@ -65,3 +70,17 @@ def test_each_environment_trains_or_is_refused_or_is_taken_again(tmp_path):
     assert "Trained: CartPole-v1\n" in page
     assert "Refused (has Box actions; a Q-network needs Discrete): HalfCheetah-v4" in page
     assert not list(tmp_path.glob("*.partial.jsonl"))
+
+
+@pytest.mark.parametrize(("name", "code"), [("train", 2), ("evaluate", 1)])
+def test_an_envpool_without_its_files_is_one_line(tmp_path, name, code):
+    path = tmp_path / "run"
+    flags = ("--env=Breakout", f"--run_dir={path}")
+    if name == "evaluate":
+        saved.make_run(path, "CartPole", {}, returns=(1.0,))
+        flags = flags[1:]
+    result = run(f"jaxdqn.{name}", *flags, ENVPOOL_ASSETS_PATH=str(tmp_path / "nowhere"))
+    assert result.returncode == code, result.stderr
+    (line,) = result.stderr.splitlines()
+    assert line.startswith("error: ") and "EnvPool cannot be imported: " in line
+    assert path.exists() == (name == "evaluate")
