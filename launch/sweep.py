@@ -10,6 +10,7 @@ a `--replay_capacity`: each would take what is free.
 """
 
 import functools
+import glob
 import itertools
 import logging
 import os
@@ -346,7 +347,8 @@ def _number(value: float | None, form: str) -> str:
 
 def _report(runs_dir: pathlib.Path) -> None:
     """Makes the report of all runs, where that can be made."""
-    command = [sys.executable, "-m", "jaxdqn.report", f"--runs={runs_dir}/*-seed*", "--overwrite"]
+    found = f"{glob.escape(str(runs_dir))}/*-seed*"
+    command = [sys.executable, "-m", "jaxdqn.report", f"--runs={found}", "--overwrite"]
     subprocess.run([*command, f"--out={runs_dir / 'report.html'}"], check=False)
 
 

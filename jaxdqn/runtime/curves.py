@@ -27,11 +27,17 @@ class Group(NamedTuple):
 
 def curve(rows: Sequence[Mapping[str, Any]], x: str, y: str) -> Curve:
     """One metric over another, sorted by x; rows without both as finite numbers are left out."""
-    pairs = [(runs.number(row.get(x)), runs.number(row.get(y))) for row in rows]
-    kept = [pair for pair in pairs if None not in pair]
-    array = np.asarray(kept, np.float64).reshape(-1, 2)
-    array = array[np.argsort(array[:, 0], kind="stable")]
-    return array[:, 0], array[:, 1]
+    xs, ys = _column(rows, x), _column(rows, y)
+    kept = np.isfinite(xs) & np.isfinite(ys)
+    xs, ys = xs[kept], ys[kept]
+    order = np.argsort(xs, kind="stable")
+    return xs[order], ys[order]
+
+
+def _column(rows: Sequence[Mapping[str, Any]], name: str) -> np.ndarray:
+    """A metric in all rows, NaN where it is no number."""
+    numbers = (runs.number(row.get(name)) for row in rows)
+    return np.array([math.nan if value is None else value for value in numbers], np.float64)
 
 
 def of_runs(

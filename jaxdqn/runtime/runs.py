@@ -30,11 +30,7 @@ class Run(NamedTuple):
     evaluations: Sequence[metrics.Row]  # those without a score too
     written: datetime.datetime | None  # when it last wrote metrics
     videos: Sequence[pathlib.Path]  # oldest first
-
-    @property
-    def step(self) -> int:
-        """The last agent step that it told of."""
-        return max((row["step"] for row in (*self.training, *self.evaluations)), default=0)
+    step: int  # the last agent step that it told of
 
     @property
     def state(self) -> str:
@@ -63,6 +59,8 @@ class Run(NamedTuple):
 
 def number(value: Any) -> float | None:
     """A value of a row as a number; None for what is none, is not finite, or overflows."""
+    if type(value) is float:  # which almost all are
+        return value if math.isfinite(value) else None
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
     try:
@@ -81,15 +79,17 @@ def read(path: pathlib.Path) -> Run:
         return _broken(path, str(error))
     except (OSError, UnicodeDecodeError) as error:
         return _broken(path, f"{path} cannot be read: {error}")
+    training, evaluations = metrics.training(rows), metrics.evaluations(rows)
     return Run(
         path=path,
         problem="",
         notes=notes,
         config=config,
-        training=metrics.training(rows),
-        evaluations=metrics.evaluations(rows),
+        training=training,
+        evaluations=evaluations,
         written=_written(path / metrics.FILE),
         videos=films,
+        step=max((row["step"] for row in (*training, *evaluations)), default=0),
     )
 
 
@@ -129,7 +129,7 @@ def differences(configs: Sequence[config_lib.Config]) -> dict[str, list[Any]]:
 
 
 def _broken(path: pathlib.Path, problem: str) -> Run:
-    return Run(path, problem, (), None, (), (), None, ())
+    return Run(path, problem, (), None, (), (), None, (), 0)
 
 
 def _rows(path: pathlib.Path) -> tuple[list[metrics.Row], list[str]]:
