@@ -82,7 +82,7 @@ def test_the_last_evaluation_is_remembered(tmp_path):
 def test_an_evaluation_without_a_score_is_never_the_best():
     rows = [
         {"step": step, "eval_return_mean": score, "eval_return_std": 0.5}
-        for step, score in enumerate([None, 1.0, math.inf, math.nan, 0.5])
+        for step, score in enumerate([None, 1.0, math.inf, math.nan, 0.5, "x", 10**400])
     ]
     assert metrics.evaluations([*rows, {"step": 9, "loss": 1.0}, {"step": 9}]) == rows
     assert [row["step"] for row in metrics.scored(rows)] == [1, 4]

@@ -9,10 +9,10 @@ import pytest
 
 from jaxdqn import config as config_lib
 from jaxdqn import paths
-from jaxdqn.runtime import files
+from jaxdqn.runtime import files, run_dir
 from tests import program
 
-ODD = "b\u00fccher [1], 'x' & $y"
+ODD = "b\u00fccher (1), 'x' & $y"
 
 
 @pytest.mark.parametrize(
@@ -107,3 +107,13 @@ def test_a_run_in_an_odd_folder(tmp_path):
     (line,) = result.stderr.splitlines()
     assert line.startswith("error: --run_dir: ") and line.endswith(r"/\xff/run; a path in UTF-8")
     assert [path.name for path in tmp_path.iterdir()] == [ODD]
+
+    agent = program.run("evaluate", f"--run_dir={folder}", "--episodes=2")
+    assert agent.returncode == 0, agent.stderr
+
+
+@pytest.mark.parametrize("name", ["a[1]", "a*", "what?"])
+def test_names_by_which_files_are_searched_are_no_run_directories(tmp_path, name):
+    with pytest.raises(config_lib.SettingError, match="Orbax loses what it saves"):
+        run_dir.check_writable(tmp_path / name / "run")
+    run_dir.check_writable(tmp_path / "a]")

@@ -150,7 +150,7 @@ def checkpoints(rows: Iterable[Row]) -> list[Row]:
 
 def evaluations(rows: Iterable[Row]) -> list[Row]:
     """The rows of evaluations, those without a score included."""
-    return [row for row in rows if isinstance(row.get(_SCORE, ""), int | float | None)]
+    return [row for row in rows if _SCORE in row]
 
 
 def scored(rows: Iterable[Row]) -> list[Row]:
@@ -159,7 +159,9 @@ def scored(rows: Iterable[Row]) -> list[Row]:
 
 
 def _is_finite(value: Any) -> bool:
-    return isinstance(value, int | float) and math.isfinite(value)
+    with contextlib.suppress(OverflowError):  # an integer of hundreds of digits
+        return isinstance(value, int | float) and math.isfinite(value)
+    return False
 
 
 def best(rows: Sequence[Row]) -> Row | None:

@@ -145,6 +145,11 @@ def check_writable(path: pathlib.Path) -> None:
     Raises:
       SettingError: names the folder, or the link, that stands in the way.
     """
+    if any(sign in str(path.absolute()) for sign in "[*?"):
+        raise config_lib.SettingError(
+            "run_dir",
+            f"is {path.absolute()}; below a name with [, * or ? Orbax loses what it saves",
+        )
     nearest = path.absolute()
     while not nearest.exists():
         nearest = nearest.parent

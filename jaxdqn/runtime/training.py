@@ -427,8 +427,8 @@ class _Training:
             last = self._writer.last_evaluation
             if last is None or last["step"] != steps:
                 return self._leave()
-            mean = last["eval_return_mean"]
-            told = "that is not finite" if mean is None else f"{mean:.2f}"
+            is_finite = bool(metrics.scored([last]))
+            told = f"{last['eval_return_mean']:.2f}" if is_finite else "that is not finite"
             score = f": mean return {told} of {last['eval_episodes']} games"
         if self._config.record_every_steps or self._config.record_every_episodes:
             self._record()
