@@ -5,7 +5,6 @@ r"""Measures what the devices of a run tell each other: gradients at updates, an
 On one process it measures the devices of that process.
 """
 
-import pathlib
 import time
 from collections.abc import Callable
 from typing import Any
@@ -17,7 +16,7 @@ from absl import flags
 from jax.sharding import Mesh
 
 from benchmarks import report
-from jaxdqn import cli, presets
+from jaxdqn import cli, paths, presets
 from jaxdqn import config as config_lib
 from jaxdqn.agent import learner as learner_lib
 from jaxdqn.runtime import hosts, joining, notes, parts, setup
@@ -54,7 +53,7 @@ def main() -> int:
     config = presets.resolve(values.env, values.preset, {})
     joining.join(values.coordinator_address, values.num_processes, values.process_id)
     with hosts.leaving_at_once():
-        folder = pathlib.Path(values.out or report.RESULTS).expanduser()
+        folder = paths.usable("out", values.out or report.RESULTS)
         if problem := hosts.from_primary(lambda: report.why_not_written(folder)):
             raise config_lib.SettingError("out", problem)
         mesh = mesh_lib.make_mesh()

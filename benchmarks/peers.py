@@ -26,7 +26,7 @@ from typing import Any, NamedTuple
 from absl import flags
 
 from benchmarks import clock, report
-from jaxdqn import cli, config, presets
+from jaxdqn import cli, config, paths, presets
 from jaxdqn.envs import games
 from jaxdqn.runtime import metrics
 
@@ -156,13 +156,13 @@ def _pythons(found: _Comparison) -> dict[str, pathlib.Path]:
     values, given = flags.FLAGS, dict[str, pathlib.Path]()
     for text in values.peer_python:
         name, _, path = text.partition("=")
-        python = shutil.which(pathlib.Path(path).expanduser())
+        python = shutil.which(paths.usable("peer_python", path))
         if name not in _PEERS or not python:
             raise config.SettingError(
                 "peer_python", f"is {text!r}; a peer and its Python, such as sbx=venv/bin/python"
             )
         given[name] = pathlib.Path(python)
-    cache = pathlib.Path(values.peers_dir).expanduser()
+    cache = paths.usable("peers_dir", values.peers_dir)
     if not given.keys() >= set(values.peers) and (problem := report.why_not_written(cache)):
         raise config.SettingError("peers_dir", problem)
     pythons = {}

@@ -14,7 +14,7 @@ from typing import Any
 
 from absl import flags
 
-from jaxdqn import config
+from jaxdqn import config, paths
 from jaxdqn.runtime import files, provenance
 
 RESULTS = pathlib.Path(__file__).parent / "results"
@@ -45,7 +45,7 @@ def out_folder() -> pathlib.Path:
     Raises:
       SettingError: nothing can be written there.
     """
-    folder = pathlib.Path(flags.FLAGS.out or RESULTS).expanduser()
+    folder = paths.usable("out", flags.FLAGS.out or RESULTS)
     if problem := why_not_written(folder):
         raise config.SettingError("out", problem)
     return folder

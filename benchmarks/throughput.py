@@ -18,7 +18,7 @@ from benchmarks import rates as rates_lib
 from jaxdqn import cli, presets
 from jaxdqn import config as config_lib
 from jaxdqn.envs import games
-from jaxdqn.runtime import compilation, memory, setup
+from jaxdqn.runtime import memory, setup
 from jaxdqn.runtime import mesh as mesh_lib
 
 
@@ -115,7 +115,7 @@ def main() -> int:
         raise config_lib.SettingError(
             "algorithm", f"is {asked.algorithm}; only updates from a replay, dqn, are measured"
         )
-    compilation.use_cache(values.compilation_cache_dir)
+    cli.start_devices()
     mesh = mesh_lib.make_mesh(values.devices)
     if values.devices and mesh.devices.size < values.devices:
         raise config_lib.SettingError("devices", f"is {values.devices}; {mesh.devices.size} here")

@@ -288,6 +288,8 @@ def _environment_problem(error: Exception) -> str:
     if pathlib.PurePath(last.filename).parts[-3:] == ("jax", "_src", "config.py"):
         # JAX refuses an environment variable whenever somebody imports it.
         return f"JAX does not start: {error}"
+    if "Unable to initialize backend" in str(error):
+        return f"JAX finds no device: {error}"
     if isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in str(error):
         return f"out of memory: {error}"
     return ""
