@@ -224,8 +224,10 @@ def run_program(
     def parse(argv: Sequence[str]) -> list[str]:
         try:
             rest = flags.FLAGS(argv)
-        except (flags.Error, UnicodeDecodeError) as error:  # or of a flagfile
+        except flags.Error as error:
             _refuse(str(error))
+        except UnicodeDecodeError as error:
+            _refuse(f"--flagfile: is no text: {error}")
         if rest[1:]:
             _refuse(f"unexpected argument {rest[1]!r}: settings are given as --name=value")
         return rest

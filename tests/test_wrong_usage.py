@@ -27,6 +27,7 @@ TRAIN = [
     (f"{CARTPOLE} --no_such_flag=1", "no_such_flag"),
     (f"{CARTPOLE} --flagfile=missing.flags", "missing.flags"),
     (f"{CARTPOLE} --flagfile=folder", "folder"),
+    (f"{CARTPOLE} --flagfile=binary/metrics.jsonl", "--flagfile: is no text"),
     (f"{CARTPOLE} --track=tensorboard", "tensorboard"),
     (f"{CARTPOLE} --verbose=perhaps", "verbose"),
     # The wrong type.
