@@ -333,7 +333,8 @@ def main() -> int:
     envs = _chosen()
     is_whole = not values.envs and not values.families
     _FORKS.set_forkserver_preload(list(_LIBRARIES))
-    progress = _Progress(pathlib.Path(values.out or report.RESULTS, "environments.partial.jsonl"))
+    folder = report.out_folder()
+    progress = _Progress(folder / "environments.partial.jsonl")
     _walk(envs, progress, values.workers, values.limit_s)
     outcomes = [progress.outcomes[env] for env in envs]
     found = _by_family(outcomes)
@@ -346,7 +347,7 @@ def main() -> int:
         "environments": found,
     }
     name = "environments" if is_whole else "environments_some"
-    report.finish(name, result, table, values.out)
+    report.finish(name, result, table, folder)
     page = pathlib.Path(values.page) if values.page else _PAGE if is_whole else None
     if page:
         page.write_text(_page(found, table, provenance.versions()))

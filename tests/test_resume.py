@@ -3,7 +3,6 @@
 import json
 import re
 import resource
-import shutil
 import signal
 import time
 
@@ -398,7 +397,7 @@ def test_a_folder_that_was_lost_is_told_at_the_end(tmp_path):
     path = tmp_path / "run"
     process = program.start(*FLAGS, f"--run_dir={path}")
     process.wait_for("step 3,2")
-    shutil.rmtree(path)
+    path.rename(tmp_path / "lost")
     stdout, stderr = process.end()
     assert process.returncode == 1, stdout
     (line,) = stderr.splitlines()
@@ -460,7 +459,8 @@ def test_a_run_passes_2_to_the_32_steps(tmp_path):
     training, evaluations = program.rows(path)
     first, last = training[-8], training[-1]
     assert first["step"] < 2**32 < last["step"]
-    assert last["updates"] - first["updates"] == pytest.approx(3_500 / 16, abs=4)
+    expected = (last["step"] - first["step"]) / 16
+    assert last["updates"] - first["updates"] == pytest.approx(expected, abs=4) and expected > 100
     assert last["loss"] > 0 and last["frames"] == last["step"]
     assert [row["step"] >= 2**32 for row in evaluations[-2:]] == [True, True]
     assert program.newest(path) == last["step"]
@@ -470,11 +470,14 @@ def test_evaluations_that_are_not_finite_count(tmp_path):
     """In environments of one's own a return can be infinite; it is no score, but it was taken."""
     path = tmp_path / "run"
     endless = """
+import numpy as np
 from jaxdqn.envs import envpool
 receive = envpool.EnvPoolEnv.receive
 def rich(self):
     step = receive(self)
-    return step._replace(reward=step.reward * float("inf")) if self.num_envs == 2 else step
+    if self.num_envs != 2:  # of the evaluation
+        return step
+    return step._replace(reward=np.where(step.reward > 0, np.inf, step.reward))
 envpool.EnvPoolEnv.receive = rich
 """
     process = program.start(*FLAGS, f"--run_dir={path}", driver=endless)

@@ -53,8 +53,11 @@ TRAIN = [
     (f"{CARTPOLE} --terminal_repeats=4", "--terminal_repeats: is 4; 1, 2 or 3"),
     (f"{CARTPOLE} --hidden_sizes=64,0", "--hidden_sizes: "),
     (f"{CARTPOLE} --env_timeout_seconds=0", "--env_timeout_seconds: is 0.0"),
-    (f"{CARTPOLE} --env_threads=100000", "--env_threads: is 100000; at least 0, at most 1024"),
-    (f"{CARTPOLE} --max_episode_steps=3000000000", "--max_episode_steps: is 3000000000, which"),
+    (f"{CARTPOLE} --env_threads=100000", "--env_threads: is 100000; at least 0, at most 1,024"),
+    (
+        f"{CARTPOLE} --max_episode_steps=3000000000",
+        "--max_episode_steps: is 3000000000; at least 1, below",
+    ),
     (f"{CARTPOLE} --keep_checkpoints=0", "--keep_checkpoints: is 0; at least 1"),
     (f"{CARTPOLE} --loss=l1", "--loss: is 'l1'; one of huber, mse"),
     (f"{CARTPOLE} --optimizer=sgd", "--optimizer: is 'sgd'; one of adam, rmsprop"),
