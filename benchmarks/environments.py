@@ -219,7 +219,7 @@ def _trained(env: str, folder: pathlib.Path, limit_s: float) -> _Outcome:
 
 def _missing(run: pathlib.Path) -> str:
     """What a complete run lacks."""
-    rows = [row for row in metrics.read(run / metrics.FILE) if "updates" in row]
+    rows = metrics.training(metrics.read(run / metrics.FILE))
     if not rows or rows[-1]["step"] < _STEPS or rows[-1]["updates"] < _UPDATES:
         return f"did not train {_STEPS} steps with {_UPDATES} updates"
     return "" if list((run / run_dir.CHECKPOINTS).iterdir()) else "left no checkpoint"

@@ -147,9 +147,7 @@ class _Processes:
         self._signals: list[int] = []
         self._processes: list[subprocess.Popen[str]] = []
         self._before = {
-            signum: signal.signal(signum, self._pass_on)
-            for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-            if signum != signal.SIGHUP or signal.getsignal(signum) != signal.SIG_IGN  # `nohup`
+            signum: signal.signal(signum, self._pass_on) for signum in signals.to_be_heard()
         }
         end_with_parent = signals.end_with_parent()
         for command, added, own in zip(commands, environments, cores, strict=True):

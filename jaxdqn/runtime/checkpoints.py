@@ -8,6 +8,7 @@ them it is none.
 
 import concurrent.futures
 import contextlib
+import functools
 import pathlib
 import sys
 import time
@@ -336,6 +337,7 @@ def _stamp(run: Mapping[str, Any]) -> tuple[Any, ...]:
 _ERRORS = (OSError, ValueError, RuntimeError, KeyError, TypeError, config_lib.RunError)
 
 
+@functools.cache  # one hook, however many checkpoints a process has
 def _silence_writes_left_behind() -> None:
     """Keeps writes that outlive a failed save from printing a traceback each.
 

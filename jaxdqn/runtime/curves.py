@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from jaxdqn.runtime import aggregates, runs
+from jaxdqn.runtime import aggregates, metrics, runs
 
 _LARGEST = 1e150  # of what is drawn: the arithmetic of axes overflows beyond
 _SMALLEST = 1 / _LARGEST  # on a logarithmic axis
@@ -36,7 +36,7 @@ def curve(rows: Sequence[Mapping[str, Any]], x: str, y: str) -> Curve:
 
 def _column(rows: Sequence[Mapping[str, Any]], name: str) -> np.ndarray:
     """A metric in all rows, NaN where it is no number."""
-    numbers = (runs.number(row.get(name)) for row in rows)
+    numbers = (metrics.number(row.get(name)) for row in rows)
     return np.array([math.nan if value is None else value for value in numbers], np.float64)
 
 

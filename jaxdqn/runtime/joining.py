@@ -110,11 +110,13 @@ def _number(variable: str, default: int | None = None) -> int:
     Raises:
       RunError: it is not set, or is no number.
     """
-    value = os.environ.get(variable) or default
+    value = os.environ.get(variable)
+    if not value and default is not None:
+        return default
     try:
-        return int(value)  # type: ignore[arg-type]  # None is no number either
-    except (TypeError, ValueError):
-        told = "is not set" if value is None else f"is {value!r}, no number"
+        return int(value or "")
+    except ValueError:
+        told = f"is {value!r}, no number" if value else "is not set"
         raise config_lib.RunError(
             f"the environment variable {variable} {told}; --num_processes=1 runs alone"
         ) from None

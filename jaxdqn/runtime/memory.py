@@ -111,14 +111,15 @@ def check_network(config: config_lib.Config, spec: api.EnvSpec, free_bytes: int)
     Raises:
       SettingError: names what is too large.
     """
-    seen = parts.seen_shape(config, spec)
     parameters = networks.num_parameters(
-        parts.architecture(config, spec.num_actions), seen, config.frame_stack
+        parts.architecture(config, spec.num_actions),
+        parts.seen_shape(config, spec),
+        config.frame_stack,
     )
     # The network and its target, the gradients, and two means of the optimizer.
     network_bytes = _memories() * parameters * 5 * 4
-    observation_bytes = config.frame_stack * math.prod(seen) * spec.frame_dtype.itemsize
-    batch_bytes = config.batch_size * 2 * observation_bytes
+    observations = parts.observation_like(config, spec, config.batch_size)
+    batch_bytes = 2 * math.prod(observations.shape) * observations.dtype.itemsize
     for setting, what, needed in (
         ("hidden_sizes", f"a network of {parameters:,} parameters", network_bytes),
         ("batch_size", f"batches of {config.batch_size:,}", batch_bytes),

@@ -155,13 +155,23 @@ def evaluations(rows: Iterable[Row]) -> list[Row]:
 
 def scored(rows: Iterable[Row]) -> list[Row]:
     """The rows of evaluations that have a score: every return was finite."""
-    return [row for row in evaluations(rows) if all(map(_is_finite, map(row.get, _SCORES)))]
+    return [
+        row
+        for row in evaluations(rows)
+        if all(number(row.get(name)) is not None for name in _SCORES)
+    ]
 
 
-def _is_finite(value: Any) -> bool:
-    with contextlib.suppress(OverflowError):  # an integer of hundreds of digits
-        return isinstance(value, int | float) and math.isfinite(value)
-    return False
+def number(value: Any) -> float | None:
+    """A value of a row as a number; None for what is none, is not finite, or overflows."""
+    if type(value) is float:  # which almost all are
+        return value if math.isfinite(value) else None
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    try:
+        return float(value) if math.isfinite(value) else None
+    except OverflowError:  # an integer of hundreds of digits
+        return None
 
 
 def best(rows: Sequence[Row]) -> Row | None:

@@ -15,7 +15,7 @@ import numpy as np
 
 from jaxdqn import config as config_lib
 from jaxdqn.envs import games, scores
-from jaxdqn.runtime import aggregates, files, group_names, plots, runs, wording
+from jaxdqn.runtime import aggregates, files, group_names, metrics, plots, runs, wording
 from jaxdqn.runtime import curves as curves_lib
 
 _FILMS_BYTES = 30_000_000  # of films in one page
@@ -313,7 +313,7 @@ def _runs(found: Sequence[runs.Run]) -> dict[str, Any]:
 
 def _number(value: Any, form: str = "{:,.1f}", unit: str = "") -> str:
     """A finite number as people read it; '' for anything else."""
-    value = runs.number(value)
+    value = metrics.number(value)
     if value is None:
         return ""
     return (form if abs(value) < _DIGITS else "{:.4g}").format(value) + unit

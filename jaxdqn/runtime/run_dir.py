@@ -6,7 +6,6 @@ import errno
 import json
 import os
 import pathlib
-import shutil
 from collections.abc import Iterator
 from typing import Any
 
@@ -244,11 +243,7 @@ def clear(path: pathlib.Path) -> None:
     """Deletes what a run wrote into its folder, and nothing else that lies there."""
     marks = (mark.name for mark in path.glob(f"{shared_folders.MARK}*"))  # of one killed meanwhile
     for name in (*marks, *_OURS):
-        part = path / name
-        if part.is_dir() and not part.is_symlink():
-            shutil.rmtree(part)
-        else:
-            part.unlink(missing_ok=True)
+        files.discard(path / name)
 
 
 def _unusable(path: pathlib.Path, error: OSError) -> Exception:

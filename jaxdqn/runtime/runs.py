@@ -1,7 +1,6 @@
 """Runs as a report finds them: whole, under way, or broken in some way."""
 
 import datetime
-import math
 import pathlib
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -48,25 +47,15 @@ class Run(NamedTuple):
     @property
     def score(self) -> float | None:
         """The mean return of the last evaluation; None where there is none or it is not finite."""
-        return number(self.evaluations[-1]["eval_return_mean"]) if self.evaluations else None
+        return (
+            metrics.number(self.evaluations[-1]["eval_return_mean"]) if self.evaluations else None
+        )
 
     @property
     def best_score(self) -> float | None:
         """The highest mean return of an evaluation, of those that are finite."""
-        found = (number(row["eval_return_mean"]) for row in self.evaluations)
+        found = (metrics.number(row["eval_return_mean"]) for row in self.evaluations)
         return max((score for score in found if score is not None), default=None)
-
-
-def number(value: Any) -> float | None:
-    """A value of a row as a number; None for what is none, is not finite, or overflows."""
-    if type(value) is float:  # which almost all are
-        return value if math.isfinite(value) else None
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return None
-    try:
-        return float(value) if math.isfinite(value) else None
-    except OverflowError:  # an integer of hundreds of digits
-        return None
 
 
 def read(path: pathlib.Path) -> Run:

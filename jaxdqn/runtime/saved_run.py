@@ -38,16 +38,13 @@ def load(path: pathlib.Path, checkpoint: str) -> SavedRun:
     config = read_config(path)
     spec = setup.describe(config)
     like = _params_like(config, spec)
-    tried = None
     while True:
         step, evaluation = _choose(path, checkpoint)
         try:
             params = saved_params.restore(path / run_dir.CHECKPOINTS, step, like)
         except config_lib.RunError:
-            is_deleted = step not in checkpoint_folders.steps_in(path / run_dir.CHECKPOINTS)
-            if not is_deleted or step == tried:
+            if step in checkpoint_folders.steps_in(path / run_dir.CHECKPOINTS):
                 raise
-            tried = step
         else:
             return SavedRun(path, config, spec, step, params, evaluation)
 

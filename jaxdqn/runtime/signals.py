@@ -18,6 +18,12 @@ _ECHO_S = 5.0
 _PR_SET_PDEATHSIG = 1
 
 
+def to_be_heard() -> list[signal.Signals]:
+    """The signals that ask to leave; without SIGHUP where it is ignored, as under `nohup`."""
+    outlives = signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
+    return [signum for signum in _SIGNALS if not (outlives and signum == signal.SIGHUP)]
+
+
 class StopRequest:
     """While entered, the first signal is remembered; a second one ends the process at once.
 
@@ -38,9 +44,7 @@ class StopRequest:
         os.set_blocking(arrive, False)
         self._arrive_before = signal.set_wakeup_fd(arrive, warn_on_full_buffer=False)
         self._arrive = arrive
-        for signum in _SIGNALS:
-            if signum == signal.SIGHUP and signal.getsignal(signum) == signal.SIG_IGN:
-                continue  # `nohup`
+        for signum in to_be_heard():
             self._before[signum] = signal.signal(signum, self._remember)
         threading.Thread(target=self._listen, daemon=True).start()
         return self
