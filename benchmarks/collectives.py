@@ -16,11 +16,13 @@ from absl import flags
 from jax.sharding import Mesh
 
 from benchmarks import report
-from jaxdqn import cli, paths, presets
-from jaxdqn import config as config_lib
-from jaxdqn.agent import learner as learner_lib
-from jaxdqn.runtime import hosts, joining, notes, parts, setup
-from jaxdqn.runtime import mesh as mesh_lib
+from jaxdqn import errors
+from jaxdqn.agent import learner
+from jaxdqn.assembly import env_spec, parts
+from jaxdqn.cli import paths, program, shared_flags
+from jaxdqn.distributed import joining, processes, turn_notes
+from jaxdqn.distributed import mesh as mesh_lib
+from jaxdqn.settings import presets
 
 _CALLS = 20  # in a round
 
@@ -29,7 +31,7 @@ def _rounds(function: Callable[..., Any], *args: Any) -> list[float]:
     """Microseconds of a call, for each round."""
     found = []
     for _ in range(flags.FLAGS.rounds + 1):
-        hosts.wait_for_all()
+        processes.wait_for_all()
         start = time.perf_counter()
         for _ in range(_CALLS):
             jax.block_until_ready(function(*args))
@@ -42,7 +44,7 @@ def _mean_of_gradients(mesh: Mesh, params: Any) -> Callable[[Any], Any]:
 
     @mesh_lib.on_mesh(mesh, replicated, replicated)
     def mean(tree: Any) -> Any:
-        return learner_lib.averaged(tree, mesh_lib.AXIS)
+        return learner.averaged(tree, mesh_lib.AXIS)
 
     return mean
 
@@ -52,12 +54,12 @@ def main() -> int:
     values = flags.FLAGS
     config = presets.resolve(values.env, values.preset, {})
     joining.join(values.coordinator_address, values.num_processes, values.process_id)
-    with hosts.leaving_at_once():
+    with processes.leaving_at_once():
         folder = paths.usable("out", values.out or report.RESULTS)
-        if problem := hosts.from_primary(lambda: report.why_not_written(folder)):
-            raise config_lib.SettingError("out", problem)
+        if problem := processes.from_primary(lambda: report.why_not_written(folder)):
+            raise errors.SettingError("out", problem)
         mesh = mesh_lib.make_mesh()
-        spec = setup.describe(config)
+        spec = env_spec.describe(config)
         seen = parts.observation_like(config, spec)
         key = mesh_lib.put(mesh, jax.random.key(0), mesh_lib.REPLICATED)
         network, everywhere = parts.make_network(config, spec), mesh_lib.REPLICATED
@@ -66,7 +68,7 @@ def main() -> int:
         )(key)
         num_envs = mesh.devices.size * values.envs_per_device
         note = mesh_lib.put(
-            mesh, notes.write(len(hosts.share(num_envs)), [], wish=0), mesh_lib.BY_ENV
+            mesh, turn_notes.write(len(processes.share(num_envs)), [], wish=0), mesh_lib.BY_ENV
         )
 
         @mesh_lib.on_mesh(mesh, mesh_lib.BY_ENV, mesh_lib.REPLICATED)
@@ -77,7 +79,7 @@ def main() -> int:
         notes_us = _rounds(gather, note)
         result = {
             "devices": mesh.devices.size,
-            "processes": hosts.count(),
+            "processes": processes.count(),
             "gradient_bytes": sum(leaf.nbytes for leaf in jax.tree.leaves(params)),
             "gradient_mean_us": float(np.median(gradients_us)),
             "gradient_mean_us_rounds": gradients_us,
@@ -85,11 +87,11 @@ def main() -> int:
             "note_gather_us": float(np.median(notes_us)),
             "note_gather_us_rounds": notes_us,
         }
-        if hosts.is_primary():
+        if processes.is_primary():
             rows = [(name, result[name]) for name in result if not name.endswith("rounds")]
-            name = f"collectives_{values.env}_{hosts.count()}x{len(mesh.local_devices)}"
+            name = f"collectives_{values.env}_{processes.count()}x{len(mesh.local_devices)}"
             report.finish(name, result, report.table(("", ""), rows), folder)
-        hosts.wait_for_all()
+        processes.wait_for_all()
     return 0
 
 
@@ -97,9 +99,9 @@ def _define_flags() -> None:
     flags.DEFINE_string("env", "Breakout", "game, which decides the network")
     flags.DEFINE_string("preset", "", "settings")
     flags.DEFINE_integer("envs_per_device", 16, "in a turn", lower_bound=1)
-    cli.define_processes()
+    shared_flags.define_processes()
     report.define_flags(rounds=5)
 
 
 if __name__ == "__main__":
-    cli.run_program(_define_flags, main)
+    program.run_program(_define_flags, main)

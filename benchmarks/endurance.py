@@ -26,8 +26,12 @@ import orbax.checkpoint as ocp
 from absl import flags
 
 from benchmarks import report
-from jaxdqn import cli, config, presets
-from jaxdqn.runtime import checkpoint_folders, checksums, metrics, run_dir
+from jaxdqn import errors
+from jaxdqn.checkpointing import checkpoint_folders
+from jaxdqn.cli import program
+from jaxdqn.rundir import layout, metrics
+from jaxdqn.settings import presets
+from jaxdqn.storage import checksums
 
 _LONG = ("steps_at_kills", "memory_bytes_by_time_s")  # for the file alone
 
@@ -79,7 +83,7 @@ def _run_and_kill(path: pathlib.Path, kept: pathlib.Path) -> dict[str, Any]:
                 printed.seek(0)
                 if code:
                     told = report.last_words(printed.read())
-                    raise config.RunError(f"a run that was killed does not go on: {told}")
+                    raise errors.RunError(f"a run that was killed does not go on: {told}")
                 break
             printed.seek(0)
             damaged += "going on from the checkpoint before" in printed.read()
@@ -102,8 +106,8 @@ def _run_and_kill(path: pathlib.Path, kept: pathlib.Path) -> dict[str, Any]:
 def _saved(path: pathlib.Path) -> list[pathlib.Path]:
     """The folders of checkpoints and of replay, whole or not."""
     found = [
-        *(path / run_dir.CHECKPOINTS).glob("[0-9]*"),
-        *(path / run_dir.REPLAY).glob("[0-9]*"),
+        *(path / layout.CHECKPOINTS).glob("[0-9]*"),
+        *(path / layout.REPLAY).glob("[0-9]*"),
     ]
     return sorted(found)
 
@@ -121,7 +125,7 @@ def _numbers(path: pathlib.Path) -> list[metrics.Row]:
 
 def _learner(path: pathlib.Path) -> list[np.ndarray]:
     """Parameters, target, optimizer, keys and counters at the end, with nothing of this package."""
-    folder = path / run_dir.CHECKPOINTS
+    folder = path / layout.CHECKPOINTS
     newest = folder.absolute() / str(checkpoint_folders.steps_in(folder)[-1]) / "learner"
     with ocp.PyTreeCheckpointer() as checkpointer:
         tree = checkpointer.metadata(newest).item_metadata.tree
@@ -198,14 +202,14 @@ def main() -> int:
         found["training_command"] = " ".join(_command(pathlib.Path("RUN_DIR"))[1:])
         _kept(result, found)
     if not (found.get("same_metrics", True) and found.get("same_learner", True)):
-        raise config.RunError("the run that was killed ended otherwise")
+        raise errors.RunError("the run that was killed ended otherwise")
     if found.get("kills", 0) < values.kills:
-        raise config.RunError("the run ended before it was killed so often: more --total_steps")
+        raise errors.RunError("the run ended before it was killed so often: more --total_steps")
     grown = found["memory_bytes_at_end"] / found["memory_bytes_at_half"] - 1
     if grown > values.memory_growth:
-        raise config.RunError(f"memory grew by {grown:.1%}, more than {values.memory_growth:.1%}")
+        raise errors.RunError(f"memory grew by {grown:.1%}, more than {values.memory_growth:.1%}")
     if found["flips_noticed"] != values.flips:
-        raise config.RunError("flipped bits went unnoticed")
+        raise errors.RunError("flipped bits went unnoticed")
     return 0
 
 
@@ -231,4 +235,4 @@ def _define_flags() -> None:
 
 
 if __name__ == "__main__":
-    cli.run_program(_define_flags, main)
+    program.run_program(_define_flags, main)

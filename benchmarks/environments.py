@@ -31,9 +31,12 @@ from typing import Any, NamedTuple
 from absl import flags
 
 from benchmarks import report
-from jaxdqn import cli, config, presets
+from jaxdqn import errors
+from jaxdqn.cli import program
 from jaxdqn.envs import games
-from jaxdqn.runtime import metrics, provenance, run_dir, setup
+from jaxdqn.rundir import layout, metrics, provenance
+from jaxdqn.settings import presets
+from jaxdqn.training import setup
 
 _STEPS, _UPDATES = 64, 8
 _SETTINGS: Mapping[str, Any] = {
@@ -62,7 +65,7 @@ process of its own or was refused in one line.
 # Processes are forked from one that has imported the libraries and done nothing yet: that takes
 # most of the time of a short run.
 _FORKS = multiprocessing.get_context("forkserver")
-_LIBRARIES = ("envpool", "flax.linen", "optax", "orbax.checkpoint", "jaxdqn.runtime.training")
+_LIBRARIES = ("envpool", "flax.linen", "optax", "orbax.checkpoint", "jaxdqn.training.run")
 
 
 class _Outcome(NamedTuple):
@@ -139,7 +142,7 @@ def _describe(envs: Sequence[str], folder: pathlib.Path, told: pathlib.Path) -> 
                 setup.prepare(
                     settings, path=folder / "run", overwrite=False, capacity_chosen_by_user=True
                 )
-            except config.SettingError as error:
+            except errors.SettingError as error:
                 outcome = _REFUSED, " ".join(str(error).split())
             except Exception:
                 outcome = _FAILED, traceback.format_exc().splitlines()[-1]
@@ -222,7 +225,7 @@ def _missing(run: pathlib.Path) -> str:
     rows = metrics.training(metrics.read(run / metrics.FILE))
     if not rows or rows[-1]["step"] < _STEPS or rows[-1]["updates"] < _UPDATES:
         return f"did not train {_STEPS} steps with {_UPDATES} updates"
-    return "" if list((run / run_dir.CHECKPOINTS).iterdir()) else "left no checkpoint"
+    return "" if list((run / layout.CHECKPOINTS).iterdir()) else "left no checkpoint"
 
 
 def _walk(envs: Sequence[str], progress: _Progress, workers: int, limit_s: float) -> None:
@@ -314,16 +317,16 @@ def _chosen() -> list[str]:
     """
     values, ids = flags.FLAGS, games.all_ids()
     if values.envs and values.families:
-        raise config.SettingError("envs", "and --families do not go together")
+        raise errors.SettingError("envs", "and --families do not go together")
     if values.envs:
         try:
             return [games.resolve(name) for name in values.envs]
         except games.UnknownGameError as error:
-            raise config.SettingError("envs", str(error)) from None
+            raise errors.SettingError("envs", str(error)) from None
     families = sorted({_family(env) for env in ids})
     for name in values.families or []:
         if name not in families:
-            raise config.SettingError("families", f"is {name!r}; some of {', '.join(families)}")
+            raise errors.SettingError("families", f"is {name!r}; some of {', '.join(families)}")
     return [env for env in ids if not values.families or _family(env) in values.families]
 
 
@@ -368,4 +371,4 @@ def _define_flags() -> None:
 
 
 if __name__ == "__main__":
-    cli.run_program(_define_flags, main)
+    program.run_program(_define_flags, main)

@@ -21,7 +21,7 @@ from typing import Any
 from absl import flags
 
 from benchmarks import report
-from jaxdqn import cli
+from jaxdqn.cli import program
 
 _CLASSIC = (
     *("--num_envs=8", "--total_steps=6000", "--learning_starts_steps=500", "--log_every_steps=250"),
@@ -123,7 +123,7 @@ def main() -> int:
             _stop_early(other, _train(across, settings), half)
             _run(here, _train(across, settings))
             tell(f"{name}, begun by the other", expected, _outcome(here, across))
-        outcomes = []
+        outcomes: list[tuple[list[dict[str, Any]], bytes]] = []
         for checkout in (other, here):
             path = pathlib.Path(folder, f"two_processes_{len(outcomes)}")
             local = [sys.executable, "-m", "launch.local", "--processes=2", "--"]
@@ -139,4 +139,4 @@ def _define_flags() -> None:
 
 
 if __name__ == "__main__":
-    cli.run_program(_define_flags, main)
+    program.run_program(_define_flags, main)

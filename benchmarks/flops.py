@@ -8,10 +8,10 @@ import jax
 import jax.numpy as jnp
 
 from benchmarks import clock
-from jaxdqn import config as config_lib
 from jaxdqn.agent import networks
+from jaxdqn.assembly import parts
 from jaxdqn.envs import api
-from jaxdqn.runtime import parts
+from jaxdqn.settings import config as config_lib
 
 
 def of_products(function: Callable[..., Any], *args: Any) -> list[int]:

@@ -22,8 +22,10 @@ import numpy as np
 from absl import flags
 
 from benchmarks import plots, report
-from jaxdqn import cli, config, presets
-from jaxdqn.runtime import metrics, run_dir
+from jaxdqn import errors
+from jaxdqn.cli import program
+from jaxdqn.rundir import layout, metrics
+from jaxdqn.settings import presets
 from launch import local
 
 _COLUMNS = (
@@ -86,7 +88,7 @@ def _trained(point: _Point) -> dict[str, Any]:
         off = ("--eval_episodes=0", "--checkpoint_every_steps=0", f"--run_dir={path}")
         _launch(point.workers, *words, *off)
         training = metrics.training(metrics.read(path / metrics.FILE))
-        made_with = json.loads((path / run_dir.CONFIG_FILE).read_text())
+        made_with = json.loads((path / layout.CONFIG_FILE).read_text())
     rows = [row for row in training if row["loss"] is not None]
     return {
         "steps_per_second": float(np.median([row["steps_per_second"] for row in rows[1:]])),
@@ -151,11 +153,11 @@ def _counts() -> list[int]:
     try:
         counts = [int(count) for count in flags.FLAGS.counts]
     except ValueError:
-        raise config.SettingError("counts", "numbers with commas between them") from None
+        raise errors.SettingError("counts", "numbers with commas between them") from None
     if counts[:1] != [1]:
-        raise config.SettingError("counts", "begin with 1, which the others are compared to")
+        raise errors.SettingError("counts", "begin with 1, which the others are compared to")
     if min(counts) < 1 or len(set(counts)) < len(counts):
-        raise config.SettingError("counts", f"is {counts}; different numbers from 1 on")
+        raise errors.SettingError("counts", f"is {counts}; different numbers from 1 on")
     return counts
 
 
@@ -209,7 +211,7 @@ def main() -> int:
         for count in counts:
             try:
                 told[count] = _collectives(count)
-            except config.RunError:  # it has told why
+            except errors.RunError:  # it has told why
                 if count == 1:
                     raise
                 print(f"{values.over} {count:,}: not here", flush=True)
@@ -241,4 +243,4 @@ def _define_flags() -> None:
 
 
 if __name__ == "__main__":
-    cli.run_program(_define_flags, main)
+    program.run_program(_define_flags, main)

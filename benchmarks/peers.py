@@ -26,9 +26,11 @@ from typing import Any, NamedTuple
 from absl import flags
 
 from benchmarks import clock, report
-from jaxdqn import cli, config, paths, presets
+from jaxdqn import errors
+from jaxdqn.cli import devices, paths, program
 from jaxdqn.envs import games
-from jaxdqn.runtime import metrics
+from jaxdqn.rundir import metrics
+from jaxdqn.settings import presets
 
 _COMMON = [
     *("torch==2.13.0", "stable-baselines3==2.9.2", "ale-py==0.12.1", "gymnasium==1.4.0"),
@@ -71,7 +73,7 @@ class _Comparison:
     versions: dict[str, Any]  # of a peer's packages
     left_out: dict[str, str]  # why, by what is left out
 
-    def leave_out(self, what: str, error: config.RunError) -> None:
+    def leave_out(self, what: str, error: errors.RunError) -> None:
         """Notes and prints why something is not measured."""
         self.left_out[what] = str(error)
         print(f"{what}: left out: {error}", flush=True)
@@ -143,7 +145,7 @@ def _install(folder: pathlib.Path, requirements: list[str]) -> pathlib.Path:
             report.run([*pip, *requirements], shows_errors=False)
             ready.touch()
         except (OSError, subprocess.CalledProcessError) as error:
-            raise config.RunError(f"cannot be installed: {error}") from None
+            raise errors.RunError(f"cannot be installed: {error}") from None
     return python
 
 
@@ -158,18 +160,18 @@ def _pythons(found: _Comparison) -> dict[str, pathlib.Path]:
         name, _, path = text.partition("=")
         python = shutil.which(paths.usable("peer_python", path))
         if name not in _PEERS or not python:
-            raise config.SettingError(
+            raise errors.SettingError(
                 "peer_python", f"is {text!r}; a peer and its Python, such as sbx=venv/bin/python"
             )
         given[name] = pathlib.Path(python)
     cache = paths.usable("peers_dir", values.peers_dir)
     if not given.keys() >= set(values.peers) and (problem := report.why_not_written(cache)):
-        raise config.SettingError("peers_dir", problem)
+        raise errors.SettingError("peers_dir", problem)
     pythons = {}
     for name in dict.fromkeys(values.peers):
         try:
             pythons[name] = given.get(name) or _install(cache / name, _PEERS[name])
-        except config.RunError as error:
+        except errors.RunError as error:
             found.leave_out(name, error)
     return pythons
 
@@ -187,13 +189,13 @@ def _rate(measure: Callable[[int], dict[str, Any]]) -> float:
     for longer in _LONGER:
         figures = measure(longer)
         if flags.FLAGS.env == "Breakout" and figures["parameters"] != _PARAMETERS:
-            raise config.RunError(
+            raise errors.RunError(
                 f"a network of {figures['parameters']:,} parameters, not {_PARAMETERS:,}"
             )
         samples_per_step = figures["samples_per_step"]
         if abs(samples_per_step - _SAMPLES_PER_STEP) <= 0.2:
             return float(figures["steps_per_second"])
-    raise config.RunError(
+    raise errors.RunError(
         f"trained on {samples_per_step:.2f} samples per step, not {_SAMPLES_PER_STEP}, even over "
         f"{longer} times the time"
     )
@@ -266,7 +268,7 @@ def _search(
             measure = _peer(found, python, library, envs, flags.FLAGS.seconds / 2)
             try:
                 speed = _rate(measure)
-            except config.RunError as error:
+            except errors.RunError as error:
                 found.leave_out(f"{library}, {envs}", error)
                 continue
             found.search[library][envs] = speed
@@ -297,7 +299,7 @@ def _take_turns(
         for library, measure in list(measures.items()):
             try:
                 taken[library] = _rate(measure)
-            except config.RunError as error:
+            except errors.RunError as error:
                 found.leave_out(f"{library}, after {max(0, number - 1)} rounds", error)
                 del measures[library]
         if number:
@@ -315,17 +317,17 @@ def _peer(
     return lambda longer: _train_peer(python, library, envs, found.versions, longer * seconds)
 
 
-def _nothing_left(found: _Comparison) -> config.RunError:
+def _nothing_left(found: _Comparison) -> errors.RunError:
     reasons = {what.partition(",")[0]: reason for what, reason in found.left_out.items()}
     told = "; ".join(f"{library}: {reason}" for library, reason in reasons.items())
-    return config.RunError(f"no peer is left: {told}")
+    return errors.RunError(f"no peer is left: {told}")
 
 
 def main() -> int:
     """Measures as the flags say and reports."""
     values = flags.FLAGS
     if not games.is_atari(presets.resolve(values.env, "", {}).env):
-        raise config.SettingError("env", f"is {values.env}; the peers play Atari games alone")
+        raise errors.SettingError("env", f"is {values.env}; the peers play Atari games alone")
     found, folder = _Comparison({}, {}, {}, {}), report.out_folder()
     pythons = _pythons(found)
     with report.Result(f"peers_{values.env}", folder) as result:
@@ -354,8 +356,8 @@ def _define_flags() -> None:
         "a peer and a Python that has it, such as sbx=venv/bin/python; repeatable (default: each "
         "is installed in --peers_dir)",
     )
-    flags.DEFINE_string("peers_dir", cli.cache_dir("peers"), "where the peers are installed")
+    flags.DEFINE_string("peers_dir", devices.cache_dir("peers"), "where the peers are installed")
 
 
 if __name__ == "__main__":
-    cli.run_program(_define_flags, main)
+    program.run_program(_define_flags, main)

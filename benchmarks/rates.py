@@ -11,12 +11,14 @@ import numpy as np
 import numpy.typing as npt
 from jax.sharding import Mesh
 
-from jaxdqn import config as config_lib
-from jaxdqn.envs import api, frame_skip
-from jaxdqn.replay import ring as ring_lib
-from jaxdqn.runtime import device as device_lib
-from jaxdqn.runtime import emulators, episodes, hosts, loop, notes, signals
-from jaxdqn.runtime import mesh as mesh_lib
+from jaxdqn.algorithms import replayed, run_state
+from jaxdqn.assembly import device_programs as device_lib
+from jaxdqn.distributed import mesh as mesh_lib
+from jaxdqn.distributed import processes, signals, turn_notes
+from jaxdqn.envs import api, episodes, frame_skip
+from jaxdqn.replay import ring
+from jaxdqn.settings import config as config_lib
+from jaxdqn.training import env_groups, loop
 
 _NEVER = 2**62  # no update falls due before this step
 _SYNC_S = 0.5  # work queued on the device between two waits for it
@@ -71,17 +73,17 @@ class Rates:
             for group in range(config.num_groups)
         ]
         self._groups = [
-            emulators.Group(functools.partial(_the, env), config.group_size) for env in self._envs
+            env_groups.Group(functools.partial(_the, env), config.group_size) for env in self._envs
         ]
         self.spec = self._envs[0].spec
         self._random = np.random.default_rng(config.seed)
         self._device = device_lib.build(config, self.spec, mesh)
         key = mesh_lib.put(mesh, jax.random.key(config.seed), mesh_lib.REPLICATED)
-        self._state = loop.RunState(
+        self._state = run_state.RunState(
             train_state=self._device.init_learner(key),
             sums=self._device.init_sums(),
             actors=[self._device.init_actor(key) for _ in self._groups],
-            counters=loop.Counters(),
+            counters=run_state.Counters(),
             recent=episodes.RecentGames(),
             learning_from_step=_NEVER,
         )
@@ -172,11 +174,11 @@ class Rates:
         env.send(self._random.integers(self.spec.num_actions, size=env.num_envs))
         return step
 
-    def _put(self, step: api.TimeStep) -> tuple[ring_lib.Row, jax.Array, jax.Array]:
-        note = notes.write(len(step.reward), [], wish=0)
-        return device_lib.put_row(self._mesh, ring_lib.Row(**step._asdict()), note, 0.1)
+    def _put(self, step: api.TimeStep) -> tuple[ring.Row, jax.Array, jax.Array]:
+        note = turn_notes.write(len(step.reward), [], wish=0)
+        return device_lib.put_row(self._mesh, ring.Row(**step._asdict()), note, 0.1)
 
-    def _act(self, row: ring_lib.Row, note: jax.Array, epsilon: jax.Array) -> jax.Array:
+    def _act(self, row: ring.Row, note: jax.Array, epsilon: jax.Array) -> jax.Array:
         state = self._state
         state.actors[0], state.ring, note = self._device.act_and_record(
             state.train_state.params, state.actors[0], state.ring, row, note, epsilon
@@ -195,8 +197,8 @@ class Rates:
             return out
 
         timed = self._device._replace(act_and_record=timed_act)
-        learn = loop.replay_learning(self._config, timed)
-        stop = hosts.Stop(signals.StopRequest())  # nothing asks for it
+        learn = replayed.replay_learning(self._config, timed)
+        stop = processes.Stop(signals.StopRequest())  # nothing asks for it
         turns = loop.turns(self._config, timed, self._mesh, self._groups, self._state, learn, stop)
         for number, _ in enumerate(turns):
             env = self._envs[number % len(self._envs)]

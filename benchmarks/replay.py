@@ -19,7 +19,8 @@ import numpy as np
 from absl import flags
 
 from benchmarks import clock, report
-from jaxdqn import cli, config
+from jaxdqn import errors
+from jaxdqn.cli import program
 from jaxdqn.replay import ring as ring_lib
 
 _STACK, _FRAME, _CALLS = 4, (84, 84), 200
@@ -132,7 +133,7 @@ def main() -> int:
     values = flags.FLAGS
     smallest = values.num_envs * (_STACK + 2)
     if values.replay_capacity % values.num_envs or values.replay_capacity < smallest:
-        raise config.SettingError(
+        raise errors.SettingError(
             "replay_capacity",
             f"is {values.replay_capacity}; a multiple of --num_envs={values.num_envs}, at least "
             f"{smallest}",
@@ -153,4 +154,4 @@ def _define_flags() -> None:
 
 
 if __name__ == "__main__":
-    cli.run_program(_define_flags, main)
+    program.run_program(_define_flags, main)

@@ -14,8 +14,10 @@ from typing import Any
 
 from absl import flags
 
-from jaxdqn import config, paths
-from jaxdqn.runtime import files, provenance
+from jaxdqn import errors
+from jaxdqn.cli import paths
+from jaxdqn.rundir import provenance
+from jaxdqn.storage import atomic_files
 
 RESULTS = pathlib.Path(__file__).parent / "results"
 
@@ -47,7 +49,7 @@ def out_folder() -> pathlib.Path:
     """
     folder = paths.usable("out", flags.FLAGS.out or RESULTS)
     if problem := why_not_written(folder):
-        raise config.SettingError("out", problem)
+        raise errors.SettingError("out", problem)
     return folder
 
 
@@ -119,9 +121,9 @@ class Result:
             "table": shown.splitlines(),
         }
         try:
-            with files.whole(path) as part:
+            with atomic_files.whole(path) as part:
                 part.write_text(json.dumps(whole, indent=1) + "\n")
-        except config.RunError:
+        except errors.RunError:
             print(shown, flush=True)  # the figures are there all the same
             raise
         self._shown, self._path = shown, path
@@ -165,7 +167,7 @@ def run(command: Sequence[Any], *, shows_errors: bool = True, **options: Any) ->
             print(printed, end="", file=sys.stderr)
         program = words[2] if words[1] == "-m" else pathlib.Path(words[1]).name
         reason = f"{program} failed with code {done.returncode}: {last_words(done.stderr)}"
-        raise config.RunError(reason.removesuffix(": "))
+        raise errors.RunError(reason.removesuffix(": "))
     return done.stdout
 
 

@@ -19,7 +19,9 @@ from typing import Any
 from absl import flags
 
 from benchmarks import plots, report
-from jaxdqn import cli, config, presets
+from jaxdqn import errors
+from jaxdqn.cli import program
+from jaxdqn.settings import presets
 
 # At a larger batch fewer updates keep 8 samples per step.
 _SWEEPS: dict[str, list[dict[str, int]]] = {
@@ -55,7 +57,7 @@ def _point(settings: dict[str, int]) -> dict[str, Any] | None:
         words = [f"--{name}={value}" for name, value in (whole | {"out": folder}).items()]
         try:
             report.run([sys.executable, "-m", "benchmarks.throughput", *words])
-        except config.RunError:  # it has told why
+        except errors.RunError:  # it has told why
             return None
         (path,) = pathlib.Path(folder).iterdir()
         result: dict[str, Any] = json.loads(path.read_text())
@@ -72,7 +74,7 @@ def _chosen(name: str) -> list[dict[str, int]]:
     chosen = [point for point in points if not only or str(point[name]) in only]
     if not chosen:
         known = ", ".join(str(point[name]) for point in points)
-        raise config.SettingError("only", f"is {','.join(only)}; the sweep of {name} has {known}")
+        raise errors.SettingError("only", f"is {','.join(only)}; the sweep of {name} has {known}")
     return chosen
 
 
@@ -94,7 +96,7 @@ def _sweep(name: str, folder: pathlib.Path) -> None:
             {key: point[key] for key in ("versions", "hardware")},
         )
     if not points:
-        raise config.RunError(f"no point of {name} could be measured")
+        raise errors.RunError(f"no point of {name} could be measured")
     plots.lines(
         path.with_suffix(".png"),
         [value for value, _ in points],
@@ -113,7 +115,7 @@ def main(passed_on: Sequence[str]) -> int:
         if name in _SWEEPS:
             _chosen(name)
         elif values.only and values.only[0] != "1":
-            raise config.SettingError("only", f"begin with 1, which other {name} are compared to")
+            raise errors.SettingError("only", f"begin with 1, which other {name} are compared to")
     folder = report.out_folder()
     for name in values.sweeps:
         if name in _SWEEPS:
@@ -124,7 +126,7 @@ def main(passed_on: Sequence[str]) -> int:
         words += [f"--counts={','.join(values.only)}"] if values.only else []
         command = [sys.executable, "-m", "benchmarks.parallel", *words]
         if code := subprocess.run(command, check=False).returncode:
-            raise config.RunError(f"benchmarks.parallel --over={name} failed with code {code}")
+            raise errors.RunError(f"benchmarks.parallel --over={name} failed with code {code}")
     return 0
 
 
@@ -139,4 +141,4 @@ def _define_flags() -> None:
 
 
 if __name__ == "__main__":
-    cli.run_program(_define_flags, functools.partial(main, cli.take_passed_on()))
+    program.run_program(_define_flags, functools.partial(main, program.take_passed_on()))

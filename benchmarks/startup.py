@@ -17,7 +17,9 @@ from typing import Any
 from absl import flags
 
 from benchmarks import clock, report
-from jaxdqn import cli, config, presets
+from jaxdqn import errors
+from jaxdqn.cli import program
+from jaxdqn.settings import presets
 
 _SETTINGS = {
     "learning_starts_steps": 1_000,
@@ -48,7 +50,7 @@ def _first_update_s(cache: str) -> float:
                 process.kill()
                 process.wait()
                 return elapsed
-    raise config.RunError(f"training ended with code {process.wait()} before its first update")
+    raise errors.RunError(f"training ended with code {process.wait()} before its first update")
 
 
 def _kept(result: report.Result, taken: dict[str, list[float]]) -> None:
@@ -81,4 +83,4 @@ def _define_flags() -> None:
 
 
 if __name__ == "__main__":
-    cli.run_program(_define_flags, main)
+    program.run_program(_define_flags, main)

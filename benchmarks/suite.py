@@ -24,7 +24,8 @@ from typing import NamedTuple
 from absl import flags
 
 from benchmarks import report
-from jaxdqn import cli, config
+from jaxdqn import errors
+from jaxdqn.cli import program
 
 _LIMIT_S = 590
 _PIECES: dict[str, list[str]] = {
@@ -113,7 +114,7 @@ def _report(folder: pathlib.Path) -> None:
 def main(passed_on: Sequence[str]) -> int:
     """Runs the pieces that the flags name; fails when one did not end well."""
     if any(word.lstrip("-").partition("=")[0] == "out" for word in passed_on):
-        raise config.SettingError("out", "goes before --")
+        raise errors.SettingError("out", "goes before --")
     folder = report.out_folder()
     outcomes = [_run(name, folder, passed_on) for name in flags.FLAGS.pieces]
     for folder in sorted({outcome.folder for outcome in outcomes if outcome.folder}):
@@ -129,4 +130,4 @@ def _define_flags() -> None:
 
 
 if __name__ == "__main__":
-    cli.run_program(_define_flags, functools.partial(main, cli.take_passed_on()))
+    program.run_program(_define_flags, functools.partial(main, program.take_passed_on()))

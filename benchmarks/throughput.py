@@ -15,11 +15,14 @@ from jax.sharding import Mesh
 
 from benchmarks import clock, flops, report
 from benchmarks import rates as rates_lib
-from jaxdqn import cli, presets
-from jaxdqn import config as config_lib
+from jaxdqn import errors
+from jaxdqn.assembly import env_spec, memory
+from jaxdqn.cli import devices, program, setting_flags
+from jaxdqn.distributed import mesh as mesh_lib
 from jaxdqn.envs import games
-from jaxdqn.runtime import memory, setup
-from jaxdqn.runtime import mesh as mesh_lib
+from jaxdqn.settings import config as config_lib
+from jaxdqn.settings import presets
+from jaxdqn.training import setup
 
 
 def measure(config: config_lib.Config, mesh: Mesh, rounds: int, seconds: float) -> dict[str, Any]:
@@ -101,28 +104,29 @@ def _define_flags() -> None:
     report.define_flags(rounds=15)  # many short ones: a neighbour's load comes and goes in seconds
     report.define_seconds(2.0, "of each measurement in a round")
     flags.DEFINE_integer("devices", None, "the first so many of them (default: all)", lower_bound=1)
-    cli.define_compilation_cache()
-    cli.define_settings()
-    flags.adopt_module_key_flags(cli)
+    devices.define_compilation_cache()
+    setting_flags.define_settings()
+    flags.adopt_module_key_flags(devices)
+    flags.adopt_module_key_flags(setting_flags)
 
 
 def main() -> int:
     """Measures as the flags say and reports."""
-    given, values = cli.given_settings(), flags.FLAGS
+    given, values = setting_flags.given_settings(), flags.FLAGS
     env, preset = given.pop("env", None) or "Breakout", given.pop("preset", "")
     asked = presets.resolve(env, preset, given)
     if asked.algorithm != "dqn":
-        raise config_lib.SettingError(
+        raise errors.SettingError(
             "algorithm", f"is {asked.algorithm}; only updates from a replay, dqn, are measured"
         )
-    cli.start_devices()
+    devices.start_devices()
     mesh = mesh_lib.make_mesh(values.devices)
     if values.devices and mesh.devices.size < values.devices:
-        raise config_lib.SettingError("devices", f"is {values.devices}; {mesh.devices.size} here")
+        raise errors.SettingError("devices", f"is {values.devices}; {mesh.devices.size} here")
     setup.check_division(asked, mesh.devices.size)
     config = memory.fit_replay(
         asked,
-        setup.describe(asked),
+        env_spec.describe(asked),
         memory.free_device_bytes(mesh),
         chosen_by_user="replay_capacity" in given,
     )
@@ -135,4 +139,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    cli.run_program(_define_flags, main)
+    program.run_program(_define_flags, main)

@@ -11,34 +11,37 @@ from typing import Any
 
 from absl import flags
 
-from jaxdqn import cli, protocols
+from jaxdqn.cli import devices, program, shared_flags
+from jaxdqn.settings import protocols
 
 
 def _define_flags() -> None:
-    cli.define_saved_run()
-    cli.define_protocol()
+    shared_flags.define_saved_run()
+    shared_flags.define_protocol()
     flags.DEFINE_integer(
         "episodes",
         100,
         "whole games, on up to 64 environments that play equally many, or nearly",
         lower_bound=1,
     )
-    cli.define_play_seed()
+    shared_flags.define_play_seed()
     flags.DEFINE_boolean("json", False, "print one JSON object, with the return of every game")
-    cli.define_compilation_cache()
-    flags.adopt_module_key_flags(cli)
+    devices.define_compilation_cache()
+    flags.adopt_module_key_flags(devices)
+    flags.adopt_module_key_flags(shared_flags)
 
 
 def main() -> int:
     """Scores as the flags say; returns the exit code."""
     values = flags.FLAGS
-    path = cli.saved_run_path()
+    path = shared_flags.saved_run_path()
 
-    cli.start_devices()
+    devices.start_devices()
 
-    from jaxdqn.runtime import saved_run, scoring
+    from jaxdqn.playing import scoring
+    from jaxdqn.rundir import trained_agent
 
-    agent = saved_run.load(path, values.checkpoint)
+    agent = trained_agent.load(path, values.checkpoint)
     protocol = values.protocol or protocols.default_for(agent.config.env)
     result = scoring.score(agent, protocol, values.episodes, values.seed)
     print(json.dumps(_finite(result), allow_nan=False) if values.json else _table(result))
@@ -81,4 +84,4 @@ def _interval(score: dict[str, Any]) -> str:
 
 
 if __name__ == "__main__":
-    cli.run_program(_define_flags, main)
+    program.run_program(_define_flags, main)

@@ -8,14 +8,14 @@ model card. What was written is run and compared with the network before it is l
 
 from absl import flags
 
-from jaxdqn import cli
-from jaxdqn import config as config_lib
+from jaxdqn import errors
+from jaxdqn.cli import devices, program, shared_flags
 
 _FORMATS = ("stablehlo", "onnx", "safetensors")
 
 
 def _define_flags() -> None:
-    cli.define_saved_run()
+    shared_flags.define_saved_run()
     flags.DEFINE_enum(
         "format",
         None,
@@ -25,30 +25,32 @@ def _define_flags() -> None:
     )
     flags.DEFINE_string("out", None, "the folder to make")
     flags.DEFINE_boolean("overwrite", False, "replace an export that lies there")
-    cli.define_compilation_cache()
-    flags.adopt_module_key_flags(cli)
+    devices.define_compilation_cache()
+    flags.adopt_module_key_flags(devices)
+    flags.adopt_module_key_flags(shared_flags)
 
 
 def main() -> int:
     """Exports as the flags say; returns the exit code."""
     values = flags.FLAGS
-    path = cli.saved_run_path()
+    path = shared_flags.saved_run_path()
     if not values.format:
-        raise config_lib.SettingError("format", f"name one of {', '.join(_FORMATS)}")
-    out = cli.output("out", ())
+        raise errors.SettingError("format", f"name one of {', '.join(_FORMATS)}")
+    out = shared_flags.output("out", ())
     if out is None:
-        raise config_lib.SettingError("out", "name the folder to make")
+        raise errors.SettingError("out", "name the folder to make")
 
-    cli.start_devices()
+    devices.start_devices()
 
-    from jaxdqn.runtime import exporting, saved_run
+    from jaxdqn.exporting import export
+    from jaxdqn.rundir import trained_agent
 
-    if out.exists() and not exporting.is_export(out):
-        raise config_lib.SettingError(
+    if out.exists() and not export.is_export(out):
+        raise errors.SettingError(
             "out", f"{out} exists and holds more than an export; another name"
         )
-    agent = saved_run.load(path, values.checkpoint)
-    check = exporting.export(agent, values.format, out)
+    agent = trained_agent.load(path, values.checkpoint)
+    check = export.export(agent, values.format, out)
     print(
         f"{out}: step {agent.step:,} of {path} as {values.format}; on {check.frames} frames of "
         f"play {check.equal_actions} actions equal, action values within "
@@ -58,4 +60,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    cli.run_program(_define_flags, main)
+    program.run_program(_define_flags, main)

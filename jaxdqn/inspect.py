@@ -9,36 +9,39 @@ where the network looks (saliency); the filters of each convolution and what the
 
 from absl import flags
 
-from jaxdqn import cli, protocols
-from jaxdqn import config as config_lib
+from jaxdqn import errors
+from jaxdqn.cli import devices, program, shared_flags
+from jaxdqn.settings import protocols
 
 
 def _define_flags() -> None:
-    cli.define_saved_run()
-    cli.define_protocol()
+    shared_flags.define_saved_run()
+    shared_flags.define_protocol()
     flags.DEFINE_string("out", None, "the folder to make")
     flags.DEFINE_boolean("overwrite", False, "replace a folder that an inspection made")
-    cli.define_play_seed()
-    cli.define_compilation_cache()
-    flags.adopt_module_key_flags(cli)
+    shared_flags.define_play_seed()
+    devices.define_compilation_cache()
+    flags.adopt_module_key_flags(devices)
+    flags.adopt_module_key_flags(shared_flags)
 
 
 def main() -> int:
     """Draws as the flags say; returns the exit code."""
     values = flags.FLAGS
-    path = cli.saved_run_path()
-    out = cli.output("out", ())
+    path = shared_flags.saved_run_path()
+    out = shared_flags.output("out", ())
     if out is None:
-        raise config_lib.SettingError("out", "name the folder to make")
-    cli.start_devices()
+        raise errors.SettingError("out", "name the folder to make")
+    devices.start_devices()
 
-    from jaxdqn.runtime import inspection, saved_run
+    from jaxdqn.playing import inspection
+    from jaxdqn.rundir import trained_agent
 
     if out.exists() and not inspection.is_inspection(out):
-        raise config_lib.SettingError(
+        raise errors.SettingError(
             "out", f"{out} exists and holds more than an inspection; another name"
         )
-    agent = saved_run.load(path, values.checkpoint)
+    agent = trained_agent.load(path, values.checkpoint)
     protocol = values.protocol or protocols.default_for(agent.config.env)
     agent = agent._replace(config=protocols.apply(protocol, agent.config))
     print(f"{out}: {', '.join(inspection.inspect(agent, out, seed=values.seed))}")
@@ -46,4 +49,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    cli.run_program(_define_flags, main)
+    program.run_program(_define_flags, main)

@@ -5,15 +5,16 @@ python -m jaxdqn.record --run_dir=runs/Breakout-atari-seed0 --out=play.mp4 --ove
 
 from absl import flags
 
-from jaxdqn import cli, protocols
-from jaxdqn import config as config_lib
+from jaxdqn import errors
+from jaxdqn.cli import devices, program, shared_flags
+from jaxdqn.settings import protocols
 
 _SUFFIXES = (".mp4", ".gif")
 
 
 def _define_flags() -> None:
-    cli.define_saved_run()
-    cli.define_protocol()
+    shared_flags.define_saved_run()
+    shared_flags.define_protocol()
     flags.DEFINE_string("out", None, "the film: a .mp4 or .gif")
     flags.DEFINE_boolean(
         "overlay", False, "show Q-values, the action taken, the return and the network's input too"
@@ -21,32 +22,34 @@ def _define_flags() -> None:
     flags.DEFINE_string("sheet", None, "a .png of raw and processed frames side by side")
     flags.DEFINE_boolean("random", False, "film random play, as --protocol=random; no network")
     flags.DEFINE_integer("episodes", 1, "whole games", lower_bound=1)
-    cli.define_play_seed()
+    shared_flags.define_play_seed()
     flags.DEFINE_boolean("overwrite", False, "replace files that exist")
-    cli.define_compilation_cache()
-    flags.adopt_module_key_flags(cli)
+    devices.define_compilation_cache()
+    flags.adopt_module_key_flags(devices)
+    flags.adopt_module_key_flags(shared_flags)
 
 
 def main() -> int:
     """Films as the flags say; returns the exit code."""
     values = flags.FLAGS
-    path = cli.saved_run_path()
-    out, sheet = cli.output("out", _SUFFIXES), cli.output("sheet", (".png",))
+    path = shared_flags.saved_run_path()
+    out, sheet = shared_flags.output("out", _SUFFIXES), shared_flags.output("sheet", (".png",))
     if out is None and sheet is None:
-        raise config_lib.SettingError("out", "name a film, such as --out=play.mp4, or a --sheet")
+        raise errors.SettingError("out", "name a film, such as --out=play.mp4, or a --sheet")
     if values.random and values.protocol not in (None, "random"):
-        raise config_lib.SettingError(
+        raise errors.SettingError(
             "random", f"is the protocol of its own name, not {values.protocol}"
         )
 
-    cli.start_devices()
+    devices.start_devices()
 
-    from jaxdqn.runtime import recording, saved_run
+    from jaxdqn.playing import recording
+    from jaxdqn.rundir import trained_agent
 
     if values.random:
-        agent, protocol = saved_run.untrained(path), "random"
+        agent, protocol = trained_agent.untrained(path), "random"
     else:
-        agent = saved_run.load(path, values.checkpoint)
+        agent = trained_agent.load(path, values.checkpoint)
         protocol = values.protocol or protocols.default_for(agent.config.env)
     print(
         recording.record(
@@ -62,4 +65,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    cli.run_program(_define_flags, main)
+    program.run_program(_define_flags, main)

@@ -9,8 +9,8 @@ import pathlib
 
 from absl import flags
 
-from jaxdqn import cli
-from jaxdqn import config as config_lib
+from jaxdqn import errors
+from jaxdqn.cli import devices, program, shared_flags
 
 _LONGEST_PATH = 4096  # characters, on Linux
 
@@ -24,28 +24,29 @@ def _define_flags() -> None:
         "png", False, "write each plot as a PNG too, into a folder beside the page"
     )
     flags.DEFINE_boolean("overwrite", False, "replace a page that exists")
-    flags.adopt_module_key_flags(cli)
+    flags.adopt_module_key_flags(devices)
+    flags.adopt_module_key_flags(shared_flags)
 
 
 def main() -> int:
     """Reports as the flags say; returns the exit code."""
-    out = cli.output("out", (".html",))
+    out = shared_flags.output("out", (".html",))
     if out is None:
-        raise config_lib.SettingError("out", "name the page, such as --out=report.html")
+        raise errors.SettingError("out", "name the page, such as --out=report.html")
     folders = folders_named(flags.FLAGS.runs)
     pictures = out.with_suffix("") if flags.FLAGS.png else None
     if pictures and pictures.exists():
         others = not pictures.is_dir() or any(path.suffix != ".png" for path in pictures.iterdir())
         if others or not flags.FLAGS.overwrite:
-            raise config_lib.SettingError(
+            raise errors.SettingError(
                 "png", f"{pictures} exists" + ("" if others else "; --overwrite replaces it")
             )
 
-    cli.import_jax()
+    devices.import_jax()
 
-    from jaxdqn.runtime import reporting
+    from jaxdqn.reporting import page
 
-    print(reporting.write(folders, out, pictures))
+    print(page.write(folders, out, pictures))
     return 0
 
 
@@ -72,7 +73,7 @@ def folders_named(named: str) -> list[pathlib.Path]:
         start = end
     if missing or not found:
         named = " or ".join(missing) or repr(named)
-        raise config_lib.SettingError("runs", f"no folder is {named}")
+        raise errors.SettingError("runs", f"no folder is {named}")
     return list(dict.fromkeys(map(pathlib.Path, found)))
 
 
@@ -92,4 +93,4 @@ def _matching(pattern: str) -> list[str]:
 
 
 if __name__ == "__main__":
-    cli.run_program(_define_flags, main)
+    program.run_program(_define_flags, main)

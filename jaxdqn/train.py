@@ -7,7 +7,8 @@ The same command again goes on from the last checkpoint.
 
 from absl import flags
 
-from jaxdqn import cli, paths, presets, terminal
+from jaxdqn.cli import devices, paths, program, setting_flags, shared_flags, terminal
+from jaxdqn.settings import presets
 
 
 def _define_flags() -> None:
@@ -18,10 +19,12 @@ def _define_flags() -> None:
     )
     flags.DEFINE_boolean("list_presets", False, "tell what each preset is for, and leave")
     flags.DEFINE_enum("track", None, ["wandb"], "mirror the metrics there too, if it is installed")
-    cli.define_processes()
-    cli.define_compilation_cache()
-    cli.define_settings()
-    flags.adopt_module_key_flags(cli)  # --help shows them
+    shared_flags.define_processes()
+    devices.define_compilation_cache()
+    setting_flags.define_settings()
+    flags.adopt_module_key_flags(devices)  # --help shows them
+    flags.adopt_module_key_flags(setting_flags)
+    flags.adopt_module_key_flags(shared_flags)
 
 
 def main() -> int:
@@ -29,25 +32,26 @@ def main() -> int:
     if flags.FLAGS.list_presets:
         print(presets.listing())
         return 0
-    given = cli.given_settings()
+    given = setting_flags.given_settings()
     env, preset = given.pop("env", None), given.pop("preset", "")
     settings = presets.resolve(env or "", preset, given)
     values = flags.FLAGS
     path = paths.usable("run_dir", values.run_dir) if values.run_dir else None
 
     terminal.tolerate_loss("training goes on, and metrics.jsonl in the run's folder has everything")
-    cli.import_jax()
+    devices.import_jax()
     import jax
 
-    from jaxdqn.runtime import hosts, joining
+    from jaxdqn.distributed import joining, processes
 
     joining.join(values.coordinator_address, values.num_processes, values.process_id)
-    with hosts.leaving_at_once():
-        cli.start_devices()  # a C++ compiler runs beside the imports
+    with processes.leaving_at_once():
+        devices.start_devices()  # a C++ compiler runs beside the imports
 
-        from jaxdqn.runtime import setup, tracking, training
+        from jaxdqn.rundir import tracking
+        from jaxdqn.training import run, setup
 
-        if values.track and hosts.is_primary():
+        if values.track and processes.is_primary():
             tracking.check_installed(values.track)
 
         jax.config.update("jax_numpy_rank_promotion", "raise")
@@ -57,8 +61,8 @@ def main() -> int:
             overwrite=values.overwrite,
             capacity_chosen_by_user="replay_capacity" in given,
         )
-        return training.run(prepared, track=values.track, verbose=values.verbose)
+        return run.run(prepared, track=values.track, verbose=values.verbose)
 
 
 if __name__ == "__main__":
-    cli.run_program(_define_flags, main, handles_signals=True)
+    program.run_program(_define_flags, main, handles_signals=True)

@@ -22,8 +22,9 @@ from typing import IO
 
 from absl import flags
 
-from jaxdqn import cli, config, terminal
-from jaxdqn.runtime import signals
+from jaxdqn import errors
+from jaxdqn.cli import program, terminal
+from jaxdqn.distributed import signals
 
 _LEAVING_S = 60.0  # in which processes notice that one of them is gone, and leave by themselves
 _PAUSE_S = 0.1
@@ -78,7 +79,7 @@ def _cores(processes: int, each: int) -> list[set[int]]:
     """
     here = sorted(os.sched_getaffinity(0)) if each else []
     if len(here) < processes * each:
-        raise config.SettingError(
+        raise errors.SettingError(
             "cores_per_process",
             f"is {each}, but {processes} processes have {len(here)} cores together",
         )
@@ -123,7 +124,7 @@ def _environments(devices: str | None, processes: int, each: int) -> list[dict[s
             own["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {option}".strip()
         return [own] * processes
     if len(here) < processes * max(each, 1):
-        raise config.SettingError(
+        raise errors.SettingError(
             "devices_per_process" if each else "processes",
             f"is {each or processes}, but {len(here)} GPUs are here; {processes} processes share "
             "none",
@@ -219,5 +220,5 @@ def _copy(lines: IO[str], prefix: str) -> None:
 
 
 if __name__ == "__main__":
-    main_with_flags = functools.partial(main, cli.take_passed_on())
-    cli.run_program(_define_flags, main_with_flags, handles_signals=True)
+    main_with_flags = functools.partial(main, program.take_passed_on())
+    program.run_program(_define_flags, main_with_flags, handles_signals=True)

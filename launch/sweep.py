@@ -27,9 +27,10 @@ from typing import Any, NamedTuple
 import filelock
 from absl import flags
 
-from jaxdqn import cli, config, paths, terminal
+from jaxdqn import errors
+from jaxdqn.cli import paths, program, terminal
+from jaxdqn.distributed import signals
 from jaxdqn.envs import scores
-from jaxdqn.runtime import signals
 
 _LOCK_S = 60.0  # in which a process that is being ended leaves its run
 _LOOK_S = 5.0  # between two looks at the runs
@@ -98,17 +99,17 @@ def main(train_flags: Sequence[str]) -> int:
         import ray
         import rich  # noqa: F401 - the table needs it: told before anything is made
     except ImportError as error:
-        raise config.RunError(f"{error.name} is not installed: pip install -e '.[sweep]'") from None
+        raise errors.RunError(f"{error.name} is not installed: pip install -e '.[sweep]'") from None
     try:
         (runs_dir / "logs").mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise config.SettingError("runs_dir", f"{runs_dir} cannot be used: {error}") from None
+        raise errors.SettingError("runs_dir", f"{runs_dir} cannot be used: {error}") from None
     logging.getLogger("ray").setLevel(logging.ERROR)
     try:
         ray.init(address=values.address, include_dashboard=False, log_to_driver=False)
     except (ConnectionError, RuntimeError, ValueError) as error:
-        raise config.RunError(f"Ray does not start: {error}") from None
-    cli.leave_on_signals()  # once more: Ray's own handlers tell of another exit code
+        raise errors.RunError(f"Ray does not start: {error}") from None
+    program.leave_on_signals()  # once more: Ray's own handlers tell of another exit code
     terminal.tolerate_loss("the runs go on")
     try:
         problems = _train_all(ray, runs)
@@ -133,7 +134,7 @@ def _runs(runs_dir: pathlib.Path, train_flags: Sequence[str]) -> Iterator[Run]:
     """
     values = flags.FLAGS
     if not values.envs:
-        raise config.SettingError("envs", "name the games, such as Breakout,Pong")
+        raise errors.SettingError("envs", "name the games, such as Breakout,Pong")
     envs = list(scores.ATARI_57) if values.envs == ["atari57"] else values.envs
     varied = [_values_of(text) for text in values.vary]
     _check_passed_on(train_flags, [choices[0].partition("=")[0] for choices in varied])
@@ -141,7 +142,7 @@ def _runs(runs_dir: pathlib.Path, train_flags: Sequence[str]) -> Iterator[Run]:
     for env, setting, seed in itertools.product(envs, itertools.product(*varied), _seeds()):
         name = "-".join([re.sub(r"[^\w.=-]+", "_", part) for part in (env, *setting)])
         if len(os.fsencode(name)) > _LONGEST_NAME_BYTES:
-            raise config.SettingError("vary", f"makes the name {name}, which is too long")
+            raise errors.SettingError("vary", f"makes the name {name}, which is too long")
         path = runs_dir / f"{name}-seed{seed}"
         if path not in made:  # whatever was named twice
             made.add(path)
@@ -162,21 +163,21 @@ def _check_passed_on(train_flags: Sequence[str], varied: Sequence[str]) -> None:
     for name in varied:
         if name in _OWN or varied.count(name) > 1:
             right = "--envs and --seeds name those" if name in _OWN else "name its values once"
-            raise config.SettingError("vary", f"{name} cannot vary so; {right}")
+            raise errors.SettingError("vary", f"{name} cannot vary so; {right}")
     try:
         given = flags.FLAGS.read_flags_from_files(list(train_flags))
     except flags.Error as error:
-        raise config.SettingError("flagfile", str(error)) from None
+        raise errors.SettingError("flagfile", str(error)) from None
     names = [flag.lstrip("-").partition("=")[0] for flag in given if flag.startswith("-")]
     for name in names:
         if name.removeprefix("no") == "overwrite":
-            raise config.SettingError(
+            raise errors.SettingError(
                 "overwrite",
                 "would delete what a run that was cut off has saved; delete --runs_dir",
             )
         if name in _OWN or name in varied:
             right = "--vary names its values" if name in varied else "the sweep sets it"
-            raise config.SettingError(name, f"cannot be set for all runs: {right}")
+            raise errors.SettingError(name, f"cannot be set for all runs: {right}")
 
 
 def _values_of(text: str) -> list[str]:
@@ -187,7 +188,7 @@ def _values_of(text: str) -> list[str]:
     """
     name, equals, told = text.partition("=")
     if not (name.isidentifier() and equals and all(told.split(","))):
-        raise config.SettingError("vary", f"is {text!r}; a setting and its values: n_step=1,3")
+        raise errors.SettingError("vary", f"is {text!r}; a setting and its values: n_step=1,3")
     return [f"{name}={value}" for value in told.split(",")]
 
 
@@ -202,7 +203,7 @@ def _seeds() -> list[int]:
         first, dash, last = part.partition("-")
         numbers = [first, last] if dash else [first]
         if not all(map(str.isdecimal, numbers)) or int(numbers[0]) > int(numbers[-1]):
-            raise config.SettingError(
+            raise errors.SettingError(
                 "seeds", f"is {flags.FLAGS.seeds!r}; numbers such as 0,1,2 or 0-4"
             )
         seeds += range(int(numbers[0]), int(numbers[-1]) + 1)
@@ -308,7 +309,7 @@ def _table(states: dict[Run, str]) -> Any:
     """How far the runs are."""
     from rich import table
 
-    from jaxdqn.runtime import metrics
+    from jaxdqn.rundir import metrics
 
     found = table.Table("run", "state", "attempts", "step", "steps/s", "return", "evaluation")
     for run, state in states.items():
@@ -353,4 +354,4 @@ def _report(runs_dir: pathlib.Path) -> None:
 
 
 if __name__ == "__main__":
-    cli.run_program(_define_flags, functools.partial(main, cli.take_passed_on()))
+    program.run_program(_define_flags, functools.partial(main, program.take_passed_on()))

@@ -9,7 +9,7 @@ os.environ["XLA_FLAGS"] = (
 import jax
 import pytest
 
-from jaxdqn.runtime import native
+from jaxdqn.kernels import native_library
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
 
@@ -41,5 +41,5 @@ def _compiled_programs(tmp_path_factory):
 @pytest.fixture(scope="session", autouse=True)
 def _native_functions():
     """Tests run what a program runs."""
-    native.start(None)
-    assert native.is_ready(), native.why_not()
+    native_library.start(None)
+    assert native_library.is_ready(), native_library.why_not()

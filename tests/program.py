@@ -16,7 +16,7 @@ import jax
 import numpy as np
 import orbax.checkpoint as ocp
 
-from jaxdqn.runtime import metrics
+from jaxdqn.rundir import metrics
 
 # Small enough for a test, large enough to learn, evaluate, log and save several times.
 SMALL = (

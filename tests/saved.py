@@ -8,9 +8,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxdqn import presets
-from jaxdqn.runtime import checkpoints, device, parts, run_dir, saved_run, setup
-from jaxdqn.runtime import mesh as mesh_lib
+from jaxdqn.assembly import device_programs, env_spec, parts
+from jaxdqn.checkpointing import checkpoints
+from jaxdqn.distributed import mesh
+from jaxdqn.rundir import layout, trained_agent
+from jaxdqn.settings import presets
 
 # Short games, so that whole ones are quick.
 BREAKOUT = {"max_episode_steps": 60, "num_envs": 8, "replay_capacity": 1600}
@@ -28,9 +30,9 @@ TRACED |= {"algorithm": "sweep", "scale_pixels": False}
 def make_run(path, env="Breakout", changes=BREAKOUT, returns=(1.0, 3.0, 2.0)):
     """A run with a checkpoint and an evaluation at steps 10, 20, ...; other parameters at each."""
     config = presets.resolve(env, "", changes)
-    run_dir.create(path, config)
-    built = device.build(config, setup.describe(config), mesh_lib.make_mesh(1))
-    store = checkpoints.Checkpoints(path / run_dir.CHECKPOINTS, keep=len(returns))
+    layout.create(path, config)
+    built = device_programs.build(config, env_spec.describe(config), mesh.make_mesh(1))
+    store = checkpoints.Checkpoints(path / layout.CHECKPOINTS, keep=len(returns))
     rows = []
     for i, score in enumerate(returns, start=1):
         learner, play = built.init_learner(jax.random.key(i)), {"sums": built.init_sums()}
@@ -43,9 +45,9 @@ def make_run(path, env="Breakout", changes=BREAKOUT, returns=(1.0, 3.0, 2.0)):
 
 
 def make_agent(env, changes):
-    """What `saved_run.load` gives of such a run, without its files; all parameters are random."""
+    """What `trained_agent.load` returns for such a run, without files; parameters are random."""
     config = presets.resolve(env, "", changes)
-    spec = setup.describe(config)
+    spec = env_spec.describe(config)
     network, random = parts.make_network(config, spec), np.random.default_rng(1)
     like = jax.eval_shape(network.init, jax.random.key(0), parts.observation_like(config, spec))
 
@@ -53,7 +55,9 @@ def make_agent(env, changes):
         inputs = math.prod(leaf.shape[:-1]) if leaf.ndim > 1 else 100
         return jnp.asarray(random.normal(size=leaf.shape) / inputs**0.5, leaf.dtype)
 
-    return saved_run.SavedRun(pathlib.Path("run"), config, spec, 10, jax.tree.map(draw, like), None)
+    return trained_agent.SavedRun(
+        pathlib.Path("run"), config, spec, 10, jax.tree.map(draw, like), None
+    )
 
 
 def listing(path):

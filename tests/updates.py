@@ -9,11 +9,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxdqn import presets
+from jaxdqn.assembly import parts
+from jaxdqn.distributed import joining, processes
+from jaxdqn.distributed import mesh as mesh_lib
 from jaxdqn.envs import api
-from jaxdqn.replay import ring as ring_lib
-from jaxdqn.runtime import hosts, joining, parts
-from jaxdqn.runtime import mesh as mesh_lib
+from jaxdqn.replay import ring
+from jaxdqn.settings import presets
 
 SPEC = api.EnvSpec("Breakout-v5", (84, 84), np.dtype("uint8"), 4, 4)
 SIZE = 16
@@ -22,7 +23,7 @@ SIZE = 16
 def batch():
     rng = np.random.default_rng(0)
     frames = rng.integers(0, 256, (2, SIZE, 4, 84, 84), np.uint8)
-    return ring_lib.Batch(
+    return ring.Batch(
         observation=frames[0],
         action=rng.integers(0, 4, SIZE).astype(np.int32),
         reward=rng.normal(size=SIZE).astype(np.float32),
@@ -40,7 +41,7 @@ def twice(mesh):
     )
     update = mesh_lib.on_mesh(mesh, (replicated, by_env), replicated)(learner.update)
     state = init(mesh_lib.put(mesh, jax.random.key(0), replicated))
-    own = hosts.share(SIZE)
+    own = processes.share(SIZE)
     placed = mesh_lib.put(
         mesh, jax.tree.map(lambda leaf: leaf[own.start : own.stop], batch()), by_env
     )

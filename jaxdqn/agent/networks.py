@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 from jax.typing import DTypeLike
 
-from jaxdqn.agent import convolution
+from jaxdqn.kernels import convolution
 
 INITIALIZERS: Mapping[str, jax.nn.initializers.Initializer] = {
     "lecun_normal": nn.initializers.lecun_normal(),

@@ -1,1 +1,1 @@
-"""Vectorized environments; every quirk of an emulator ends here."""
+"""Vectorized emulators and games. Nothing here imports JAX."""

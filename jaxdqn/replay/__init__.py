@@ -1,1 +1,1 @@
-"""Experience replay that lives on the device."""
+"""The ring of experience on the device: what it stores, and what is drawn from it."""

@@ -1,0 +1,185 @@
+"""Q-learning by backward sweeps (Pedersen, Hvass-Labs, TensorFlow Tutorial 16, 2017).
+
+A network plays with frozen parameters while a memory fills with states and the action values that
+it gave them. A sweep then takes every environment's rows from the newest to the oldest and puts
+the reward plus the discounted value of the next state, itself swept already, where the value of
+the action taken stood: a reward travels back along a whole game at once. The network is then fitted
+to the swept values, half of every batch (or more) from states whose value changed much, and the
+memory is emptied. No target network: the parameters do not move while targets are made.
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import chex
+import flax.struct
+import jax
+import jax.numpy as jnp
+import optax
+
+from jaxdqn.agent import learner, networks
+
+
+class Segment(flax.struct.PyTreeNode):
+    """T rows of N environments, each what was shown, answered, and came of the answer before."""
+
+    q_values: jax.Array  # [T, N, A] float32, as the network gave them when it acted
+    action: jax.Array  # [T, N] int32, chosen on seeing this row
+    reward: jax.Array  # [T, N] float32, for learning, of the step that led here
+    ended: jax.Array  # [T, N] bool, nothing is worth more after this row: no bootstrap from it
+    is_state: jax.Array  # [T, N] bool, the row and the next are a transition
+
+
+class Targets(flax.struct.PyTreeNode):
+    """A batch of B states."""
+
+    observation: jax.Array  # [B, S, *frame_shape]
+    q_values: jax.Array  # [B, A] float32, swept
+
+
+class Order(flax.struct.PyTreeNode):
+    """Positions of all states of a memory of M rows of environments, large errors first."""
+
+    position: jax.Array  # [M] int32, flat; the last ones are no states
+    num_large: jax.Array  # [] int32
+    num_small: jax.Array  # [] int32
+
+
+class SweepLearner(NamedTuple):
+    """Pure functions that learn."""
+
+    init: Callable[[jax.Array, jax.Array], learner.TrainState]  # (key, observation [1, S, *F])
+    # (state, targets, learning rate) -> state, metrics
+    update: Callable[
+        [learner.TrainState, Targets, jax.Array],
+        tuple[learner.TrainState, learner.Metrics],
+    ]
+
+
+def backward(segment: Segment, discount: float) -> tuple[jax.Array, jax.Array]:
+    """Sweeps from the last row to the first.
+
+    Returns:
+      The swept values [T, N, A] float32; and by how much each state's changed, [T, N] float32,
+      not negative, 0 in rows that are no states.
+    """
+    chex.assert_rank(segment.q_values, 3)
+    # What each row's next one is: the last row has none and is no state.
+    following = jax.tree.map(
+        lambda leaf: jnp.concatenate([leaf[1:], leaf[-1:]]), (segment.reward, segment.ended)
+    )
+
+    def step(
+        next_q: jax.Array, row: tuple[jax.Array, ...]
+    ) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
+        q_values, action, is_state, reward, ended = row
+        value = reward + jnp.where(ended, 0.0, discount * jnp.max(next_q, axis=-1))
+        taken = jax.nn.one_hot(action, q_values.shape[-1], dtype=bool)
+        swept = jnp.where(taken & is_state[:, None], value[:, None], q_values)
+        error = jnp.max(jnp.abs(swept - q_values), axis=-1)
+        return swept, (swept, error)
+
+    rows = (segment.q_values, segment.action, segment.is_state, *following)
+    _, (swept, error) = jax.lax.scan(step, segment.q_values[-1], rows, reverse=True)
+    return swept, error
+
+
+def shuffle(key: jax.Array, error: jax.Array, is_state: jax.Array, threshold: float) -> Order:
+    """Orders the states at random, those with errors above the threshold before the others.
+
+    Args:
+      key: consumed here.
+      error: [M] float32, flat.
+      is_state: [M] bool.
+      threshold: above it an error is large.
+    """
+    is_large = is_state & (error > threshold)
+    stratum = jnp.where(is_large, 0, jnp.where(is_state, 1, 2))
+    random = jax.random.uniform(key, error.shape)
+    _, _, position = jax.lax.sort(
+        (stratum, random, jnp.arange(error.shape[0], dtype=jnp.int32)), num_keys=2
+    )
+    num_large = jnp.sum(is_large, dtype=jnp.int32)
+    return Order(
+        position=position,
+        num_large=num_large,
+        num_small=jnp.sum(is_state, dtype=jnp.int32) - num_large,
+    )
+
+
+def batch_positions(
+    order: Order, batch: jax.Array, batch_size: int, large_share: float
+) -> jax.Array:
+    """Positions [batch_size] of an epoch's batch, of which `large_share` have large errors.
+
+    Where more states than that have large errors, the batch has as many of them as the memory. A
+    stratum that is too small for its share leaves the rest to the other. Batches in sequence walk
+    through each stratum, so that a state comes again when all others of its stratum have been.
+
+    Args:
+      order: of the epoch.
+      batch: [] int32, batches before this one.
+      batch_size: states.
+      large_share: least share of large errors.
+    """
+    total = order.num_large + order.num_small
+    share = jnp.maximum(order.num_large / jnp.maximum(total, 1), large_share)
+    large = jnp.round(batch_size * share).astype(jnp.int32)
+    large = jnp.minimum(jnp.maximum(large, batch_size - order.num_small), order.num_large)
+    small = batch_size - large
+    slot = jnp.arange(batch_size)
+    of_large = (batch * large + slot) % jnp.maximum(order.num_large, 1)
+    of_small = order.num_large + (batch * small + slot - large) % jnp.maximum(order.num_small, 1)
+    return order.position[jnp.where(slot < large, of_large, of_small)]
+
+
+def make_learner(
+    network: networks.Network,
+    optimizer: optax.GradientTransformation,
+    stop_when_refused: bool = False,
+    axis_name: str | None = None,
+) -> SweepLearner:
+    """Builds the part that fits a network to swept values.
+
+    Args:
+      network: the Q-network.
+      optimizer: with a learning rate of 1; `update` is told the real one, which follows the number
+        of states and not that of updates.
+      stop_when_refused: see `learner.make_learner`.
+      axis_name: mesh axis over which the batch is split; gradients and metrics are averaged.
+    """
+
+    def init(key: jax.Array, observation: jax.Array) -> learner.TrainState:
+        params_key, draw_key = jax.random.split(key)
+        params = network.init(params_key, observation)
+        return learner.TrainState(
+            params=params,
+            target_params={},
+            opt_state=optimizer.init(params),
+            updates=jnp.zeros((), jnp.int32),
+            refused=jnp.zeros((), jnp.int32),
+            key=draw_key,
+        )
+
+    def loss_fn(params: chex.ArrayTree, targets: Targets) -> tuple[jax.Array, learner.Metrics]:
+        q_values = network.q_values(params, targets.observation)
+        loss = jnp.mean(jnp.sum((q_values - targets.q_values) ** 2, axis=-1))
+        return loss, {"loss": loss, "q_mean": jnp.mean(jnp.max(q_values, axis=-1))}
+
+    def update(
+        state: learner.TrainState, targets: Targets, learning_rate: jax.Array
+    ) -> tuple[learner.TrainState, learner.Metrics]:
+        grads, metrics = jax.grad(loss_fn, has_aux=True)(state.params, targets)
+        grads, metrics = learner.averaged((grads, metrics), axis_name)
+        metrics["grad_norm"] = optax.tree.norm(grads)
+
+        def descend(
+            params: chex.ArrayTree, opt_state: optax.OptState
+        ) -> tuple[chex.ArrayTree, optax.OptState]:
+            deltas, opt_state = optimizer.update(grads, opt_state, params)
+            deltas = jax.tree.map(lambda delta: learning_rate * delta, deltas)
+            return optax.apply_updates(params, deltas), opt_state
+
+        return learner.accept(state, descend, metrics, stop_when_refused)
+
+    return SweepLearner(init=init, update=update)

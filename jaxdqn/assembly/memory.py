@@ -1,0 +1,171 @@
+"""Free memory, and the largest replay that fits into it."""
+
+import contextlib
+import dataclasses
+import math
+import pathlib
+from collections.abc import Iterator
+
+import jax
+import numpy as np
+import psutil
+from jax.sharding import Mesh
+
+from jaxdqn import errors
+from jaxdqn.agent import networks
+from jaxdqn.assembly import parts
+from jaxdqn.checkpointing import replay_blocks
+from jaxdqn.distributed import processes
+from jaxdqn.envs import api
+from jaxdqn.replay import ring
+from jaxdqn.settings import config as config_lib
+
+# Left for the program, the networks, the emulators and batches (measured: about 0.9 GB on a CPU).
+_RESERVE_BYTES = 1_200_000_000
+_JITTER_BYTES = 500_000_000  # by which what is free differs from one start to the next
+
+
+def free_host_bytes(root: pathlib.Path = pathlib.Path("/")) -> int:
+    """Memory that this process can still take, within the limits of its control groups.
+
+    Args:
+      root: where /proc and /sys lie.
+    """
+    return min([int(psutil.virtual_memory().available), *_control_group_room(root)])
+
+
+def _control_group_room(root: pathlib.Path) -> Iterator[int]:
+    """What each control group around this process leaves, of either version."""
+    try:
+        lines = (root / "proc/self/cgroup").read_text().splitlines()
+    except OSError:  # not Linux
+        return
+    for line in lines:
+        _, controllers, name = line.split(":", 2)
+        if controllers == "":
+            base, limit, used = "sys/fs/cgroup", "memory.max", "memory.current"
+        elif "memory" in controllers.split(","):
+            base = "sys/fs/cgroup/memory"
+            limit, used = "memory.limit_in_bytes", "memory.usage_in_bytes"
+        else:
+            continue
+        group = pathlib.PurePosixPath(name.lstrip("/"))
+        for path in (group, *group.parents):
+            with contextlib.suppress(OSError, ValueError):  # no such file, or no limit: 'max'
+                folder = root / base / path
+                room = int((folder / limit).read_text()) - int((folder / used).read_text())
+                yield room + _reclaimable_bytes(folder)
+
+
+def _reclaimable_bytes(folder: pathlib.Path) -> int:
+    """File cache that counts as used but gives way."""
+    stats = dict(line.split() for line in (folder / "memory.stat").read_text().splitlines())
+    return int(stats.get("total_inactive_file", stats.get("inactive_file", "0")))
+
+
+def free_device_bytes(mesh: Mesh) -> int:
+    """Free memory of all devices of the mesh, as far as equal shares can use it."""
+    stats = [device.memory_stats() for device in mesh.local_devices]
+    if any(not stat or "bytes_limit" not in stat for stat in stats):
+        free = (
+            free_host_bytes() // processes.sharing_this_machine()
+        )  # it is the devices' memory too
+    else:
+        free = len(stats) * min(s["bytes_limit"] - s["bytes_in_use"] for s in stats)
+    return processes.count() * int(processes.gather(np.int64(free)).min())
+
+
+def used_host_bytes() -> int:
+    """Memory that this process holds."""
+    return int(psutil.Process().memory_info().rss)
+
+
+def used_device_bytes(mesh: Mesh) -> int | None:
+    """Memory in use on this process's devices; None where they share the host's."""
+    stats = [device.memory_stats() for device in mesh.local_devices]
+    if any(not stat or "bytes_in_use" not in stat for stat in stats):
+        return None
+    return sum(stat["bytes_in_use"] for stat in stats)
+
+
+def replay_bytes(config: config_lib.Config, spec: api.EnvSpec) -> int:
+    """Device bytes of a run's replay."""
+    return config.replay_capacity * _bytes_per_step(config, spec)
+
+
+def largest_capacity(config: config_lib.Config, spec: api.EnvSpec, free_bytes: int) -> int:
+    """The most steps of replay that fit, a multiple of the number of environments."""
+    copied = replay_blocks.COPIED_SHARE if config.checkpoint_replay else 0
+    free_bytes -= _reserve_bytes()
+    steps = int(free_bytes / (_bytes_per_step(config, spec) * (1 + copied)))
+    return max(0, steps // config.num_envs * config.num_envs)
+
+
+def _memories() -> int:
+    """How many memories the replay is shared out to, each with a program's other arrays in it."""
+    return processes.count() * (1 if jax.default_backend() == "cpu" else jax.local_device_count())
+
+
+def _reserve_bytes() -> int:
+    return _memories() * _RESERVE_BYTES
+
+
+def check_network(config: config_lib.Config, spec: api.EnvSpec, free_bytes: int) -> None:
+    """Refuses a network, or a batch, that the memory does not hold.
+
+    Raises:
+      SettingError: names what is too large.
+    """
+    parameters = networks.num_parameters(
+        parts.architecture(config, spec.num_actions),
+        parts.seen_shape(config, spec),
+        config.frame_stack,
+    )
+    # The network and its target, the gradients, and two means of the optimizer.
+    network_bytes = _memories() * parameters * 5 * 4
+    observations = parts.observation_like(config, spec, config.batch_size)
+    batch_bytes = 2 * math.prod(observations.shape) * observations.dtype.itemsize
+    for setting, what, needed in (
+        ("hidden_sizes", f"a network of {parameters:,} parameters", network_bytes),
+        ("batch_size", f"batches of {config.batch_size:,}", batch_bytes),
+    ):
+        if needed > free_bytes:
+            raise errors.SettingError(
+                setting,
+                f"makes {what}, which need {needed / 1e9:,.2f} GB; {free_bytes / 1e9:,.2f} GB are "
+                "free",
+            )
+
+
+_COPIES = f", and to save the replay takes {replay_blocks.COPIED_SHARE:.0%} of it more"
+
+
+def _bytes_per_step(config: config_lib.Config, spec: api.EnvSpec) -> int:
+    size = ring.bytes_per_step(parts.seen_shape(config, spec), spec.frame_dtype)
+    return size + (4 * spec.num_actions if config.algorithm == "sweep" else 0)
+
+
+def fit_replay(
+    config: config_lib.Config, spec: api.EnvSpec, free_bytes: int, chosen_by_user: bool
+) -> config_lib.Config:
+    """Makes the replay fit: a preset's capacity shrinks, a user's is refused.
+
+    Raises:
+      SettingError: names the largest capacity that fits.
+    """
+    largest = largest_capacity(config, spec, free_bytes)
+    if config.replay_capacity <= largest:
+        return config
+    if not chosen_by_user:
+        # With room to spare: a run that goes on, with a little less free, asks for the same again.
+        largest = largest_capacity(config, spec, free_bytes - _memories() * _JITTER_BYTES)
+    needed = config.learning_starts_steps if config.algorithm == "dqn" else config.batch_size
+    if chosen_by_user or largest < needed:
+        raise errors.SettingError(
+            "replay_capacity",
+            f"is {config.replay_capacity}, {replay_bytes(config, spec) / 1e9:.2f} GB, but of "
+            f"{free_bytes / 1e9:.2f} GB that are free {_reserve_bytes() / 1e9:.1f} GB stay for the "
+            f"rest of the program{_COPIES if config.checkpoint_replay else ''}; the largest that "
+            f"fits is {largest}",
+        )
+    return dataclasses.replace(config, replay_capacity=largest)

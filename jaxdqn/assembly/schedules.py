@@ -1,0 +1,23 @@
+"""What changes with the steps of a run."""
+
+from jaxdqn.settings import config as config_lib
+
+
+def linear(step: int, *, start: float, end: float, begin_step: int = 0, decay_steps: int) -> float:
+    """The value at an agent step: `start` up to `begin_step`, then linear to `end`, which stays."""
+    if step <= begin_step:
+        return start
+    left = max(0.0, 1 - (step - begin_step) / decay_steps) if decay_steps else 0.0
+    return end + left * (start - end)
+
+
+def epsilon(config: config_lib.Config, steps: int) -> float:
+    """The share of random actions at an agent step of the run."""
+    begin_step = config.epsilon_decay_from_step
+    return linear(
+        steps,
+        start=config.epsilon_start,
+        end=config.epsilon_end,
+        begin_step=config.learning_starts_steps if begin_step is None else begin_step,
+        decay_steps=config.epsilon_decay_steps,
+    )

@@ -1,0 +1,56 @@
+"""The start of JAX, which programs put off until their flags are known to be right."""
+
+import os
+import pathlib
+
+from absl import flags
+
+from jaxdqn import errors
+from jaxdqn.cli import paths
+
+
+def cache_dir(name: str) -> str:
+    """The default folder for what can be made anew, its '~' unexpanded."""
+    return str(pathlib.Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache", "jaxdqn", name))
+
+
+def define_compilation_cache() -> None:
+    """Defines the flag for the folder of compiled programs."""
+    flags.DEFINE_string(
+        "compilation_cache_dir",
+        cache_dir("compiled"),
+        "folder of compiled programs, which make later runs start sooner; empty: none",
+    )
+
+
+def import_jax() -> None:
+    """Imports JAX, which takes seconds and which `--help` and wrong settings do without.
+
+    Raises:
+      RunError: an environment variable asks for what this package cannot do.
+    """
+    import jax
+
+    jax.config.update("jax_numpy_dtype_promotion", "standard")
+    if jax.config.jax_disable_jit:
+        raise errors.RunError("JAX_DISABLE_JIT is set; unset it: all that runs is compiled")
+
+
+def start_devices() -> None:
+    """Has JAX find the devices, and begins to keep what is compiled for them.
+
+    Raises:
+      SettingError: the folder for that cannot be one.
+      RunError: there are no devices of the kind that JAX is asked for.
+    """
+    import_jax()
+
+    from jaxdqn.assembly import compilation_cache
+    from jaxdqn.distributed import mesh
+
+    mesh.check_devices()
+    name = "compilation_cache_dir"
+    folder: str = flags.FLAGS[name].value or ""
+    if flags.FLAGS[name].present and folder:
+        folder = str(paths.usable(name, folder))
+    compilation_cache.use_cache(folder)

@@ -1,0 +1,64 @@
+"""Paths that a user names, checked before anything is read or written under them."""
+
+import os
+import pathlib
+import sys
+
+from jaxdqn import errors
+
+# Room below a folder for the names of a run's own files; Linux takes paths of 4,095 bytes.
+_LONGEST_BYTES = 3_500
+
+
+def usable(setting: str, path: str | pathlib.Path) -> pathlib.Path:
+    """A path as a user types it, with '~' expanded. It need not exist.
+
+    Args:
+      setting: the flag that it comes from.
+      path: what was given.
+
+    Raises:
+      SettingError: no file can have this path, or Orbax could not write below it.
+    """
+    try:
+        found = pathlib.Path(path).expanduser()
+    except RuntimeError:  # nobody has this home, or this user has none
+        raise errors.SettingError(
+            setting, f"{path}: this home folder is not known; give the whole path"
+        ) from None
+    try:
+        whole = str(found.absolute())
+        encoded = whole.encode()
+        pathlib.Path(whole).stat()
+    except UnicodeEncodeError:
+        right = "a path in UTF-8"
+        if sys.getfilesystemencoding() != "utf-8":
+            right = "this locale has ASCII alone: set PYTHONUTF8=1, or give a path in ASCII"
+        raise errors.SettingError(setting, f"is {_escaped(whole)}; {right}") from None
+    except (FileNotFoundError, NotADirectoryError, PermissionError):
+        if not _has_working_directory():
+            raise errors.SettingError(
+                setting, f"is {found}, but the current folder was deleted"
+            ) from None
+    except (OSError, ValueError) as error:  # a name that is too long, a ring of links, a NUL
+        raise errors.SettingError(
+            setting, f"{_escaped(str(found))[:100]}: {getattr(error, 'strerror', None) or error}"
+        ) from None
+    if len(encoded) > _LONGEST_BYTES:
+        raise errors.SettingError(
+            setting, f"is a path of {len(encoded):,} bytes; at most {_LONGEST_BYTES:,}"
+        )
+    return found
+
+
+def _has_working_directory() -> bool:
+    try:
+        return bool(pathlib.Path.cwd())
+    except OSError:
+        return False
+
+
+def _escaped(text: str) -> str:
+    """The same in characters that print."""
+    decoded = os.fsencode(text).decode("utf-8", "backslashreplace")
+    return "".join(part if part.isprintable() else repr(part)[1:-1] for part in decoded)

@@ -1,0 +1,124 @@
+"""The frame in which every program runs: its command line, its errors, its exit code."""
+
+import gc
+import os
+import pathlib
+import signal
+import sys
+import traceback
+import types
+import typing
+from collections.abc import Callable, Sequence
+
+from absl import app, flags, logging
+
+from jaxdqn import errors
+from jaxdqn.cli import terminal
+from jaxdqn.envs import envpool, games
+
+
+def take_passed_on() -> list[str]:
+    """Takes what comes after `--` off the command line: arguments for another program."""
+    where = sys.argv.index("--") if "--" in sys.argv else len(sys.argv)
+    sys.argv, passed_on = sys.argv[:where], sys.argv[where + 1 :]
+    return passed_on
+
+
+def run_program(
+    define_flags: Callable[[], None], main: Callable[[], int], *, handles_signals: bool = False
+) -> None:
+    """Parses the command line, runs `main`, and exits with its code.
+
+    Wrong usage, whether absl or a check of settings finds it, is one line and exit code 2; what
+    fails although the usage is right is one line and exit code 1.
+
+    Args:
+      define_flags: defines the program's flags.
+      main: the program.
+      handles_signals: whether the program itself sees to SIGTERM and SIGHUP. Others leave nothing
+        half-written when one comes.
+    """
+
+    def parse(argv: Sequence[str]) -> list[str]:
+        try:
+            rest = flags.FLAGS(argv)
+        except flags.Error as error:
+            _refuse(str(error))
+        except UnicodeDecodeError as error:
+            _refuse(f"--flagfile: is no text: {error}")
+        if rest[1:]:
+            _refuse(f"unexpected argument {rest[1]!r}: settings are given as --name=value")
+        return rest
+
+    def guarded(_: list[str]) -> None:
+        logging.set_verbosity(logging.WARNING)
+        # Orbax tells of every file, and of every thread with an error that we tell in a line.
+        logging.get_absl_logger().setLevel("CRITICAL")
+        try:
+            sys.exit(terminal.exit_code(main()))
+        except errors.SettingError as error:
+            _refuse(str(error))
+        except (
+            errors.RunError,
+            envpool.UnsupportedEnvError,
+            games.UnknownGameError,
+        ) as error:
+            _print_error(str(error))
+            # Leaves at once: what libraries have under way on other threads when something failed
+            # would speak of it while Python shuts down.
+            sys.stdout.flush()
+            os._exit(1)
+        except Exception as error:
+            told = _environment_problem(error)
+            if not told:
+                raise
+            _print_error(told)
+            sys.exit(1)
+        except KeyboardInterrupt:  # outside of what a program itself saves on
+            print("interrupted", file=sys.stderr)
+            sys.exit(130)
+
+    # Imports and tracing make many objects and next to no garbage: looking for it at the default's
+    # pace takes a tenth of a start.
+    gc.set_threshold(100_000)
+    # No program opens a window. EnvPool imports matplotlib: a notebook's choice may not exist here.
+    os.environ["MPLBACKEND"] = "agg"
+    terminal.protect()
+    if not handles_signals:
+        leave_on_signals()
+    define_flags()
+    app.run(guarded, flags_parser=parse)
+
+
+def leave_on_signals() -> None:
+    """Has SIGTERM and SIGHUP end the program in order; a second one ends it at once."""
+
+    def leave(signum: int, frame: types.FrameType | None) -> None:
+        signal.signal(signum, signal.SIG_DFL)
+        sys.exit(128 + signum)
+
+    for signum in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(signum) != signal.SIG_IGN:  # as under `nohup`
+            signal.signal(signum, leave)
+
+
+def _environment_problem(error: Exception) -> str:
+    """What keeps a program from its work, where the fault is not its own; else empty."""
+    last = traceback.extract_tb(error.__traceback__)[-1]
+    if pathlib.PurePath(last.filename).parts[-3:] == ("jax", "_src", "config.py"):
+        # JAX refuses an environment variable whenever somebody imports it.
+        return f"JAX does not start: {error}"
+    if "Unable to initialize backend" in str(error):
+        return f"JAX finds no device: {error}"
+    if isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in str(error):
+        return f"out of memory: {error}"
+    return ""
+
+
+def _refuse(message: str) -> typing.NoReturn:
+    _print_error(message)
+    sys.exit(2)
+
+
+def _print_error(message: str) -> None:
+    print(f"error: {' '.join(message.split())}", file=sys.stderr, flush=True)

@@ -1,0 +1,91 @@
+"""Flags that several programs have."""
+
+import os
+import pathlib
+from collections.abc import Sequence
+
+from absl import flags
+
+from jaxdqn import errors
+from jaxdqn.cli import paths
+from jaxdqn.settings import protocols
+
+
+def define_processes() -> None:
+    """Defines the flags by which the processes of a run find each other."""
+    flags.DEFINE_string(
+        "coordinator_address",
+        None,
+        "host:port of process 0, where a run has several processes that nothing else (SLURM, "
+        "Kubernetes, Open MPI 4, a Cloud TPU) brings together",
+    )
+    flags.DEFINE_integer(
+        "num_processes",
+        None,
+        "of the run; 1: this alone, whatever started it",
+        lower_bound=1,
+    )
+    flags.DEFINE_integer("process_id", None, "of this one, from 0", lower_bound=0)
+
+
+def define_saved_run() -> None:
+    """Defines the flags that name a trained agent."""
+    flags.DEFINE_string("run_dir", None, "folder of the run")
+    flags.DEFINE_string(
+        "checkpoint", "latest", "latest, best (by the run's own evaluations), or a step"
+    )
+
+
+def saved_run_path() -> pathlib.Path:
+    """The folder that the user named.
+
+    Raises:
+      SettingError: none was named.
+    """
+    path = flags.FLAGS.run_dir
+    if not path:
+        raise errors.SettingError("run_dir", "name the folder of a run")
+    return paths.usable("run_dir", path)
+
+
+def define_play_seed() -> None:
+    """Defines the seed of games that a trained agent plays."""
+    flags.DEFINE_integer(
+        "seed",
+        0,
+        "environment i plays with seed + i; of random actions too",
+        lower_bound=0,
+        upper_bound=2**30,
+    )
+
+
+def output(name: str, suffixes: Sequence[str]) -> pathlib.Path | None:
+    """The file that a flag names for writing; None where it names none.
+
+    Raises:
+      SettingError: it cannot become that file, or lies there already without `--overwrite`.
+    """
+    value = flags.FLAGS[name].value
+    if not value:
+        return None
+    path = paths.usable(name, value)
+    if suffixes and path.suffix not in suffixes:
+        raise errors.SettingError(name, f"is {value}; a name that ends in {' or '.join(suffixes)}")
+    if path.exists() and not flags.FLAGS.overwrite:
+        raise errors.SettingError(name, f"{path} exists; --overwrite replaces it")
+    if not path.absolute().parent.is_dir():
+        raise errors.SettingError(name, f"{path.absolute().parent} is not a directory")
+    if not os.access(path.absolute().parent, os.W_OK):
+        raise errors.SettingError(name, f"{path.absolute().parent} cannot be written")
+    return path
+
+
+def define_protocol() -> None:
+    """Defines the flag that names the conditions of play."""
+    told = "; ".join(f"{name}: {protocol.text}" for name, protocol in protocols.PROTOCOLS.items())
+    flags.DEFINE_enum(
+        "protocol",
+        None,
+        list(protocols.PROTOCOLS),
+        f"conditions of play (default: nature for Atari, greedy for others). {told}",
+    )

@@ -1,0 +1,1 @@
+"""Devices and processes that work on one run together."""

@@ -1,0 +1,118 @@
+"""Devices: a mesh with one axis, `data`, over which environments, replay and batches are split.
+
+The mesh spans the devices of all processes. Each process holds, of what is split, the share of its
+own devices, which lie next to each other.
+"""
+
+import functools
+import os
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import jax
+import numpy as np
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+
+from jaxdqn import errors
+
+AXIS = "data"
+REPLICATED = PartitionSpec()
+BY_ENV = PartitionSpec(AXIS)  # leading axis: environments, or the batch
+BY_RING_ENV = PartitionSpec(None, AXIS)  # [rows, environments, ...]
+
+_State = TypeVar("_State")
+
+
+def specs(kind: Callable[..., _State], **of_leaves: PartitionSpec) -> _State:
+    """A state whose leaves are partition specs."""
+    return kind(**of_leaves)
+
+
+def check_devices() -> None:
+    """Has JAX find its devices.
+
+    Raises:
+      RunError: there are none of the kind that its environment variables ask for.
+    """
+    try:
+        jax.devices()
+    # JAX asserts that it has a default backend where one of several that it was to try is broken.
+    except (RuntimeError, AssertionError) as error:
+        asked = os.environ.get("JAX_PLATFORMS")
+        hint = f" (JAX_PLATFORMS={asked})" if asked else ""
+        raise errors.RunError(f"JAX finds no device{hint}: {error}".rstrip(": ")) from None
+
+
+def make_mesh(num_devices: int | None = None) -> Mesh:
+    """A mesh of the first `num_devices` devices, of all processes' devices by default."""
+    devices = sorted(jax.devices(), key=lambda device: (device.process_index, device.id))
+    return Mesh(np.array(devices[:num_devices]), (AXIS,))
+
+
+def put(mesh: Mesh, tree: Any, specs: Any) -> Any:
+    """Moves arrays of the host to the devices in one go.
+
+    Args:
+      mesh: the devices.
+      tree: arrays; of what is split, this process's share.
+      specs: one `PartitionSpec` for all of them, or a tree of them that `tree` begins with.
+    """
+    is_spec = {"is_leaf": lambda part: isinstance(part, PartitionSpec)}
+    local = mesh if jax.process_count() == 1 else mesh.local_mesh
+    shardings = jax.tree.map(functools.partial(NamedSharding, local), specs, **is_spec)
+    placed = jax.device_put(tree, shardings)
+    if local is mesh:
+        return placed
+    return jax.tree.map(
+        lambda spec, part: jax.tree.map(functools.partial(_of_all, mesh, spec), part),
+        specs,
+        placed,
+        **is_spec,
+    )
+
+
+def _of_all(mesh: Mesh, spec: PartitionSpec, share: jax.Array) -> jax.Array:
+    """The array of which this process's devices hold a share."""
+    if jax.dtypes.issubdtype(share.dtype, jax.dtypes.prng_key):
+        data = _of_all(mesh, spec, jax.random.key_data(share))
+        return jax.random.wrap_key_data(data, impl=jax.random.key_impl(share))
+    factor = mesh.devices.size // len(mesh.local_devices)
+    axes = (*spec, *(None,) * (share.ndim - len(spec)))
+    shape = tuple(
+        size if axis is None else size * factor
+        for size, axis in zip(share.shape, axes, strict=True)
+    )
+    parts = [part.data for part in share.addressable_shards]
+    return jax.make_array_from_single_device_arrays(shape, NamedSharding(mesh, spec), parts)
+
+
+def here(tree: Any) -> Any:
+    """The same arrays, which all devices hold alike, as one device of this process holds them."""
+    return jax.tree.map(lambda leaf: leaf.addressable_data(0), tree)
+
+
+def on_mesh(
+    mesh: Mesh,
+    in_specs: Any,
+    out_specs: Any,
+    donate_argnums: int | tuple[int, ...] = (),
+    compiler_options: dict[str, Any] | None = None,
+) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Decorates a function that each device runs on its own share, compiled."""
+
+    def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
+        # The function averages over the axis itself, so replication is its promise, not checked.
+        mapped = jax.shard_map(
+            function, mesh=mesh, in_specs=in_specs, out_specs=out_specs, check_vma=False
+        )
+        compiled = jax.jit(mapped, donate_argnums=donate_argnums, compiler_options=compiler_options)
+        return functools.wraps(function)(compiled)
+
+    return decorate
+
+
+def gathered(mesh: Mesh, tree: Any) -> Any:
+    """Within a function decorated with `on_mesh`: the shares of all devices, one after another."""
+    if mesh.devices.size == 1:
+        return tree
+    return jax.tree.map(lambda leaf: jax.lax.all_gather(leaf, AXIS, tiled=True), tree)

@@ -1,0 +1,183 @@
+"""The processes of a run, and what they agree on.
+
+All run the same program on JAX's distributed runtime and take the same decisions in the same order,
+since each decision hangs on what is equal in all of them or is agreed on here. Process 0, the
+primary, alone prints and writes what Orbax does not write.
+"""
+
+import contextlib
+import json
+import os
+import pathlib
+import platform
+import re
+import sys
+import time
+import traceback
+import zlib
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import jax
+import numpy as np
+from jax.experimental import multihost_utils
+
+from jaxdqn import errors
+from jaxdqn.distributed import signals
+
+_LINGER_S = 3  # that a process stays after an error
+_ROUND_S = 0.5  # of work between two looks at what the others want
+# What collectives and barriers say when a process has left them.
+_LOSS = re.compile(r"Gloo|NCCL|coordination service|[Bb]arrier")
+
+
+def count() -> int:
+    """How many processes there are."""
+    return jax.process_count()
+
+
+def is_primary() -> bool:
+    """Whether this process is the one that prints and writes."""
+    return jax.process_index() == 0
+
+
+def share(total: int) -> range:
+    """Which of `total` things in a row are this process's, as evenly as can be."""
+    index, processes = jax.process_index(), count()
+    return range(index * total // processes, (index + 1) * total // processes)
+
+
+def gather(array: Any) -> np.ndarray:
+    """Arrays [...] of one shape and dtype of all processes as [P, ...], bit for bit."""
+    array = np.asarray(array)
+    if count() == 1:
+        return array[None]
+    # Whatever JAX would make of its dtype.
+    data = np.frombuffer(np.ascontiguousarray(array).tobytes(), np.uint8)
+    with jax.transfer_guard("allow"):
+        found = np.asarray(multihost_utils.process_allgather(data))
+    whole = np.frombuffer(found.tobytes(), array.dtype)
+    return whole.reshape(count(), *array.shape)
+
+
+def wait_for_all() -> None:
+    """Waits until all processes are here."""
+    gather(np.uint8(0))
+
+
+def agreed_by_all(flag: bool) -> bool:
+    """Whether the flag is set in every process."""
+    return bool(gather(np.bool_(flag)).all())
+
+
+def of_primary(value: int) -> int:
+    """The primary's value."""
+    return int(gather(np.int64(value))[0])
+
+
+def from_primary(find: Callable[[], Any]) -> Any:
+    """What the primary alone finds, and JSON can hold; of what lies on a disk, for instance."""
+    if count() == 1:
+        return find()
+    text = json.dumps(find()).encode() if is_primary() else b""
+    data = np.zeros(of_primary(len(text)), np.uint8)
+    data[: len(text)] = np.frombuffer(text, np.uint8)
+    return json.loads(gather(data)[0].tobytes())
+
+
+def are_equal(value: object) -> bool:
+    """Whether what prints alike is the same in all processes."""
+    return len(set(gather(np.uint32(zlib.crc32(repr(value).encode()))).tolist())) == 1
+
+
+def sharing_this_machine() -> int:
+    """How many processes run on this one's machine, and share its memory."""
+    if count() == 1:
+        return 1
+    try:
+        machine = pathlib.Path("/proc/sys/kernel/random/boot_id").read_text()
+    except OSError:  # not Linux
+        machine = platform.node()
+    machines = gather(np.uint32(zlib.crc32(machine.encode())))
+    return int((machines == machines[jax.process_index()]).sum())
+
+
+@contextlib.contextmanager
+def leaving_at_once() -> Iterator[None]:
+    """Ends a process of several on any error, which it tells, at once.
+
+    To close what it has open would wait for the others, and they wait for it, until it is gone.
+    """
+    try:
+        yield
+    except (Exception, KeyboardInterrupt) as error:
+        if not jax.distributed.is_initialized():
+            raise
+        try:
+            _tell(error)
+        finally:
+            # With process 0 ends what connects the others, who would die of that in the middle of
+            # saying the same.
+            time.sleep(_LINGER_S)
+            os._exit(2 if isinstance(error, errors.SettingError) else 1)
+
+
+def _tell(error: BaseException) -> None:
+    told = " ".join(str(error).split()) or type(error).__name__
+    if isinstance(error, jax.errors.JaxRuntimeError | ValueError) and _LOSS.search(told):
+        told = f"another process of this run is gone: {told}"
+    elif not isinstance(error, errors.SettingError | errors.RunError):
+        traceback.print_exception(error)
+    print(f"error: {told}", file=sys.stderr, flush=True)
+    sys.stdout.flush()
+
+
+class Stop:
+    """A wish to stop, of any process, on which all of them act at the same point.
+
+    Args:
+      request: the signals of this process.
+    """
+
+    def __init__(self, request: signals.StopRequest):
+        self._request, self._agreed = request, 0
+
+    @property
+    def signum(self) -> int | None:
+        """The signal that they act on; None before they agreed on one."""
+        return self._request.signum if count() == 1 else self._agreed or None
+
+    def __bool__(self) -> bool:
+        return self.signum is not None
+
+    def wish(self) -> int:
+        """The signal that this process has heard; 0: none."""
+        return self._request.signum or 0
+
+    def hear(self, wishes: np.ndarray) -> None:
+        """Takes what all processes wish, which each of them hears at the same point."""
+        self._agreed = max(self._agreed, int(wishes.max(initial=0)))
+
+    def agree(self) -> bool:
+        """Asks all processes, which ask at the same point; whether to stop."""
+        if count() > 1:
+            self.hear(gather(np.int64(self.wish())))
+        return bool(self)
+
+    def lets(self, work: Iterator[object]) -> bool:
+        """Does work, of which each process has some; False where a wish to stop cut it short."""
+        is_over = False
+        while True:
+            began = time.monotonic()
+            while not is_over and (count() == 1 or time.monotonic() - began < _ROUND_S):
+                if self._request:
+                    break
+                is_over = next(work, self) is self
+            if count() == 1:
+                return is_over
+            wishes, over = gather(np.array([self.wish(), is_over])).T
+            self.hear(wishes)
+            if self:
+                return False
+            if over.all():
+                return True

@@ -1,0 +1,41 @@
+"""Whether several processes see the same folder, and not each one of its own by that name."""
+
+import contextlib
+import pathlib
+import secrets
+import time
+
+from jaxdqn.distributed import processes
+
+MARK = "seen-"  # begins the name of what process 0 leaves there for the others to see
+
+
+def is_shared(folder: pathlib.Path | None, wait_s: float = 0.0) -> bool:
+    """Whether all processes have a folder, and it is the same one; all ask at the same point.
+
+    Args:
+      folder: is made where it lacks; None: this process has none.
+      wait_s: for what process 0 wrote, which a network's disk may show late.
+    """
+    name = MARK + processes.from_primary(lambda: secrets.token_hex(8))
+    mark = folder / name if folder else None
+    if mark and processes.is_primary():
+        with contextlib.suppress(OSError):
+            mark.parent.mkdir(parents=True, exist_ok=True)
+            mark.touch()
+    processes.wait_for_all()
+    until = time.monotonic() + wait_s
+    while not (is_seen := _is_there(mark)) and time.monotonic() < until:
+        time.sleep(0.1)
+    by_all = processes.agreed_by_all(is_seen)
+    if mark and processes.is_primary():
+        with contextlib.suppress(OSError):
+            mark.unlink()
+    return by_all
+
+
+def _is_there(path: pathlib.Path | None) -> bool:
+    try:
+        return path is not None and path.exists()
+    except OSError:
+        return False

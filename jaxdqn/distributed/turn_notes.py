@@ -1,0 +1,50 @@
+"""What processes tell each other at every turn, beside the devices' own work.
+
+Numbers of the host ride along with the actions: each environment has a row of them, and all
+processes get the rows of all environments. So each of them counts every game, and has every action.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from jaxdqn.envs import episodes
+
+# Columns. A game's return is a float64, which JAX would round: its bits travel as two numbers.
+ACTION, _LENGTH, _RETURN, _CAPPED, _WISH = 0, 1, slice(2, 4), 4, 5
+_COLUMNS = 6
+
+Note = npt.NDArray[np.int32]  # [E, 6]
+
+
+def write(num_envs: int, games: Sequence[episodes.Game], wish: int) -> Note:
+    """A note of this process's environments, whose actions are not chosen yet.
+
+    Args:
+      num_envs: E, of this process.
+      games: that ended in this turn.
+      wish: the signal that asks this process to stop; 0: none.
+    """
+    note = np.zeros((num_envs, _COLUMNS), np.int32)
+    note[:, _WISH] = wish
+    for game in games:
+        note[game.env, _LENGTH] = game.length
+        note[game.env, _RETURN] = np.array([game.game_return]).view(np.int32)
+        note[game.env, _CAPPED] = game.capped
+    return note
+
+
+def games(note: Note) -> list[episodes.Game]:
+    """The games of all environments that ended in this turn."""
+    ended = np.flatnonzero(note[:, _LENGTH])
+    returns = np.ascontiguousarray(note[ended, _RETURN]).view(np.float64)[:, 0]
+    return [
+        episodes.Game(int(env), float(value), int(note[env, _LENGTH]), bool(note[env, _CAPPED]))
+        for env, value in zip(ended, returns, strict=True)
+    ]
+
+
+def wishes(note: Note) -> npt.NDArray[np.int32]:
+    """The signals that ask processes to stop [E]; 0: none."""
+    return note[:, _WISH]

@@ -1,0 +1,223 @@
+"""An agent as a folder that runs without this package: the network, what it needs, a model card."""
+
+import dataclasses
+import itertools
+import json
+import pathlib
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+from jaxdqn import errors
+from jaxdqn.assembly import parts
+from jaxdqn.envs import actions, frame_skip, games, scores
+from jaxdqn.exporting import formats, model_card
+from jaxdqn.playing import rollout
+from jaxdqn.rundir import provenance, trained_agent
+from jaxdqn.settings import config as config_lib
+from jaxdqn.storage import atomic_files
+
+POLICY_FILE = "policy.json"
+_FORMAT = "jaxdqn-policy"
+# Real frames on which a file is compared with the network, every fourth step of play.
+_NUM_FRAMES, _STRIDE = 256, 4
+# Of the largest action value: what float32 loses when sums are taken in another order, and more.
+_TOLERANCE = 2e-5
+
+
+_MOTION = [
+    "give each frame a second channel, the trace of what moved: 0.75 times the trace before, plus "
+    "255 where the frame differs from the last by more than 20, at most 255; 0 as a game begins",
+]
+
+
+class Check(NamedTuple):
+    """What came of comparing a file with the network."""
+
+    frames: int
+    equal_actions: int  # of so many frames
+    largest_difference: float  # of action values
+    tolerance: float
+    largest_q_value: float
+
+
+def export(agent: trained_agent.SavedRun, format_name: str, out: pathlib.Path) -> Check:
+    """Writes a folder, whole or not at all, after what was written has been run and compared.
+
+    Args:
+      agent: what is exported.
+      format_name: a name in `formats.FORMATS`.
+      out: the folder; it gives way if it is an export itself.
+
+    Raises:
+      RunError: it cannot be written, a package is missing, or the file and the network disagree.
+    """
+    chosen = formats.FORMATS[format_name]
+    with atomic_files.whole_folder(out) as part:
+        file = part / f"policy{chosen.suffix}"
+        # Float32 as it is, on accelerators too, where products of fewer digits are the default.
+        with jax.default_matmul_precision("highest"):
+            chosen.write(agent, file)
+            check = _compare(agent, chosen.load(agent, file))
+        described = describe(agent, format_name, file.name, check)
+        (part / POLICY_FILE).write_text(json.dumps(described, indent=2) + "\n")
+        (part / "README.md").write_text(model_card.write(described))
+    return check
+
+
+def is_export(path: pathlib.Path) -> bool:
+    """Whether a folder holds an export and nothing else, so that it may give way to another."""
+    ours = {
+        POLICY_FILE,
+        "README.md",
+        *(f"policy{one.suffix}" for one in formats.FORMATS.values()),
+    }
+    try:
+        if not {part.name for part in path.iterdir()} <= ours:
+            return False
+        return json.loads((path / POLICY_FILE).read_text())["format"] == _FORMAT
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
+
+
+def _compare(agent: trained_agent.SavedRun, q_values: formats.QValues) -> Check:
+    """Runs a file and the network on frames of play.
+
+    Raises:
+      RunError: they disagree.
+    """
+    moments = rollout.play(
+        agent.config, agent.spec, agent.params, seed=0, num_episodes=10**9, with_screen=False
+    )
+    seen = itertools.islice(moments, 0, _NUM_FRAMES * _STRIDE, _STRIDE)
+    stacks = np.stack([moment.stack for moment in seen])
+    moments.close()
+    expected = np.asarray(formats.network(agent).q_values(agent.params, jax.device_put(stacks)))
+    if not np.isfinite(expected).all():
+        raise errors.RunError("the network's action values for real frames are not finite")
+    found = q_values(stacks)
+    if found.shape != expected.shape or not np.isfinite(found).all():
+        raise errors.RunError("the exported file gives no action values for real frames")
+    largest = float(np.abs(expected).max())
+    tolerance = _TOLERANCE * max(1.0, largest)
+    difference = float(np.abs(found - expected).max())
+    equal = found.argmax(axis=1) == expected.argmax(axis=1)
+    best_two = np.sort(expected, axis=1)[:, -2:]
+    # Of values closer than that either is the network's choice.
+    decided = np.ptp(best_two, axis=1) > tolerance
+    if difference > tolerance or not equal[decided].all():
+        raise errors.RunError(
+            f"the exported file disagrees with the network: action values differ by up to "
+            f"{difference:.2g}, allowed are {tolerance:.2g}; actions on {(~equal).sum()} of "
+            f"{len(stacks)} frames"
+        )
+    # A single frame too: the number of observations is free.
+    if np.abs(q_values(stacks[:1]) - expected[:1]).max() > tolerance:
+        raise errors.RunError("the exported file gives one frame other values than many")
+    return Check(len(stacks), int(equal.sum()), difference, tolerance, largest)
+
+
+def describe(
+    agent: trained_agent.SavedRun, format_name: str, file: str, check: Check
+) -> dict[str, Any]:
+    """What somebody without this package needs to run the file, as JSON holds it."""
+    config, spec = agent.config, agent.spec
+    game = games.plain_name(spec.env_id)
+    score = agent.evaluation
+    reference = scores.ATARI_57.get(game)
+    return {
+        "format": _FORMAT,
+        "format_version": 1,
+        "policy": {
+            "kind": format_name,
+            "file": file,
+            "input": {
+                "name": "observation",
+                "shape": ["batch", config.frame_stack, *parts.seen_shape(config, spec)],
+                "dtype": spec.frame_dtype.name,
+                "meaning": "the newest frames, oldest first",
+            },
+            "output": {
+                "name": "q_values",
+                "shape": ["batch", spec.num_actions],
+                "dtype": "float32",
+                "meaning": "action values; the policy takes the action with the largest",
+            },
+            "network": config.network,
+            "hidden_sizes": list(config.hidden_sizes),
+        },
+        "actions": list(actions.names(spec.env_id, spec.num_actions)),
+        "env": {
+            "id": spec.env_id,
+            "game": game,
+            "envpool_options": _envpool_options(config),
+            # Of random length: EnvPool alone cannot play such steps, its options are the nearest.
+            "frames_per_step": [
+                config.frame_skip_min or spec.frame_skip,
+                config.frame_skip or spec.frame_skip,
+            ],
+        },
+        "preprocessing": _preprocessing(agent),
+        "checkpoint": agent.step,
+        "frames": agent.step * spec.frame_skip,
+        "scores": {
+            "return_mean": score["eval_return_mean"],
+            "return_std": score["eval_return_std"],
+            "episodes": score["eval_episodes"],
+            "epsilon": config.eval_epsilon,
+            "human_normalised": scores.human_normalised(game, score["eval_return_mean"]),
+            "random": reference.random if reference else None,
+            "human": reference.human if reference else None,
+        }
+        if score
+        else None,
+        "check": check._asdict(),
+        "settings": dataclasses.asdict(config),
+        "versions": provenance.versions(),
+    }
+
+
+def _envpool_options(config: config_lib.Config) -> dict[str, Any]:
+    """What `envpool.make_gymnasium` is told for observations as the network takes them."""
+    options = frame_skip.nearest_fixed(config.env_options)
+    return options | ({"stack_num": config.frame_stack} if games.is_atari(config.env) else {})
+
+
+def _preprocessing(agent: trained_agent.SavedRun) -> list[str]:
+    """From the emulator's frames to the network's input, step by step."""
+    config, spec = agent.config, agent.spec
+    if not games.is_atari(spec.env_id):
+        return [
+            f"the last {config.frame_stack} observations; the first one of a game fills them all",
+            "as they are: the network scales nothing"
+            if spec.frame_dtype != np.uint8
+            else _bytes(config),
+        ]
+    height, width = spec.frame_shape
+    return [
+        *_repeats(config),
+        f"resize to {height} x {width} by area",
+        *_MOTION * config.motion_trace,
+        f"stack the newest {config.frame_stack}; the first one of a game fills the whole stack",
+        f"keep {_bytes(config)}",
+        f"a game opens with up to {config.noop_max or 30} no-ops"
+        + (", and FIRE where the game waits for it" if config.use_fire_reset else ""),
+    ]
+
+
+def _repeats(config: config_lib.Config) -> list[str]:
+    luminance = "take the emulator's luminance (210 x 160 bytes)"
+    most, fewest = config.frame_skip or 4, config.frame_skip_min
+    if fewest is None:
+        return [
+            f"repeat each action for {most} emulator frames",
+            f"{luminance}, the maximum of the last two frames",
+        ]
+    drawn = f"{fewest} to {most} emulator frames, drawn anew each time"
+    return [f"repeat each action for {drawn}", f"{luminance} of the last one"]
+
+
+def _bytes(config: config_lib.Config) -> str:
+    scaling = "divides them by 255" if config.scale_pixels else "takes them as they are"
+    return f"bytes 0 to 255: the network {scaling}"

@@ -1,0 +1,137 @@
+"""A Q-network as a file that runs without this package, and back: one pair of functions a format.
+
+All compute in float32 with plain convolutions, so that a file does not depend on the machine that
+wrote it. Loading executes nothing of a file but the operations of a network.
+"""
+
+import contextlib
+import logging
+import pathlib
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxdqn import errors
+from jaxdqn.agent import networks
+from jaxdqn.assembly import parts
+from jaxdqn.rundir import trained_agent
+
+_PLATFORMS = ("cpu", "cuda", "tpu")
+
+QValues = Callable[[np.ndarray], np.ndarray]  # [B, S, *frame_shape] -> [B, A] float32
+
+
+class Format(NamedTuple):
+    """How a network becomes a file and how that is run."""
+
+    suffix: str
+    write: Callable[[trained_agent.SavedRun, pathlib.Path], None]
+    load: Callable[[trained_agent.SavedRun, pathlib.Path], QValues]
+
+
+def network(agent: trained_agent.SavedRun) -> networks.Network:
+    """The agent's network as it is exported."""
+    architecture = parts.architecture(agent.config, agent.spec.num_actions)
+    return networks.make_network(architecture, lambda: "xla")
+
+
+def _function(agent: trained_agent.SavedRun) -> Callable[[jax.Array], jax.Array]:
+    """Action values with the parameters built in."""
+    return lambda observation: network(agent).q_values(agent.params, observation)
+
+
+def _input(agent: trained_agent.SavedRun, batch: Any) -> jax.ShapeDtypeStruct:
+    return parts.observation_like(agent.config, agent.spec, batch)
+
+
+def _write_stablehlo(agent: trained_agent.SavedRun, path: pathlib.Path) -> None:
+    (batch,) = jax.export.symbolic_shape("batch")
+    function = jax.jit(_function(agent))
+    exported = jax.export.export(function, platforms=_PLATFORMS)(_input(agent, batch))
+    with _optional("stablehlo"):  # JAX imports flatbuffers there
+        path.write_bytes(exported.serialize())
+
+
+def _load_stablehlo(_: trained_agent.SavedRun, path: pathlib.Path) -> QValues:
+    exported = jax.export.deserialize(bytearray(path.read_bytes()))
+    return lambda observation: np.asarray(exported.call(observation))
+
+
+def _write_onnx(agent: trained_agent.SavedRun, path: pathlib.Path) -> None:
+    # It tells of every plugin for a library that is not here.
+    logging.getLogger("jax2onnx").setLevel(logging.CRITICAL)
+    logging.getLogger("onnx_ir").setLevel(logging.ERROR)
+    with _optional("onnx"):
+        import jax2onnx
+        import onnx
+    model = jax2onnx.to_onnx(
+        _function(agent),
+        inputs=[_input(agent, "batch")],
+        input_names=["observation"],
+        output_names=["q_values"],
+        model_name=f"{agent.spec.env_id} Q-network",
+    )
+    onnx.checker.check_model(model)
+    onnx.save(model, path)
+
+
+def _load_onnx(_: trained_agent.SavedRun, path: pathlib.Path) -> QValues:
+    with _optional("onnx"):
+        import onnxruntime
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+
+    def q_values(observation: np.ndarray) -> np.ndarray:
+        (values,) = session.run(["q_values"], {"observation": observation})
+        return np.asarray(values)
+
+    return q_values
+
+
+def _write_safetensors(agent: trained_agent.SavedRun, path: pathlib.Path) -> None:
+    with _optional("safetensors"):
+        import safetensors.numpy
+    leaves = jax.tree_util.tree_leaves_with_path(agent.params)
+    named = {_name(where): np.ascontiguousarray(leaf) for where, leaf in leaves}
+    path.write_bytes(safetensors.numpy.save(named))
+
+
+def _load_safetensors(agent: trained_agent.SavedRun, path: pathlib.Path) -> QValues:
+    with _optional("safetensors"):
+        import safetensors.numpy
+    named = safetensors.numpy.load_file(path)
+    params = jax.tree_util.tree_map_with_path(
+        lambda where, leaf: jnp.asarray(named[_name(where)], leaf.dtype), agent.params
+    )
+    q_values = jax.jit(network(agent).q_values)
+    return lambda observation: np.asarray(q_values(params, observation))
+
+
+def _name(where: Any) -> str:
+    """A parameter's name in a file, such as 'Dense_0/kernel'."""
+    return "/".join(part.key for part in where[1:])  # all begin with flax's 'params'
+
+
+@contextlib.contextmanager
+def _optional(name: str) -> Iterator[None]:
+    """Imports what not everybody installs.
+
+    Raises:
+      RunError: it is not here; says how to install it.
+    """
+    try:
+        yield
+    except ImportError as error:
+        raise errors.RunError(
+            f"--format={name} needs more packages ({error}): the extra 'export', as in pip "
+            "install -e '.[export]'"
+        ) from None
+
+
+FORMATS: Mapping[str, Format] = {
+    "stablehlo": Format(".stablehlo", _write_stablehlo, _load_stablehlo),
+    "onnx": Format(".onnx", _write_onnx, _load_onnx),
+    "safetensors": Format(".safetensors", _write_safetensors, _load_safetensors),
+}

@@ -1,0 +1,1 @@
+"""Frozen agents at play: evaluations, films, pictures."""

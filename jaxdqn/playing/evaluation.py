@@ -1,0 +1,180 @@
+"""Scores frozen parameters: whole games on environments of their own, rewards unclipped."""
+
+import contextlib
+import functools
+from collections.abc import Callable, Generator, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+from jaxdqn.agent import actor as actor_lib
+from jaxdqn.distributed import processes
+from jaxdqn.envs import api, episodes
+
+MAX_ENVS = 64
+
+
+class Scores(NamedTuple):
+    """Returns and lengths of the games of one evaluation, in the order of the environments."""
+
+    returns: np.ndarray  # [N] float64
+    lengths: np.ndarray  # [N] int64, steps
+    capped: np.ndarray  # [N] bool, ended by the time limit and not by the game
+
+    def mean_and_std(self) -> tuple[float, float]:
+        """Of the returns; infinite or NaN where one of them is."""
+        with np.errstate(over="ignore", invalid="ignore"):
+            return float(self.returns.mean()), float(self.returns.std())
+
+
+def num_envs_for(num_episodes: int) -> int:
+    """Environments, up to `MAX_ENVS`, that share games: equally if many can, else nearly so."""
+    most = min(MAX_ENVS, num_episodes)
+    equal = max(n for n in range(1, most + 1) if num_episodes % n == 0)
+    return equal if 2 * equal >= most else most
+
+
+def quotas(num_episodes: int, num_envs: int) -> np.ndarray:
+    """Games that each of E environments plays [E]: as many as any other, or one more.
+
+    Which ones play more is fixed beforehand: the first N games to end would favour short ones.
+    """
+    return np.bincount(np.arange(num_episodes) % num_envs, minlength=num_envs)
+
+
+def compiled(actor: actor_lib.Actor) -> actor_lib.Actor:
+    """The same actor, compiled once for all evaluations of a run."""
+    return actor._replace(
+        init=jax.jit(actor.init, static_argnums=1),
+        act=jax.jit(actor.act, donate_argnums=1, static_argnums=6),
+    )
+
+
+def evaluate(
+    actor: actor_lib.Actor,
+    params: Any,
+    env: api.VectorEnv,
+    *,
+    num_episodes: int,
+    epsilon: float,
+    key: jax.Array,
+    on_game: Callable[[], object] = lambda: None,
+) -> Scores:
+    """Plays `num_episodes` whole games.
+
+    Args:
+      actor: how to play, from `compiled`.
+      params: of the network, as they shall be scored.
+      env: fresh environments, which share the games as `quotas` says; closed here.
+      num_episodes: games over all environments.
+      epsilon: share of random actions.
+      key: of those actions.
+      on_game: called for every game that counts, when it has ended.
+    """
+    quota = quotas(num_episodes, env.num_envs)
+    played: list[list[episodes.Game]] = [[] for _ in quota]
+    for _ in steps(actor, params, lambda: env, played, quota, epsilon, key, on_game=on_game):
+        pass
+    return scores(table(played, quota.max()), quota)
+
+
+def evaluate_together(
+    actor: actor_lib.Actor,
+    params: Any,
+    make_env: Callable[[range], api.VectorEnv],
+    *,
+    num_episodes: int,
+    epsilon: float,
+    key: jax.Array,
+    stop: processes.Stop,
+) -> Scores | None:
+    """The same by all processes, each on its share of the environments, with equal results.
+
+    Args:
+      actor: how to play, from `compiled`.
+      params: of the network, on this process's devices.
+      make_env: starts some of the environments, by number.
+      num_episodes: games over all environments.
+      epsilon: share of random actions.
+      key: of those actions.
+      stop: an evaluation that it cuts short returns None.
+    """
+    num_envs = num_envs_for(num_episodes)
+    quota, envs = quotas(num_episodes, num_envs), processes.share(num_envs)
+    own = quota[envs.start : envs.stop]
+    played: list[list[episodes.Game]] = [[] for _ in envs]
+    work: Generator[None, None, None] = (None for _ in ())
+    if envs:
+        make = functools.partial(make_env, envs)
+        work = steps(actor, params, make, played, own, epsilon, key, envs.start, num_envs)
+    with contextlib.closing(work):
+        if not stop.lets(work):
+            return None
+    # Each process fills the rows of its own environments.
+    whole = np.zeros((num_envs, quota.max(), 3))
+    whole[envs.start : envs.stop] = table(played, quota.max())
+    with np.errstate(invalid="ignore"):
+        return scores(processes.gather(whole).sum(axis=0), quota)
+
+
+def steps(
+    actor: actor_lib.Actor,
+    params: Any,
+    make_env: Callable[[], api.VectorEnv],
+    played: Sequence[list[episodes.Game]],
+    quotas: np.ndarray,
+    epsilon: float,
+    key: jax.Array,
+    first: int = 0,
+    total: int | None = None,
+    on_game: Callable[[], object] = lambda: None,
+) -> Generator[None, None, None]:
+    """Plays until each environment has played its quota of whole games; yields before each step.
+
+    Args:
+      actor: how to play.
+      params: of the network.
+      make_env: starts environments, which are closed here.
+      played: gets the games of each of them.
+      quotas: games of each.
+      epsilon: share of random actions.
+      key: of those actions.
+      first: number of the first of these environments among all.
+      total: of all; None: there are no others.
+      on_game: called for every game that counts, when it has ended.
+    """
+    state = actor.init(key, len(played))
+    epsilon_array, first_array = jax.device_put((np.float32(epsilon), np.int32(first)))
+    tracker, env = episodes.EpisodeTracker(len(played)), make_env()
+    try:
+        while any(len(games) < quota for games, quota in zip(played, quotas, strict=True)):
+            yield
+            step = env.receive()
+            for game in tracker.add(step):
+                if len(played[game.env]) < quotas[game.env]:
+                    played[game.env].append(game)
+                    on_game()
+            frame, is_first = jax.device_put((step.frame, step.is_first))
+            state, actions, _ = actor.act(
+                params, state, frame, is_first, epsilon_array, first_array, total
+            )
+            env.send(jax.device_get(actions))
+    finally:
+        env.close()
+
+
+def table(played: Sequence[Sequence[episodes.Game]], most: int) -> np.ndarray:
+    """Return, length and cap [E, most, 3] float64 of games; zeros where one played fewer."""
+    rows = np.zeros((len(played), most, 3))
+    for row, games in zip(rows, played, strict=True):
+        for cells, game in zip(row, games, strict=False):
+            cells[:] = game.game_return, game.length, game.capped
+    return rows
+
+
+def scores(table: np.ndarray, quotas: np.ndarray) -> Scores:
+    """The scores of a table of games, as many of each environment as its quota."""
+    is_game = np.arange(table.shape[1]) < quotas[:, None]
+    returns, lengths, capped = table[is_game].T
+    return Scores(returns, lengths.astype(np.int64), capped.astype(bool))

@@ -1,0 +1,83 @@
+"""Action values of observations that nothing is learned from, as Mnih et al. (2013) follow them."""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import Mesh
+
+from jaxdqn.assembly import parts
+from jaxdqn.distributed import mesh as mesh_lib
+from jaxdqn.envs import api, frame_skip
+from jaxdqn.settings import config as config_lib
+
+_ENVS = 16
+_STRIDE = 4  # steps between two observations of an environment that are kept
+_CHUNK = 32  # observations that pass through the network at a time
+
+
+def observe(
+    config: config_lib.Config,
+    spec: api.EnvSpec,
+    watched: Callable[[api.DrawnEnv], api.DrawnEnv] = lambda env: env,
+) -> np.ndarray:
+    """Plays at random in environments of its own.
+
+    Equal settings and seeds give equal observations, in a run that goes on too.
+
+    Args:
+      config: of the run.
+      spec: of its environments.
+      watched: is given the environments, and what it returns is played.
+
+    Returns:
+      `config.held_out_observations` observations [N, S, *seen_shape].
+    """
+    actor, count = parts.make_actor(config, spec), config.held_out_observations
+    see, state = jax.jit(actor.see), actor.init(jax.random.key(0), _ENVS)
+    random, seen = np.random.default_rng(config.seed), []
+    env = watched(frame_skip.make(config.env, _ENVS, config.seed, config.env_options))
+    try:
+        for number in range(-(-count // _ENVS) * _STRIDE):
+            step = env.receive()
+            state = see(state, jnp.asarray(step.frame), jnp.asarray(step.is_first))
+            if number % _STRIDE == 0:
+                seen.append(np.asarray(state.stack))
+            env.send(random.integers(0, spec.num_actions, _ENVS))
+    finally:
+        env.close()
+    return np.concatenate(seen)[:count]
+
+
+def measure(
+    config: config_lib.Config,
+    spec: api.EnvSpec,
+    mesh: Mesh,
+    watched: Callable[[api.DrawnEnv], api.DrawnEnv],
+) -> Callable[[Any], float | None]:
+    """Builds the function from parameters to the mean of the largest action values.
+
+    It plays when it is first called; where no observations are wanted it gives None. The arguments
+    are those of `observe`.
+    """
+    network, replicated = parts.make_network(config, spec), mesh_lib.REPLICATED
+    held: list[jax.Array] = []
+
+    @mesh_lib.on_mesh(mesh, in_specs=(replicated, replicated), out_specs=replicated)
+    def mean(params: Any, observations: jax.Array) -> jax.Array:
+        def largest(observation: jax.Array) -> jax.Array:
+            return jnp.max(network.q_values(params, observation[None])[0])
+
+        return jnp.mean(jax.lax.map(largest, observations, batch_size=_CHUNK))
+
+    def of(params: Any) -> float | None:
+        if not config.held_out_observations:
+            return None
+        if not held:
+            with jax.transfer_guard("allow"):
+                held.append(mesh_lib.put(mesh, observe(config, spec, watched), replicated))
+        return float(jax.device_get(mean(params, held[0])))
+
+    return of

@@ -1,0 +1,142 @@
+"""What a network does: its filters, what they make of a state, where it looks, states of note."""
+
+import csv
+import itertools
+import pathlib
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from PIL import Image
+
+from jaxdqn.assembly import parts
+from jaxdqn.envs import actions
+from jaxdqn.playing import drawing, rollout
+from jaxdqn.rundir import trained_agent
+from jaxdqn.storage import atomic_files
+
+_LONGEST_STEPS = 5_000
+
+
+def inspect(agent: trained_agent.SavedRun, out: pathlib.Path, *, seed: int) -> list[str]:
+    """Plays a game and draws; the folder is there when all of it is.
+
+    Args:
+      agent: whose network; its settings are the conditions of play.
+      out: the folder to make.
+      seed: of the game.
+
+    Returns:
+      The names of the files.
+
+    Raises:
+      RunError: a file cannot be written, or the environment has no picture to show.
+    """
+    moments = rollout.play(
+        agent.config, agent.spec, agent.params, seed=seed, num_episodes=1, with_screen=True
+    )
+    noted = of_note(itertools.islice(moments, _LONGEST_STEPS))
+    moments.close()
+    names = actions.names(agent.spec.env_id, agent.spec.num_actions)
+    with atomic_files.whole_folder(out) as part:
+        for name, picture in _pictures(agent, noted, names):
+            picture.save(part / f"{name}.png")
+        with (part / "q_values.csv").open("w", newline="") as file:
+            table = csv.writer(file)
+            table.writerow(["state", "step", "return", "action", *names])
+            for what, moment in noted.items():
+                row = [what, moment.length, moment.game_return, names[moment.action]]
+                table.writerow([*row, *(f"{q:.6g}" for q in moment.q_values)])
+    return sorted(path.name for path in out.iterdir())
+
+
+def is_inspection(path: pathlib.Path) -> bool:
+    """Whether a folder holds an inspection and nothing else, so that it may give way to another."""
+    ours = re.compile(r"q_values\.csv|states\.png|saliency\.png|(filters|outputs)_conv_\d+\.png")
+    names = [part.name for part in path.iterdir()] if path.is_dir() else []
+    return "q_values.csv" in names and all(map(ours.fullmatch, names))
+
+
+def of_note(moments: Iterable[rollout.Moment]) -> dict[str, rollout.Moment]:
+    """The moments of a game that tell most, by what is of note in them.
+
+    Action values that are not all finite count where there are no others.
+    """
+    noted: dict[str, rollout.Moment] = {}
+
+    def note(what: str, moment: rollout.Moment, rank: float) -> None:
+        if what not in noted or rank > ranks[what]:
+            noted[what], ranks[what] = moment, rank
+
+    ranks: dict[str, float] = {}
+    for moment in moments:
+        q_values = moment.q_values.astype(np.float64)
+        is_finite = np.isfinite(q_values).all()
+        spread = float(np.ptp(q_values)) if is_finite else np.nan
+        note("highest action value", moment, q_values.max() if is_finite else -np.inf)
+        note("greatest spread of action values", moment, spread if is_finite else -np.inf)
+        note("smallest spread of action values", moment, -spread if is_finite else -np.inf)
+        if moment.life_lost:
+            noted.setdefault("a life lost", moment)
+    return noted
+
+
+def saliency(agent: trained_agent.SavedRun, stack: np.ndarray) -> np.ndarray:
+    """By how much each pixel moves the largest action value: the gradient's absolute value.
+
+    Simonyan et al. (arXiv:1312.6034); Wang et al. (arXiv:1511.06581) show it so for Q-networks.
+
+    Args:
+      agent: whose network.
+      stack: [S, H, W], or [S, 2, H, W] with traces of motion; bytes or other numbers.
+
+    Returns:
+      Of the same shape, float32, 1 at the largest; 0 where the gradient is not a number.
+    """
+    network = parts.make_network(agent.config, agent.spec)
+
+    def largest(pixels: jax.Array) -> jax.Array:
+        return network.q_values(agent.params, pixels[None]).max()
+
+    # Floats are taken as they are where bytes are divided by 255.
+    scale = 1 / 255 if agent.config.scale_pixels and stack.dtype == np.uint8 else 1.0
+    gradient = np.abs(jax.grad(largest)(jnp.asarray(stack, jnp.float32) * scale))
+    gradient = np.nan_to_num(gradient)
+    return np.asarray(gradient / max(gradient.max(), np.finfo(np.float32).tiny))
+
+
+def _pictures(
+    agent: trained_agent.SavedRun, noted: Mapping[str, rollout.Moment], names: tuple[str, ...]
+) -> Iterable[tuple[str, Image.Image]]:
+    """Names and pictures of all that is drawn."""
+    yield "states", drawing.titled({what: drawing.overlay(m, names) for what, m in noted.items()})
+    moment = noted["greatest spread of action values"]
+    network = parts.make_network(agent.config, agent.spec)
+    outputs = network.convolutions(agent.params, jnp.asarray(moment.stack[None]))
+    torso: Mapping[str, Any] = agent.params["params"].get("torso", {})
+    for name, output in outputs.items():
+        kernel = np.asarray(torso[f"{name}_kernel"])  # [h, w, in, out]
+        yield f"filters_{name}", drawing.tiles(kernel.transpose(3, 2, 0, 1), signed=True)
+        channels = np.asarray(output[0], np.float32).transpose(2, 0, 1)  # [C, H, W]
+        yield f"outputs_{name}", drawing.tiles(_grid(channels), signed=False)
+    if outputs:
+        yield (
+            "saliency",
+            drawing.titled(
+                {
+                    what: drawing.salient(m.stack, saliency(agent, m.stack))
+                    for what, m in noted.items()
+                }
+            ),
+        )
+
+
+def _grid(images: np.ndarray) -> np.ndarray:
+    """Images [N, H, W] in rows and columns, [R, C, H, W] with R * C >= N; those beyond are NaN."""
+    columns = 2 ** int(np.ceil(np.log2(len(images)) / 2))
+    missing = -len(images) % columns
+    padded = np.pad(images, ((0, missing), (0, 0), (0, 0)), constant_values=np.nan)
+    return padded.reshape(-1, columns, *images.shape[1:])

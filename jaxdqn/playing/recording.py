@@ -1,0 +1,141 @@
+"""Films and sheets of a saved agent's play."""
+
+import contextlib
+import itertools
+import pathlib
+import tempfile
+from collections.abc import Callable, Generator
+from typing import Any
+
+import numpy as np
+
+from jaxdqn.envs import actions, api, games
+from jaxdqn.playing import drawing, rollout, video_encoder
+from jaxdqn.rundir import trained_agent
+from jaxdqn.settings import config as config_lib
+from jaxdqn.storage import atomic_files
+
+_ROWS = 6  # of a sheet
+_LONGEST_S = 300  # of a film made while training waits
+
+
+def record(
+    agent: trained_agent.SavedRun,
+    *,
+    out: pathlib.Path | None,
+    sheet: pathlib.Path | None,
+    with_overlay: bool,
+    seed: int,
+    num_episodes: int,
+) -> str:
+    """Plays whole games and writes what was seen.
+
+    Args:
+      agent: who plays, under the conditions of its settings.
+      out: the film; None for none.
+      sheet: raw and processed frames of some moments of the first game; None for none.
+      with_overlay: show the network's side too.
+      seed: of the environment.
+      num_episodes: games.
+
+    Returns:
+      What was written, in a line for each file.
+
+    Raises:
+      RunError: a file cannot be written, or the environment has no picture to show.
+    """
+    config, spec = agent.config, agent.spec
+    names = actions.names(spec.env_id, spec.num_actions)
+    rate = games.steps_per_second(spec.env_id, spec.frame_skip, spec.steps_per_second)
+    returns: list[float] = []
+    chosen, frames = _Spread(10 * _ROWS), 0
+    with contextlib.ExitStack() as stack:
+        add = stack.enter_context(video_encoder.writer(out, rate)) if out else None
+        moments = rollout.play(
+            config, spec, agent.params, seed=seed, num_episodes=num_episodes, with_screen=True
+        )
+        for moment in stack.enter_context(contextlib.closing(moments)):
+            if add:
+                picture = drawing.overlay(moment, names) if with_overlay else drawing.screen(moment)
+                add(np.asarray(picture))
+            frames += 1
+            if not returns:
+                chosen.add(moment)
+            if moment.is_last:
+                returns.append(moment.game_return)
+    told = []
+    if out:
+        told.append(
+            f"{out}: {frames / rate:.0f} s at {rate:g} frames a second, "
+            f"return {', '.join(f'{value:g}' for value in returns)}"
+        )
+    if sheet:
+        with atomic_files.whole(sheet) as part:
+            drawing.sheet(chosen.evenly(_ROWS)).save(part)
+        told.append(f"{sheet}: raw and processed frames")
+    return "\n".join(told)
+
+
+def record_in_training(
+    config: config_lib.Config,
+    spec: api.EnvSpec,
+    params: Any,
+    path: pathlib.Path,
+    *,
+    seed: int,
+    watched: Callable[[api.DrawnEnv], api.DrawnEnv],
+    show: Callable[[bytes, int, int], None],
+) -> Generator[None, None, None]:
+    """Films one game, or its first five minutes, beside the training that it is a sample of.
+
+    It yields before every step. Closed before its end, it leaves no film.
+
+    Args:
+      config: of the run; it sets the share of random actions too.
+      spec: of its environment.
+      params: of the network.
+      path: the film, enlarged.
+      seed: of the environment.
+      watched: is given the environment, and what it returns is played.
+      show: gets the film as a GIF of the screen's own size, its height and its width.
+
+    Raises:
+      RunError: the film cannot be written, or the environment has no picture to show.
+    """
+    rate = games.steps_per_second(spec.env_id, spec.frame_skip, spec.steps_per_second)
+    moments = rollout.play(
+        config, spec, params, seed=seed, num_episodes=1, with_screen=True, watched=watched
+    )
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        video_encoder.writer(path, rate) as add,
+        contextlib.closing(moments),
+    ):
+        small = pathlib.Path(folder) / "rollout.gif"
+        with video_encoder.writer(small, rate) as add_small:
+            for moment in itertools.islice(moments, int(_LONGEST_S * rate)):
+                yield
+                add(np.asarray(drawing.screen(moment)))
+                add_small(moment.screen)
+        show(small.read_bytes(), *moment.screen.shape[:2])
+
+
+class _Spread:
+    """Up to `limit` moments, evenly spread over as many as come."""
+
+    def __init__(self, limit: int):
+        self.kept: list[rollout.Moment] = []
+        self._limit, self._stride, self._count = limit, 1, 0
+
+    def add(self, moment: rollout.Moment) -> None:
+        """Takes the next moment."""
+        if self._count % self._stride == 0:
+            self.kept.append(moment)
+        if len(self.kept) > self._limit:
+            self.kept, self._stride = self.kept[::2], 2 * self._stride
+        self._count += 1
+
+    def evenly(self, count: int) -> list[rollout.Moment]:
+        """At most `count` of them, from the first to the last."""
+        where = np.linspace(0, len(self.kept) - 1, min(count, len(self.kept)))
+        return [self.kept[round(i)] for i in where]

@@ -1,0 +1,104 @@
+"""Scores a saved agent under a named protocol."""
+
+import sys
+from typing import Any
+
+import jax
+import numpy as np
+import scipy.stats
+import tqdm
+
+from jaxdqn.assembly import parts
+from jaxdqn.envs import frame_skip, games, scores
+from jaxdqn.playing import evaluation
+from jaxdqn.rundir import provenance, trained_agent
+from jaxdqn.settings import protocols
+
+
+def score(
+    agent: trained_agent.SavedRun, protocol: str, num_episodes: int, seed: int
+) -> dict[str, Any]:
+    """Plays whole games and sums them up.
+
+    Args:
+      agent: who plays.
+      protocol: a name in `protocols.PROTOCOLS`.
+      num_episodes: games.
+      seed: environment i plays with seed + i.
+
+    Returns:
+      What can stand in a JSON file: the conditions, the `return` as `summary` gives it, and the
+      `returns` and `lengths` (in steps) of all games.
+
+    Raises:
+      SettingError: the protocol is unknown or not for this game.
+    """
+    config = protocols.apply(protocol, agent.config)
+    env = frame_skip.make(
+        config.env,
+        evaluation.num_envs_for(num_episodes),
+        seed,
+        config.env_options,
+        config.env_threads,
+    )
+    with tqdm.tqdm(
+        total=num_episodes, unit=" games", leave=False, disable=not sys.stderr.isatty()
+    ) as bar:
+        played = evaluation.evaluate(
+            evaluation.compiled(parts.make_actor(config, agent.spec)),
+            agent.params,
+            env,
+            num_episodes=num_episodes,
+            epsilon=config.eval_epsilon,
+            key=jax.random.key(seed),
+            on_game=bar.update,
+        )
+    game = games.plain_name(config.env)
+    reference = scores.ATARI_57.get(game)
+    summed_up = summary(played)
+    return {
+        "run_dir": str(agent.path),
+        "checkpoint": agent.step,
+        "env": config.env,
+        "protocol": protocol,
+        "protocol_text": protocols.PROTOCOLS[protocol].text,
+        "epsilon": config.eval_epsilon,
+        "env_options": config.env_options,
+        "seed": seed,
+        "episodes": num_episodes,
+        "num_envs": env.num_envs,
+        "capped": int(played.capped.sum()),
+        "return": summed_up,
+        "human_normalised": scores.human_normalised(game, summed_up["mean"]),
+        "random_score": reference.random if reference else None,
+        "human_score": reference.human if reference else None,
+        "returns": played.returns.tolist(),
+        "lengths": played.lengths.tolist(),
+        "versions": provenance.versions(),
+    }
+
+
+def summary(played: evaluation.Scores) -> dict[str, Any]:
+    """What is told of the returns of games.
+
+    Returns:
+      `mean`, `std` (of the games, not of the mean), `median`, `min`, `max` and `interval_95`: the
+      ends of the percentile bootstrap interval of the mean, or None for a single game and where a
+      return is not finite.
+    """
+    returns = played.returns
+    mean, std = played.mean_and_std()
+    interval = None
+    if len(returns) > 1 and np.isfinite(std):
+        found = scipy.stats.bootstrap(
+            (returns,), np.mean, method="percentile", rng=np.random.default_rng(0)
+        )
+        interval = [float(end) for end in found.confidence_interval]
+    return {
+        "mean": mean,
+        "std": std,
+        "median": float(np.median(returns)),
+        "min": float(returns.min()),
+        "max": float(returns.max()),
+        "interval_95": interval,
+    }

@@ -1,0 +1,85 @@
+"""Films: MP4 and GIF, encoded by ffmpeg, which `imageio_ffmpeg` brings, while they are made."""
+
+import contextlib
+import pathlib
+import subprocess
+import tempfile
+from collections.abc import Callable, Iterator
+from typing import IO
+
+import imageio_ffmpeg
+import numpy as np
+
+from jaxdqn.storage import atomic_files
+
+_ENCODING = {
+    # As every player takes it, its index first so that a page can begin to show it.
+    ".mp4": ("-c:v", "libx264", "-pix_fmt", "yuv420p", "-movflags", "+faststart"),
+    # A palette for every frame: one for all would have to wait for the last frame.
+    ".gif": ("-vf", "split[a][b];[a]palettegen=stats_mode=single[p];[b][p]paletteuse=new=1"),
+}
+
+
+@contextlib.contextmanager
+def writer(path: pathlib.Path, frames_per_second: float) -> Iterator[Callable[[np.ndarray], None]]:
+    """Gives a function that appends a frame [H, W, 3] uint8 of even height and width.
+
+    The file is there when all of it is, and not before; frames pass through and are not held.
+
+    Args:
+      path: its suffix, .mp4 or .gif, says what it becomes.
+      frames_per_second: of the film. A GIF counts in hundredths of a second: its frames last
+        unequally, so that on the whole it keeps the rate.
+
+    Raises:
+      RunError: it cannot be written.
+    """
+    process: subprocess.Popen[bytes] | None = None
+    with atomic_files.whole(path) as part, tempfile.TemporaryFile() as told:
+
+        def add(frame: np.ndarray) -> None:
+            nonlocal process
+            if process is None:
+                process = _start(part, frame, frames_per_second, told)
+            assert process.stdin is not None
+            process.stdin.write(np.ascontiguousarray(frame).data)
+
+        try:
+            yield add
+        except BrokenPipeError:  # it has ended, and told why
+            pass
+        except BaseException:
+            if process is not None:
+                process.kill()
+                process.communicate()
+            raise
+        if process is not None:
+            process.communicate()
+            if process.returncode:
+                told.seek(0)
+                raise OSError(told.read().decode(errors="replace").strip())
+
+
+def _start(
+    path: pathlib.Path, frame: np.ndarray, frames_per_second: float, told: IO[bytes]
+) -> subprocess.Popen[bytes]:
+    """Starts the encoder, which takes frames like `frame` and tells of errors in `told`.
+
+    Raises:
+      OSError: it is not here.
+    """
+    try:
+        program = imageio_ffmpeg.get_ffmpeg_exe()
+    except RuntimeError as error:
+        raise OSError(f"no ffmpeg: {error}") from None
+    height, width, _ = frame.shape
+    return subprocess.Popen(
+        [
+            *(program, "-y", "-loglevel", "error"),
+            *("-f", "rawvideo", "-pix_fmt", "rgb24", "-s", f"{width}x{height}"),
+            *("-r", f"{frames_per_second:g}", "-i", "-", *_ENCODING[path.suffix], f"file:{path}"),
+        ],
+        stdin=subprocess.PIPE,
+        stderr=told,
+        start_new_session=True,  # a Ctrl-C is for this program, which then ends the encoder
+    )

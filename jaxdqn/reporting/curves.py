@@ -1,0 +1,149 @@
+"""Learning curves of groups of runs: what a plot shows of them, as numbers."""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from jaxdqn.reporting import found_runs, statistics
+from jaxdqn.rundir import metrics
+
+_LARGEST = 1e150  # of what is drawn: the arithmetic of axes overflows beyond
+_SMALLEST = 1 / _LARGEST  # on a logarithmic axis
+
+Curve = tuple[np.ndarray, np.ndarray]  # x [T], y [T], float64
+
+
+class Group(NamedTuple):
+    """What a plot shows of a group. NaN interrupts its lines."""
+
+    size: int  # how many of its runs have a curve
+    runs: Curve  # the lines of several runs, one after the other
+    mean: Curve
+    low: np.ndarray  # [T] of the mean: the ends of its interval
+    high: np.ndarray
+    points: Curve
+
+
+def curve(rows: Sequence[Mapping[str, Any]], x: str, y: str) -> Curve:
+    """One metric over another, sorted by x; rows without both as finite numbers are left out."""
+    xs, ys = _column(rows, x), _column(rows, y)
+    kept = np.isfinite(xs) & np.isfinite(ys)
+    xs, ys = xs[kept], ys[kept]
+    order = np.argsort(xs, kind="stable")
+    return xs[order], ys[order]
+
+
+def _column(rows: Sequence[Mapping[str, Any]], name: str) -> np.ndarray:
+    """A metric in all rows, NaN where it is no number."""
+    numbers = (metrics.number(row.get(name)) for row in rows)
+    return np.array([math.nan if value is None else value for value in numbers], np.float64)
+
+
+def of_runs(
+    groups: Mapping[str, Sequence[found_runs.Run]], choose: Callable[[found_runs.Run], Curve]
+) -> dict[str, list[Curve]]:
+    """The curve that `choose` takes of each run, by group."""
+    return {label: [choose(run) for run in members] for label, members in groups.items()}
+
+
+def summary(
+    curves: Sequence[Curve],
+    points: Sequence[Curve],
+    *,
+    mean_points: int,
+    run_points: int,
+    log: bool,
+) -> Group:
+    """What a plot shows of a group.
+
+    Args:
+      curves: of its runs.
+      points: of its runs, to be drawn as single points.
+      mean_points: of the mean, between 0 and the end of the longest run.
+      run_points: the most of each run's line.
+      log: whether y is logarithmic, with no place for what is not positive.
+    """
+    kept = [_clipped(one) for one in curves if len(one[0])]
+    where, mean, low, high = np.empty((4, 0))
+    if kept:
+        where = np.linspace(0, max(xs[-1] for xs, _ in kept), mean_points)
+        stacked = np.stack([np.interp(where, *one, left=math.nan, right=math.nan) for one in kept])
+        # A mean over other runs at every point would jump where one of them ends.
+        everywhere = np.isfinite(stacked).all(axis=0)
+        where = where[everywhere]
+        mean, low, high = statistics.over_seeds(stacked[:, everywhere])
+        mean = _drawable(mean, log)
+    several = kept if len(kept) > 1 else []
+    return Group(
+        size=len(kept),
+        runs=one_line([_thinned(one, run_points) for one in several], log),
+        mean=(where, mean),
+        low=np.where(np.isnan(mean), math.nan, np.clip(low, -_LARGEST, _LARGEST)),
+        high=np.where(np.isnan(mean), math.nan, np.clip(high, -_LARGEST, _LARGEST)),
+        points=one_line([_clipped(one) for one in points], log),
+    )
+
+
+def one_line(curves: Sequence[Curve], log: bool) -> Curve:
+    """Curves one after the other, NaN between them: one line makes a smaller picture than many."""
+    gap = np.array([math.nan])
+    xs = [part for one in curves for part in (one[0], gap)]
+    ys = [part for one in curves for part in (_drawable(one[1], log), gap)]
+    return np.concatenate([*xs, gap])[:-1], np.concatenate([*ys, gap])[:-1]
+
+
+def has_place(ys: np.ndarray) -> np.ndarray:
+    """Which values [T] a logarithmic axis can show."""
+    return ys > _SMALLEST
+
+
+def alone(one: Curve) -> Curve:
+    """The points of a curve that have no neighbour to which a line would lead."""
+    is_gap = np.pad(~np.isfinite(one[1]), 1, constant_values=True)
+    is_alone = ~is_gap[1:-1] & is_gap[:-2] & is_gap[2:]
+    return one[0][is_alone], one[1][is_alone]
+
+
+def limits(
+    groups: Sequence[Group], levels: Sequence[float], log: bool
+) -> tuple[tuple[float, float], tuple[float, float]]:
+    """The ends of the axes on which groups and levels of y have some room: of x and of y."""
+    xs = np.concatenate([part[0] for g in groups for part in (g.runs, g.mean, g.points)])
+    ys = [part for g in groups for part in (g.runs[1], g.mean[1], g.points[1], g.high)]
+    if not log:  # where an interval that comes near zero would leave the curves no room
+        ys += [g.low for g in groups]
+    of_y = np.concatenate([*ys, np.array(levels, np.float64)])
+    of_y = of_y[np.isfinite(of_y)]
+    end = float(np.max(xs, where=np.isfinite(xs), initial=0))
+    return (0.0, end or 1.0), _log_limits(of_y[of_y > 0]) if log else _linear_limits(of_y)
+
+
+def _linear_limits(ys: np.ndarray) -> tuple[float, float]:
+    low, high = (float(ys.min()), float(ys.max())) if len(ys) else (0.0, 1.0)
+    # Of equal values the difference may be nothing but rounding.
+    room = 0.07 * max(high - low, 1e-6 * abs(high)) or 1.0
+    return low - room, high + room
+
+
+def _log_limits(ys: np.ndarray) -> tuple[float, float]:
+    low, high = np.log10([ys.min(), ys.max()]) if len(ys) else (0, 0)
+    room = max(0.05 * (high - low), 0.05)
+    return float(10 ** (low - room)), float(10 ** (high + room))
+
+
+def _clipped(one: Curve) -> Curve:
+    return np.clip(one[0], -_LARGEST, _LARGEST), np.clip(one[1], -_LARGEST, _LARGEST)
+
+
+def _drawable(ys: np.ndarray, log: bool) -> np.ndarray:
+    """Values [T], NaN for those that have no place on a logarithmic axis."""
+    return np.where(has_place(ys), ys, math.nan) if log else ys
+
+
+def _thinned(one: Curve, most: int) -> Curve:
+    if len(one[0]) <= most:
+        return one
+    where = np.linspace(one[0][0], one[0][-1], most)
+    return where, np.interp(where, *one)

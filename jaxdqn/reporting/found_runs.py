@@ -1,0 +1,144 @@
+"""Runs as a report finds them: whole, under way, or broken in some way."""
+
+import datetime
+import pathlib
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from jaxdqn import errors
+from jaxdqn.reporting import wording
+from jaxdqn.rundir import layout, metrics, trained_agent
+from jaxdqn.settings import config as config_lib
+
+# Settings in which the runs of one group may differ: what the group averages over, and what does
+# not change learning.
+_WITHIN_GROUP = (
+    *("env", "seed", "env_threads", "eval_every_steps", "checkpoint_every_steps"),
+    *("keep_checkpoints", "record_every_steps", "record_every_episodes", "log_every_steps"),
+    "held_out_observations",
+)
+_MOST_STEPS = 2**63  # more are no steps of a run, and would overflow what is worked out of them
+
+
+class Run(NamedTuple):
+    """What a folder tells of a run."""
+
+    path: pathlib.Path
+    problem: str  # why it cannot be shown, or '' where it can
+    notes: Sequence[str]  # what is wrong with it though it can be shown
+    config: config_lib.Config | None
+    training: Sequence[metrics.Row]
+    evaluations: Sequence[metrics.Row]  # those without a score too
+    written: datetime.datetime | None  # when it last wrote metrics
+    videos: Sequence[pathlib.Path]  # oldest first
+    step: int  # the last agent step that it told of
+
+    @property
+    def state(self) -> str:
+        """'complete', how far it is, 'started' before its first row, or 'broken'."""
+        if self.problem or self.config is None:
+            return "broken"
+        if not self.step:
+            return "started"
+        # The last thing that a run does is to score itself.
+        last = self.evaluations if self.config.eval_episodes else self.training
+        if last and last[-1]["step"] >= self.config.total_steps:
+            return "complete"
+        return f"at {self.step / self.config.total_steps:.0%}"
+
+    @property
+    def score(self) -> float | None:
+        """The mean return of the last evaluation; None where there is none or it is not finite."""
+        return (
+            metrics.number(self.evaluations[-1]["eval_return_mean"]) if self.evaluations else None
+        )
+
+    @property
+    def best_score(self) -> float | None:
+        """The highest mean return of an evaluation, of those that are finite."""
+        found = (metrics.number(row["eval_return_mean"]) for row in self.evaluations)
+        return max((score for score in found if score is not None), default=None)
+
+
+def read(path: pathlib.Path) -> Run:
+    """Reads a run's settings and metrics; what cannot be read becomes its problem, not an error."""
+    try:
+        config = trained_agent.read_config(path)
+        rows, notes = _rows(path / metrics.FILE)
+        films = _films(path / layout.VIDEOS)
+    except (errors.SettingError, errors.RunError) as error:
+        return _broken(path, str(error))
+    except (OSError, UnicodeDecodeError) as error:
+        return _broken(path, f"{path} cannot be read: {error}")
+    training, evaluations = metrics.training(rows), metrics.evaluations(rows)
+    return Run(
+        path=path,
+        problem="",
+        notes=notes,
+        config=config,
+        training=training,
+        evaluations=evaluations,
+        written=_written(path / metrics.FILE),
+        videos=films,
+        step=max((row["step"] for row in (*training, *evaluations)), default=0),
+    )
+
+
+def labels(found: Sequence[Run]) -> list[str]:
+    """What tells the runs' settings apart, their seeds and games left out; equal for one group.
+
+    Over all games: runs of two games are one group only when they learn in the same way.
+    """
+    configs = [run.config for run in found if run.config]
+    by_preset: dict[str, list[config_lib.Config]] = {}
+    for config in configs:
+        by_preset.setdefault(config.preset, []).append(config)
+    differing = {
+        preset: [name for name in differences(alike) if name not in _WITHIN_GROUP]
+        for preset, alike in by_preset.items()
+    }
+    return [
+        ", ".join(
+            [
+                config.preset,
+                *(f"{name}={typed(getattr(config, name))}" for name in differing[config.preset]),
+            ]
+        )
+        for config in configs
+    ]
+
+
+def typed(value: Any) -> str:
+    """A setting's value; a list as it stands on a command line."""
+    return ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
+
+
+def differences(configs: Sequence[config_lib.Config]) -> dict[str, list[Any]]:
+    """The settings in which configs differ, each with its value in every one of them."""
+    values = {name: [getattr(config, name) for config in configs] for name in vars(configs[0])}
+    return {name: column for name, column in values.items() if any(v != column[0] for v in column)}
+
+
+def _broken(path: pathlib.Path, problem: str) -> Run:
+    return Run(path, problem, (), None, (), (), None, (), 0)
+
+
+def _rows(path: pathlib.Path) -> tuple[list[metrics.Row], list[str]]:
+    """The rows that can be read, and what there is to say of the others."""
+    text = path.read_text(encoding="utf-8") if path.exists() else ""
+    rows = [row for row in metrics.parse(text) if 0 <= row["step"] < _MOST_STEPS]
+    lost = sum(1 for line in text.splitlines() if line.strip()) - len(rows)
+    return rows, [f"{wording.counted(lost, 'unreadable line')} in {metrics.FILE}"] if lost else []
+
+
+def _written(path: pathlib.Path) -> datetime.datetime | None:
+    return datetime.datetime.fromtimestamp(path.stat().st_mtime) if path.exists() else None
+
+
+def _films(folder: pathlib.Path) -> list[pathlib.Path]:
+    """The films of a run, oldest first; links could lead out of a folder that is a stranger's."""
+    if folder.is_symlink():
+        return []
+    found = (film for film in folder.glob("*.mp4") if film.stem.isdecimal())
+    kept = (film for film in found if film.is_file() and not film.is_symlink())
+    return sorted(kept, key=lambda film: int(film.stem))

@@ -1,0 +1,257 @@
+"""A run's folder: what makes it one, what may be in it, and whether settings fit it."""
+
+import contextlib
+import dataclasses
+import errno
+import json
+import os
+import pathlib
+from collections.abc import Iterator
+from typing import Any
+
+import filelock
+
+from jaxdqn import errors
+from jaxdqn.distributed import processes, shared_folders
+from jaxdqn.envs import games
+from jaxdqn.rundir import metrics, provenance, tracking
+from jaxdqn.settings import config as config_lib
+from jaxdqn.settings import presets
+from jaxdqn.storage import atomic_files
+
+CONFIG_FILE = "config.json"
+CHECKPOINTS = "checkpoints"
+REPLAY = "replay"
+NONFINITE = "nonfinite"  # batches that would have spoiled the parameters
+_LOCK = "lock"
+_WANDB = "wandb"
+VIDEOS = "videos"
+_CONFIG_PART = f"{CONFIG_FILE}.part"
+_PARTS = (_CONFIG_PART, atomic_files.part_name(metrics.FILE), atomic_files.part_name(tracking.FILE))
+# The settings go last: what is left when deleting is cut short still is a run.
+_OURS = (
+    CHECKPOINTS,
+    REPLAY,
+    VIDEOS,
+    NONFINITE,
+    metrics.FILE,
+    "tensorboard",
+    tracking.FILE,
+    _WANDB,
+    *_PARTS,
+    CONFIG_FILE,
+)
+# What file systems and desktops leave in any folder.
+_NOBODYS = ("lost+found", ".DS_Store", "Thumbs.db", "desktop.ini", ".directory")
+_FORMAT = "jaxdqn-run"
+_JAX = "jax"  # in the config: what JAX's environment variables were
+_PASSING = {
+    *(errno.EIO, errno.ESTALE, errno.ENOSPC, errno.EDQUOT, errno.ETIMEDOUT, errno.EAGAIN),
+    *(errno.EBUSY, errno.ENOLCK, errno.ENOMEM, errno.EHOSTDOWN, errno.EHOSTUNREACH, errno.EINTR),
+}
+_SEEN_S = 90.0  # NFS remembers for a minute that a file is not there
+# What a run may go on with otherwise: it changes no number that was finite.
+_MAY_DIFFER = {"on_nonfinite", "env_timeout_seconds", "env_threads", "keep_checkpoints"}
+
+
+def default_path(config: config_lib.Config) -> pathlib.Path:
+    """The folder of a run whose user named none."""
+    name = f"{games.plain_name(config.env)}-{config.preset}-seed{config.seed}"
+    return pathlib.Path("runs") / name
+
+
+def read_settings(path: pathlib.Path) -> dict[str, Any] | None:
+    """The settings stored in a run directory, or None where nothing or an empty folder lies.
+
+    Raises:
+      SettingError: there is something else.
+      RunError: it cannot be read at the moment.
+    """
+    try:
+        if not path.exists():
+            return None
+        if not path.is_dir():
+            raise errors.SettingError("run_dir", f"{path} is not a directory")
+        if all(part.name in (*_PARTS, _LOCK, *_NOBODYS) for part in path.iterdir()):
+            return None
+    except OSError as error:
+        raise _unusable(path, error) from None
+    try:
+        return dict(_read(path)["settings"])
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+        if isinstance(error, OSError) and error.errno in _PASSING:
+            raise _unusable(path, error) from None
+        raise errors.SettingError(
+            "run_dir", f"{path} is not a run directory: it has files but no {CONFIG_FILE} of a run"
+        ) from None
+
+
+def _read(path: pathlib.Path) -> dict[str, Any]:
+    """The file that makes a folder a run.
+
+    Raises:
+      OSError: it cannot be read.
+      ValueError, KeyError, TypeError, RecursionError: it is another file.
+    """
+    if not (path / CONFIG_FILE).is_file():  # a pipe would be read for ever
+        raise FileNotFoundError
+    stored = json.loads((path / CONFIG_FILE).read_text())
+    if stored["format"] != _FORMAT:
+        raise KeyError
+    return dict(stored)
+
+
+def check_same(path: pathlib.Path, stored: dict[str, Any], config: config_lib.Config) -> None:
+    """Refuses to go on with a run under other settings.
+
+    Raises:
+      SettingError: names the settings that differ.
+    """
+    now = json.loads(json.dumps(dataclasses.asdict(config)))
+    # A setting that came after the run began had no other value then than its default.
+    stored = json.loads(json.dumps(dataclasses.asdict(config_lib.Config()))) | stored
+    differing = [
+        f"--{name}={now.get(name)} (the run has {stored.get(name)})"
+        for name in sorted({*now, *stored} - _MAY_DIFFER)
+        if now.get(name) != stored.get(name)
+    ]
+    if differing:
+        raise errors.SettingError(
+            "run_dir",
+            f"{path} was begun with other settings: {', '.join(differing)}; "
+            "give the same, another --run_dir, or --overwrite to start anew",
+        )
+
+
+def check_same_jax(path: pathlib.Path) -> None:
+    """Refuses to go on with a run where JAX's environment variables say otherwise.
+
+    Raises:
+      SettingError: names the variable that differs.
+    """
+    before = provenance.JAX_DEFAULTS | _read(path).get(_JAX, {})
+    for name, value in provenance.jax_settings().items():
+        if value != before[name]:
+            raise errors.SettingError(
+                "run_dir",
+                f"{path} was begun with the environment variable {name}={before[name]}, and now it "
+                f"is {value}; set it as it was, or give another --run_dir",
+            )
+
+
+def check_writable(path: pathlib.Path) -> None:
+    """Refuses a folder that cannot be made or written, without making anything.
+
+    A link inside, in a folder from a stranger, would lead what is written or deleted elsewhere.
+
+    Raises:
+      SettingError: names the folder, or the link, that stands in the way.
+    """
+    if any(sign in str(path.absolute()) for sign in "[*?"):
+        raise errors.SettingError(
+            "run_dir",
+            f"is {path.absolute()}; below a name with [, * or ? Orbax loses what it saves",
+        )
+    nearest = path.absolute()
+    while not nearest.exists():
+        nearest = nearest.parent
+    if not nearest.is_dir():
+        raise errors.SettingError("run_dir", f"{nearest} is not a directory")
+    for part in (nearest, *(path / name for name in _OURS)):
+        if part.exists() and not os.access(part, os.W_OK):
+            raise errors.SettingError("run_dir", f"{part} cannot be written")
+    for name in (*_OURS, _LOCK):
+        for link in _links(path / name):
+            raise errors.SettingError(
+                "run_dir", f"{link} is a symbolic link, which a run's own files are not"
+            )
+
+
+def _links(path: pathlib.Path) -> Iterator[pathlib.Path]:
+    """Symbolic links at or below a path, whose targets nobody looks at."""
+    if path.is_symlink():
+        yield path
+    elif path.name != _WANDB:  # which makes links of its own
+        for folder, folders, names in os.walk(path):
+            parts = (pathlib.Path(folder, name) for name in (*folders, *names))
+            yield from (part for part in parts if part.is_symlink())
+
+
+def create(path: pathlib.Path, config: config_lib.Config) -> None:
+    """Makes the folder of a new run with its `config.json`.
+
+    Raises:
+      SettingError: the folder cannot be made.
+    """
+    stored = {
+        "format": _FORMAT,
+        "settings": dataclasses.asdict(config),
+        _JAX: provenance.jax_settings(),
+        "expected": presets.PRESETS[config.preset].expected,
+        "versions": provenance.versions(),
+        "hardware": provenance.hardware(),
+    }
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        part = path / _CONFIG_PART
+        part.write_text(json.dumps(stored, indent=2) + "\n")
+        part.rename(path / CONFIG_FILE)
+    except OSError as error:
+        raise _unusable(path, error) from None
+
+
+@contextlib.contextmanager
+def locked(path: pathlib.Path, wait_s: float = 0.0) -> Iterator[None]:
+    """Keeps other processes from training in a folder; the system frees it when this one dies.
+
+    Args:
+      path: of the run.
+      wait_s: for another process to leave; where a machine dies, a network's disk notices later.
+
+    Raises:
+      SettingError: it cannot be made.
+      RunError: another process has it.
+    """
+    # Without the system's own locks, a file that stands for one would outlive a process that dies.
+    lock = filelock.FileLock(path / _LOCK, timeout=wait_s, fallback_to_soft=False)
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        lock.acquire()
+    except filelock.Timeout:
+        raise errors.RunError(
+            f"--run_dir: {path} is in use: another process trains there; wait, or give another"
+        ) from None
+    except OSError as error:
+        raise _unusable(path, error) from None
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def check_shared(path: pathlib.Path) -> None:
+    """Sees to it that all processes write into the same folder; all ask at the same point.
+
+    Raises:
+      RunError: it is another one for some.
+    """
+    if processes.count() > 1 and not shared_folders.is_shared(path, _SEEN_S):
+        raise errors.RunError(
+            f"--run_dir: {path} is not the folder that process 0 writes, for one process at least: "
+            "it must lie on a disk that all processes see"
+        )
+
+
+def clear(path: pathlib.Path) -> None:
+    """Deletes what a run wrote into its folder, and nothing else that lies there."""
+    marks = (mark.name for mark in path.glob(f"{shared_folders.MARK}*"))  # of one killed meanwhile
+    for name in (*marks, *_OURS):
+        atomic_files.discard(path / name)
+
+
+def _unusable(path: pathlib.Path, error: OSError) -> Exception:
+    """What to raise: a full disk, or a network's that is away, may be better at another start."""
+    told = f"{path} cannot be used: {error.strerror}"
+    if error.errno in _PASSING:
+        return errors.RunError(f"--run_dir: {told}")
+    return errors.SettingError("run_dir", told)

@@ -1,0 +1,128 @@
+"""A trained agent, read from the folder of its run."""
+
+import pathlib
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from jaxdqn import errors
+from jaxdqn.assembly import env_spec, parts
+from jaxdqn.checkpointing import checkpoint_folders, checkpoint_params
+from jaxdqn.envs import api
+from jaxdqn.rundir import layout, metrics
+from jaxdqn.settings import config as config_lib
+
+
+class SavedRun(NamedTuple):
+    """Parameters of one checkpoint, and the run that they are of."""
+
+    path: pathlib.Path
+    config: config_lib.Config
+    spec: api.EnvSpec
+    step: int
+    params: Any  # of the network
+    evaluation: metrics.Row | None  # what the run itself scored at this step, if that is finite
+
+
+def load(path: pathlib.Path, checkpoint: str) -> SavedRun:
+    """Reads a run's parameters. Nothing is written, and nothing of the file can be executed.
+
+    The run may be under way: a checkpoint that it deletes meanwhile gives way to a newer one.
+
+    Args:
+      path: the run directory.
+      checkpoint: 'latest', 'best' by the run's own evaluations, or a step.
+
+    Raises:
+      SettingError: there is no such run or no such checkpoint.
+      RunError: what lies there cannot be read.
+    """
+    config = read_config(path)
+    spec = env_spec.describe(config)
+    like = _params_like(config, spec)
+    while True:
+        step, evaluation = _choose(path, checkpoint)
+        try:
+            params = checkpoint_params.restore(path / layout.CHECKPOINTS, step, like)
+        except errors.RunError:
+            if step in checkpoint_folders.steps_in(path / layout.CHECKPOINTS):
+                raise
+        else:
+            return SavedRun(path, config, spec, step, params, evaluation)
+
+
+def untrained(path: pathlib.Path) -> SavedRun:
+    """A run's agent before its first step, for play at random; needs no checkpoint.
+
+    Raises:
+      SettingError: there is no such run.
+      RunError: what lies there cannot be read.
+    """
+    config = read_config(path)
+    spec = env_spec.describe(config)
+    params = jax.tree.map(
+        lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), _params_like(config, spec)
+    )
+    return SavedRun(path, config, spec, step=0, params=params, evaluation=None)
+
+
+def read_config(path: pathlib.Path) -> config_lib.Config:
+    """The settings of the run that lies in a folder.
+
+    Raises:
+      SettingError: there is no run.
+      RunError: its settings are not those of this version.
+    """
+    stored = layout.read_settings(path)
+    if stored is None:
+        raise errors.SettingError("run_dir", f"{path} holds no run")
+    try:
+        return config_lib.from_stored(stored)
+    except ValueError as error:
+        raise errors.RunError(
+            f"{path / layout.CONFIG_FILE} cannot be used by this version: {error}"
+        ) from None
+
+
+def _choose(path: pathlib.Path, checkpoint: str) -> tuple[int, metrics.Row | None]:
+    """The step of the checkpoint that is asked for, and the run's own evaluation of it.
+
+    Raises:
+      SettingError: there is none.
+      RunError: what lies there cannot be read.
+    """
+    steps = checkpoint_folders.steps_in(path / layout.CHECKPOINTS)
+    if not steps:
+        raise errors.SettingError("run_dir", f"{path} has no checkpoint yet")
+    evaluations = metrics.scored(metrics.read(path / metrics.FILE))
+    scored = {row["step"]: row for row in evaluations if row["step"] in steps}
+    if checkpoint == "latest":
+        step = steps[-1]
+    elif checkpoint == "best":
+        best = metrics.best(list(scored.values()))
+        if best is None:
+            raise errors.SettingError(
+                "checkpoint", f"{path} has no checkpoint that was evaluated; latest or a step"
+            )
+        step = best["step"]
+    else:
+        saved = ", ".join(map(str, steps))
+        if not checkpoint.isdecimal():
+            raise errors.SettingError(
+                "checkpoint", f"is {checkpoint!r}; latest, best or a step: {saved}"
+            )
+        if int(checkpoint) not in steps:
+            raise errors.SettingError("checkpoint", f"is {checkpoint}; {path} has {saved}")
+        step = int(checkpoint)
+    return step, scored.get(step)
+
+
+def _params_like(config: config_lib.Config, spec: api.EnvSpec) -> Any:
+    """Shapes of the network's parameters, on the first device."""
+    network = parts.make_network(config, spec)
+    shapes = jax.eval_shape(network.init, jax.random.key(0), parts.observation_like(config, spec))
+    sharding = jax.sharding.SingleDeviceSharding(jax.devices()[0])
+    return jax.tree.map(
+        lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding), shapes
+    )

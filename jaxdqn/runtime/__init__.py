@@ -1,1 +1,0 @@
-"""Effects: devices, emulators, files, signals."""

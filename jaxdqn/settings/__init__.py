@@ -1,0 +1,1 @@
+"""What a run is told: its settings, presets and protocols. Nothing here imports JAX."""

@@ -1,0 +1,172 @@
+"""Named settings. Each says what it should produce, or that nobody has run it yet."""
+
+import dataclasses
+import textwrap
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+from jaxdqn import errors
+from jaxdqn.envs import games
+from jaxdqn.settings import config as config_lib
+from jaxdqn.settings import tutorials
+
+
+class Preset(NamedTuple):
+    """Settings that differ from the defaults of `Config`."""
+
+    settings: Mapping[str, Any]
+    expected: str  # command, hardware, time, score, seeds, date
+    env: str = ""  # the game that it is for, where it is for one
+
+
+_ATARI: Mapping[str, Any] = {
+    "frame_stack": 4,
+    "frame_skip": 4,
+    "noop_max": 30,
+    "repeat_action_probability": 0.0,
+    "full_action_space": False,
+    "use_fire_reset": True,
+    "img_height": 84,
+    "img_width": 84,
+    "max_episode_steps": 27_000,
+    "reward_clip": 1.0,
+    "life_loss_ends": True,
+    "replay_capacity": 1_000_000,
+    "network": "nature",
+    # The same mean lag as a hard copy every 1,600 steps, at a tenth of the cost of moving the
+    # target after every update.
+    "target_tau": 0.05,
+    "target_period_updates": 10,
+}
+
+GENERAL: Mapping[str, Preset] = {
+    # Double DQN at the cadence of Mnih et al. (2015): 32 transitions every 4 steps, 1M frames.
+    "atari": Preset(
+        settings=_ATARI,
+        expected="Breakout, seed 0, 2 cores of an EPYC, 2026-11-21: 101 (30 games) after 1M steps; "
+        "longer runs and other games not yet run",
+    ),
+    # As many samples per step in fewer, larger updates, which keep an accelerator busy.
+    "atari_fast": Preset(
+        settings={
+            **_ATARI,
+            "num_envs": 256,
+            "batch_size": 512,
+            "steps_per_update": 64,
+            "learning_rate": 4e-4,  # four times as large for a batch sixteen times as large
+            "target_tau": 0.08,  # 64 steps at a time, the same mean lag of 800 steps
+            "target_period_updates": 1,
+            "compute_dtype": "bfloat16",
+        },
+        expected="not yet run",
+    ),
+    "classic": Preset(
+        settings={
+            "total_steps": 50_000,
+            "num_envs": 8,
+            "replay_capacity": 100_000,
+            "learning_starts_steps": 1_000,
+            "batch_size": 64,
+            "steps_per_update": 2,
+            "network": "mlp",
+            "hidden_sizes": (256, 256),
+            "n_step": 5,
+            # With a reward a step values reach a hundred, and Huber's loss would be all linear.
+            "reward_scale": 0.1,
+            "learning_rate": 3e-3,
+            "learning_rate_end": 0.0,
+            "target_tau": 0.01,
+            "epsilon_end": 0.04,
+            "epsilon_decay_steps": 8_000,
+            "eval_every_steps": 5_000,
+            "eval_episodes": 100,
+            "eval_epsilon": 0.0,
+            "checkpoint_every_steps": 5_000,
+            "log_every_steps": 1_000,
+        },
+        expected="CartPole: as opensourc_cartpole; other games not yet run with these constants",
+    ),
+}
+
+PRESETS: Mapping[str, Preset] = {
+    **GENERAL,
+    **{
+        name: Preset(
+            {**(GENERAL[tutorial.base].settings if tutorial.base else {}), **tutorial.settings},
+            tutorial.expected,
+            tutorial.env,
+        )
+        for name, tutorial in tutorials.TUTORIALS.items()
+    },
+}
+
+
+# Games that the preset of their kind does not learn.
+_OWN: Mapping[str, str] = {"MountainCar-v0": "toptal_mountaincar"}
+
+
+def listing() -> str:
+    """Every preset with its game and what it should produce, for people."""
+    lines = []
+    for name, preset in PRESETS.items():
+        kind = "any Atari game" if "frame_skip" in preset.settings else "any game"
+        lines.append(f"{name} ({preset.env or kind})")
+        lines += textwrap.wrap(preset.expected, 92, initial_indent="    ", subsequent_indent="    ")
+    return "\n".join(lines)
+
+
+def default_for(env_id: str) -> str:
+    """The preset that a game starts from when the user names none."""
+    if env_id in _OWN:
+        return _OWN[env_id]
+    return "atari" if games.is_atari(env_id) else "classic"
+
+
+# Settings that are read in one case alone: who sets one in another expects what will not happen.
+_SETTINGS = [field.name for field in dataclasses.fields(config_lib.Config)]
+_SWEEP = [name for name in _SETTINGS if name.startswith("sweep_")]
+_TARGET = [name for name in _SETTINGS if name.startswith("target_")]
+_LOSS = [name for name in _SETTINGS if name.startswith(("loss", "huber_"))]
+_BY_STEP = ("double_q", "steps_per_update", "updates_per_slice")
+_WITHOUT_EFFECT: Sequence[tuple[str, Any, Sequence[str]]] = (
+    ("algorithm", "dqn", _SWEEP),
+    ("algorithm", "sweep", (*_LOSS, *_BY_STEP, *_TARGET)),
+    ("loss", "mse", ("huber_delta",)),
+    ("optimizer", "adam", ("rmsprop_decay", "rmsprop_centred", "rmsprop_initial")),
+    ("max_grad_norm", 0, ("clip_per_tensor",)),
+    ("network", "mlp", ("conv_padding", "conv_init")),
+)
+
+
+def resolve(env: str, preset: str, changes: Mapping[str, Any]) -> config_lib.Config:
+    """The settings of a run: defaults, then the preset, then what the user set.
+
+    Args:
+      env: a plain name or an EnvPool id, or '' for the game of the preset.
+      preset: a name in `PRESETS`, or '' for the game's own.
+      changes: settings by name, as the user gave them.
+
+    Raises:
+      SettingError: no game, an unknown game or preset, or settings that cannot be.
+    """
+    if preset and preset not in PRESETS:
+        raise errors.SettingError("preset", f"is {preset!r}; one of {', '.join(sorted(PRESETS))}")
+    env = env or (PRESETS[preset].env if preset else "")
+    if not env:
+        raise errors.SettingError("env", "name a game, such as --env=Breakout")
+    try:
+        env_id = games.resolve(env)
+    except games.UnknownGameError as error:
+        raise errors.SettingError("env", str(error)) from None
+    preset = preset or default_for(env_id)
+    merged = {**PRESETS[preset].settings, **changes, "env": env_id, "preset": preset}
+    num_envs = merged.get("num_envs", config_lib.Config.num_envs)
+    if "replay_capacity" not in changes and "replay_capacity" in merged and num_envs > 0:
+        # The preset's capacity gives way to the user's number of environments.
+        merged["replay_capacity"] -= merged["replay_capacity"] % num_envs
+    config = dataclasses.replace(config_lib.Config(), **merged)
+    for cause, value, names in _WITHOUT_EFFECT:
+        for name in names:
+            if name in changes and getattr(config, cause) == value:
+                raise errors.SettingError(name, f"has no effect with --{cause}={value}")
+    return config

@@ -1,0 +1,76 @@
+"""Named protocols: under which conditions frozen parameters are scored."""
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+from jaxdqn import errors
+from jaxdqn.envs import frame_skip, games
+from jaxdqn.settings import config as config_lib
+
+_CAP_FRAMES = 108_000  # half an hour of play
+
+
+class Protocol(NamedTuple):
+    """Settings that it fixes; the others are those of the run."""
+
+    text: str
+    changes: Callable[[config_lib.Config], Mapping[str, Any]]
+    atari_only: bool
+
+
+def _cap_steps(config: config_lib.Config) -> int:
+    return _CAP_FRAMES // frame_skip.mean_frames(config.env_options)
+
+
+PROTOCOLS: Mapping[str, Protocol] = {
+    "nature": Protocol(
+        "Mnih et al. (Nature, 2015): 5% random actions, up to 30 no-ops open a game, 108,000 "
+        "frames end it",
+        lambda config: {
+            "eval_epsilon": 0.05,
+            "noop_max": 30,
+            "repeat_action_probability": 0.0,
+            "max_episode_steps": _cap_steps(config),
+        },
+        atari_only=True,
+    ),
+    # The random actions and the cap are Dopamine's, whose scores are the ones most compared with.
+    "machado": Protocol(
+        "Machado et al. (arXiv:1709.06009): actions stick with 25%, one no-op, and 0.1% random "
+        "actions and 108,000 frames as in Dopamine",
+        lambda config: {
+            "eval_epsilon": 0.001,
+            "noop_max": 1,
+            "repeat_action_probability": 0.25,
+            "max_episode_steps": _cap_steps(config),
+        },
+        atari_only=True,
+    ),
+    "greedy": Protocol(
+        "no random actions, in the run's environment", lambda _: {"eval_epsilon": 0.0}, False
+    ),
+    "random": Protocol("random actions alone", lambda _: {"eval_epsilon": 1.0}, False),
+    "run": Protocol("as the run evaluates itself", lambda _: {}, False),
+}
+
+
+def default_for(env_id: str) -> str:
+    """The protocol of a game when the user names none."""
+    return "nature" if games.is_atari(env_id) else "greedy"
+
+
+def apply(name: str, config: config_lib.Config) -> config_lib.Config:
+    """A run's settings with those of a protocol.
+
+    Raises:
+      SettingError: no protocol has this name, or the game is not one of its games.
+    """
+    if name not in PROTOCOLS:
+        raise errors.SettingError("protocol", f"is {name!r}; one of {', '.join(PROTOCOLS)}")
+    protocol = PROTOCOLS[name]
+    if protocol.atari_only and not games.is_atari(config.env):
+        raise errors.SettingError(
+            "protocol", f"{name} is for Atari games and {config.env} is none; greedy, random or run"
+        )
+    return dataclasses.replace(config, **protocol.changes(config))

@@ -1,0 +1,77 @@
+"""Checksums of saved folders: what is read is what was written.
+
+A folder's file `SHA256SUMS` lists all others, as `sha256sum` writes and checks them. It comes last,
+when the folder is whole, and goes first: without it a folder is none.
+"""
+
+import hashlib
+import pathlib
+import shutil
+
+from jaxdqn.storage import atomic_files
+
+DELETED = ".deleted"
+_NAME = "SHA256SUMS"
+
+
+def is_signed(folder: pathlib.Path) -> bool:
+    """Whether a folder was written to its end."""
+    return (folder / _NAME).exists()
+
+
+def delete(folder: pathlib.Path) -> None:
+    """Deletes a folder; what is left when that is cut short has a name that ends in `DELETED`."""
+    gone = folder.with_name(f"{folder.name}{DELETED}")
+    if gone.exists():
+        shutil.rmtree(gone)
+    folder.rename(gone)
+    shutil.rmtree(gone)
+
+
+def write(folder: pathlib.Path) -> int:
+    """Writes the checksums of a whole folder; returns its size in bytes.
+
+    Raises:
+      RunError: they cannot be written.
+    """
+    lines = "".join(f"{digest}  {name}\n" for name, digest in _digests(folder).items())
+    with atomic_files.whole(folder / _NAME) as part:
+        part.write_text(lines)
+    return sum(path.stat().st_size for path in _files(folder))
+
+
+def problem(folder: pathlib.Path) -> str:
+    """What is wrong with a folder, in one line; empty where nothing is.
+
+    The file's own names are compared and never opened: they cannot lead out of the folder.
+    """
+    if not folder.is_dir():
+        return f"{folder} is missing"
+    sums = folder / _NAME
+    try:
+        lines = sums.read_text().removesuffix("\n").split("\n")
+        stored = {name: digest for digest, name in (line.split("  ", 1) for line in lines)}
+        found = _digests(folder)
+    except FileNotFoundError:
+        return f"{folder} was not written to its end: it has no {_NAME}"
+    except (OSError, ValueError) as error:
+        return f"{sums} cannot be read: {error}"
+    for name in sorted({*stored, *found}):
+        if name not in found:
+            return f"{folder / name} is missing"
+        if found[name] != stored.get(name):
+            return f"{folder / name} is not what was written"
+    return ""
+
+
+def _files(folder: pathlib.Path) -> list[pathlib.Path]:
+    paths = sorted(path for path in folder.rglob("*") if path.is_file())
+    return [path for path in paths if path != folder / _NAME]
+
+
+def _digests(folder: pathlib.Path) -> dict[str, str]:
+    digests = {}
+    for path in _files(folder):
+        with path.open("rb") as file:
+            digests[str(path.relative_to(folder))] = hashlib.file_digest(file, "sha256").hexdigest()
+    return digests

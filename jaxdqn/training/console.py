@@ -1,0 +1,183 @@
+"""What a person sees: the plan, a progress bar on a terminal, plain lines elsewhere."""
+
+import datetime
+import sys
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import jax
+import tqdm
+
+from jaxdqn.algorithms import sweep
+from jaxdqn.assembly import memory, parts
+from jaxdqn.distributed import processes
+from jaxdqn.envs import episodes
+from jaxdqn.rundir import metrics
+from jaxdqn.settings import config as config_lib
+from jaxdqn.training import setup as setup_lib
+
+_NOTHING = "-"  # stands for what is not known
+_LOOK_S = 5.0  # between two looks for a first loss
+_LONGEST_S = 1e13  # that Python writes as days and hours
+
+
+def plan(setup: setup_lib.Setup, params: Any, from_step: int) -> str:
+    """The plan of a run, printed before it starts."""
+    config, spec, devices = setup.config, setup.spec, setup.mesh.devices
+    num_params = sum(leaf.size for leaf in jax.tree.leaves(params))
+    asked = setup.asked_capacity
+    frame = "x".join(map(str, parts.seen_shape(config, spec))) or "1"
+    lines = {
+        "game": f"{spec.env_id}, {spec.num_actions} actions, {config.frame_stack} x {frame} "
+        f"{spec.frame_dtype.name}; {config.num_envs} environments in {config.num_groups} groups",
+        "preset": f"{config.preset}, seed {config.seed}",
+        "devices": f"{devices.size} x {devices.flat[0].device_kind}"
+        + (f", of {processes.count()} processes" if processes.count() > 1 else ""),
+        "network": f"{config.network} {'-'.join(map(str, config.hidden_sizes))}, "
+        f"{num_params:,} parameters",
+        "replay": f"{config.replay_capacity:,} steps"
+        + (f" (shrunk from {asked:,} to fit)" if asked != config.replay_capacity else "")
+        + f", {_gigabytes(memory.replay_bytes(config, spec))}; free: device "
+        f"{_gigabytes(setup.free_device_bytes)}, host {_gigabytes(setup.free_host_bytes)}",
+        "steps": f"{config.total_steps:,} ({config.total_steps * spec.frame_skip:,} frames)",
+        "updates": _updates(config),
+        "time": "told once updates are made",
+        "run_dir": str(setup.path) + (f", going on from step {from_step:,}" if from_step else ""),
+    }
+    return "\n".join(f"{name:>8}  {text}" for name, text in lines.items())
+
+
+def layers(params: Any) -> str:
+    """Every parameter with its shape and size, one a line."""
+    leaves = jax.tree_util.tree_leaves_with_path(params["params"])
+    rows = [
+        (
+            "/".join(part.key for part in where),
+            "x".join(map(str, leaf.shape)),
+            f"{leaf.size:,}",
+        )
+        for where, leaf in leaves
+    ]
+    name_width, shape_width, size_width = (
+        max(map(len, column)) for column in zip(*rows, strict=True)
+    )
+    return "\n".join(
+        f"{name:<{name_width}}  {shape:>{shape_width}}  {size:>{size_width}}"
+        for name, shape, size in rows
+    )
+
+
+def _updates(config: config_lib.Config) -> str:
+    if config.algorithm == "sweep":
+        sizes = [sweep.schedule(config, step).states for step in (0, config.total_steps)]
+        return f"of {config.batch_size}, after sweeps of {sizes[0]:,} to {sizes[1]:,} states"
+    updates = config.planned_updates
+    told = f"{updates:,} of {config.batch_size}"
+    told += f", {config.batch_size / config.steps_per_update:g} samples per step"
+    if not updates:
+        told += f": learning would start at step {config.learning_starts_steps:,}"
+    return told
+
+
+def _gigabytes(count: float) -> str:
+    return f"{count / 1e9:.2f} GB" if count >= 1e8 else f"{count / 1e6:.2f} MB"
+
+
+def _duration(seconds: float) -> str:
+    return str(datetime.timedelta(seconds=int(min(seconds, _LONGEST_S))))
+
+
+class Progress:
+    """Shows how far a run is."""
+
+    def __init__(self, total_steps: int, from_step: int):
+        self._total, self._is_shown = total_steps, processes.is_primary()
+        self._loss = _NOTHING  # the last that is known
+        self._next_look_s = 0.0
+        self._shown: dict[str, str] = {}  # beside the bar
+        self._is_time_told = False
+        self._bar = (
+            tqdm.tqdm(
+                total=total_steps,
+                initial=from_step,
+                unit=" steps",
+                unit_scale=True,
+                dynamic_ncols=True,
+                smoothing=0.05,
+            )
+            if self._is_shown and sys.stdout.isatty() and sys.stderr.isatty()
+            else None
+        )
+
+    def advance(self, step: int, find_loss: Callable[[], float | None]) -> None:
+        """Moves the bar.
+
+        Args:
+          step: where the run stands.
+          find_loss: is asked now and then, as long as no loss is known.
+        """
+        if self._bar is not None:
+            self._bar.update(min(step, self._total) - self._bar.n)
+        if self._is_shown and self._loss == _NOTHING and time.monotonic() > self._next_look_s:
+            self._next_look_s = time.monotonic() + _LOOK_S
+            self._loss = _short(find_loss())
+            if self._bar is not None and self._loss != _NOTHING:
+                self._bar.set_postfix(self._shown | {"loss": self._loss})
+
+    def row(self, step: int, row: Mapping[str, metrics.Value]) -> None:
+        """Shows a row of training metrics."""
+        shown = {
+            "return": _short(row["episode_return_mean"]),
+            "loss": _short(row["loss"]),
+            "epsilon": _short(row["epsilon"]),
+        }
+        used = _gigabytes(row["memory_used_bytes"] or 0)
+        self._loss = shown["loss"]
+        speed = row["steps_per_second"]
+        left_s = max(0, self._total - step) / speed if speed else None
+        if left_s is not None and row["loss"] is not None and not self._is_time_told:
+            self._is_time_told = True
+            whole = _duration((row["time_s"] or 0) + left_s)
+            self.say(f"    time  about {whole} in all, at {speed:,.0f} steps/s")
+        if self._bar is not None:
+            self._shown = shown | {"memory": used}
+            self._bar.set_postfix(self._shown)
+            return
+        left = "unknown" if left_s is None else _duration(left_s)
+        values = "  ".join(f"{name} {value}" for name, value in shown.items())
+        rate = f"{speed:,.0f}" if speed else "-"
+        self.say(
+            f"step {step:,}/{self._total:,}  {rate} steps/s  left {left}  {values}  memory {used}"
+        )
+
+    def game(
+        self,
+        step: int,
+        number: int,
+        game: episodes.Game,
+        recent: episodes.RecentGames,
+        epsilon: float,
+    ) -> None:
+        """Shows a game of training that has ended."""
+        self.say(
+            f"game {number:,}  step {step:,}  return {game.game_return:g}  length {game.length:,}  "
+            f"mean of the last 100 {_short(recent.means()[0])}  loss {self._loss}  "
+            f"epsilon {_short(epsilon)}"
+        )
+
+    def say(self, line: str) -> None:
+        """Prints a line, above the bar if there is one."""
+        if self._bar is not None:
+            self._bar.write(line)
+        elif self._is_shown:
+            print(line, flush=True)
+
+    def close(self) -> None:
+        """Ends the bar."""
+        if self._bar is not None:
+            self._bar.close()
+
+
+def _short(value: metrics.Value) -> str:
+    return _NOTHING if value is None else f"{value:.3g}"

@@ -1,0 +1,97 @@
+"""Groups of environments that can be brought back to where they stand.
+
+Emulators cannot be saved. But equal seeds and equal actions make equal games: a group remembers
+what it was sent since it was made, and another one, made alike, plays it again.
+"""
+
+import zlib
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from jaxdqn.distributed import processes
+from jaxdqn.envs import api, episodes
+
+
+class Sent(NamedTuple):
+    """What brings a group of environments back."""
+
+    made_at_step: int
+    actions: npt.NDArray[np.unsignedinteger]  # [T, E], in the least type for them
+    fingerprint: int  # of what they show then
+    opening: int  # environments whose next row opens a game
+
+
+NOTHING_SENT = Sent(0, np.zeros((0, 0), np.uint8), 0, 0)
+
+
+class Group:
+    """Environments stepped together, and the games that they are in.
+
+    Each process has its share of them, and knows what all of them were sent.
+
+    Args:
+      make: starts environments: those of a range, of which number i plays with a seed that follows
+        from an agent step of the run and from i.
+      num_envs: E, of all processes.
+      step: that step.
+    """
+
+    def __init__(self, make: Callable[[int, range], api.VectorEnv], num_envs: int, step: int = 0):
+        self._make, self.num_envs, self._share = make, num_envs, processes.share(num_envs)
+        self._begin(step)
+
+    def _begin(self, step: int) -> None:
+        self.made_at_step = step
+        self._env = self._make(step, self._share)
+        self._tracker = episodes.EpisodeTracker(len(self._share))
+        self._dtype = np.min_scalar_type(self._env.spec.num_actions - 1)
+        self.turns = 0  # that they have had
+        self.opening = self.num_envs  # environments whose next row opens a game
+        self._bytes_sent = bytearray()  # a list of arrays would take ten times as much
+        self._frame: npt.NDArray[np.generic] = np.zeros(0)
+
+    def receive(self) -> tuple[api.TimeStep, list[episodes.Game]]:
+        """Waits for this process's time step under way; returns it and the games that end."""
+        step = self._env.receive()
+        self._frame = step.frame
+        return step, self._tracker.add(step)
+
+    def send(self, actions: npt.NDArray[np.integer], ended: int) -> None:
+        """Starts the step that plays `actions` [E], after so many games have ended."""
+        self._bytes_sent += np.asarray(actions).astype(self._dtype).tobytes()
+        self.turns += 1
+        self.opening = ended
+        self._env.send(actions[self._share.start : self._share.stop])
+
+    def restart(self, step: int) -> None:
+        """Gives the environments up, games and all, for new ones."""
+        self._env.close()
+        self._begin(step)
+
+    def sent(self) -> Sent:
+        """All that was sent since the environments were made; all processes ask together."""
+        actions = np.frombuffer(bytes(self._bytes_sent), self._dtype).reshape(-1, self.num_envs)
+        return Sent(self.made_at_step, actions, self.fingerprint(), self.opening)
+
+    def replay(self, sent: Sent) -> Iterator[None]:
+        """Plays what another group was sent; yields after every step."""
+        for actions in sent.actions:
+            self.receive()
+            self.send(actions.astype(np.int32), sent.opening)
+            yield
+
+    def has_come_back(self, sent: Sent) -> bool:
+        """Whether it shows what the other one did; all processes ask at the same point."""
+        return not len(sent.actions) or self.fingerprint() == sent.fingerprint
+
+    def fingerprint(self) -> int:
+        """Tells whether two groups show the same; all processes ask at the same point."""
+        own = [zlib.crc32(np.ascontiguousarray(frame).tobytes()) for frame in self._frame]
+        return zlib.crc32(processes.gather(np.array(own, np.uint32)).tobytes())
+
+    def close(self) -> None:
+        """Frees the emulators."""
+        self._env.close()

@@ -1,0 +1,39 @@
+"""The environments that a training run plays in."""
+
+from jaxdqn.envs import api, frame_skip, watchdog
+from jaxdqn.settings import config as config_lib
+from jaxdqn.training import seeds
+
+
+class RunEnvs:
+    """Starts environments, of which each use has seeds of its own, and watches over them.
+
+    Args:
+      config: of the run.
+      watchdog: notices those that do not answer.
+    """
+
+    def __init__(self, config: config_lib.Config, watchdog: watchdog.Watchdog):
+        self._config, self._watchdog = config, watchdog
+
+    def training(self, group: int, step: int, envs: range) -> api.VectorEnv:
+        """Some of a group's environments, as they are made at a step."""
+        first = group * self._config.group_size
+        name = f"environments {first + envs.start} to {first + envs.stop - 1}"
+        return self._make(name, envs, seeds.Stream.ENVS, group, step)
+
+    def evaluation(self, step: int, envs: range) -> api.VectorEnv:
+        """Some of those in which the parameters of a step are scored."""
+        return self._make("the evaluation's environments", envs, seeds.Stream.EVALUATION, step)
+
+    def watched(self, env: api.DrawnEnv, name: str) -> api.DrawnEnv:
+        """Watches over environments that were started elsewhere."""
+        return self._watchdog.watched(env, name)
+
+    def _make(self, name: str, envs: range, stream: seeds.Stream, *numbers: int) -> api.VectorEnv:
+        config = self._config
+        seed = seeds.env_seed(config.seed, stream, *numbers) + envs.start
+        return self.watched(
+            frame_skip.make(config.env, len(envs), seed, config.env_options, config.env_threads),
+            name,
+        )

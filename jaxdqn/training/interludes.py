@@ -1,0 +1,98 @@
+"""Evaluations and films of a run, for which its training stands still."""
+
+import contextlib
+import functools
+import pathlib
+from collections.abc import Callable, Generator
+from typing import Any
+
+import jax
+
+from jaxdqn import errors
+from jaxdqn.assembly import parts
+from jaxdqn.distributed import mesh, processes
+from jaxdqn.playing import evaluation
+from jaxdqn.rundir import layout, metrics
+from jaxdqn.training import environments, seeds
+from jaxdqn.training import setup as setup_lib
+
+
+class Interludes:
+    """What is done with parameters as they are, and changes nothing of the run.
+
+    Args:
+      setup: the run.
+      envs: starts environments.
+      stop: cuts short what is under way.
+      writer: gets evaluations and films.
+      say: prints a line.
+    """
+
+    def __init__(
+        self,
+        setup: setup_lib.Setup,
+        envs: environments.RunEnvs,
+        stop: processes.Stop,
+        writer: metrics.Listener,
+        say: Callable[[str], None],
+    ):
+        self._setup, self._envs, self._stop, self._writer = setup, envs, stop, writer
+        self._say = say
+        self._actor = evaluation.compiled(parts.make_actor(setup.config, setup.spec))
+
+    def evaluate(self, params: Any, step: int) -> bool:
+        """Scores the parameters of a step; False where a signal came meanwhile."""
+        config = self._setup.config
+        with jax.transfer_guard("allow"):
+            scores = evaluation.evaluate_together(
+                self._actor,
+                mesh.here(params),
+                functools.partial(self._envs.evaluation, step),
+                num_episodes=config.eval_episodes,
+                epsilon=config.eval_epsilon,
+                key=seeds.key(config.seed, seeds.Stream.EVALUATION, step),
+                stop=self._stop,
+            )
+        if scores is None:
+            return False
+        returns = scores.returns
+        mean, std = scores.mean_and_std()
+        row: dict[str, metrics.Value] = {
+            "eval_return_mean": mean,
+            "eval_return_std": std,
+            "eval_episodes": len(returns),
+        }
+        self._writer.write(step, row)
+        self._say(
+            f"step {step:,}: evaluation: return {mean:.2f} +- {std:.2f} "
+            f"({returns.min():g} to {returns.max():g}, {len(returns)} games)"
+        )
+        return True
+
+    def film(self, params: Any, step: int) -> None:
+        """Lets the primary film a game with the parameters of a step, once."""
+        path = self._setup.path / layout.VIDEOS / f"{step}.mp4"
+        work: Generator[None, None, None] = (None for _ in ())
+        if processes.is_primary() and not path.exists():  # made before a restart
+            work = self._filming(params, path, step)
+        with contextlib.closing(work), jax.transfer_guard("allow"):
+            if not self._stop.lets(work):
+                self._say(f"step {step:,}: no film: a signal to stop came before its end")
+
+    def _filming(self, params: Any, path: pathlib.Path, step: int) -> Generator[None, None, None]:
+        from jaxdqn.playing import recording  # late: most runs draw nothing, and all of them start
+
+        seed = seeds.env_seed(self._setup.config.seed, seeds.Stream.RECORDING, step)
+        try:
+            path.parent.mkdir(exist_ok=True)
+            yield from recording.record_in_training(
+                self._setup.config,
+                self._setup.spec,
+                mesh.here(params),
+                path,
+                seed=seed,
+                watched=functools.partial(self._envs.watched, name="the film's environment"),
+                show=functools.partial(self._writer.show_film, step),
+            )
+        except (errors.RunError, OSError) as error:
+            self._say(f"step {step:,}: no film: {error}")

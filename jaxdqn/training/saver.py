@@ -1,0 +1,109 @@
+"""Keeps a run on disk while it trains, and tells how that goes."""
+
+import pathlib
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from jaxdqn import errors
+from jaxdqn.algorithms import run_state
+from jaxdqn.checkpointing import checkpoints
+from jaxdqn.distributed import processes
+from jaxdqn.rundir import layout, metrics
+from jaxdqn.storage import atomic_files
+from jaxdqn.training import env_groups, state_files
+
+
+class Saver:
+    """Saves the state of a run, without making it wait.
+
+    Args:
+      path: of the run.
+      store: its checkpoints; closed here.
+      writer: gets a row for every checkpoint.
+      say: prints a line.
+    """
+
+    def __init__(
+        self,
+        path: pathlib.Path,
+        store: checkpoints.Checkpoints,
+        writer: metrics.Listener,
+        say: Callable[[str], None],
+    ):
+        self._path, self._store, self._writer, self._say = path, store, writer, say
+        self.must_save = False  # what was to be saved could not be
+
+    def save(
+        self, state: run_state.RunState, groups: Sequence[env_groups.Group], *, is_last: bool
+    ) -> None:
+        """Begins to save, when the save before is over. The last checkpoint has no replay."""
+        self._writer.try_again()  # what comes before a checkpoint does not come again
+        play, run = state_files.pack(state, groups)
+        ring = None if is_last else state.ring
+        self._tell(
+            self._store.save(state.train_state, play, run, ring, state.ring_life, is_last=is_last)
+        )
+
+    def look(self) -> None:
+        """Tells how the last save went, if it is over."""
+        self._tell(self._store.outcome())
+
+    def write_ahead(self, state: run_state.RunState) -> None:
+        """Begins to write replay that a later checkpoint will need."""
+        if state.ring is not None:
+            self._store.write_ahead(state.ring, state.rows, state.ring_life)
+
+    def wait(self, steps: int) -> None:
+        """Sees to it that what was saved last, at this step, is on disk.
+
+        Raises:
+          RunError: it is not.
+        """
+        outcome = self._store.outcome(wait=True)
+        if outcome and outcome.error:
+            raise errors.RunError(
+                f"step {steps:,} could not be saved in {self._path}: {outcome.error}"
+            )
+        self._tell(outcome)
+        for name in (layout.CONFIG_FILE, metrics.FILE):
+            if processes.is_primary() and not (self._path / name).exists():
+                raise errors.RunError(f"{self._path / name} was deleted during the run")
+        if self._writer.problem:
+            raise errors.RunError(
+                f"metrics could not be written in {self._path}: {self._writer.problem}"
+            )
+
+    def batch(self, steps: int, batch: Any) -> str:
+        """Saves a batch that would have spoiled the parameters; returns where it is."""
+        path = self._path / layout.NONFINITE / f"{steps}.npz"
+        if not processes.is_primary():
+            return f"is in {path}"
+        try:
+            path.parent.mkdir(exist_ok=True)
+            with atomic_files.whole(path) as part:
+                np.savez_compressed(part, **{str(n): v for n, v in vars(batch).items()})
+        except (errors.RunError, OSError) as problem:
+            return f"could not be saved: {problem}"
+        return f"is in {path}"
+
+    def _tell(self, outcome: checkpoints.Outcome | None) -> None:
+        """Writes down how a save went, and asks for another where it failed."""
+        if outcome is None:
+            return
+        self.must_save = bool(outcome.error)
+        if outcome.error:
+            self._say(
+                f"WARNING: the checkpoint of step {outcome.step:,} could not be saved; a later one "
+                f"is tried: {outcome.error}"
+            )
+            return
+        self._writer.write(
+            outcome.step,
+            {
+                "checkpoint_stall_s": round(outcome.stall_s, 3),
+                "checkpoint_write_s": round(outcome.write_s, 3),
+                "checkpoint_bytes": outcome.written_bytes,
+            },
+        )

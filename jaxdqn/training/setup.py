@@ -1,0 +1,162 @@
+"""What is checked, and decided, before a run writes anything."""
+
+import contextlib
+import dataclasses
+import pathlib
+from typing import NamedTuple
+
+import numpy as np
+from jax.sharding import Mesh
+
+from jaxdqn import errors
+from jaxdqn.assembly import env_spec, memory
+from jaxdqn.distributed import mesh as mesh_lib
+from jaxdqn.distributed import processes
+from jaxdqn.envs import api, envpool, frame_skip
+from jaxdqn.playing import rollout
+from jaxdqn.rundir import layout, provenance
+from jaxdqn.settings import config as config_lib
+
+
+class Setup(NamedTuple):
+    """A run that can begin."""
+
+    config: config_lib.Config  # with a replay that fits
+    spec: api.EnvSpec
+    mesh: Mesh
+    path: pathlib.Path  # the run directory
+    overwrite: bool
+    asked_capacity: int  # of the replay, before it was made to fit
+    free_device_bytes: int  # before the run takes its share
+    free_host_bytes: int
+
+
+def prepare(
+    config: config_lib.Config,
+    *,
+    path: pathlib.Path | None,
+    overwrite: bool,
+    capacity_chosen_by_user: bool,
+) -> Setup:
+    """Checks all that can be checked before anything is written.
+
+    Args:
+      config: settings that fit each other.
+      path: the run directory; None for the default one.
+      overwrite: whether a run that lies there gives way.
+      capacity_chosen_by_user: a replay of the user's size is refused where it does not fit; that
+        of a preset shrinks.
+
+    Raises:
+      SettingError: names the setting that cannot be.
+    """
+    mesh = mesh_lib.make_mesh()
+    if len(mesh.local_devices) * processes.count() != mesh.devices.size:
+        raise errors.SettingError(
+            "num_processes",
+            f"{processes.count()} processes do not share {mesh.devices.size} devices equally: this "
+            f"one has {len(mesh.local_devices)}",
+        )
+    check_division(config, mesh.devices.size)
+    spec = env_spec.describe(config)
+    path = path or layout.default_path(config)
+    stored = layout.read_settings(path)
+    layout.check_writable(path)
+    if stored is None or overwrite:
+        check_effects(config, spec)
+        check_films(config)
+    else:
+        if not capacity_chosen_by_user:
+            # It may have shrunk to the memory that was free when the run began.
+            capacity_chosen_by_user = True
+            config = dataclasses.replace(config, replay_capacity=stored["replay_capacity"])
+        layout.check_same(path, stored, config)
+        layout.check_same_jax(path)
+    free_bytes = memory.free_device_bytes(mesh)
+    memory.check_network(config, spec, free_bytes)
+    fitted = memory.fit_replay(config, spec, free_bytes, capacity_chosen_by_user)
+    if not processes.are_equal(
+        (
+            dataclasses.asdict(fitted),
+            overwrite,
+            provenance.versions(),
+            provenance.jax_settings(),
+        )
+    ):
+        raise errors.SettingError(
+            "num_processes",
+            "the processes have other settings or versions than each other, or do not see the same "
+            "--run_dir",
+        )
+    return Setup(
+        config=fitted,
+        spec=spec,
+        mesh=mesh,
+        path=path,
+        overwrite=overwrite,
+        asked_capacity=config.replay_capacity,
+        free_device_bytes=free_bytes,
+        free_host_bytes=memory.free_host_bytes(),
+    )
+
+
+def check_effects(config: config_lib.Config, spec: api.EnvSpec) -> None:
+    """Sees to it that the environment gives effect to what was asked of it.
+
+    Runs that were begun are not checked: they can be gone on with and scored as they are.
+
+    Raises:
+      SettingError: names a setting without effect.
+    """
+    if config.life_loss_ends and not spec.has_lives:
+        raise errors.SettingError("life_loss_ends", f"has no effect: {spec.env_id} has no lives")
+    if not config.scale_pixels and spec.frame_dtype != np.uint8:
+        raise errors.SettingError(
+            "scale_pixels",
+            f"is false, which has no effect: {spec.env_id} shows no pixels but {spec.frame_dtype}",
+        )
+    limit, own_limit = config.max_episode_steps, spec.own_step_limit
+    if limit is not None and own_limit is not None and limit < own_limit:
+        raise errors.SettingError(
+            "max_episode_steps",
+            f"is {limit}, which has no effect: {spec.env_id} ends its games by itself, after up to "
+            f"{own_limit} steps",
+        )
+
+
+def check_films(config: config_lib.Config) -> None:
+    """Sees to it that there is something to film, where films are asked for.
+
+    Raises:
+      SettingError: the environment draws no picture.
+    """
+    names = ("record_every_steps", "record_every_episodes")
+    asked = [name for name in names if getattr(config, name)]
+    if not asked:
+        return
+    env = frame_skip.make(config.env, 1, config.seed, config.env_options, with_screen=True)
+    with contextlib.closing(env):
+        step = env.receive()
+        try:
+            rollout.look(env, step.frame[0])
+        except envpool.UnsupportedEnvError as error:
+            raise errors.SettingError(asked[0], f"has no effect: {error}") from None
+
+
+def check_division(config: config_lib.Config, num_devices: int) -> None:
+    """Sees to it that each device holds an equal share of each group and of the batch.
+
+    Raises:
+      SettingError: names the setting that does not divide, and the nearest that would.
+    """
+    for name, factor in (
+        ("num_envs", num_devices * config.num_groups),
+        ("batch_size", num_devices),
+    ):
+        value = getattr(config, name)
+        if value % factor:
+            raise errors.SettingError(
+                name,
+                f"is {value}, which {num_devices} devices cannot share equally; "
+                f"nearest: {config_lib.nearest_multiples(value, factor)}",
+            )

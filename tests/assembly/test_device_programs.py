@@ -1,0 +1,91 @@
+"""What keeps the compiled functions fast, as far as it shows without a clock."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxdqn.assembly import device_programs as device_lib
+from jaxdqn.distributed import mesh as mesh_lib
+from jaxdqn.distributed import turn_notes
+from jaxdqn.envs import api
+from jaxdqn.replay import ring as ring_lib
+from jaxdqn.settings import presets
+
+SPEC = api.EnvSpec("Breakout-v5", (84, 84), np.dtype("uint8"), 4, 4)
+CONFIG = presets.resolve("Breakout", "", {"replay_capacity": 64_000})
+
+
+class Parts:
+    """A device and all that its functions take."""
+
+    def __init__(self, config, key):
+        mesh = mesh_lib.make_mesh(1)
+        self.device = device_lib.build(config, SPEC, mesh)
+        self.train_state, self.sums = self.device.init_learner(key), self.device.init_sums()
+        self.ring, self.actor = self.device.init_ring(), self.device.init_actor(key)
+        row = ring_lib.blank_row(config.group_size, SPEC.frame_shape, SPEC.frame_dtype)
+        note = turn_notes.write(config.group_size, [], wish=0)
+        self.row = device_lib.put_row(mesh, row, note, epsilon=0.5)
+
+    def act_args(self):
+        return self.train_state.params, self.actor, self.ring, *self.row
+
+
+@pytest.fixture(scope="module")
+def parts():
+    return Parts(CONFIG, jax.random.key(0))
+
+
+def num_bytes(tree):
+    return sum(leaf.nbytes for leaf in jax.tree.leaves(tree))
+
+
+def test_the_ring_is_written_in_place(parts):
+    """No copy of it in what acting takes beside its arguments."""
+    memory = parts.device.act_and_record.lower(*parts.act_args()).compile().memory_analysis()
+    ring_bytes = num_bytes(parts.ring)
+    assert ring_bytes > 450e6
+    assert memory.alias_size_in_bytes >= ring_bytes
+    assert memory.temp_size_in_bytes < 0.1 * ring_bytes
+
+
+def test_updates_change_the_learner_in_place_and_copy_no_ring(parts):
+    lowered = parts.device.learn.lower(parts.train_state, parts.sums, parts.ring)
+    memory = lowered.compile().memory_analysis()
+    assert memory.alias_size_in_bytes >= num_bytes(parts.train_state.replace(key=None))
+    assert memory.temp_size_in_bytes < 0.2 * num_bytes(parts.ring)
+
+
+def test_what_is_given_away_is_gone(key):
+    """The donated arguments of a call are its results' memory."""
+    config = presets.resolve("Breakout", "", {"replay_capacity": 20_000})
+    parts = Parts(config, key)
+    ring, actor, train_state = parts.ring, parts.actor, parts.train_state
+    parts.actor, parts.ring, _ = parts.device.act_and_record(*parts.act_args())
+    parts.device.learn(train_state, parts.sums, parts.ring)
+    assert ring.frame.is_deleted() and actor.stack.is_deleted()
+    assert all(leaf.is_deleted() for leaf in jax.tree.leaves(train_state.params))
+    assert not parts.ring.frame.is_deleted()
+
+
+def test_parameters_stay_float32_when_computing_in_bfloat16(key):
+    """And an update in bfloat16 is that in float32 to bfloat16's precision of 3 digits."""
+    changes = {"replay_capacity": 20_000, "updates_per_slice": 1}
+    moved = {}
+    for dtype in ("float32", "bfloat16"):
+        config = presets.resolve("Breakout", "", {**changes, "compute_dtype": dtype})
+        parts = Parts(config, key)
+        frame = jax.random.randint(key, parts.ring.frame.shape, 0, 256, jnp.int32)
+        parts.ring = parts.ring.replace(
+            frame=frame.astype(jnp.uint8),
+            reward=jnp.ones_like(parts.ring.reward),
+            count=jnp.int32(1_000),
+        )
+        state, sums = parts.device.learn(parts.train_state, parts.sums, parts.ring)
+        assert all(leaf.dtype == jnp.float32 for leaf in jax.tree.leaves(state.params))
+        moved[dtype] = jax.device_get(sums)
+    loss, _, grad_norm, count = moved["float32"]
+    assert count == 1 and loss > 0 and grad_norm > 0
+    np.testing.assert_allclose(moved["bfloat16"], moved["float32"], rtol=0.03)
+    assert (moved["bfloat16"] != moved["float32"]).any()

@@ -1,0 +1,78 @@
+import numpy as np
+import pytest
+
+from jaxdqn import errors
+from jaxdqn.assembly import memory
+from jaxdqn.envs import api
+from jaxdqn.settings import presets
+
+SPEC = api.EnvSpec("Breakout-v5", (84, 84), np.dtype("uint8"), 4, 4)
+
+
+@pytest.mark.parametrize(("checkpoint_replay", "copies"), [(True, 0.125), (False, 0)])
+def test_the_replay_fits_or_is_refused(checkpoint_replay, copies):
+    config = presets.resolve("Breakout", "", {"checkpoint_replay": checkpoint_replay})
+    free = 5_000_000_000
+    largest = memory.largest_capacity(config, SPEC, free)
+    assert largest % 32 == 0
+    step = (84 * 84 + 9) * (1 + copies)
+    assert largest * step < free < (largest + 32) * step + 2_000_000_000
+    fitted = memory.fit_replay(config, SPEC, free, chosen_by_user=False)
+    assert 0.8 * largest < fitted.replay_capacity < largest
+    # A run that goes on with less memory free asks for what it had.
+    assert memory.fit_replay(fitted, SPEC, free - 400_000_000, chosen_by_user=True) is fitted
+    with pytest.raises(errors.SettingError, match=f"largest that fits is {largest}"):
+        memory.fit_replay(config, SPEC, free, chosen_by_user=True)
+    assert memory.fit_replay(config, SPEC, 10_000_000_000, chosen_by_user=True) is config
+    with pytest.raises(errors.SettingError, match="largest that fits is 0"):
+        memory.fit_replay(config, SPEC, 1_000_000_000, chosen_by_user=False)
+
+
+@pytest.mark.parametrize(
+    ("changes", "setting"),
+    [
+        ({"hidden_sizes": (20_000, 20_000)}, "hidden_sizes"),
+        ({"hidden_sizes": (2**31 - 1, 2**31 - 1)}, "hidden_sizes"),
+        ({"batch_size": 200_000, "learning_starts_steps": 200_000}, "batch_size"),
+    ],
+)
+def test_networks_and_batches_that_do_not_fit_are_refused(changes, setting):
+    config = presets.resolve("Breakout", "", changes)
+    with pytest.raises(errors.SettingError, match=r"; 5.00 GB are free") as caught:
+        memory.check_network(config, SPEC, 5_000_000_000)
+    assert caught.value.setting == setting
+    memory.check_network(presets.resolve("Breakout", "", {}), SPEC, 200_000_000)
+
+
+def control_groups(root, lines, files):
+    files = {"proc/self/cgroup": lines} | {f"sys/fs/cgroup/{n}": t for n, t in files.items()}
+    for name, content in files.items():
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_text(content)
+
+
+def test_limits_of_nested_control_groups(tmp_path):
+    files = {
+        "job/memory.max": "2000000",
+        "job/memory.current": "1500000",
+        "job/memory.stat": "anon 900000\ninactive_file 400000\n",
+        "job/step/memory.max": "max",
+        "job/step/memory.current": "1000000",
+        "job/step/memory.stat": "inactive_file 1\n",
+    }
+    control_groups(tmp_path, "0::/job/step\n", files)
+    assert memory.free_host_bytes(tmp_path) == 2_000_000 - 1_500_000 + 400_000
+
+
+def test_limits_of_the_first_version_of_control_groups(tmp_path):
+    files = {
+        "memory/a/memory.limit_in_bytes": "3000000",
+        "memory/a/memory.usage_in_bytes": "2500000",
+        "memory/a/memory.stat": "total_inactive_file 100000\n",
+    }
+    control_groups(tmp_path, "4:cpu,cpuacct:/a\n3:memory:/a\n", files)
+    assert memory.free_host_bytes(tmp_path) == 600_000
+
+
+def test_without_control_groups_the_machine_is_the_limit(tmp_path):
+    assert 10_000_000 < memory.free_host_bytes(tmp_path) < 2**50

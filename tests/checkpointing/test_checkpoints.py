@@ -1,0 +1,247 @@
+import shutil
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxdqn import errors
+from jaxdqn.agent import learner as learner_lib
+from jaxdqn.assembly import device_programs
+from jaxdqn.checkpointing import checkpoints, replay_blocks
+from jaxdqn.distributed import mesh as mesh_lib
+from jaxdqn.distributed import turn_notes
+from jaxdqn.envs import api
+from jaxdqn.replay import ring as ring_lib
+from jaxdqn.settings import presets
+from jaxdqn.storage import checksums
+
+SPEC = api.EnvSpec("CartPole-v1", (4,), np.dtype("float32"), 2, 1)
+CHANGES = {"learning_starts_steps": 100, "replay_capacity": 800}
+
+
+def filled_ring(config, built, mesh, key):
+    """A ring with 200 rows of noise, written by the actor."""
+    params = built.init_learner(key).params
+    state, actor = built.init_ring(), built.init_actor(key)
+    rng = np.random.default_rng(0)
+    for r in range(200):
+        rows = config.group_size
+        row = ring_lib.blank_row(rows, (4,), np.float32).replace(
+            frame=rng.normal(size=(rows, 4)).astype(np.float32),
+            reward=np.ones(rows, np.float32),
+            is_first=np.full(rows, r < config.num_groups),
+        )
+        actor, state, _ = built.act_and_record(
+            params,
+            actor,
+            state,
+            *device_programs.put_row(mesh, row, turn_notes.write(rows, [], 0), epsilon=1.0),
+        )
+    return state
+
+
+def test_what_is_saved_is_the_moment_of_saving(tmp_path, key):
+    """Saving is asynchronous and updates donate the parameters: neither may disturb the other."""
+    mesh = mesh_lib.make_mesh(1)
+    config = presets.resolve("CartPole", "", CHANGES)
+    built = device_programs.build(config, SPEC, mesh)
+    ring = filled_ring(config, built, mesh, key)
+    state, sums = built.init_learner(key), built.init_sums()
+    store = checkpoints.Checkpoints(tmp_path, keep=2)
+    saved = {}
+    for step in (1, 2, 3):
+        saved[step] = jax.tree.map(np.array, (state.params, state.opt_state, state.updates, sums))
+        store.save(state, {"sums": sums}, {"steps": step, "updates": 7 * step})
+        for _ in range(20):
+            state, sums = built.learn(state, sums, ring)
+    assert store.close().error == ""
+
+    reopened = checkpoints.Checkpoints(tmp_path, keep=2)
+    assert reopened.newest_whole(pytest.fail) == 3
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["2", "3"]  # the oldest is gone
+    for step in (2, 3):
+        assert reopened.run(step) == {"steps": step, "updates": 7 * step}
+        like = built.init_learner(key), {"sums": built.init_sums()}
+        restored, play = reopened.restore(step, *like)
+        assert isinstance(restored, learner_lib.TrainState)
+        now = (restored.params, restored.opt_state, restored.updates, play["sums"])
+        jax.tree.map(np.testing.assert_array_equal, now, saved[step])
+        assert jax.random.key_data(restored.key).tolist() == jax.random.key_data(state.key).tolist()
+        # Restored arrays can be donated like any others.
+        built.learn(restored, play["sums"], ring)
+    reopened.close()
+
+
+def numbers(value):
+    """For a learner's and the other arrays' place."""
+    return {"a": jnp.full(3, value)}, {"b": jnp.full(2, value)}
+
+
+def small_store(path, steps=(1, 2, 3)):
+    """A store of checkpoints with a few numbers each."""
+    store = checkpoints.Checkpoints(path, keep=3)
+    for step in steps:
+        store.save(*numbers(step), {"steps": step})
+    store.close()
+    return checkpoints.Checkpoints(path, keep=3)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_every_flipped_bit_is_noticed(tmp_path, seed):
+    small_store(tmp_path).close()
+    folder, rng = tmp_path / "3", np.random.default_rng(seed)
+    for file in [path for path in folder.rglob("*") if path.is_file() and path.stat().st_size]:
+        content = bytearray(file.read_bytes())
+        flipped = content.copy()
+        flipped[rng.integers(len(flipped))] ^= 1 << rng.integers(8)
+        file.write_bytes(flipped)
+        assert checksums.problem(folder), file
+        file.write_bytes(content)
+        assert not checksums.problem(folder)
+    (folder / "more").write_text("")
+    assert "more is not what was written" in checksums.problem(folder)
+
+
+def test_the_newest_whole_checkpoint_is_taken_and_others_set_aside(tmp_path):
+    store, said = small_store(tmp_path), []
+    (tmp_path / "3" / "_CHECKPOINT_METADATA").write_text("{}")
+    (tmp_path / "4" / "play").mkdir(parents=True)  # a process was killed before it was signed
+    (tmp_path / "5.orbax-checkpoint-tmp").mkdir()
+    assert store.newest_whole(said.append) == 2
+    assert "4 was not written to its end" in said[0]
+    assert "_CHECKPOINT_METADATA is not what was written" in said[1]
+    assert said[2] == "going on from the checkpoint before, of step 2"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["1", "2", "damaged"]
+    assert sorted(path.name for path in (tmp_path / "damaged").iterdir()) == ["3", "4"]
+    # The same step can be saved again, and is pruned and read as any other.
+    store.save(*numbers(33), {"steps": 3})
+    store.close()
+    store = checkpoints.Checkpoints(tmp_path, keep=3)
+    assert store.newest_whole(pytest.fail) == 3
+    learner, _ = store.restore(3, *numbers(0))
+    assert learner["a"].tolist() == [33, 33, 33]
+    store.close()
+
+
+def test_names_in_a_checkpoint_cannot_lead_out_of_its_folder(tmp_path):
+    """Checksums and blocks of a stranger's run name files; none of these is opened."""
+    small_store(tmp_path / "a").close()
+    (tmp_path / "secret").write_text("x")
+    sums = tmp_path / "a" / "3" / "SHA256SUMS"
+    sums.write_text(sums.read_text() + f"{'0' * 64}  ../../secret\n")
+    assert "../../secret is missing" in checksums.problem(tmp_path / "a" / "3")
+    mesh = mesh_lib.make_mesh(1)
+    ring = device_programs.build(presets.resolve("CartPole", "", CHANGES), SPEC, mesh).init_ring()
+    replay = replay_blocks.ReplayFiles(tmp_path / "replay", ring, mesh, stride=2)
+    store = checkpoints.Checkpoints(tmp_path / "b", keep=1, replay=replay)
+    store.save(*numbers(0), {"steps": 1, "replay": {"0": "../../secret"}})
+    store.close()
+    said = []
+    store = checkpoints.Checkpoints(tmp_path / "b", keep=1, replay=replay)
+    assert store.newest_whole(said.append) == 1 and not store.has_replay(1)
+    assert "invalid literal" in said[0] and "secret" in said[0]
+
+
+def test_a_checkpoint_of_an_earlier_version_is_left_alone(tmp_path):
+    store = small_store(tmp_path, steps=())
+    (tmp_path / "5" / "learner").mkdir(parents=True)
+    with pytest.raises(errors.RunError, match="another version"):
+        store.newest_whole(pytest.fail)
+    assert (tmp_path / "5" / "learner").exists()
+    store.close()
+
+
+def test_another_state_of_the_same_step_takes_the_place_of_the_first(tmp_path):
+    """As when a run is stopped twice in a fit, or killed while the second is being written."""
+    store = small_store(tmp_path)
+    assert store.newest_whole(pytest.fail) == 3
+    store.save(*numbers(4), {"steps": 3})
+    assert store.outcome(wait=True) is None  # the same state is saved already
+    store.save(*numbers(5), {"steps": 3, "updates": 7})
+    assert store.close().error == ""
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["1", "2", "3"]
+    store = checkpoints.Checkpoints(tmp_path, keep=3)
+    assert store.restore(3, *numbers(0))[0]["a"].tolist() == [5, 5, 5]
+    store.close()
+    (tmp_path / "3").rename(tmp_path / "3.replaced")
+    (tmp_path / "3" / "play").mkdir(parents=True)
+    store = checkpoints.Checkpoints(tmp_path, keep=3)
+    assert store.newest_whole(pytest.fail) == 3
+    assert store.restore(3, *numbers(0))[0]["a"].tolist() == [5, 5, 5]
+    store.close()
+
+
+def test_a_checkpoint_whose_deletion_was_cut_short_is_in_nobodys_way(tmp_path, monkeypatch):
+    store = small_store(tmp_path)
+    rmtree = shutil.rmtree
+
+    def killed(folder):
+        rmtree(folder / "play")
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(shutil, "rmtree", killed)
+    with pytest.raises(KeyboardInterrupt):
+        checksums.delete(tmp_path / "1")
+    monkeypatch.undo()
+    assert store.newest_whole(pytest.fail) == 3
+    (tmp_path / "2" / "SHA256SUMS").unlink()
+    rmtree(tmp_path / "2" / "play")  # as after a power cut
+    assert store.newest_whole(lambda said: None) == 3
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["3", "damaged"]
+    store.close()
+
+
+@pytest.mark.parametrize("killed", [True, False])
+def test_a_save_of_the_same_step_that_fails_leaves_the_first(tmp_path, killed):
+    """After a kill between the second's signature and the first's deletion, or without one."""
+    small_store(tmp_path).close()
+    store = checkpoints.Checkpoints(tmp_path, keep=3)
+    if killed:
+        (tmp_path / "3.replaced" / "learner").mkdir(parents=True)
+    assert store.newest_whole(pytest.fail) == 3
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["1", "2", "3"]
+    (tmp_path / "3.replaced" / "in the way").mkdir(parents=True)
+    store.save(*numbers(5), {"steps": 3, "updates": 7})
+    assert "not empty" in store.close().error
+    store = checkpoints.Checkpoints(tmp_path, keep=3)
+    assert store.newest_whole(pytest.fail) == 3
+    assert store.restore(3, *numbers(0))[0]["a"].tolist() == [3, 3, 3]
+    store.close()
+
+
+@pytest.mark.parametrize("lost", ["folder", "part"])
+def test_a_save_that_fails_leaves_what_was_there(tmp_path, lost):
+    """A file is in the way of the folder, or of the replay alone."""
+    mesh = mesh_lib.make_mesh(1)
+    ring = device_programs.build(presets.resolve("CartPole", "", CHANGES), SPEC, mesh).init_ring()
+    replay = replay_blocks.ReplayFiles(tmp_path / "replay", ring, mesh, stride=2)
+    store = checkpoints.Checkpoints(tmp_path / "c", keep=3, replay=replay)
+    store.save(*numbers(1), {"steps": 1, "rows": 10}, ring)
+    assert store.outcome(wait=True).error == ""
+    victim = tmp_path / ("c" if lost == "folder" else "replay")
+    victim.rename(tmp_path / "away")
+    victim.write_text("in the way")
+    store.save(*numbers(2), {"steps": 2, "rows": 20}, ring)
+    assert "exists" in store.outcome(wait=True).error
+    victim.unlink()
+    (tmp_path / "away").rename(victim)
+    assert [path.name for path in (tmp_path / "c").iterdir()] == ["1"]
+    store.save(*numbers(2), {"steps": 2, "rows": 20}, ring)
+    assert store.close().error == ""
+    store = checkpoints.Checkpoints(tmp_path / "c", keep=3, replay=replay)
+    assert store.newest_whole(pytest.fail) == 2 and store.has_replay(2)
+
+
+def test_updates_and_acting_work_in_place(key):
+    mesh = mesh_lib.make_mesh(1)
+    config = presets.resolve("CartPole", "", CHANGES)
+    built = device_programs.build(config, SPEC, mesh)
+    ring = filled_ring(config, built, mesh, key)
+    state, sums = built.init_learner(key), built.init_sums()
+    before = {leaf.unsafe_buffer_pointer() for leaf in jax.tree.leaves(state.params)}
+    old = jax.tree.leaves(state.params)
+    state, sums = built.learn(state, sums, ring)
+    assert all(leaf.is_deleted() for leaf in old)
+    assert {leaf.unsafe_buffer_pointer() for leaf in jax.tree.leaves(state.params)} == before
+    assert sums[-1] == config.slice_updates == state.updates

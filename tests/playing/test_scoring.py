@@ -1,0 +1,100 @@
+"""Scores of frozen parameters under named protocols."""
+
+import numpy as np
+import pytest
+
+from jaxdqn import errors
+from jaxdqn.envs import games, scores
+from jaxdqn.playing import evaluation, scoring
+from jaxdqn.rundir import trained_agent
+from jaxdqn.settings import presets, protocols
+from tests import saved
+
+
+@pytest.fixture(scope="module")
+def agent(tmp_path_factory):
+    return trained_agent.load(saved.make_run(tmp_path_factory.mktemp("saved") / "run"), "latest")
+
+
+def test_the_same_seed_gives_the_same_score(tmp_path):
+    run = saved.make_run(tmp_path / "run", "CartPole", {"eval_epsilon": 0.5}, returns=(9.0,))
+    agent = trained_agent.load(run, "latest")
+    one, two, other = (scoring.score(agent, "run", 4, seed) for seed in (0, 0, 100))
+    assert one == two
+    assert one["returns"] != other["returns"]
+    assert one["episodes"] == len(one["returns"]) == 4 and one["checkpoint"] == 10
+    assert one["return"]["mean"] == np.mean(one["returns"])
+
+
+def test_games_that_the_limit_ends_are_counted(agent):
+    result = scoring.score(agent, "run", 6, seed=3)
+    assert result["capped"] == sum(length == 60 for length in result["lengths"])
+    assert result["capped"] > 0  # sixty steps are short of five lives
+    assert result["env_options"]["max_episode_steps"] == 60
+
+
+def test_protocols_set_what_they_are_named_for():
+    config = presets.resolve("Pong", "", {"frame_skip": 3, "full_action_space": True})
+    nature = protocols.apply("nature", config)
+    assert nature.env_options["noop_max"] == 30 and nature.eval_epsilon == 0.05
+    assert nature.max_episode_steps == 36_000  # of three frames each
+    drawn = presets.resolve("Pong", "", {"frame_skip": 4, "frame_skip_min": 2})
+    assert protocols.apply("nature", drawn).max_episode_steps == 36_000  # of three on average
+    assert nature.repeat_action_probability == 0
+    machado = protocols.apply("machado", config)
+    assert machado.repeat_action_probability == 0.25 and machado.noop_max == 1
+    assert machado.full_action_space and machado.max_episode_steps == 36_000
+    assert protocols.apply("greedy", config).eval_epsilon == 0
+    assert protocols.apply("random", config).eval_epsilon == 1
+    assert protocols.apply("run", config) == config
+
+
+def test_a_protocol_for_other_games_is_refused():
+    config = presets.resolve("CartPole", "", {})
+    for name in ("nature", "machado"):
+        with pytest.raises(errors.SettingError, match=f"--protocol: {name} is for Atari"):
+            protocols.apply(name, config)
+    with pytest.raises(errors.SettingError, match="one of nature, machado"):
+        protocols.apply("natural", config)
+    assert protocols.default_for("CartPole-v1") == "greedy"
+    assert protocols.default_for("Pong-v5") == "nature"
+
+
+def test_human_normalised_scores():
+    assert scores.human_normalised("Breakout", 1.7) == 0
+    assert scores.human_normalised("Breakout", 30.5) == 1
+    assert scores.human_normalised("Pong", -3.05) == pytest.approx(0.5)
+    assert scores.human_normalised("CartPole", 500) is None
+    assert len(scores.ATARI_57) == 57 and set(scores.ATARI_57) <= set(games.atari_names())
+    assert all(reference.human > reference.random for reference in scores.ATARI_57.values())
+
+
+def summary(returns):
+    returns = np.asarray(returns)
+    return scoring.summary(evaluation.Scores(returns, np.ones(len(returns)), returns > 9))
+
+
+@pytest.mark.parametrize("bad", [np.inf, -np.inf, np.nan, 1e308])
+def test_a_summary_of_returns_that_are_not_finite(bad):
+    told = summary([bad, 1e308, 1.0])
+    assert told["interval_95"] is None and not np.isfinite(told["std"])
+    assert np.isnan(bad) or told["max"] == max(bad, 1e308)
+
+
+def test_a_summary():
+    told = summary([1.0, 2.0, 3.0, 10.0])
+    assert (told["mean"], told["median"], told["min"], told["max"]) == (4.0, 2.5, 1.0, 10.0)
+    assert told["std"] == pytest.approx(np.sqrt(50 / 4))
+    low, high = told["interval_95"]
+    assert 1.0 <= low < 4.0 < high <= 10.0
+    assert summary([5.0])["interval_95"] is None
+    assert summary([5.0, 5.0])["interval_95"] == [5.0, 5.0]
+
+
+def test_the_interval_holds_the_mean_as_often_as_it_says():
+    rng = np.random.default_rng(0)
+    hits = 0
+    for _ in range(100):
+        low, high = summary(rng.normal(7.0, 3.0, 50))["interval_95"]
+        hits += low <= 7.0 <= high
+    assert 87 <= hits <= 100

@@ -1,0 +1,88 @@
+import dataclasses
+
+import pytest
+
+from jaxdqn import errors
+from jaxdqn.settings import config as config_lib
+from jaxdqn.settings import presets
+
+WRONG = [
+    ({"total_steps": 0}, "total_steps", "at least 1"),
+    ({"num_envs": 0}, "num_envs", "at least 1"),
+    ({"seed": -1}, "seed", "at least 0"),
+    ({"seed": 2**31}, "seed", "below"),
+    ({"discount": 1.5}, "discount", "between 0 and 1"),
+    ({"epsilon_end": -0.1}, "epsilon_end", "between 0 and 1"),
+    ({"learning_rate": 0.0}, "learning_rate", "above 0"),
+    ({"learning_rate": float("nan")}, "learning_rate", "above 0"),
+    ({"learning_rate_end": -1.0}, "learning_rate_end", "at least 0"),
+    ({"target_tau": 0.0}, "target_tau", "above 0"),
+    ({"target_tau": 1.1}, "target_tau", "at most 1"),
+    ({"loss": "l1"}, "loss", "huber, mse"),
+    ({"optimizer": "sgd"}, "optimizer", "adam, rmsprop"),
+    ({"network": "resnet"}, "network", "nature, conv, mlp"),
+    ({"noop_max": 0}, "noop_max", "at least 1"),
+    ({"hidden_sizes": (256, 0)}, "hidden_sizes", "each at least 1"),
+    ({"batch_size": 2_000_000}, "batch_size", "more than the replay holds"),
+    ({"replay_capacity": 1_000_001}, "replay_capacity", "nearest: 1000000 or 1000032"),
+    ({"replay_capacity": 32}, "replay_capacity", "at least 192"),
+    ({"learning_starts_steps": 3}, "learning_starts_steps", "at least 192"),
+    ({"replay_capacity": 3200}, "learning_starts_steps", "more than the replay holds"),
+    # What devices and emulators would count beyond int32.
+    ({"total_steps": 10**16}, "total_steps", r"at most 10\*\*15"),
+    ({"total_steps": 2**33 + 20_000}, "total_steps", "2,147,483,648 updates; below"),
+    ({"total_steps": 2**36, "steps_per_update": 64}, "total_steps", "rows of the replay; below"),
+    (
+        {"learning_rate_end": 0.0, "learning_rate_decay_steps": 2**33},
+        "learning_rate_decay_steps",
+        "2,147,483,648 updates; below",
+    ),
+    ({"target_period_updates": 2**31}, "target_period_updates", r"below 2\*\*31"),
+    ({"updates_per_slice": 2**31}, "updates_per_slice", r"below 2\*\*31"),
+    ({"max_episode_steps": 2**31}, "max_episode_steps", r"below 2\*\*31"),
+    ({"frame_skip": 2**31}, "frame_skip", r"below 2\*\*31"),
+    ({"n_step": 2**31}, "n_step", r"below 2\*\*31"),
+    ({"env_threads": 10**6}, "env_threads", "at most 1,024"),
+    ({"num_envs": 2**16 + 1}, "num_envs", "at most 65,536"),
+    ({"held_out_observations": 10**9}, "held_out_observations", "at most 65,536"),
+    ({"eval_every_steps": 10**16}, "eval_every_steps", r"at most 10\*\*15"),
+]
+
+
+@pytest.mark.parametrize(("changes", "setting", "message"), WRONG, ids=str)
+def test_wrong_settings_are_refused_by_name(changes, setting, message):
+    if setting != "batch_size" and "replay_capacity" in changes:
+        changes = {"batch_size": 1, **changes}
+    with pytest.raises(errors.SettingError, match=message) as caught:
+        presets.resolve("Breakout", "", changes)
+    assert caught.value.setting == setting
+    assert str(caught.value).startswith(f"--{setting}: ")
+    assert "\n" not in str(caught.value)
+
+
+def test_presets_then_changes():
+    config = presets.resolve("Breakout", "", {"n_step": 3})
+    assert (config.env, config.preset) == ("Breakout-v5", "atari")
+    assert (config.n_step, config.batch_size, config.steps_per_update) == (3, 32, 4)
+    assert presets.resolve("CartPole", "", {}).preset == "classic"
+    with pytest.raises(errors.SettingError, match="atari, atari_fast, classic"):
+        presets.resolve("Breakout", "nothing", {})
+
+
+@pytest.mark.parametrize("name", presets.PRESETS)
+def test_presets_hold_only_settings(name):
+    fields = {field.name for field in dataclasses.fields(config_lib.Config)}
+    assert set(presets.PRESETS[name].settings) <= fields
+    assert presets.PRESETS[name].expected
+
+
+def test_every_setting_has_help():
+    for field in dataclasses.fields(config_lib.Config):
+        assert field.metadata["help"], field.name
+
+
+def test_groups_and_slices():
+    config = presets.resolve("Breakout", "", {})
+    assert (config.num_groups, config.group_size, config.slice_updates) == (2, 16, 4)
+    single = presets.resolve("Breakout", "", {"num_envs": 1})
+    assert (single.num_groups, single.group_size, single.slice_updates) == (1, 1, 1)

@@ -1,0 +1,60 @@
+import numpy as np
+import pytest
+
+from jaxdqn.envs import envpool
+from jaxdqn.training import env_groups
+
+
+def make(step, envs):
+    seed, options = 100 + step + envs.start, {"max_episode_steps": 40}
+    return envpool.EnvPoolEnv("Breakout-v5", len(envs), seed, options)
+
+
+def play(group, turns, seed):
+    rng, shown = np.random.default_rng(seed), []
+    for _ in range(turns):
+        shown.append(group.receive())
+        group.send(rng.integers(0, 4, 3), ended=0)
+    return shown
+
+
+def test_a_group_comes_back_to_where_it_stood():
+    first = env_groups.Group(make, 3, step=7)
+    play(first, 60, seed=0)
+    sent = first.sent()
+    assert sent.actions.shape == (60, 3) and sent.actions.dtype == np.uint8
+    second = env_groups.Group(make, 3, step=7)
+    assert len(list(second.replay(sent))) == 60
+    assert second.has_come_back(sent)
+    for (one, one_ended), (two, two_ended) in zip(
+        play(first, 60, seed=1), play(second, 60, seed=1), strict=True
+    ):
+        for a, b in zip(one, two, strict=True):
+            np.testing.assert_array_equal(a, b)
+        assert one_ended == two_ended  # their returns began before
+    first.close()
+    second.close()
+
+
+@pytest.mark.parametrize("same", [True, False])
+def test_other_emulators_are_noticed(same):
+    first, second = (
+        env_groups.Group(how, 3)
+        for how in (make, make if same else lambda step, envs: make(5, envs))
+    )
+    play(first, 60, seed=0)
+    list(second.replay(first.sent()))
+    assert second.has_come_back(first.sent()) == same
+    first.close()
+    second.close()
+
+
+def test_a_restart_begins_other_games():
+    group = env_groups.Group(make, 3)
+    play(group, 10, seed=0)
+    before = group.fingerprint()
+    group.restart(1000)
+    assert group.made_at_step == 1000 and group.turns == 0 and group.sent().actions.shape == (0, 3)
+    ((step, ended),) = play(group, 1, seed=0)
+    assert np.all(step.is_first) and not ended and group.fingerprint() != before
+    group.close()

@@ -1,0 +1,494 @@
+"""A run that is stopped, killed or damaged anywhere ends as one that nobody disturbed."""
+
+import json
+import re
+import resource
+import signal
+import time
+
+import numpy as np
+import pytest
+
+from jaxdqn.storage import checksums
+from tests import program, saved
+
+FLAGS = ("--env=CartPole", "--num_envs=8", "--total_steps=4000", "--learning_starts_steps=500")
+FLAGS += ("--replay_capacity=2000", "--eval_every_steps=1000", "--eval_episodes=2")
+FLAGS += ("--checkpoint_every_steps=1000", "--log_every_steps=250", "--hidden_sizes=32")
+FLAGS += ("--env_lifetime_steps=188",)
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory):
+    path = tmp_path_factory.mktemp("undisturbed") / "run"
+    go_on(path)
+    return path
+
+
+def stop(path, signum, at="step 2,2", flags=FLAGS):
+    """Starts or goes on with a run and sends it a signal when a line begins so."""
+    process = program.start(*flags, f"--run_dir={path}")
+    process.wait_for(at)
+    if signum == signal.SIGKILL:  # it loses what is not saved yet
+        program.wait_for_checkpoint(path, 2000)
+    process.send_signal(signum)
+    stdout, stderr = process.end()
+    assert process.returncode == (-signum if signum == signal.SIGKILL else 128 + signum), stderr
+    return stdout
+
+
+def go_on(path, flags=FLAGS):
+    result = program.train(*flags, f"--run_dir={path}")
+    assert result.returncode == 0, result.stderr
+    return result.stdout
+
+
+@pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGKILL])
+def test_a_stopped_run_ends_as_if_it_had_gone_on(tmp_path, undisturbed, signum):
+    stdout = stop(tmp_path / "run", signum)
+    if signum != signal.SIGKILL:
+        assert "goes on from there" in stdout.splitlines()[-1]
+        assert program.newest(tmp_path / "run") >= 2200
+    assert "going on from step 2," in go_on(tmp_path / "run")
+    program.assert_same_end(tmp_path / "run", undisturbed)
+
+
+def test_the_environments_were_made_anew(undisturbed):
+    """Or the comparison would show nothing of it: with the same settings but this, other games."""
+    path = undisturbed.parent / "never"
+    flags = (*FLAGS[:-1], "--env_lifetime_steps=0", f"--run_dir={path}")
+    assert program.train(*flags).returncode == 0
+    one, two = program.numbers(path), program.numbers(undisturbed)
+    until = [row for row in two if row["step"] < 1500]
+    assert one[: len(until)] == until and one != two
+
+
+STOP_AT_2500 = """
+import signal
+from jaxdqn.algorithms import run_state
+from jaxdqn.assembly import schedules
+from jaxdqn.training import loop
+epsilon = schedules.epsilon
+def stop_and_tell(config, step):
+    if step >= 2500:
+        signal.raise_signal(signal.SIGTERM)
+    return epsilon(config, step)
+schedules.epsilon = stop_and_tell
+"""
+
+
+def test_all_that_is_saved_is_the_same(tmp_path):
+    """The replay, which has come round, the actors, and what the emulators were sent too."""
+    paths = tmp_path / "straight", tmp_path / "stopped"
+    stop(paths[1], signal.SIGTERM, at="step 1,2")
+    for path in paths:
+        process = program.start(*FLAGS, f"--run_dir={path}", driver=STOP_AT_2500)
+        _, stderr = process.end()
+        assert process.returncode == 128 + signal.SIGTERM, stderr
+    steps = program.newest(paths[0])
+    assert 2500 <= steps == program.newest(paths[1])
+    plays = [path / "checkpoints" / str(steps) / "play" for path in paths]
+    program.assert_equal(*map(program.saved_arrays, plays))
+    program.assert_equal(*(program.saved_learner(path, steps) for path in paths))
+    replays = [program.saved_replay(path, steps) for path in paths]
+    assert len(replays[0]) * replays[0]["0"]["frame"].shape[0] >= 2000 // 4
+    program.assert_equal(*replays)
+
+
+STOP_IN_AN_EVALUATION = """
+import signal
+from jaxdqn.playing import evaluation
+evaluate, calls = evaluation.evaluate_together, []
+def stop_and_evaluate(*args, **how):
+    calls.append(1)
+    if len(calls) == 2:
+        signal.raise_signal(signal.SIGTERM)
+    return evaluate(*args, **how)
+evaluation.evaluate_together = stop_and_evaluate
+"""
+
+
+def test_an_evaluation_that_was_cut_short_is_made_up_for(tmp_path, undisturbed):
+    path = tmp_path / "run"
+    process = program.start(*FLAGS, f"--run_dir={path}", driver=STOP_IN_AN_EVALUATION)
+    _, stderr = process.end()
+    assert process.returncode == 128 + signal.SIGTERM, stderr
+    assert len(program.rows(path)[1]) == 1
+    go_on(path)
+    program.assert_same_end(path, undisturbed)
+
+
+@pytest.mark.parametrize("harm", ["flip", "truncate", "remove", "unsign", "flip the replay"])
+def test_damage_is_noticed_and_the_checkpoint_before_it_taken(tmp_path, undisturbed, harm):
+    path = tmp_path / "run"
+    stop(path, signal.SIGTERM)
+    newest = program.newest(path)
+    folder = path / "checkpoints" / str(newest)
+    if "replay" in harm:
+        folder = max((path / "replay").iterdir(), key=lambda folder: int(folder.name))
+    parts = [path for path in folder.rglob("*") if path.is_file() and path.name != "SHA256SUMS"]
+    victim = max(parts, key=lambda path: path.stat().st_size)
+    content = bytearray(victim.read_bytes())
+    content[len(content) // 2] ^= 1
+    if harm == "unsign":
+        victim = folder / "SHA256SUMS"
+    if harm in ("remove", "unsign"):
+        victim.unlink()
+    else:
+        victim.write_bytes(content[: len(content) // 2] if harm == "truncate" else content)
+    stdout = go_on(path)
+    if harm == "unsign":
+        assert f"{folder} was not written to its end: it has no SHA256SUMS" in stdout
+    else:
+        problem = "is missing" if harm == "remove" else "is not what was written"
+        assert f"{victim} {problem}" in stdout
+        assert "going on from the checkpoint before, of step 2,00" in stdout
+    assert "going on from step 2,00" in stdout
+    assert (path / "checkpoints" / "damaged" / str(newest)).is_dir()
+    program.assert_same_end(path, undisturbed)
+
+
+def test_with_no_whole_checkpoint_left_nothing_is_begun_anew(tmp_path):
+    path = tmp_path / "run"
+    stop(path, signal.SIGTERM, at="step 1,2")
+    for folder in (path / "checkpoints").iterdir():
+        (folder / "_CHECKPOINT_METADATA").write_text("{}")
+    result = program.train(*FLAGS, f"--run_dir={path}")
+    assert result.returncode == 1 and "Traceback" not in result.stderr
+    (line,) = result.stderr.splitlines()
+    assert "all checkpoints are damaged" in line and "_CHECKPOINT_METADATA" in line
+
+
+def test_what_does_not_fit_is_one_line(tmp_path):
+    """Metrics that are none, a network of another shape, a checkpoint of another run."""
+    path = tmp_path / "run"
+    stop(path, signal.SIGTERM, at="step 1,2")
+    kept = saved.listing(path)
+
+    def refused(*flags):
+        result = program.train(*FLAGS, *flags, f"--run_dir={path}")
+        assert result.returncode == 1 and "Traceback" not in result.stderr
+        (line,) = result.stderr.splitlines()
+        return line
+
+    (path / "metrics.jsonl").write_bytes(b"\xff")
+    assert "metrics.jsonl cannot be read" in refused()
+    (path / "metrics.jsonl").write_bytes(kept[path / "metrics.jsonl"])
+    settings = json.loads((path / "config.json").read_text())
+    settings["settings"]["hidden_sizes"] = [64]
+    (path / "config.json").write_text(json.dumps(settings))
+    line = refused("--hidden_sizes=64")
+    assert "has shape (32,), the settings make it (64,)" in line and "of this run" in line
+    (path / "config.json").write_bytes(kept[path / "config.json"])
+    program.assert_equal(  # nothing was lost
+        {name: content for name, content in kept.items() if "tensorboard" not in str(name)},
+        {
+            name: content
+            for name, content in saved.listing(path).items()
+            if "tensorboard" not in str(name)
+        },
+    )
+
+
+def test_without_its_replay_a_run_fills_it_again(tmp_path):
+    path, flags = tmp_path / "run", (*FLAGS, "--checkpoint_replay=false")
+    stop(path, signal.SIGTERM, flags=flags)
+    assert not (path / "replay").exists()
+    before, _ = program.rows(path)
+    assert "learning goes on after 500 steps have filled it again" in go_on(path, flags)
+    after, _ = program.rows(path)
+    assert after[: len(before)] == before
+    assert before[-1]["updates"] <= after[len(before)]["updates"] < after[-1]["updates"]
+    assert after[len(before)]["replay_size"] < 500
+
+
+SWEEP = ("--preset=hvass_breakout", "--num_envs=8", "--replay_capacity=1600", "--img_height=42")
+SWEEP += ("--img_width=32", "--hidden_sizes=16", "--sweep_fraction_start=0.5", "--eval_episodes=2")
+SWEEP += ("--total_steps=1800", "--log_every_steps=500", "--eval_every_steps=0")
+SWEEP += ("--max_episode_steps=60", "--frame_skip_min=2", "--sweep_loss_limit_start=0")
+STOP_IN_A_FIT = """
+import signal
+from jaxdqn.training import loop
+note = run_state.note_refused
+def stop_and_note(config, state, refused):
+    if state.fit is not None and WHERE:
+        signal.raise_signal(signal.SIGTERM)
+    return note(config, state, refused)
+run_state.note_refused = stop_and_note
+"""
+
+
+def sweeps(path):
+    return [row for row in program.numbers(path) if "sweep_epochs" in row]
+
+
+@pytest.fixture(scope="module")
+def undisturbed_sweeps(tmp_path_factory):
+    path = tmp_path_factory.mktemp("sweeps") / "run"
+    go_on(path, SWEEP)
+    return path
+
+
+@pytest.mark.parametrize(
+    "where", ["state.counters.updates >= 10", "state.counters.steps >= config.total_steps"]
+)
+def test_a_fit_that_was_stopped_goes_on_where_it_stood(tmp_path, undisturbed_sweeps, where):
+    """In the middle of the first fit's second epoch, and in the fit that ends the run."""
+    path = tmp_path / "run"
+    driver = STOP_IN_A_FIT.replace("WHERE", where)
+    process = program.start(*SWEEP, f"--run_dir={path}", driver=driver)
+    _, stderr = process.end()
+    assert process.returncode == 128 + signal.SIGTERM, stderr
+    assert len(sweeps(path)) == (2 if "total" in where else 0)
+    go_on(path, SWEEP)
+    assert [row["sweep_epochs"] for row in sweeps(path)] == [5, 5, 5]
+    assert not list((path / "replay").iterdir())  # a complete run needs none
+    program.assert_same_end(path, undisturbed_sweeps)
+
+
+SLOW_SAVE = """
+import time
+from jaxdqn.checkpointing import checkpoints
+checkpoints.Checkpoints.save = lambda *args, **how: print("saving", flush=True) or time.sleep(1000)
+"""
+
+
+def test_a_second_signal_leaves_at_once(tmp_path):
+    process = program.start(*FLAGS, f"--run_dir={tmp_path / 'run'}", driver=SLOW_SAVE)
+    process.wait_for("step 5")
+    process.send_signal(signal.SIGINT)
+    process.wait_for("saving")
+    process.send_signal(signal.SIGINT)
+    process.end()
+    assert process.returncode == -signal.SIGINT
+
+
+def test_a_late_second_sigterm_leaves_at_once(tmp_path):
+    driver = f"{SLOW_SAVE}\nfrom jaxdqn.distributed import signals; signals._ECHO_S = 0.1"
+    process = program.start(*FLAGS, f"--run_dir={tmp_path / 'run'}", driver=driver)
+    process.wait_for("step 5")
+    process.send_signal(signal.SIGTERM)
+    process.wait_for("saving")
+    time.sleep(0.5)
+    process.send_signal(signal.SIGTERM)
+    _, stderr = process.end()
+    assert process.returncode == 128 + signal.SIGTERM
+    assert stderr == "error: ended by a second signal before all was saved\n"
+
+
+TELL_LEAVING = """
+from jaxdqn.training import run as run_lib
+leave = run_lib._Training._leave
+def tell_and_leave(*args, **how):
+    print("leaves", flush=True)
+    return leave(*args, **how)
+run_lib._Training._leave = tell_and_leave
+"""
+
+
+def test_an_echo_of_a_signal_changes_nothing(tmp_path):
+    """SLURM sends SIGTERM to all, and its srun passes on its own."""
+    path = tmp_path / "run"
+    process = program.start(*FLAGS, f"--run_dir={path}", "--overwrite", driver=TELL_LEAVING)
+    process.wait_for("step 5")
+    process.send_signal(signal.SIGTERM)
+    process.send_signal(signal.SIGTERM)
+    process.wait_for("leaves")
+    process.send_signal(signal.SIGTERM)
+    stdout, stderr = process.end()
+    assert process.returncode == 143 and stderr == ""
+    assert "the same command without --overwrite goes on from there" in stdout
+    assert program.newest(path) >= 500
+
+
+def test_a_second_process_is_refused(tmp_path):
+    path = tmp_path / "run"
+    first = program.start(*FLAGS, f"--run_dir={path}")
+    first.wait_for("step 5")
+    second = program.train(*FLAGS, f"--run_dir={path}", "--overwrite")
+    assert second.returncode == 1 and second.stdout == ""  # no wrong usage: later it may do
+    assert "run_dir" in second.stderr and "is in use" in second.stderr
+    first.kill()
+    first.end()
+    go_on(path)  # the dead hold no lock
+
+
+def test_what_is_not_finite_stops_the_run_before_it_spoils_anything(tmp_path):
+    path, flags = tmp_path / "run", (*FLAGS, "--loss=mse", "--reward_scale=1e30")
+    result = program.train(*flags, f"--run_dir={path}")
+    assert result.returncode == 1 and "Traceback" not in result.stderr
+    (line,) = result.stderr.splitlines()
+    assert "update 1: loss is inf" in line and "--on_nonfinite=skip" in line
+    (batch,) = (path / "nonfinite").iterdir()
+    with np.load(batch, allow_pickle=False) as arrays:
+        assert arrays["observation"].shape == (64, 1, 4)
+        assert np.all(arrays["reward"] > 1e29)
+    kernel = program.saved_parameters(path, program.newest(path))["Dense_0"]["kernel"]
+    assert np.all(np.isfinite(kernel))
+
+    again = program.train(*flags, f"--run_dir={path}", "--on_nonfinite=skip")
+    assert again.returncode == 0, again.stderr
+    training, _ = program.rows(path)
+    assert training[-1]["refused_updates"] == training[-1]["updates"] > 0
+    assert training[-1]["loss"] is None
+    after = program.saved_parameters(path, program.newest(path))["Dense_0"]["kernel"]
+    np.testing.assert_array_equal(after, kernel)
+
+
+# As an emulator does: in native code, where Python's handlers of signals do not run.
+HANG = """
+import ctypes
+from jaxdqn.envs import envpool
+receive, calls = envpool.EnvPoolEnv.receive, []
+def hang(self):
+    calls.extend([1] * (self.num_envs == NUM_ENVS))
+    if len(calls) > CALLS:
+        print("hangs", flush=True)
+        mutex = ctypes.create_string_buffer(64)
+        while True:
+            ctypes.CDLL(None).pthread_mutex_lock(mutex)
+    return receive(self)
+envpool.EnvPoolEnv.receive = hang
+"""
+HANG_IN_TRAINING = HANG.replace("NUM_ENVS", "4").replace("CALLS", "400")
+HANG_IN_HELD_OUT_PLAY = HANG.replace("NUM_ENVS", "16").replace("CALLS", "5")
+
+
+@pytest.mark.parametrize(
+    ("driver", "name"),
+    [
+        (HANG_IN_TRAINING, "environments [04] to [37]"),
+        (HANG_IN_HELD_OUT_PLAY, "the held-out environments"),
+    ],
+)
+def test_environments_that_hang_are_noticed(tmp_path, undisturbed, driver, name):
+    path = tmp_path / "run"
+    flags = (*FLAGS, "--env_timeout_seconds=3")
+    process = program.start(*flags, f"--run_dir={path}", driver=driver)
+    _, stderr = process.end()
+    assert process.returncode == 1, stderr
+    limit = r"no answer for 3 s \(--env_timeout_seconds\) at step [\d,]+"
+    assert re.search(f"error: {name} of CartPole-v1: {limit}", stderr)
+    assert program.newest(path) > 0
+    go_on(path, flags)
+    program.assert_same_end(path, undisturbed)
+
+
+def test_a_signal_is_heard_while_environments_hang(tmp_path):
+    path = tmp_path / "run"
+    process = program.start(*FLAGS, f"--run_dir={path}", driver=HANG_IN_TRAINING)
+    process.wait_for("hangs")
+    process.send_signal(signal.SIGTERM)
+    process.wait(timeout=15)
+    _, stderr = process.end()
+    assert process.returncode == 1 and "no answer for 5 s (after signal 15)" in stderr
+    assert program.newest(path) > 0
+
+    process = program.start(*FLAGS, f"--run_dir={path}", driver=HANG_IN_TRAINING)
+    process.wait_for("hangs")
+    process.send_signal(signal.SIGTERM)
+    time.sleep(0.5)
+    process.send_signal(signal.SIGINT)
+    process.wait(timeout=3)
+    process.end()
+    # By the thread that listens, or by the system where the first one was heard in time.
+    assert process.returncode in (128 + signal.SIGINT, -signal.SIGINT)
+
+
+def test_a_folder_that_was_lost_is_told_at_the_end(tmp_path):
+    path = tmp_path / "run"
+    process = program.start(*FLAGS, f"--run_dir={path}")
+    process.wait_for("step 3,2")
+    path.rename(tmp_path / "lost")
+    stdout, stderr = process.end()
+    assert process.returncode == 1, stdout
+    (line,) = stderr.splitlines()
+    assert line.startswith("error: ") and str(path) in line
+
+
+def limit(process, size):
+    """No file may grow beyond a size: to the process, a full disk."""
+    hard = resource.prlimit(process.pid, resource.RLIMIT_FSIZE)[1]
+    resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (size, hard))
+
+
+@pytest.mark.parametrize("recovers", [True, False])
+def test_a_full_disk(tmp_path, undisturbed, recovers):
+    path = tmp_path / "run"
+    process = program.start(*FLAGS, f"--run_dir={path}")
+    process.wait_for("step 1,25")
+    program.wait_for_checkpoint(path, 1000)
+    first = program.newest(path)
+    limit(process, 5_000)
+    process.wait_for("WARNING: the checkpoint of step 2,")
+    assert program.newest(path) == first
+    if recovers:
+        limit(process, resource.RLIM_INFINITY)
+    stdout, stderr = process.end()
+    if recovers:
+        assert process.returncode == 0, stderr
+        program.assert_same_end(path, undisturbed)
+    else:
+        assert process.returncode == 1, stdout
+        (line,) = stderr.splitlines()
+        assert line.startswith("error: step 4,00") and "could not be saved" in line
+        assert "is tried" not in stdout.splitlines()[-1]
+        assert program.newest(path) == first
+        go_on(path)
+        program.assert_same_end(path, undisturbed)
+
+
+def test_a_run_passes_2_to_the_32_steps(tmp_path):
+    """Begun anew at a step near it, by a checkpoint that says so. Its emulators are made anew."""
+    path = tmp_path / "run"
+    flags = ("--env=CartPole", "--num_envs=64", "--batch_size=8", "--steps_per_update=16")
+    flags += (f"--total_steps={2**32 + 2_000}", "--learning_starts_steps=448", "--hidden_sizes=8")
+    flags += ("--checkpoint_every_steps=2000", "--eval_every_steps=2000", "--eval_episodes=2")
+    flags += ("--log_every_steps=500", "--epsilon_decay_steps=1000")
+    stop(path, signal.SIGTERM, at="step 1,0", flags=flags)
+    old = program.newest(path)
+    folder = path / "checkpoints" / str(old)
+    run = json.loads((folder / "run" / "metadata").read_text())
+    moved = 2**32 - 2_000 - old
+    for counters in (run, run["turn_began"], run["logged"]):
+        counters["steps"] += moved
+    run["learning_from_step"] += moved
+    (folder / "run" / "metadata").write_text(json.dumps(run))
+    (folder / "SHA256SUMS").unlink()
+    checksums.write(folder)
+    folder.rename(folder.with_name(str(old + moved)))
+    assert "complete, 4,294,969," in go_on(path, flags).splitlines()[-1]
+    training, evaluations = program.rows(path)
+    first, last = training[-8], training[-1]
+    assert first["step"] < 2**32 < last["step"]
+    expected = (last["step"] - first["step"]) / 16
+    assert last["updates"] - first["updates"] == pytest.approx(expected, abs=4) and expected > 100
+    assert last["loss"] > 0 and last["frames"] == last["step"]
+    assert [row["step"] >= 2**32 for row in evaluations[-2:]] == [True, True]
+    assert program.newest(path) == last["step"]
+
+
+def test_evaluations_that_are_not_finite_count(tmp_path):
+    """In environments of one's own a return can be infinite; it is no score, but it was taken."""
+    path = tmp_path / "run"
+    endless = """
+import numpy as np
+from jaxdqn.envs import envpool
+receive = envpool.EnvPoolEnv.receive
+def rich(self):
+    step = receive(self)
+    if self.num_envs != 2:  # of the evaluation
+        return step
+    return step._replace(reward=np.where(step.reward > 0, np.inf, step.reward))
+envpool.EnvPoolEnv.receive = rich
+"""
+    process = program.start(*FLAGS, f"--run_dir={path}", driver=endless)
+    stdout, stderr = process.end()
+    assert process.returncode == 0 and stderr == ""
+    assert stdout.splitlines()[-1].endswith(": mean return that is not finite of 2 games")
+    _, evaluations = program.rows(path)
+    assert [row["step"] // 1000 for row in evaluations] == [1, 2, 3, 4]
+    assert {row["eval_return_mean"] for row in evaluations} == {None}
+    assert "complete since before" in go_on(path)  # and with another score it would not be
+    refused = program.run("evaluate", f"--run_dir={path}", "--checkpoint=best")
+    assert refused.returncode == 2 and "has no checkpoint that was evaluated" in refused.stderr
