@@ -18,6 +18,8 @@ import orbax.checkpoint as ocp
 
 from jaxdqn.rundir import metrics
 
+ROOT = pathlib.Path(__file__).parents[1]  # of the checkout
+
 # Small enough for a test, large enough to learn, evaluate, log and save several times.
 SMALL = (
     "--num_envs=8",

@@ -2,7 +2,6 @@
 
 import json
 import os
-import pathlib
 import shlex
 import shutil
 import venv
@@ -17,7 +16,7 @@ from jaxdqn.envs import envpool
 from jaxdqn.settings import presets
 from tests import program
 
-ROOT = pathlib.Path(__file__).parent.parent
+ROOT = program.ROOT
 
 
 def benchmark(module, *flags):

@@ -10,7 +10,7 @@ import pytest
 
 from tests import program, saved
 
-ROOT = pathlib.Path(__file__).parent.parent
+ROOT = program.ROOT
 
 
 def run(module, *flags, **environment):

@@ -1,7 +1,6 @@
 """The examples play every export as the agent itself plays, without this package."""
 
 import json
-import pathlib
 import runpy
 import subprocess
 import sys
@@ -18,7 +17,7 @@ from jaxdqn.exporting import formats
 from jaxdqn.playing import scoring
 from tests import program, saved
 
-EXAMPLES = pathlib.Path(__file__).parent.parent / "examples"
+EXAMPLES = program.ROOT / "examples"
 NUM_GAMES, SEED = 4, 11
 
 SMALL = {"img_height": 42, "img_width": 40, "max_episode_steps": 40}

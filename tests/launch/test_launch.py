@@ -2,7 +2,6 @@
 
 import json
 import os
-import pathlib
 import re
 import shlex
 import signal
@@ -18,7 +17,7 @@ import yaml
 from launch import local as local_launch
 from tests import program
 
-ROOT = pathlib.Path(__file__).parents[1]
+ROOT = program.ROOT
 LAUNCH = ROOT / "launch"
 SMALL = ("--env=CartPole", "--total_steps=1200", "--eval_episodes=4", "--hidden_sizes=32")
 SMALL += ("--learning_starts_steps=400", "--steps_per_update=4", "--log_every_steps=200")
