@@ -115,9 +115,10 @@ def main() -> int:
     given, values = setting_flags.given_settings(), flags.FLAGS
     env, preset = given.pop("env", None) or "Breakout", given.pop("preset", "")
     asked = presets.resolve(env, preset, given)
-    if asked.algorithm != "dqn":
+    if not asked.learns_by_updates:
         raise errors.SettingError(
-            "algorithm", f"is {asked.algorithm}; only updates from a replay, dqn, are measured"
+            "algorithm",
+            f"is {asked.algorithm}; only updates from a replay, as of dqn, are measured",
         )
     devices.start_devices()
     mesh = mesh_lib.make_mesh(values.devices)

@@ -159,7 +159,7 @@ def fit_replay(
     if not chosen_by_user:
         # With room to spare: a run that goes on, with a little less free, asks for the same again.
         largest = largest_capacity(config, spec, free_bytes - _memories() * _JITTER_BYTES)
-    needed = config.learning_starts_steps if config.algorithm == "dqn" else config.batch_size
+    needed = config.first_learning_steps
     if chosen_by_user or largest < needed:
         raise errors.SettingError(
             "replay_capacity",

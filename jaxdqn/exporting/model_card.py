@@ -4,6 +4,8 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from jaxdqn.settings import config, setting
+
 _LOADING = {
     "stablehlo": """import jax.export  # with flatbuffers installed
 import numpy as np
@@ -19,11 +21,6 @@ session = onnxruntime.InferenceSession("policy.onnx")
 
 parameters = safetensors.numpy.load_file("policy.safetensors")""",
 }
-_SETTINGS = (
-    *("preset", "seed", "total_steps", "num_envs", "replay_capacity", "batch_size"),
-    *("steps_per_update", "discount", "n_step", "double_q", "learning_rate", "target_tau"),
-    *("target_period_updates", "repeat_action_probability", "life_loss_ends"),
-)
 
 
 def write(described: Mapping[str, Any]) -> str:
@@ -70,7 +67,11 @@ def write(described: Mapping[str, Any]) -> str:
         "",
         "| setting | value |",
         "|---|---|",
-        *(f"| {name} | {_cell(described['settings'][name])} |" for name in _SETTINGS),
+        *(
+            f"| {name} | {_cell(described['settings'][name])} |"
+            for name, each in setting.described(config.Config).items()
+            if each.on_card
+        ),
         "",
         "Exported with "
         + ", ".join(f"{name} {version}" for name, version in described["versions"].items())

@@ -111,7 +111,7 @@ def record_in_training(
         video_encoder.writer(path, rate) as add,
         contextlib.closing(moments),
     ):
-        small = pathlib.Path(folder) / "rollout.gif"
+        small = pathlib.Path(folder) / "play.gif"
         with video_encoder.writer(small, rate) as add_small:
             for moment in itertools.islice(moments, int(_LONGEST_S * rate)):
                 yield

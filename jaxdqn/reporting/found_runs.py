@@ -9,14 +9,8 @@ from jaxdqn import errors
 from jaxdqn.reporting import wording
 from jaxdqn.rundir import layout, metrics, trained_agent
 from jaxdqn.settings import config as config_lib
+from jaxdqn.settings import setting
 
-# Settings in which the runs of one group may differ: what the group averages over, and what does
-# not change learning.
-_WITHIN_GROUP = (
-    *("env", "seed", "env_threads", "eval_every_steps", "checkpoint_every_steps"),
-    *("keep_checkpoints", "record_every_steps", "record_every_episodes", "log_every_steps"),
-    "held_out_observations",
-)
 _MOST_STEPS = 2**63  # more are no steps of a run, and would overflow what is worked out of them
 
 
@@ -93,8 +87,12 @@ def labels(found: Sequence[Run]) -> list[str]:
     by_preset: dict[str, list[config_lib.Config]] = {}
     for config in configs:
         by_preset.setdefault(config.preset, []).append(config)
+    splits = {
+        name: described.splits_groups
+        for name, described in setting.described(config_lib.Config).items()
+    }
     differing = {
-        preset: [name for name in differences(alike) if name not in _WITHIN_GROUP]
+        preset: [name for name in differences(alike) if splits[name]]
         for preset, alike in by_preset.items()
     }
     return [

@@ -16,7 +16,7 @@ from jaxdqn.distributed import processes, shared_folders
 from jaxdqn.envs import games
 from jaxdqn.rundir import metrics, provenance, tracking
 from jaxdqn.settings import config as config_lib
-from jaxdqn.settings import presets
+from jaxdqn.settings import presets, setting
 from jaxdqn.storage import atomic_files
 
 CONFIG_FILE = "config.json"
@@ -50,8 +50,6 @@ _PASSING = {
     *(errno.EBUSY, errno.ENOLCK, errno.ENOMEM, errno.EHOSTDOWN, errno.EHOSTUNREACH, errno.EINTR),
 }
 _SEEN_S = 90.0  # NFS remembers for a minute that a file is not there
-# What a run may go on with otherwise: it changes no number that was finite.
-_MAY_DIFFER = {"on_nonfinite", "env_timeout_seconds", "env_threads", "keep_checkpoints"}
 
 
 def default_path(config: config_lib.Config) -> pathlib.Path:
@@ -110,9 +108,12 @@ def check_same(path: pathlib.Path, stored: dict[str, Any], config: config_lib.Co
     now = json.loads(json.dumps(dataclasses.asdict(config)))
     # A setting that came after the run began had no other value then than its default.
     stored = json.loads(json.dumps(dataclasses.asdict(config_lib.Config()))) | stored
+    may_change = {
+        name for name, described in setting.described(config).items() if described.may_change
+    }
     differing = [
         f"--{name}={now.get(name)} (the run has {stored.get(name)})"
-        for name in sorted({*now, *stored} - _MAY_DIFFER)
+        for name in sorted({*now, *stored} - may_change)
         if now.get(name) != stored.get(name)
     ]
     if differing:

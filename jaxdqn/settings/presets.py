@@ -2,7 +2,7 @@
 
 import dataclasses
 import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from jaxdqn import errors
@@ -122,22 +122,6 @@ def default_for(env_id: str) -> str:
     return "atari" if games.is_atari(env_id) else "classic"
 
 
-# Settings that are read in one case alone: who sets one in another expects what will not happen.
-_SETTINGS = [field.name for field in dataclasses.fields(config_lib.Config)]
-_SWEEP = [name for name in _SETTINGS if name.startswith("sweep_")]
-_TARGET = [name for name in _SETTINGS if name.startswith("target_")]
-_LOSS = [name for name in _SETTINGS if name.startswith(("loss", "huber_"))]
-_BY_STEP = ("double_q", "steps_per_update", "updates_per_slice")
-_WITHOUT_EFFECT: Sequence[tuple[str, Any, Sequence[str]]] = (
-    ("algorithm", "dqn", _SWEEP),
-    ("algorithm", "sweep", (*_LOSS, *_BY_STEP, *_TARGET)),
-    ("loss", "mse", ("huber_delta",)),
-    ("optimizer", "adam", ("rmsprop_decay", "rmsprop_centred", "rmsprop_initial")),
-    ("max_grad_norm", 0, ("clip_per_tensor",)),
-    ("network", "mlp", ("conv_padding", "conv_init")),
-)
-
-
 def resolve(env: str, preset: str, changes: Mapping[str, Any]) -> config_lib.Config:
     """The settings of a run: defaults, then the preset, then what the user set.
 
@@ -165,8 +149,7 @@ def resolve(env: str, preset: str, changes: Mapping[str, Any]) -> config_lib.Con
         # The preset's capacity gives way to the user's number of environments.
         merged["replay_capacity"] -= merged["replay_capacity"] % num_envs
     config = dataclasses.replace(config_lib.Config(), **merged)
-    for cause, value, names in _WITHOUT_EFFECT:
-        for name in names:
-            if name in changes and getattr(config, cause) == value:
-                raise errors.SettingError(name, f"has no effect with --{cause}={value}")
+    for name in changes:  # who sets one that is not read expects what will not happen
+        if cause := config.why_unread(name):
+            raise errors.SettingError(name, f"has no effect with {cause}")
     return config
