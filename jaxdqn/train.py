@@ -61,7 +61,7 @@ def main() -> int:
             overwrite=values.overwrite,
             capacity_chosen_by_user="replay_capacity" in given,
         )
-        return run.run(prepared, track=values.track, verbose=values.verbose)
+        return run.train(prepared, track=values.track, verbose=values.verbose)
 
 
 if __name__ == "__main__":

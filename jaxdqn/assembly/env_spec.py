@@ -3,7 +3,6 @@
 import numpy as np
 
 from jaxdqn import errors
-from jaxdqn.agent import networks
 from jaxdqn.assembly import parts
 from jaxdqn.envs import api, envpool, frame_skip
 from jaxdqn.settings import config as config_lib
@@ -28,26 +27,18 @@ def describe(config: config_lib.Config) -> api.EnvSpec:
             "motion_trace",
             f"needs images of one channel; {spec.env_id} shows {_shown(spec)}",
         )
-    check_convolutions(config, spec)
+    check_encoder(config, spec)
     return spec
 
 
-def check_convolutions(config: config_lib.Config, spec: api.EnvSpec) -> None:
-    """Sees to it that a network of convolutions gets images, and large enough ones.
+def check_encoder(config: config_lib.Config, spec: api.EnvSpec) -> None:
+    """Refuses a network whose encoder cannot take the frames of the environment.
 
     Raises:
       SettingError: it does not.
     """
-    architecture = parts.architecture(config, spec.num_actions)
-    if not architecture.convolutions:
-        return
-    sizes = list(spec.frame_shape)
-    for layer in architecture.convolutions:
-        sizes = [networks.output_size(size, layer, architecture.padding) for size in sizes]
-    if len(sizes) != 2 or min(sizes) < 1:
-        needed = "images of at least 36x36" if config.network == "nature" else "larger images"
-        if len(sizes) > 2:
-            needed += " and of one channel"
+    needed = parts.make_encoder(config).needs(spec.frame_shape)
+    if needed:
         raise errors.SettingError(
             "network",
             f"{config.network} needs {needed}, but {spec.env_id} shows {_shown(spec)}; use mlp",

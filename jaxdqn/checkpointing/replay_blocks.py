@@ -25,7 +25,7 @@ _NUM_BLOCKS = 64  # the newest, half full, is written again and again
 _MOST_AT_ONCE = 4  # of which there are two copies in memory, the device's and the host's
 _MOST_AHEAD = 3  # and one that was written half: nothing has to be waited for
 COPIED_SHARE = 2 * _MOST_AT_ONCE / _NUM_BLOCKS  # of the replay, while it is saved
-_BY_ROW = ("frame", "reward", "action", "flags", "q_values")
+_BY_ROW = ("frame", "reward", "action", "flags")
 
 # A folder that cannot be made is told at once; else threads would wait five minutes for it.
 ASYNC = ocp.AsyncOptions(timeout_secs=600, create_directories_asynchronously=False)
@@ -58,8 +58,7 @@ class ReplayFiles:
         self._directory, self._mesh, self._stride = directory.absolute(), mesh, stride
         self._num_rows = like.flags.shape[0]
         self._block_rows = min(self._num_rows, max(8, -(-self._num_rows // _NUM_BLOCKS)))
-        self._leaves = [name for name in _BY_ROW if getattr(like, name).size]
-        self._like = {name: getattr(like, name) for name in self._leaves}
+        self._like = _leaves(like)
         self._row_bytes = sum(
             leaf.size * leaf.dtype.itemsize // self._num_rows for leaf in self._like.values()
         )
@@ -73,7 +72,7 @@ class ReplayFiles:
         self._checkpointer = ocp.AsyncCheckpointer(
             ocp.StandardCheckpointHandler(), async_options=ASYNC
         )
-        specs = dict.fromkeys(self._leaves, mesh_lib.BY_RING_ENV)
+        specs = dict.fromkeys(self._like, mesh_lib.BY_RING_ENV)
 
         @mesh_lib.on_mesh(mesh, in_specs=(specs, mesh_lib.REPLICATED), out_specs=specs)
         def copy(rows: dict[str, jax.Array], start: jax.Array) -> dict[str, jax.Array]:
@@ -131,7 +130,7 @@ class ReplayFiles:
             folder = self._directory / str(self._number)
             self._number += 1
             self._begun.append(folder)
-            ring_rows = {leaf: getattr(ring, leaf) for leaf in self._leaves}
+            ring_rows = _leaves(ring)
             tree = {_key(block): self._copy(ring_rows, self._start(block)) for block in some}
             jax.block_until_ready(tree)  # the ring is donated next
             self._checkpointer.save(folder, args=ocp.args.StandardSave(tree))
@@ -182,7 +181,7 @@ class ReplayFiles:
         self, ring: ring_lib.RingState, blocks: Blocks, rows: int, life: int
     ) -> ring_lib.RingState:
         """Reads blocks that have no problem into an empty ring, which it donates."""
-        ring_rows = {leaf: getattr(ring, leaf) for leaf in self._leaves}
+        ring_rows = _leaves(ring)
         block_like = {
             leaf: jax.ShapeDtypeStruct(
                 (self._block_rows, *like.shape[1:]),
@@ -205,7 +204,8 @@ class ReplayFiles:
                 ring_rows = self._put(ring_rows, found[_key(block)], self._start(block))
         self._blocks, self._rows, self._life = blocks, rows, life
         count: Any = mesh_lib.put(self._mesh, np.int32(rows), mesh_lib.REPLICATED)
-        return ring.replace(**ring_rows, count=count)
+        fields = {name: ring_rows.pop(name) for name in _BY_ROW}
+        return ring.replace(**fields, extras=ring_rows, count=count)
 
     def prune(self, kept: Iterable[Blocks]) -> None:
         """Deletes the folders that no block of these, or of the replay as it is, lies in."""
@@ -242,6 +242,11 @@ class ReplayFiles:
         row = np.int32(self._start_row(block))
         placed: jax.Array = mesh_lib.put(self._mesh, row, mesh_lib.REPLICATED)
         return placed
+
+
+def _leaves(ring: ring_lib.RingState) -> dict[str, jax.Array]:
+    """The arrays of a ring that have rows, by name."""
+    return {name: getattr(ring, name) for name in _BY_ROW} | ring.extras
 
 
 def _key(block: int) -> str:

@@ -115,7 +115,7 @@ def _pictures(
     yield "states", drawing.titled({what: drawing.overlay(m, names) for what, m in noted.items()})
     moment = noted["greatest spread of action values"]
     network = parts.make_network(agent.config, agent.spec)
-    outputs = network.convolutions(agent.params, jnp.asarray(moment.stack[None]))
+    outputs = network.feature_maps(agent.params, jnp.asarray(moment.stack[None]))
     torso: Mapping[str, Any] = agent.params["params"].get("torso", {})
     for name, output in outputs.items():
         kernel = np.asarray(torso[f"{name}_kernel"])  # [h, w, in, out]

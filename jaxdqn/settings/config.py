@@ -161,6 +161,11 @@ class Config(
         return "updates" in registries.ALGORITHMS[self.algorithm].reads
 
     @property
+    def uses_convolutions(self) -> bool:
+        """Whether the network begins with convolutions."""
+        return "convolutions" in registries.ENCODERS[self.network].reads
+
+    @property
     def first_learning_steps(self) -> int:
         """Steps that the replay holds, at least, when the run begins to learn."""
         return self.learning_starts_steps if self.learns_by_updates else self.batch_size

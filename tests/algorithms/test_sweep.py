@@ -12,7 +12,7 @@ from jaxdqn.distributed import mesh as mesh_lib
 from jaxdqn.envs import api
 from jaxdqn.replay import ring as ring_lib
 from jaxdqn.settings import presets
-from tests import program
+from tests import program, rings
 
 DISCOUNT = 0.97
 
@@ -98,7 +98,7 @@ def test_a_value_by_hand_and_how_much_it_changed():
 
 def ring_of(rows, **settings):
     """One environment's ring with rows of (reward, flags), action values 0 and 1, action 0."""
-    ring = ring_lib.make_ring(
+    ring = rings.make_ring(
         num_rows=8,
         frame_shape=(1,),
         frame_dtype=jnp.dtype("float32"),

@@ -15,7 +15,7 @@ from jaxdqn.replay import ring as ring_lib
 from jaxdqn.rundir import trained_agent
 from jaxdqn.settings import presets
 from jaxdqn.training import setup
-from tests import saved
+from tests import rings, saved
 
 OPTIONS = {"max_episode_steps": 180, "repeat_action_probability": 0.0}
 
@@ -46,7 +46,7 @@ def test_rebuilt_stacks_equal_envpools_own():
     pool = importlib.import_module("envpool").make_gymnasium(
         "Breakout-v5", num_envs=num_envs, seed=7, stack_num=4, **OPTIONS
     )
-    ring = ring_lib.make_ring(
+    ring = rings.make_ring(
         num_rows=num_rows,
         frame_shape=(84, 84),
         frame_dtype=jnp.dtype("uint8"),

@@ -218,9 +218,7 @@ def test_a_sheet_shows_raw_and_processed_frames(agent, tmp_path):
 def test_motion_traces_are_shown_beside_their_frames(tmp_path):
     run = saved.make_run(tmp_path / "run", changes=saved.TRACED, returns=(1.0,))
     agent = trained_agent.load(run, "latest")
-    record(
-        agent, out=tmp_path / "film.gif", sheet=tmp_path / "sheet.png", with_overlay=True
-    )
+    record(agent, out=tmp_path / "film.gif", sheet=tmp_path / "sheet.png", with_overlay=True)
     with Image.open(tmp_path / "sheet.png") as sheet:
         assert sheet.width > 160 + 2 * 160  # each channel is as large as the screen
     with Image.open(tmp_path / "film.gif") as gif:
@@ -257,9 +255,7 @@ def test_a_film_that_cannot_be_written_says_so(agent, tmp_path):
 
 def test_games_that_nothing_draws_show_their_frames(tmp_path):
     agent = saved.make_agent("Catch", {})
-    told = record(
-        agent, out=tmp_path / "play.gif", sheet=tmp_path / "sheet.png", with_overlay=True
-    )
+    told = record(agent, out=tmp_path / "play.gif", sheet=tmp_path / "sheet.png", with_overlay=True)
     assert "30 frames a second" in told
     with Image.open(tmp_path / "play.gif") as gif:
         assert gif.size == (300 + 320, 600)  # ten rows of five, 60 pixels each

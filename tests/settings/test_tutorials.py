@@ -20,7 +20,7 @@ from jaxdqn.envs import api, envpool, episodes
 from jaxdqn.playing import held_out_values
 from jaxdqn.replay import ring as ring_lib
 from jaxdqn.settings import presets, tutorials
-from tests import program
+from tests import program, rings
 
 
 def parameters(config):
@@ -143,7 +143,7 @@ HOW = ("terminated", "truncated")
 
 def filled(length, how, rows, num_rows=24, **settings):
     """A ring after so many of these rows."""
-    ring = ring_lib.make_ring(
+    ring = rings.make_ring(
         num_rows=num_rows,
         frame_shape=(1,),
         frame_dtype=jnp.dtype("float32"),
