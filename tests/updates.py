@@ -9,11 +9,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxdqn.assembly import parts
+from jaxdqn.algorithms import dqn
 from jaxdqn.distributed import joining, processes
 from jaxdqn.distributed import mesh as mesh_lib
 from jaxdqn.envs import api
-from jaxdqn.replay import ring
+from jaxdqn.replay import returns
 from jaxdqn.settings import presets
 
 SPEC = api.EnvSpec("Breakout-v5", (84, 84), np.dtype("uint8"), 4, 4)
@@ -23,7 +23,7 @@ SIZE = 16
 def batch():
     rng = np.random.default_rng(0)
     frames = rng.integers(0, 256, (2, SIZE, 4, 84, 84), np.uint8)
-    return ring.Batch(
+    return returns.Batch(
         observation=frames[0],
         action=rng.integers(0, 4, SIZE).astype(np.int32),
         reward=rng.normal(size=SIZE).astype(np.float32),
@@ -34,12 +34,14 @@ def batch():
 
 def twice(mesh):
     """Parameters, target and metrics; each process gives its share of the batch."""
-    learner = parts.make_learner(presets.resolve("Breakout", "", {}), SPEC, mesh_lib.AXIS)
+    learner = dqn.make_learner(presets.resolve("Breakout", "", {}), SPEC, mesh_lib.AXIS)
     replicated, by_env = mesh_lib.REPLICATED, mesh_lib.BY_ENV
     init = mesh_lib.on_mesh(mesh, replicated, replicated)(
         lambda key: learner.init(key, jnp.zeros((1, 4, 84, 84), jnp.uint8))
     )
-    update = mesh_lib.on_mesh(mesh, (replicated, by_env), replicated)(learner.update)
+    update = mesh_lib.on_mesh(mesh, (replicated, by_env), replicated)(
+        lambda state, batch: learner.update(state, batch, state.key)[:2]
+    )
     state = init(mesh_lib.put(mesh, jax.random.key(0), replicated))
     own = processes.share(SIZE)
     placed = mesh_lib.put(

@@ -15,12 +15,11 @@ import pytest
 
 from jaxdqn import errors
 from jaxdqn.agent import actor as actor_lib
-from jaxdqn.agent import networks
 from jaxdqn.distributed import joining, mesh, signals, turn_notes
 from jaxdqn.distributed import processes as processes_lib
 from jaxdqn.envs import episodes, frame_skip
 from jaxdqn.playing import evaluation
-from tests import program, updates
+from tests import program, toy_networks, updates
 
 FLAGS = ("--env=CartPole", "--num_envs=8", "--total_steps=2400", "--learning_starts_steps=400")
 FLAGS += ("--replay_capacity=2000", "--eval_every_steps=800", "--eval_episodes=8")
@@ -30,17 +29,17 @@ FLAGS += ("--steps_per_update=4", "--env_lifetime_steps=188")
 # Tells, when a run is over, what parameters this process has.
 TELL_PARAMETERS = """
 import hashlib, jax
-from jaxdqn.training import run
-finish, digests = run._Training._finish, set()
-def finish_and_tell(self, how):
-    code = finish(self, how)
-    leaves = jax.tree.leaves(self._state.train_state.params)
+from jaxdqn.training import endings
+finish, digests = endings.finish, set()
+def finish_and_tell(run, how):
+    code = finish(run, how)
+    leaves = jax.tree.leaves(run.state.train_state.params)
     for device in zip(*(leaf.addressable_shards for leaf in leaves)):
         told = b"".join(jax.device_get(shard.data).tobytes() for shard in device)
         digests.add(hashlib.sha256(told).hexdigest())
     print("parameters", *digests)
     return code
-run._Training._finish = finish_and_tell
+endings.finish = finish_and_tell
 """
 
 
@@ -423,7 +422,7 @@ def test_alone_a_process_is_all_there_are():
 def test_a_share_of_the_environments_plays_as_among_all(key):
     """Emulators, random frame skips and random actions are the same, whoever runs them."""
     options = {"frame_skip": 4, "frame_skip_min": 2, "max_episode_steps": 60}
-    network = networks.Network(None, lambda params, seen: jnp.zeros((seen.shape[0], 4)))
+    network = toy_networks.network(lambda params, seen: jnp.zeros((seen.shape[0], 4)))
     shape = {"frame_shape": (84, 84), "frame_dtype": jnp.uint8, "frame_stack": 1}
     actor = evaluation.compiled(actor_lib.make_actor(network, **shape))
     shown = []

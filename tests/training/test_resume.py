@@ -208,10 +208,10 @@ SWEEP += ("--total_steps=1800", "--log_every_steps=500", "--eval_every_steps=0")
 SWEEP += ("--max_episode_steps=60", "--frame_skip_min=2", "--sweep_loss_limit_start=0")
 STOP_IN_A_FIT = """
 import signal
-from jaxdqn.training import loop
+from jaxdqn.algorithms import run_state
 note = run_state.note_refused
 def stop_and_note(config, state, refused):
-    if state.fit is not None and WHERE:
+    if state.own is not None and WHERE:
         signal.raise_signal(signal.SIGTERM)
     return note(config, state, refused)
 run_state.note_refused = stop_and_note
@@ -277,12 +277,12 @@ def test_a_late_second_sigterm_leaves_at_once(tmp_path):
 
 
 TELL_LEAVING = """
-from jaxdqn.training import run as run_lib
-leave = run_lib._Training._leave
+from jaxdqn.training import endings
+leave = endings.leave
 def tell_and_leave(*args, **how):
     print("leaves", flush=True)
     return leave(*args, **how)
-run_lib._Training._leave = tell_and_leave
+endings.leave = tell_and_leave
 """
 
 
