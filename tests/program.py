@@ -1,21 +1,19 @@
 """Runs the real programs in processes of their own."""
 
-import atexit
 import json
 import multiprocessing
 import os
 import pathlib
-import runpy
 import subprocess
 import sys
 import threading
 import time
-import traceback
 
 import jax
 import numpy as np
 import orbax.checkpoint as ocp
 
+from benchmarks import forks
 from jaxdqn.rundir import metrics
 
 ROOT = pathlib.Path(__file__).parents[1]  # of the checkout
@@ -60,22 +58,7 @@ def _become(module, flags, driver, cwd, env, stdout, stderr):
     os.environ.update(env)
     os.chdir(cwd)
     sys.path[:0] = [str(cwd), *filter(None, env.get("PYTHONPATH", "").split(os.pathsep))]
-    sys.argv = [module, *flags]
-    code = 1
-    try:
-        if driver:
-            exec(driver, {})
-        runpy.run_module(module, run_name="__main__", alter_sys=True)
-        code = 0
-    except SystemExit as end:
-        code = end.code if isinstance(end.code, int) else int(bool(end.code))
-    except BaseException:
-        traceback.print_exc()
-    threading._shutdown()
-    atexit._run_exitfuncs()
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(code)
+    forks.become(module, flags, prepare=lambda: exec(driver or "", {}))
 
 
 class Program:

@@ -2,11 +2,12 @@
 
 import datetime
 import pathlib
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from jaxdqn import errors
-from jaxdqn.reporting import wording
+from jaxdqn import errors, wording
+from jaxdqn.envs import games
 from jaxdqn.rundir import layout, metrics, trained_agent
 from jaxdqn.settings import config as config_lib
 from jaxdqn.settings import setting
@@ -15,7 +16,7 @@ _MOST_STEPS = 2**63  # more are no steps of a run, and would overflow what is wo
 
 
 class Run(NamedTuple):
-    """What a folder tells of a run."""
+    """What the folder of a run holds."""
 
     path: pathlib.Path
     problem: str  # why it cannot be shown, or '' where it can
@@ -25,7 +26,7 @@ class Run(NamedTuple):
     evaluations: Sequence[metrics.Row]  # those without a score too
     written: datetime.datetime | None  # when it last wrote metrics
     videos: Sequence[pathlib.Path]  # oldest first
-    step: int  # the last agent step that it told of
+    step: int  # the last agent step in its metrics
 
     @property
     def state(self) -> str:
@@ -52,6 +53,10 @@ class Run(NamedTuple):
         """The highest mean return of an evaluation, of those that are finite."""
         found = (metrics.number(row["eval_return_mean"]) for row in self.evaluations)
         return max((score for score in found if score is not None), default=None)
+
+
+Groups = Mapping[str, Sequence[Run]]  # runs whose settings are equal, by their label
+ByGame = Mapping[str, Groups]  # by the name of the game
 
 
 def read(path: pathlib.Path) -> Run:
@@ -104,6 +109,26 @@ def labels(found: Sequence[Run]) -> list[str]:
         )
         for config in configs
     ]
+
+
+def by_game(shown: Sequence[Run]) -> ByGame:
+    """Groups runs that can be shown; games and labels are sorted as people sort them."""
+    found: dict[str, dict[str, list[Run]]] = {}
+    labelled = zip(map(_game, shown), labels(shown), shown, strict=True)
+    for game, label, run in sorted(labelled, key=lambda each: (each[0], _natural(each[1]))):
+        found.setdefault(game, {}).setdefault(label, []).append(run)
+    return found
+
+
+def _game(run: Run) -> str:
+    assert run.config
+    return wording.visible(games.plain_name(run.config.env))
+
+
+def _natural(label: str) -> list[str | float]:
+    """A key for sorting by which 'n_step=3' comes before 'n_step=10'."""
+    parts = re.split(r"(\d+(?:\.\d+)?(?:e[-+]?\d+)?)", label)
+    return [float(p) if i % 2 else p for i, p in enumerate(parts)]
 
 
 def typed(value: Any) -> str:
