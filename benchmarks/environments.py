@@ -33,7 +33,8 @@ from absl import flags
 from benchmarks import report
 from jaxdqn import errors
 from jaxdqn.cli import program
-from jaxdqn.envs import games
+from jaxdqn.envs import api, registry
+from jaxdqn.envs.envpool import games
 from jaxdqn.rundir import layout, metrics, provenance
 from jaxdqn.settings import presets
 from jaxdqn.training import setup
@@ -320,8 +321,8 @@ def _chosen() -> list[str]:
         raise errors.SettingError("envs", "and --families do not go together")
     if values.envs:
         try:
-            return [games.resolve(name) for name in values.envs]
-        except games.UnknownGameError as error:
+            return [registry.resolve(name) for name in values.envs]
+        except api.UnknownGameError as error:
             raise errors.SettingError("envs", str(error)) from None
     families = sorted({_family(env) for env in ids})
     for name in values.families or []:

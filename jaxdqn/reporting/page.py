@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from jaxdqn import errors
-from jaxdqn.envs import games, scores
+from jaxdqn.envs import api, registry, scores
 from jaxdqn.reporting import curves as curves_lib
 from jaxdqn.reporting import found_runs, group_names, plots, statistics, wording
 from jaxdqn.rundir import metrics
@@ -141,7 +141,13 @@ def build(
 
 def _game(run: found_runs.Run) -> str:
     assert run.config
-    return wording.visible(games.plain_name(run.config.env))
+    return wording.visible(registry.game(run.config.env).plain_name)
+
+
+def _info(groups: Mapping[str, Sequence[found_runs.Run]]) -> api.GameInfo:
+    """What is known of the game that all these runs play."""
+    config = next(run.config for members in groups.values() for run in members if run.config)
+    return registry.game(config.env)
 
 
 def _file_name(game: str) -> str:
@@ -159,7 +165,7 @@ def _figures(
     game: str, groups: Mapping[str, Sequence[found_runs.Run]]
 ) -> Iterator[tuple[str, str, str, Any]]:
     """Name, title, caption and figure of each plot of a game."""
-    reference = scores.ATARI_57.get(game)
+    reference = _info(groups).reference
     levels = {"random": reference.random, "human": reference.human} if reference else {}
     training = "Mean of the last 100 games of training, with its exploration"
     evaluated = "; dots: evaluations with frozen parameters."
@@ -233,12 +239,12 @@ def _without_score(members: Sequence[found_runs.Run]) -> int:
 
 def _scores(by_game: Mapping[str, Mapping[str, Sequence[found_runs.Run]]]) -> dict[str, Any] | None:
     rows = []
-    published = {
-        source: values for source, values in scores.PUBLISHED.items() if set(values) & set(by_game)
-    }
+    infos = {game: _info(groups) for game, groups in by_game.items()}
+    published = {game: scores.published(info) for game, info in infos.items()}
+    systems = [name for name in scores.PUBLISHED if any(name in of for of in published.values())]
     left_out = 0
     for game, groups in by_game.items():
-        reference = scores.ATARI_57.get(game)
+        reference = infos[game].reference
         for label, members in groups.items():
             finals, without = _finals(members), _without_score(members)
             left_out += without
@@ -248,27 +254,27 @@ def _scores(by_game: Mapping[str, Mapping[str, Sequence[found_runs.Run]]]) -> di
                 [
                     wording.visible(f"{game}, {label}"),
                     f"{len(finals)} of {len(finals) + without}" if without else len(finals),
-                    *(_score_cells(game, finals) if finals else (_NOT_FINITE, "", "")),
+                    *(_score_cells(reference, finals) if finals else (_NOT_FINITE, "", "")),
                     f"{reference.random:,g}" if reference else "",
                     f"{reference.human:,g}" if reference else "",
                     *(
-                        f"{values[game]:,g}" if game in values else ""
-                        for values in published.values()
+                        f"{published[game][name]:,g}" if name in published[game] else ""
+                        for name in systems
                     ),
                 ]
             )
-    head = ["game", "runs", "return", "interval", "human", "random", "human tester", *published]
+    head = ["game", "runs", "return", "interval", "human", "random", "human tester", *systems]
     without_scores = wording.counted(left_out, "complete run")
     note = f"Left out: {without_scores} whose last evaluation is not finite."
     return {"head": head, "rows": rows, "note": note if left_out else ""} if rows else None
 
 
-def _score_cells(game: str, finals: Sequence[float]) -> tuple[str, str, str]:
+def _score_cells(reference: api.Reference | None, finals: Sequence[float]) -> tuple[str, str, str]:
     """The mean of some scores, its interval, and the mean human-normalised."""
     mean, low, high = (
         float(value[0]) for value in statistics.over_seeds(np.array(finals)[:, None])
     )
-    normalised = scores.human_normalised(game, mean)
+    normalised = scores.human_normalised(reference, mean)
     share = "" if normalised is None else _number(100 * normalised, "{:.0f}", "%")
     return _number(mean), _interval(low, high), share
 
@@ -276,14 +282,15 @@ def _score_cells(game: str, finals: Sequence[float]) -> tuple[str, str, str]:
 def _aggregates(
     by_game: Mapping[str, Mapping[str, Sequence[found_runs.Run]]],
 ) -> dict[str, Any] | None:
-    """Measures over the 57 games, for each group that has played at least two of them."""
+    """Measures over games with a human's score, for each group that has played two or more."""
     rows = []
+    references = {game: _info(groups).reference for game, groups in by_game.items()}
     for label in dict.fromkeys(label for groups in by_game.values() for label in groups):
         normalised = {
             game: [
                 value
                 for score in _finals(groups.get(label, ()))
-                if (value := scores.human_normalised(game, score)) is not None
+                if (value := scores.human_normalised(references[game], score)) is not None
             ]
             for game, groups in by_game.items()
         }
