@@ -254,7 +254,7 @@ def test_a_film_that_is_cut_short_leaves_nothing(tmp_path):
 
 def test_a_film_that_cannot_be_written_says_so(agent, tmp_path):
     with pytest.raises(errors.RunError, match=r"missing/play.mp4 cannot be written"):
-        record(agent, out=tmp_path / "missing" / "rollout.mp4")
+        record(agent, out=tmp_path / "missing" / "play.mp4")
 
 
 def test_games_that_nothing_draws_show_their_frames(tmp_path):
