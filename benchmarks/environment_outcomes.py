@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
-from jaxdqn.envs import games
+from jaxdqn.envs.envpool import games
 from jaxdqn.rundir import provenance
 
 OUTCOMES = TRAINED, REFUSED, FAILED = "trained", "refused", "failed"

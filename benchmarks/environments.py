@@ -21,7 +21,8 @@ from benchmarks import environment_outcomes as outcomes_lib
 from benchmarks import environment_page, environment_trials, forks, report
 from jaxdqn import errors
 from jaxdqn.cli import program
-from jaxdqn.envs import games
+from jaxdqn.envs import api, registry
+from jaxdqn.envs.envpool import games
 from jaxdqn.rundir import provenance
 
 _PAGE = pathlib.Path(__file__).parent.parent / "docs" / "environments.md"
@@ -62,8 +63,8 @@ def _chosen() -> list[str]:
         raise errors.SettingError("envs", "and --families do not go together")
     if values.envs:
         try:
-            return [games.resolve(name) for name in values.envs]
-        except games.UnknownGameError as error:
+            return [registry.resolve(name) for name in values.envs]
+        except api.UnknownGameError as error:
             raise errors.SettingError("envs", str(error)) from None
     families = sorted({outcomes_lib.family(env) for env in ids})
     for name in values.families or []:

@@ -15,7 +15,7 @@ from jaxdqn.algorithms import dqn, run_state
 from jaxdqn.assembly import device_programs as device_lib
 from jaxdqn.distributed import mesh as mesh_lib
 from jaxdqn.distributed import processes, signals, turn_notes
-from jaxdqn.envs import api, frame_skip
+from jaxdqn.envs import api, registry
 from jaxdqn.replay import ring
 from jaxdqn.settings import config as config_lib
 from jaxdqn.training import env_groups, loop
@@ -62,7 +62,7 @@ class Rates:
         self._config, self._mesh, self._seconds = config, mesh, seconds
         self._envs = [
             _TimedEnv(
-                frame_skip.make(
+                registry.make(
                     config.env,
                     config.group_size,
                     config.seed + group * config.group_size,

@@ -19,7 +19,7 @@ from jaxdqn import errors
 from jaxdqn.assembly import env_spec, memory
 from jaxdqn.cli import devices, program, setting_flags
 from jaxdqn.distributed import mesh as mesh_lib
-from jaxdqn.envs import games
+from jaxdqn.envs import registry
 from jaxdqn.settings import config as config_lib
 from jaxdqn.settings import presets
 from jaxdqn.training import setup
@@ -134,7 +134,7 @@ def main() -> int:
     folder = report.out_folder()
     result = measure(config, mesh, values.rounds, values.seconds)
     rows = [(name, value) for name, value in result.items() if not isinstance(value, dict)]
-    name = f"throughput_{games.plain_name(config.env)}-{config.preset}"
+    name = f"throughput_{registry.game(config.env).plain_name}-{config.preset}"
     report.finish(name, result, report.table(("figure", "value"), rows), folder)
     return 0
 

@@ -42,7 +42,7 @@ def main() -> int:
     from jaxdqn.rundir import trained_agent
 
     agent = trained_agent.load(path, values.checkpoint)
-    protocol = values.protocol or protocols.default_for(agent.config.env)
+    protocol = values.protocol or protocols.default_for(agent.spec.game)
     result = scoring.score(agent, protocol, values.episodes, values.seed)
     print(json.dumps(_finite(result), allow_nan=False) if values.json else _table(result))
     return 0

@@ -42,8 +42,8 @@ def main() -> int:
             "out", f"{out} exists and holds more than an inspection; another name"
         )
     agent = trained_agent.load(path, values.checkpoint)
-    protocol = values.protocol or protocols.default_for(agent.config.env)
-    agent = agent._replace(config=protocols.apply(protocol, agent.config))
+    protocol = values.protocol or protocols.default_for(agent.spec.game)
+    agent = agent._replace(config=protocols.apply(protocol, agent.config, agent.spec))
     print(f"{out}: {', '.join(inspection.inspect(agent, out, seed=values.seed))}")
     return 0
 

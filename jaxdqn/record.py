@@ -50,10 +50,10 @@ def main() -> int:
         agent, protocol = trained_agent.untrained(path), "random"
     else:
         agent = trained_agent.load(path, values.checkpoint)
-        protocol = values.protocol or protocols.default_for(agent.config.env)
+        protocol = values.protocol or protocols.default_for(agent.spec.game)
     print(
         recording.record(
-            agent._replace(config=protocols.apply(protocol, agent.config)),
+            agent._replace(config=protocols.apply(protocol, agent.config, agent.spec)),
             out=out,
             sheet=sheet,
             with_overlay=values.overlay,

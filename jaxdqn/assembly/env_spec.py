@@ -4,7 +4,7 @@ import numpy as np
 
 from jaxdqn import errors
 from jaxdqn.assembly import parts
-from jaxdqn.envs import api, envpool, frame_skip
+from jaxdqn.envs import api, registry
 from jaxdqn.settings import config as config_lib
 
 
@@ -15,12 +15,12 @@ def describe(config: config_lib.Config) -> api.EnvSpec:
       SettingError: names the setting that does not.
     """
     try:
-        spec = frame_skip.describe(config.env, config.env_options)
-    except envpool.OptionError as error:
+        spec = registry.describe(config.env, config.env_options)
+    except api.OptionError as error:
         raise errors.SettingError(
             error.option, f"{error}; the flag or --preset={config.preset} sets it"
         ) from None
-    except envpool.UnsupportedEnvError as error:
+    except api.UnsupportedEnvError as error:
         raise errors.SettingError("env", str(error)) from None
     if config.motion_trace and (len(spec.frame_shape) != 2 or spec.frame_dtype != np.uint8):
         raise errors.SettingError(

@@ -14,7 +14,7 @@ from absl import app, flags, logging
 
 from jaxdqn import errors
 from jaxdqn.cli import terminal
-from jaxdqn.envs import envpool, games
+from jaxdqn.envs import api
 
 
 def take_passed_on() -> list[str]:
@@ -60,8 +60,8 @@ def run_program(
             _refuse(str(error))
         except (
             errors.RunError,
-            envpool.UnsupportedEnvError,
-            games.UnknownGameError,
+            api.UnsupportedEnvError,
+            api.UnknownGameError,
         ) as error:
             _print_error(str(error))
             # Leaves at once: what libraries have under way on other threads when something failed

@@ -23,11 +23,16 @@ parameters = safetensors.numpy.load_file("policy.safetensors")""",
 }
 
 
+def options_key(source: str) -> str:
+    """What `policy.json` calls the options for a source's own library, as 'envpool_options'."""
+    return f"{source.lower()}_options"
+
+
 def write(described: Mapping[str, Any]) -> str:
     """A model card.
 
     Args:
-      described: what `exporting.describe` tells of the export.
+      described: what `export.describe` says of the export.
     """
     env, policy, score = described["env"], described["policy"], described["scores"]
     shape = " x ".join(map(str, policy["input"]["shape"]))
@@ -38,7 +43,7 @@ def write(described: Mapping[str, Any]) -> str:
         f"# Deep Q-network for {env['game']}",
         "",
         f"Trained by jaxdqn for {described['checkpoint']:,} "
-        f"agent steps ({described['frames']:,} frames) on EnvPool's `{env['id']}`.",
+        f"agent steps ({described['frames']:,} frames) on {env['source']}'s `{env['id']}`.",
         "",
         "## Score",
         "",
@@ -59,8 +64,8 @@ def write(described: Mapping[str, Any]) -> str:
         "",
         *(f"{i}. {text}" for i, text in enumerate(described["preprocessing"], start=1)),
         "",
-        "EnvPool gives the frames with these options: "
-        f"`{json.dumps(env['envpool_options'], sort_keys=True)}`"
+        f"{env['source']} gives the frames with these options: "
+        f"`{json.dumps(env[options_key(env['source'])], sort_keys=True)}`"
         + ("." if fewest == most else "; the nearest, since its steps are equally long."),
         "",
         "## Training",

@@ -13,7 +13,6 @@ import numpy as np
 from PIL import Image
 
 from jaxdqn.assembly import parts
-from jaxdqn.envs import actions
 from jaxdqn.playing import drawing, rollout
 from jaxdqn.rundir import trained_agent
 from jaxdqn.storage import atomic_files
@@ -40,7 +39,7 @@ def inspect(agent: trained_agent.SavedRun, out: pathlib.Path, *, seed: int) -> l
     )
     noted = of_note(itertools.islice(moments, _LONGEST_STEPS))
     moments.close()
-    names = actions.names(agent.spec.env_id, agent.spec.num_actions)
+    names = agent.spec.actions
     with atomic_files.whole_folder(out) as part:
         for name, picture in _pictures(agent, noted, names):
             picture.save(part / f"{name}.png")

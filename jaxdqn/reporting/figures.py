@@ -5,7 +5,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from jaxdqn.envs import scores
 from jaxdqn.reporting import curves as curves_lib
 from jaxdqn.reporting import found_runs, group_names, plots
 
@@ -36,7 +35,7 @@ class Figure(NamedTuple):
 
 def of_game(game: str, groups: found_runs.Groups) -> Iterator[Figure]:
     """Plots the groups of a game: returns first, then diagnostics of training."""
-    reference = scores.ATARI_57.get(game)
+    reference = found_runs.info(groups).reference
     levels = {"random": reference.random, "human": reference.human} if reference else {}
     evaluations = curves_lib.of_runs(
         groups, lambda run: curves_lib.curve(run.evaluations, "step", "eval_return_mean")

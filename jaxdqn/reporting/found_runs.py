@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from jaxdqn import errors, wording
-from jaxdqn.envs import games
+from jaxdqn.envs import api, registry
 from jaxdqn.rundir import layout, metrics, trained_agent
 from jaxdqn.settings import config as config_lib
 from jaxdqn.settings import setting
@@ -122,7 +122,13 @@ def by_game(shown: Sequence[Run]) -> ByGame:
 
 def _game(run: Run) -> str:
     assert run.config
-    return wording.visible(games.plain_name(run.config.env))
+    return wording.visible(registry.game(run.config.env).plain_name)
+
+
+def info(groups: Groups) -> api.GameInfo:
+    """What is known of the game that all these runs play."""
+    config = next(run.config for members in groups.values() for run in members if run.config)
+    return registry.game(config.env)
 
 
 def _natural(label: str) -> list[str | float]:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from jaxdqn import wording
-from jaxdqn.envs import scores
+from jaxdqn.envs import api, scores
 from jaxdqn.reporting import found_runs, group_names, statistics
 from jaxdqn.rundir import metrics
 
@@ -34,7 +34,9 @@ def final_scores(by_game: found_runs.ByGame) -> Table | None:
 
     They are the last evaluations of complete runs. None if there are none.
     """
-    published = [name for name, values in scores.PUBLISHED.items() if set(values) & set(by_game)]
+    infos = {game: found_runs.info(groups) for game, groups in by_game.items()}
+    known = {name for info in infos.values() for name in scores.published(info)}
+    published = [name for name in scores.PUBLISHED if name in known]
     rows, left_out = [], 0
     for game, groups in by_game.items():
         for label, members in groups.items():
@@ -43,29 +45,30 @@ def final_scores(by_game: found_runs.ByGame) -> Table | None:
             if finals or without:
                 name = wording.visible(f"{game}, {label}")
                 count = f"{len(finals)} of {len(finals) + without}" if without else len(finals)
-                rows.append([name, count, *_score_cells(game, finals), *_known(game, published)])
+                cells = _score_cells(infos[game].reference, finals)
+                rows.append([name, count, *cells, *_known(infos[game], published)])
     head = ["game", "runs", "return", "interval", "human", "random", "human tester", *published]
     without_scores = wording.counted(left_out, "complete run")
     note = f"Left out: {without_scores} whose last evaluation is not finite."
     return {"head": head, "rows": rows, "note": note if left_out else ""} if rows else None
 
 
-def _known(game: str, published: Sequence[str]) -> list[str]:
+def _known(game: api.GameInfo, published: Sequence[str]) -> list[str]:
     """Scores of random play, a human tester and published systems; '' for those unknown."""
-    reference = scores.ATARI_57.get(game)
+    reference, by_system = game.reference, scores.published(game)
     known = (reference.random, reference.human) if reference else (None, None)
-    values = (*known, *(scores.PUBLISHED[name].get(game) for name in published))
+    values = (*known, *map(by_system.get, published))
     return ["" if value is None else f"{value:,g}" for value in values]
 
 
-def _score_cells(game: str, finals: Sequence[float]) -> tuple[str, str, str]:
+def _score_cells(reference: api.Reference | None, finals: Sequence[float]) -> tuple[str, str, str]:
     """The mean of some scores, its interval, and the mean human-normalised."""
     if not finals:
         return _NOT_FINITE, "", ""
     mean, low, high = (
         float(value[0]) for value in statistics.over_seeds(np.array(finals)[:, None])
     )
-    normalised = scores.human_normalised(game, mean)
+    normalised = scores.human_normalised(reference, mean)
     share = "" if normalised is None else _number(100 * normalised, "{:.0f}", "%")
     return _number(mean), _interval(low, high), share
 
@@ -77,7 +80,11 @@ def aggregates(by_game: found_runs.ByGame) -> Table | None:
         normalised = {
             game: values
             for game, groups in by_game.items()
-            if (values := _normalised(game, _finals(groups.get(label, ()))))
+            if (
+                values := _normalised(
+                    found_runs.info(groups).reference, _finals(groups.get(label, ()))
+                )
+            )
         }
         if len(normalised) < 2:
             continue
@@ -88,9 +95,9 @@ def aggregates(by_game: found_runs.ByGame) -> Table | None:
     return {"head": ["group", "of", *statistics.MEASURES], "rows": rows} if rows else None
 
 
-def _normalised(game: str, finals: Sequence[float]) -> list[float]:
+def _normalised(reference: api.Reference | None, finals: Sequence[float]) -> list[float]:
     """Human-normalised scores; empty if the game has none."""
-    found = (scores.human_normalised(game, score) for score in finals)
+    found = (scores.human_normalised(reference, score) for score in finals)
     return [value for value in found if value is not None]
 
 

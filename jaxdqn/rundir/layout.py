@@ -13,7 +13,7 @@ import filelock
 
 from jaxdqn import errors
 from jaxdqn.distributed import processes, shared_folders
-from jaxdqn.envs import games
+from jaxdqn.envs import registry
 from jaxdqn.rundir import metrics, provenance, tracking
 from jaxdqn.settings import config as config_lib
 from jaxdqn.settings import presets, setting
@@ -54,7 +54,7 @@ _SEEN_S = 90.0  # NFS remembers for a minute that a file is not there
 
 def default_path(config: config_lib.Config) -> pathlib.Path:
     """The folder of a run whose user named none."""
-    name = f"{games.plain_name(config.env)}-{config.preset}-seed{config.seed}"
+    name = f"{registry.game(config.env).plain_name}-{config.preset}-seed{config.seed}"
     return pathlib.Path("runs") / name
 
 

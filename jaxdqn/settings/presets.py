@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from jaxdqn import errors
-from jaxdqn.envs import games
+from jaxdqn.envs import api, registry
 from jaxdqn.settings import config as config_lib
 from jaxdqn.settings import tutorials
 
@@ -101,10 +101,6 @@ PRESETS: Mapping[str, Preset] = {
 }
 
 
-# Games that the preset of their kind does not learn.
-_OWN: Mapping[str, str] = {"MountainCar-v0": "toptal_mountaincar"}
-
-
 def listing() -> str:
     """Every preset with its game and what it should produce, for people."""
     lines = []
@@ -115,18 +111,16 @@ def listing() -> str:
     return "\n".join(lines)
 
 
-def default_for(env_id: str) -> str:
+def default_for(game: api.GameInfo) -> str:
     """The preset that a game starts from when the user names none."""
-    if env_id in _OWN:
-        return _OWN[env_id]
-    return "atari" if games.is_atari(env_id) else "classic"
+    return game.preset or ("atari" if game.family == api.ATARI else "classic")
 
 
 def resolve(env: str, preset: str, changes: Mapping[str, Any]) -> config_lib.Config:
     """The settings of a run: defaults, then the preset, then what the user set.
 
     Args:
-      env: a plain name or an EnvPool id, or '' for the game of the preset.
+      env: a plain name or a full id, or '' for the game of the preset.
       preset: a name in `PRESETS`, or '' for the game's own.
       changes: settings by name, as the user gave them.
 
@@ -139,10 +133,10 @@ def resolve(env: str, preset: str, changes: Mapping[str, Any]) -> config_lib.Con
     if not env:
         raise errors.SettingError("env", "name a game, such as --env=Breakout")
     try:
-        env_id = games.resolve(env)
-    except games.UnknownGameError as error:
+        env_id = registry.resolve(env)
+    except api.UnknownGameError as error:
         raise errors.SettingError("env", str(error)) from None
-    preset = preset or default_for(env_id)
+    preset = preset or default_for(registry.game(env_id))
     merged = {**PRESETS[preset].settings, **changes, "env": env_id, "preset": preset}
     num_envs = merged.get("num_envs", config_lib.Config.num_envs)
     if "replay_capacity" not in changes and "replay_capacity" in merged and num_envs > 0:

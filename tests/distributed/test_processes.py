@@ -17,7 +17,7 @@ from jaxdqn import errors
 from jaxdqn.agent import actor as actor_lib
 from jaxdqn.distributed import joining, mesh, signals, turn_notes
 from jaxdqn.distributed import processes as processes_lib
-from jaxdqn.envs import episodes, frame_skip
+from jaxdqn.envs import episodes, registry
 from jaxdqn.playing import evaluation
 from tests import program, toy_networks, updates
 
@@ -427,7 +427,7 @@ def test_a_share_of_the_environments_plays_as_among_all(key):
     actor = evaluation.compiled(actor_lib.make_actor(network, **shape))
     shown = []
     for envs in (range(5), range(2, 4)):
-        env = frame_skip.make("Breakout-v5", len(envs), 7 + envs.start, options)
+        env = registry.make("Breakout-v5", len(envs), 7 + envs.start, options)
         state, own = actor.init(key, len(envs)), slice(2 - envs.start, 4 - envs.start)
         shown.append([])
         for _ in range(100):

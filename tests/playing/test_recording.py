@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from jaxdqn import errors
-from jaxdqn.envs import actions, envpool, games
+from jaxdqn.envs import registry
 from jaxdqn.playing import drawing, recording, rollout, video_encoder
 from jaxdqn.rundir import trained_agent
 from tests import saved
@@ -79,7 +79,7 @@ def test_the_overlay_tells_what_the_network_thinks(agent):
             agent.config, agent.spec, agent.params, seed=0, num_episodes=1, with_screen=True
         )
     )
-    names = actions.names("Breakout-v5", 4)
+    names = registry.describe("Breakout-v5", {}).actions
     assert names == ("NOOP", "FIRE", "RIGHT", "LEFT")
     picture = drawing.overlay(moment._replace(action=2), names)
     assert picture.size == (800, 630)
@@ -226,16 +226,18 @@ def test_motion_traces_are_shown_beside_their_frames(tmp_path):
 
 
 def test_every_action_of_a_game_has_a_name():
-    assert actions.names("Pong-v5", 6)[2:] == ("RIGHT", "LEFT", "RIGHTFIRE", "LEFTFIRE")
-    assert len(set(actions.names("Pong-v5", 18))) == 18
-    assert actions.names("CartPole-v1", 2) == ("LEFT", "RIGHT")
-    assert actions.names("FrozenLake-v1", 4) == ("0", "1", "2", "3")
+    def actions(env_id, **options):
+        return registry.describe(env_id, options).actions
+
+    assert actions("Pong-v5")[2:] == ("RIGHT", "LEFT", "RIGHTFIRE", "LEFTFIRE")
+    assert len(set(actions("Pong-v5", full_action_space=True))) == 18
+    assert actions("CartPole-v1") == ("LEFT", "RIGHT")
+    assert actions("LunarLander-v3") == ("0", "1", "2", "3")
     for game in ("Asteroids", "Freeway", "KungFuMaster", "Seaquest", "UpNDown"):
-        count = envpool.describe(f"{game}-v5", {}).num_actions
-        assert len(actions.names(f"{game}-v5", count)) == count
-        assert actions.names(f"{game}-v5", count)[0].isalpha()
-    assert games.steps_per_second("Breakout-v5", 4) == 15
-    assert games.steps_per_second("CartPole-v1", 1) == 50
+        spec = registry.describe(f"{game}-v5", {})
+        assert len(spec.actions) == spec.num_actions and spec.actions[0].isalpha()
+    assert registry.describe("Breakout-v5", {}).steps_per_second == 15
+    assert registry.describe("CartPole-v1", {}).steps_per_second == 50
 
 
 def test_a_film_that_is_cut_short_leaves_nothing(tmp_path):

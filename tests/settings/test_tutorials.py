@@ -16,7 +16,7 @@ from jaxdqn.agent.encoders import flat
 from jaxdqn.agent.heads import scalar
 from jaxdqn.algorithms import dqn, run_state
 from jaxdqn.assembly import env_spec, memory, parts, schedules
-from jaxdqn.envs import api, envpool, episodes
+from jaxdqn.envs import api, episodes, registry
 from jaxdqn.playing import held_out_values
 from jaxdqn.replay import returns
 from jaxdqn.replay import ring as ring_lib
@@ -387,7 +387,7 @@ def test_frames_are_stored_as_bytes(preset):
 def test_a_tutorials_environment_is_real():
     """105 x 80 as they have it: EnvPool resizes to any size."""
     config = presets.resolve("", "adventures_spaceinvaders", {})
-    env = envpool.EnvPoolEnv(config.env, 2, 0, config.env_options)
+    env = registry.make(config.env, 2, 0, config.env_options)
     step = env.receive()
     env.close()
     assert step.frame.shape == (2, 105, 80) and step.frame.std() > 0

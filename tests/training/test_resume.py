@@ -338,8 +338,8 @@ def test_what_is_not_finite_stops_the_run_before_it_spoils_anything(tmp_path):
 # As an emulator does: in native code, where Python's handlers of signals do not run.
 HANG = """
 import ctypes
-from jaxdqn.envs import envpool
-receive, calls = envpool.EnvPoolEnv.receive, []
+from jaxdqn.envs.envpool import pool
+receive, calls = pool.EnvPoolEnv.receive, []
 def hang(self):
     calls.extend([1] * (self.num_envs == NUM_ENVS))
     if len(calls) > CALLS:
@@ -348,7 +348,7 @@ def hang(self):
         while True:
             ctypes.CDLL(None).pthread_mutex_lock(mutex)
     return receive(self)
-envpool.EnvPoolEnv.receive = hang
+pool.EnvPoolEnv.receive = hang
 """
 HANG_IN_TRAINING = HANG.replace("NUM_ENVS", "4").replace("CALLS", "400")
 HANG_IN_HELD_OUT_PLAY = HANG.replace("NUM_ENVS", "16").replace("CALLS", "5")
@@ -473,14 +473,14 @@ def test_evaluations_that_are_not_finite_count(tmp_path):
     path = tmp_path / "run"
     endless = """
 import numpy as np
-from jaxdqn.envs import envpool
-receive = envpool.EnvPoolEnv.receive
+from jaxdqn.envs.envpool import pool
+receive = pool.EnvPoolEnv.receive
 def rich(self):
     step = receive(self)
     if self.num_envs != 2:  # of the evaluation
         return step
     return step._replace(reward=np.where(step.reward > 0, np.inf, step.reward))
-envpool.EnvPoolEnv.receive = rich
+pool.EnvPoolEnv.receive = rich
 """
     process = program.start(*FLAGS, f"--run_dir={path}", driver=endless)
     stdout, stderr = process.end()
