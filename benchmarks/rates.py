@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 from jax.sharding import Mesh
 
-from jaxdqn.algorithms import dqn, run_state
+from jaxdqn.algorithms import dqn, replayed, run_state
 from jaxdqn.assembly import device_programs as device_lib
 from jaxdqn.distributed import mesh as mesh_lib
 from jaxdqn.distributed import processes, signals, turn_notes
@@ -78,7 +78,7 @@ class Rates:
         self.spec = self._envs[0].spec
         self._random = np.random.default_rng(config.seed)
         self._device = device_lib.build(config, self.spec, mesh)
-        self._programs = dqn.build_programs(config, self.spec, mesh)
+        self._programs = replayed.build_programs(config, self.spec, mesh, dqn.make_learner)
         key = mesh_lib.put(mesh, jax.random.key(config.seed), mesh_lib.REPLICATED)
         self._state = run_state.RunState(
             train_state=self._programs.init(key),
@@ -204,7 +204,7 @@ class Rates:
             return out
 
         timed = self._device._replace(act_and_record=timed_act)
-        learning = dqn.learning(self._config, self._programs)
+        learning = replayed.learning(self._config, self._programs)
         stop = processes.Stop(signals.StopRequest())  # nothing asks for it
         turns = loop.turns(
             self._config, timed, self._mesh, self._groups, self._state, learning, stop

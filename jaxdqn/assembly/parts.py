@@ -126,9 +126,16 @@ def make_sampler(config: config_lib.Config, layout: ring.Layout) -> samplers.Sam
 
 
 def make_optimizer(
-    config: config_lib.Config, learning_rate: optax.ScalarOrSchedule
+    config: config_lib.Config, learning_rate: optax.ScalarOrSchedule | None = None
 ) -> optax.GradientTransformation:
-    """The optimizer of a run."""
+    """The optimizer of a run.
+
+    Args:
+      config: of the run.
+      learning_rate: another one than the run's own, which follows the number of updates.
+    """
+    if learning_rate is None:
+        learning_rate = _learning_rate(config)
     return optimizers.make_optimizer(
         config.optimizer,
         learning_rate,
@@ -138,4 +145,12 @@ def make_optimizer(
         rmsprop_decay=config.rmsprop_decay,
         rmsprop_centred=config.rmsprop_centred,
         rmsprop_initial=config.rmsprop_initial,
+    )
+
+
+def _learning_rate(config: config_lib.Config) -> optax.ScalarOrSchedule:
+    if config.learning_rate_end is None:
+        return config.learning_rate
+    return optax.linear_schedule(
+        config.learning_rate, config.learning_rate_end, config.decay_updates
     )

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxdqn.algorithms import dqn
+from jaxdqn.algorithms import dqn, replayed
 from jaxdqn.assembly import device_programs as device_lib
 from jaxdqn.distributed import mesh as mesh_lib
 from jaxdqn.distributed import turn_notes
@@ -23,7 +23,7 @@ class Parts:
     def __init__(self, config, key):
         mesh = mesh_lib.make_mesh(1)
         self.device = device_lib.build(config, SPEC, mesh)
-        self.programs = dqn.build_programs(config, SPEC, mesh)
+        self.programs = replayed.build_programs(config, SPEC, mesh, dqn.make_learner)
         self.train_state, self.sums = self.programs.init(key), self.device.init_sums()
         self.ring, self.actor = self.device.init_ring(), self.device.init_actor(key)
         row = ring_lib.blank_row(config.group_size, SPEC.frame_shape, SPEC.frame_dtype)

@@ -7,7 +7,7 @@ import pytest
 
 from jaxdqn import errors
 from jaxdqn.agent import learner as learner_lib
-from jaxdqn.algorithms import dqn
+from jaxdqn.algorithms import dqn, replayed
 from jaxdqn.assembly import device_programs
 from jaxdqn.checkpointing import checkpoints, replay_blocks
 from jaxdqn.distributed import mesh as mesh_lib
@@ -23,7 +23,7 @@ CHANGES = {"learning_starts_steps": 100, "replay_capacity": 800}
 
 def filled_ring(config, built, mesh, key):
     """A ring with 200 rows of noise, written by the actor."""
-    params = dqn.build_programs(config, SPEC, mesh).init(key).params
+    params = replayed.build_programs(config, SPEC, mesh, dqn.make_learner).init(key).params
     state, actor = built.init_ring(), built.init_actor(key)
     rng = np.random.default_rng(0)
     for r in range(200):
@@ -49,7 +49,7 @@ def test_what_is_saved_is_the_moment_of_saving(tmp_path, key):
     config = presets.resolve("CartPole", "", CHANGES)
     built = device_programs.build(config, SPEC, mesh)
     ring = filled_ring(config, built, mesh, key)
-    programs = dqn.build_programs(config, SPEC, mesh)
+    programs = replayed.build_programs(config, SPEC, mesh, dqn.make_learner)
     state, sums = programs.init(key), built.init_sums()
     store = checkpoints.Checkpoints(tmp_path, keep=2)
     saved = {}
@@ -241,7 +241,7 @@ def test_updates_and_acting_work_in_place(key):
     config = presets.resolve("CartPole", "", CHANGES)
     built = device_programs.build(config, SPEC, mesh)
     ring = filled_ring(config, built, mesh, key)
-    programs = dqn.build_programs(config, SPEC, mesh)
+    programs = replayed.build_programs(config, SPEC, mesh, dqn.make_learner)
     state, sums = programs.init(key), built.init_sums()
     before = {leaf.unsafe_buffer_pointer() for leaf in jax.tree.leaves(state.params)}
     old = jax.tree.leaves(state.params)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from jaxdqn import errors
-from jaxdqn.algorithms import dqn
+from jaxdqn.algorithms import dqn, replayed
 from jaxdqn.assembly import env_spec
 from jaxdqn.checkpointing import checkpoint_folders, checkpoints
 from jaxdqn.distributed import mesh
@@ -110,7 +110,9 @@ def test_settings_of_another_version(run, tmp_path, setting, value, message):
 
 def test_the_best_checkpoint_stays(tmp_path, key):
     config = trained_agent.read_config(saved.make_run(tmp_path / "run", returns=(1.0,)))
-    state = dqn.build_programs(config, env_spec.describe(config), mesh.make_mesh(1)).init(key)
+    state = replayed.build_programs(
+        config, env_spec.describe(config), mesh.make_mesh(1), dqn.make_learner
+    ).init(key)
     for best, steps, left in ((1, (1, 2, 3, 4), [1, 3, 4]), (4, (5, 6), [4, 5, 6])):
         store = checkpoints.Checkpoints(
             tmp_path / "store", keep=2, best=lambda steps, best=best: best

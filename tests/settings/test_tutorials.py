@@ -14,7 +14,7 @@ import pytest
 from jaxdqn.agent import actor, networks
 from jaxdqn.agent.encoders import flat
 from jaxdqn.agent.heads import scalar
-from jaxdqn.algorithms import dqn, run_state
+from jaxdqn.algorithms import replayed, run_state
 from jaxdqn.assembly import env_spec, memory, parts, schedules
 from jaxdqn.envs import api, episodes, registry
 from jaxdqn.playing import held_out_values
@@ -205,7 +205,7 @@ def test_the_target_is_copied_after_every_game_however_it_ends(how):
     for row in itertools.islice(games(5, how), 24):
         before = run_state.Counters(now.steps, now.updates, now.episodes)
         now.episodes += len(tracker.add(api.TimeStep(**vars(row))))
-        copies += dqn.target_is_due(config, before, now)
+        copies += replayed.target_is_due(config, before, now)
     assert copies == now.episodes == 4
 
 
@@ -213,14 +213,14 @@ def test_the_target_is_copied_after_every_game_however_it_ends(how):
 def test_learning_moves_the_target_by_games_and_by_steps(preset):
     """One such preset copies after every game, the other every 1,000 steps."""
     moves = []
-    programs = dqn.Programs(
+    programs = replayed.Programs(
         init=None,
         learn=lambda train_state, sums, sampler, ring: (train_state, sums, sampler),
         examine=None,
         move_target=lambda train_state: moves.append(train_state) or train_state,
     )
     config = presets.resolve("", preset, {})
-    learn = dqn.learning(config, programs).learn
+    learn = replayed.learning(config, programs).learn
     state = run_state.RunState("state", None, [], counters=run_state.Counters(999, 0, 7))
     before, after = [], []
     for steps, games_over in ((999, 7), (1000, 7), (1001, 8), (1002, 8)):
@@ -237,7 +237,7 @@ def test_learning_moves_the_target_by_games_and_by_steps(preset):
 def test_the_target_is_copied_by_steps_that_are_crossed():
     config = presets.resolve("", "toptal_mountaincar_literal", {})
     due = [
-        dqn.target_is_due(
+        replayed.target_is_due(
             config, run_state.Counters(steps=then), run_state.Counters(steps=then + 8)
         )
         for then in (984, 992, 1000, 1992, 1996)

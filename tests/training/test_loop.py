@@ -63,7 +63,7 @@ def make_loop(key):
     config = presets.resolve("CartPole", "", {**changes, "batch_size": 16})
     mesh = mesh_lib.make_mesh(1)
     built = device_programs.build(config, SPEC, mesh)
-    learning = dqn.build(config, SPEC, mesh)
+    learning = dqn.ALGORITHM.build(config, SPEC, mesh)
     envs = [KnownEnv([3, 5]), KnownEnv([4, 7], first_env=2)]
     groups = [env_groups.Group(lambda step, share, env=env: env, 2) for env in envs]
     state = run_state.RunState(
