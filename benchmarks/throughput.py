@@ -106,8 +106,6 @@ def _define_flags() -> None:
     flags.DEFINE_integer("devices", None, "the first so many of them (default: all)", lower_bound=1)
     devices.define_compilation_cache()
     setting_flags.define_settings()
-    flags.adopt_module_key_flags(devices)
-    flags.adopt_module_key_flags(setting_flags)
 
 
 def main() -> int:

@@ -27,8 +27,6 @@ def _define_flags() -> None:
     shared_flags.define_play_seed()
     flags.DEFINE_boolean("json", False, "print one JSON object, with the return of every game")
     devices.define_compilation_cache()
-    flags.adopt_module_key_flags(devices)
-    flags.adopt_module_key_flags(shared_flags)
 
 
 def main() -> int:

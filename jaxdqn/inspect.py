@@ -21,8 +21,6 @@ def _define_flags() -> None:
     flags.DEFINE_boolean("overwrite", False, "replace a folder that an inspection made")
     shared_flags.define_play_seed()
     devices.define_compilation_cache()
-    flags.adopt_module_key_flags(devices)
-    flags.adopt_module_key_flags(shared_flags)
 
 
 def main() -> int:

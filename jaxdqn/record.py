@@ -25,8 +25,6 @@ def _define_flags() -> None:
     shared_flags.define_play_seed()
     flags.DEFINE_boolean("overwrite", False, "replace files that exist")
     devices.define_compilation_cache()
-    flags.adopt_module_key_flags(devices)
-    flags.adopt_module_key_flags(shared_flags)
 
 
 def main() -> int:

@@ -147,9 +147,9 @@ def run(name, *flags, cwd=None, num_devices=1, package="jaxdqn"):
     return subprocess.CompletedProcess([name, *flags], program.returncode, stdout, stderr)
 
 
-def start(*flags, driver=None):
+def start(*flags, driver=None, cwd=None):
     """A training process that runs on; `driver` is Python that is run in it first."""
-    return Program("jaxdqn.train", flags, driver)
+    return Program("jaxdqn.train", flags, driver, cwd)
 
 
 def rows(run_dir):

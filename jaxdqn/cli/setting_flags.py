@@ -10,6 +10,9 @@ from absl import flags
 from jaxdqn import errors
 from jaxdqn.settings import config, presets, setting
 
+# The flags below belong to the program that defines them: its `--help` shows them.
+flags.disclaim_key_flags()
+
 
 def define_settings() -> None:
     """Defines one flag for each field of `Config`. Unset flags are None: the preset decides."""
