@@ -29,9 +29,11 @@ def learner(network, optimizer, *, double_q=True, td_loss=huber, **settings):
     """DQN's learner, whose update takes no key and returns no priorities."""
     made = learner_lib.make_learner(
         network.init,
-        q_learning.make_loss(network, scalar.scalar(td_loss), double_q=double_q),
-        optimizer,
-        has_target=True,
-        **settings,
+        learner_lib.UpdateRule(
+            q_learning.make_loss(network, scalar.scalar(td_loss), double_q=double_q),
+            optimizer,
+            has_target=True,
+            **settings,
+        ),
     )
     return made._replace(update=lambda *args: made.update(*args, jax.random.key(0))[:2])

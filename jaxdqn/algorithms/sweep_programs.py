@@ -73,10 +73,12 @@ def make_learner(
     network = parts.make_network(config, spec)
     return learner_lib.make_learner(
         network.init,
-        backward_sweep.make_loss(network),
-        parts.make_optimizer(config, learning_rate=1.0),
-        stop_when_refused=config.on_nonfinite == "stop",
-        axis_name=axis_name,
+        learner_lib.UpdateRule(
+            backward_sweep.make_loss(network),
+            parts.make_optimizer(config, learning_rate=1.0),
+            stop_when_refused=config.on_nonfinite == "stop",
+            axis_name=axis_name,
+        ),
     )
 
 

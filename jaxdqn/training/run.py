@@ -7,7 +7,7 @@ import jax
 
 from jaxdqn import errors
 from jaxdqn.algorithms import events, run_state
-from jaxdqn.assembly import device_programs
+from jaxdqn.assembly import compile_ahead, device_programs
 from jaxdqn.distributed import processes, signals
 from jaxdqn.kernels import native_library
 from jaxdqn.rundir import layout
@@ -93,7 +93,7 @@ def _compile_ahead(run: Session) -> None:
     """Begins to compile acting and learning. A first call waits for its own function alone:
     play begins while learning is being compiled.
     """
-    compiler = device_programs.Compiler()
+    compiler = compile_ahead.Compiler()
     config, spec, mesh, state = run.config, run.setup.spec, run.setup.mesh, run.state
     ring = device_programs.ring_like(run.device, mesh)
     act_and_record = compiler.ahead(

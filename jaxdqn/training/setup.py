@@ -3,7 +3,7 @@
 import contextlib
 import dataclasses
 import pathlib
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from jax.sharding import Mesh
@@ -15,6 +15,7 @@ from jaxdqn.distributed import processes
 from jaxdqn.envs import api, registry
 from jaxdqn.playing import rollout
 from jaxdqn.rundir import layout, provenance
+from jaxdqn.settings import checks
 from jaxdqn.settings import config as config_lib
 
 
@@ -66,28 +67,12 @@ def prepare(
         check_effects(config, spec)
         check_films(config)
     else:
-        if not capacity_chosen_by_user:
-            # It may have shrunk to the memory that was free when the run began.
-            capacity_chosen_by_user = True
-            config = dataclasses.replace(config, replay_capacity=stored["replay_capacity"])
-        layout.check_same(path, stored, config)
-        layout.check_same_jax(path)
+        config = _as_begun(config, path, stored, capacity_chosen_by_user)
+        capacity_chosen_by_user = True  # when the run began
     free_bytes = memory.free_device_bytes(mesh)
     memory.check_network(config, spec, free_bytes)
     fitted = memory.fit_replay(config, spec, free_bytes, capacity_chosen_by_user)
-    if not processes.are_equal(
-        (
-            dataclasses.asdict(fitted),
-            overwrite,
-            provenance.versions(),
-            provenance.jax_settings(),
-        )
-    ):
-        raise errors.SettingError(
-            "num_processes",
-            "the processes have other settings or versions than each other, or do not see the same "
-            "--run_dir",
-        )
+    _check_agreement(fitted, overwrite)
     return Setup(
         config=fitted,
         spec=spec,
@@ -98,6 +83,41 @@ def prepare(
         free_device_bytes=free_bytes,
         free_host_bytes=memory.free_host_bytes(),
     )
+
+
+def _as_begun(
+    config: config_lib.Config, path: pathlib.Path, stored: dict[str, Any], capacity_is_asked: bool
+) -> config_lib.Config:
+    """The settings of a run that is resumed, whose replay may have shrunk when it began.
+
+    Raises:
+      SettingError: it was begun with other settings.
+    """
+    if not capacity_is_asked:
+        config = dataclasses.replace(config, replay_capacity=stored["replay_capacity"])
+    layout.check_same(path, stored, config)
+    layout.check_same_jax(path)
+    return config
+
+
+def _check_agreement(config: config_lib.Config, overwrite: bool) -> None:
+    """Refuses processes of one run that were told different things.
+
+    Raises:
+      SettingError: they were.
+    """
+    found = (
+        dataclasses.asdict(config),
+        overwrite,
+        provenance.versions(),
+        provenance.jax_settings(),
+    )
+    if not processes.are_equal(found):
+        raise errors.SettingError(
+            "num_processes",
+            "the processes have other settings or versions than each other, or do not see the same "
+            "--run_dir",
+        )
 
 
 def check_effects(config: config_lib.Config, spec: api.EnvSpec) -> None:
@@ -158,5 +178,5 @@ def check_division(config: config_lib.Config, num_devices: int) -> None:
             raise errors.SettingError(
                 name,
                 f"is {value}, which {num_devices} devices cannot share equally; "
-                f"nearest: {config_lib.nearest_multiples(value, factor)}",
+                f"nearest: {checks.nearest_multiples(value, factor)}",
             )
