@@ -33,9 +33,9 @@ class Actor(NamedTuple):
     init: Callable[[jax.Array, int], ActorState]  # (key, E)
     # (state, frames [E, *frame_shape], is_first [E]) -> state whose stack is what is seen now
     see: Callable[[ActorState, jax.Array, jax.Array], ActorState]
-    # (params, state, frames, is_first, epsilon [], first, total) -> state, actions [E] int32, values
-    # [E, A]. Sees, and chooses actions. Where these are some of `total` environments, from number
-    # `first` on, they draw what they would draw among all.
+    # (params, state, frames, is_first, epsilon [], first, total) -> state, actions [E] int32,
+    # values [E, A]. Sees, and chooses actions. Where these are some of `total` environments, from
+    # number `first` on, they draw what they would draw among all.
     act: Callable[..., tuple[ActorState, jax.Array, jax.Array]]
 
 
