@@ -33,7 +33,7 @@ _MOTION = [
 
 
 class Check(NamedTuple):
-    """What came of comparing a file with the network."""
+    """The result of comparing a file with the network."""
 
     frames: int
     equal_actions: int  # of so many frames
@@ -43,7 +43,7 @@ class Check(NamedTuple):
 
 
 def export(agent: trained_agent.SavedRun, format_name: str, out: pathlib.Path) -> Check:
-    """Writes a folder, whole or not at all, after what was written has been run and compared.
+    """Writes a folder, whole or not at all, after running it and comparing it with the network.
 
     Args:
       agent: what is exported.
@@ -56,7 +56,7 @@ def export(agent: trained_agent.SavedRun, format_name: str, out: pathlib.Path) -
     chosen = formats.FORMATS[format_name]
     with atomic_files.whole_folder(out) as part:
         file = part / f"policy{chosen.suffix}"
-        # Float32 as it is, on accelerators too, where products of fewer digits are the default.
+        # Full float32, on accelerators too, where products have fewer digits by default.
         with jax.default_matmul_precision("highest"):
             chosen.write(agent, file)
             check = _compare(agent, chosen.load(agent, file))
@@ -123,7 +123,7 @@ def describe(
 ) -> dict[str, Any]:
     """What somebody without this package needs to run the file, as JSON holds it."""
     config, spec = agent.config, agent.spec
-    game, reference, score = spec.game, spec.game.reference, agent.evaluation
+    game = spec.game
     return {
         "format": _FORMAT,
         "format_version": 1,
@@ -162,20 +162,27 @@ def describe(
         "preprocessing": _preprocessing(agent),
         "checkpoint": agent.step,
         "frames": agent.step * spec.frame_skip,
-        "scores": {
-            "return_mean": score["eval_return_mean"],
-            "return_std": score["eval_return_std"],
-            "episodes": score["eval_episodes"],
-            "epsilon": config.eval_epsilon,
-            "human_normalised": scores.human_normalised(reference, score["eval_return_mean"]),
-            "random": reference.random if reference else None,
-            "human": reference.human if reference else None,
-        }
-        if score
-        else None,
+        "scores": _scores(agent),
         "check": check._asdict(),
         "settings": dataclasses.asdict(config),
         "versions": provenance.versions(),
+    }
+
+
+def _scores(agent: trained_agent.SavedRun) -> dict[str, Any] | None:
+    """The run's own evaluation of these parameters, and those it compares with; None for none."""
+    evaluation, reference = agent.evaluation, agent.spec.game.reference
+    if not evaluation:
+        return None
+    mean = evaluation["eval_return_mean"]
+    return {
+        "return_mean": mean,
+        "return_std": evaluation["eval_return_std"],
+        "episodes": evaluation["eval_episodes"],
+        "epsilon": agent.config.eval_epsilon,
+        "human_normalised": scores.human_normalised(reference, mean),
+        "random": reference.random if reference else None,
+        "human": reference.human if reference else None,
     }
 
 

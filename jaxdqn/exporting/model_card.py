@@ -32,11 +32,10 @@ def write(described: Mapping[str, Any]) -> str:
     """A model card.
 
     Args:
-      described: what `export.describe` says of the export.
+      described: the export, as `export.describe` returns it.
     """
-    env, policy, score = described["env"], described["policy"], described["scores"]
-    shape = " x ".join(map(str, policy["input"]["shape"]))
-    fewest, most = env["frames_per_step"]
+    env, check = described["env"], described["check"]
+    versions = ", ".join(f"{name} {version}" for name, version in described["versions"].items())
     lines = [
         *_header(described),
         "",
@@ -47,10 +46,41 @@ def write(described: Mapping[str, Any]) -> str:
         "",
         "## Score",
         "",
-        *_score(score),
+        *_score(described["scores"]),
         "",
         "## Use",
         "",
+        *_use(described),
+        "",
+        "## Training",
+        "",
+        "| setting | value |",
+        "|---|---|",
+        *(
+            f"| {name} | {_cell(described['settings'][name])} |"
+            for name, each in setting.described(config.Config).items()
+            if each.on_card
+        ),
+        "",
+        f"Exported with {versions}.",
+        "",
+        "## Limits",
+        "",
+        f"It plays {env['game']} under these conditions and is good for nothing else. On "
+        f"{check['frames']} frames of play the file and the network in float32 differ by at most "
+        f"{check['largest_difference']:.1g} in action values of up to "
+        f"{check['largest_q_value']:.3g}.",
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def _use(described: Mapping[str, Any]) -> list[str]:
+    """How the file is loaded, and how its observations are made."""
+    env, policy = described["env"], described["policy"]
+    shape = " x ".join(map(str, policy["input"]["shape"]))
+    fewest, most = env["frames_per_step"]
+    return [
         f"`{policy['file']}` takes observations [{shape}] {policy['input']['dtype']} "
         f"({policy['input']['meaning']}) and gives action values [batch x "
         f"{len(described['actions'])}]; the policy takes the action with the largest. Actions: "
@@ -67,30 +97,7 @@ def write(described: Mapping[str, Any]) -> str:
         f"{env['source']} gives the frames with these options: "
         f"`{json.dumps(env[options_key(env['source'])], sort_keys=True)}`"
         + ("." if fewest == most else "; the nearest, since its steps are equally long."),
-        "",
-        "## Training",
-        "",
-        "| setting | value |",
-        "|---|---|",
-        *(
-            f"| {name} | {_cell(described['settings'][name])} |"
-            for name, each in setting.described(config.Config).items()
-            if each.on_card
-        ),
-        "",
-        "Exported with "
-        + ", ".join(f"{name} {version}" for name, version in described["versions"].items())
-        + ".",
-        "",
-        "## Limits",
-        "",
-        f"It plays {env['game']} under these conditions and is good for nothing else. On "
-        f"{described['check']['frames']} frames of play the file and the network in float32 "
-        f"differ by at most {described['check']['largest_difference']:.1g} in action values of up "
-        f"to {described['check']['largest_q_value']:.3g}.",
-        "",
     ]
-    return "\n".join(lines)
 
 
 def _cell(value: Any) -> str:
