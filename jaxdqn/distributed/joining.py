@@ -39,14 +39,14 @@ def join(
     """
     if (coordinator_address, num_processes) == (None, 1) and process_id in (None, 0):
         return
-    launcher = _launcher()
+    started_by = launcher()
     local_device_ids = None
-    if coordinator_address and num_processes is None and launcher == "Open MPI":  # 5, for one
+    if coordinator_address and num_processes is None and started_by == "Open MPI":  # 5, for one
         num_processes = _number("OMPI_COMM_WORLD_SIZE")
         process_id = _number("OMPI_COMM_WORLD_RANK")
         local_device_ids = _own_of_open_mpi()
     given = (coordinator_address, num_processes, process_id)
-    if given == (None, None, None) and not launcher:
+    if given == (None, None, None) and not started_by:
         return
     if None not in given:
         assert coordinator_address and num_processes is not None and process_id is not None
@@ -59,7 +59,7 @@ def join(
     faulthandler.disable()
     # A signal is heard by the run itself, and told to the others by itself.
     jax.config.update("jax_enable_preemption_service", False)
-    where = coordinator_address or f"the others of {launcher}"
+    where = coordinator_address or f"the others of {started_by}"
     told = f"waits for {where}, five minutes at most; --num_processes=1 runs alone"
     late = threading.Timer(_QUIET_S, functools.partial(print, told, file=sys.stderr, flush=True))
     late.daemon = True
@@ -78,7 +78,7 @@ def join(
         )
     except (ValueError, RuntimeError, OSError, KeyError) as error:
         is_unknown = isinstance(error, ValueError) and given == (None, None, None)
-        if launcher == "Cloud TPU" and is_unknown and processes.count() == 1:
+        if started_by == "Cloud TPU" and is_unknown and processes.count() == 1:
             print(f"alone: this TPU's machine knows of no others: {error}", file=sys.stderr)
             return
         told = f"{error} is not set" if isinstance(error, KeyError) else str(error)
@@ -140,7 +140,7 @@ def _check_given(coordinator_address: str, num_processes: int, process_id: int) 
         )
 
 
-def _launcher() -> str:
+def launcher() -> str:
     """What started this process as one of several; empty where nothing did."""
     environment = os.environ
     # Not SLURM_NTASKS: an interactive shell has that of its whole allocation.
