@@ -1,5 +1,6 @@
 """Imports what programs import, but not the programs; `tests.program` forks them from there."""
 
+import gc
 import importlib
 import pkgutil
 
@@ -17,3 +18,5 @@ for package in pkgutil.iter_modules(jaxdqn.__path__, "jaxdqn."):
         folder = importlib.import_module(package.name).__path__
         for module in pkgutil.iter_modules(folder, f"{package.name}."):
             importlib.import_module(module.name)
+
+gc.freeze()  # or each process would copy what its garbage collector looks at

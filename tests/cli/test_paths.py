@@ -63,7 +63,7 @@ def test_paths_that_can_be(tmp_path, monkeypatch):
 
 
 def test_a_locale_of_ascii(tmp_path):
-    check = "import sys; from jaxdqn import paths; print(paths.usable('out', sys.argv[1]))"
+    check = "import sys; from jaxdqn.cli import paths; print(paths.usable('out', sys.argv[1]))"
     ascii_only = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
 
     def run(path):

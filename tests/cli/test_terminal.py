@@ -66,9 +66,8 @@ def test_where_launched_processes_go_on(tmp_path):
     assert is_complete(tmp_path / "run")
 
 
-PRINT = (
-    "from jaxdqn import terminal; terminal.protect(); {}; raise SystemExit(terminal.exit_code({}"
-)
+PRINT = "from jaxdqn.cli import terminal; terminal.protect(); {}; "
+PRINT += "raise SystemExit(terminal.exit_code({}))"
 
 
 @pytest.mark.parametrize(
