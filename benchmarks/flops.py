@@ -8,7 +8,6 @@ import jax
 import jax.numpy as jnp
 
 from benchmarks import clock
-from jaxdqn.agent import networks
 from jaxdqn.assembly import parts
 from jaxdqn.envs import api
 from jaxdqn.settings import config as config_lib
@@ -42,7 +41,7 @@ def of_update(config: config_lib.Config, spec: api.EnvSpec) -> int:
     A forward pass each of the online and the target network, one more to choose the action in
     double Q-learning; for the gradient each product twice over, save for the first layer's input.
     """
-    network = networks.make_network(parts.architecture(config, spec.num_actions), lambda: "xla")
+    network = parts.make_network(config, spec, lambda: "xla")
     like = parts.observation_like(config, spec, config.batch_size)
     observation = jnp.zeros(like.shape, like.dtype)
     params = jax.eval_shape(network.init, jax.random.key(0), observation[:1])

@@ -28,7 +28,7 @@ from absl import flags
 from benchmarks import clock, report
 from jaxdqn import errors
 from jaxdqn.cli import devices, paths, program
-from jaxdqn.envs import games
+from jaxdqn.envs import api, registry
 from jaxdqn.rundir import metrics
 from jaxdqn.settings import presets
 
@@ -326,7 +326,7 @@ def _nothing_left(found: _Comparison) -> errors.RunError:
 def main() -> int:
     """Measures as the flags say and reports."""
     values = flags.FLAGS
-    if not games.is_atari(presets.resolve(values.env, "", {}).env):
+    if registry.game(presets.resolve(values.env, "", {}).env).family != api.ATARI:
         raise errors.SettingError("env", f"is {values.env}; the peers play Atari games alone")
     found, folder = _Comparison({}, {}, {}, {}), report.out_folder()
     pythons = _pythons(found)

@@ -11,11 +11,11 @@ import numpy as np
 import numpy.typing as npt
 from jax.sharding import Mesh
 
-from jaxdqn.algorithms import replayed, run_state
+from jaxdqn.algorithms import dqn, replayed, run_state
 from jaxdqn.assembly import device_programs as device_lib
 from jaxdqn.distributed import mesh as mesh_lib
 from jaxdqn.distributed import processes, signals, turn_notes
-from jaxdqn.envs import api, episodes, frame_skip
+from jaxdqn.envs import api, registry
 from jaxdqn.replay import ring
 from jaxdqn.settings import config as config_lib
 from jaxdqn.training import env_groups, loop
@@ -62,7 +62,7 @@ class Rates:
         self._config, self._mesh, self._seconds = config, mesh, seconds
         self._envs = [
             _TimedEnv(
-                frame_skip.make(
+                registry.make(
                     config.env,
                     config.group_size,
                     config.seed + group * config.group_size,
@@ -78,13 +78,13 @@ class Rates:
         self.spec = self._envs[0].spec
         self._random = np.random.default_rng(config.seed)
         self._device = device_lib.build(config, self.spec, mesh)
+        self._programs = replayed.build_programs(config, self.spec, mesh, dqn.make_learner)
         key = mesh_lib.put(mesh, jax.random.key(config.seed), mesh_lib.REPLICATED)
         self._state = run_state.RunState(
-            train_state=self._device.init_learner(key),
+            train_state=self._programs.init(key),
             sums=self._device.init_sums(),
             actors=[self._device.init_actor(key) for _ in self._groups],
-            counters=run_state.Counters(),
-            recent=episodes.RecentGames(),
+            sampler=self._device.init_sampler(),
             learning_from_step=_NEVER,
         )
         self._slices_per_sync = 1
@@ -125,15 +125,16 @@ class Rates:
 
     def updates(self) -> float:
         """Updates/s, in slices as in training."""
+        state = self._state
         start, updates = time.perf_counter(), 0
         while time.perf_counter() - start < self._seconds:
             queued = time.perf_counter()
             for _ in range(self._slices_per_sync):
-                self._state.train_state, self._state.sums = self._device.learn(
-                    self._state.train_state, self._state.sums, self._state.ring
+                state.train_state, state.sums, state.sampler = self._programs.learn(
+                    state.train_state, state.sums, state.sampler, state.ring
                 )
                 updates += self._config.slice_updates
-            jax.block_until_ready(self._state.sums)
+            jax.block_until_ready(state.sums)
             if time.perf_counter() - queued < min(_SYNC_S, self._seconds) / 2:
                 self._slices_per_sync *= 2
         return updates / (time.perf_counter() - start)
@@ -180,8 +181,14 @@ class Rates:
 
     def _act(self, row: ring.Row, note: jax.Array, epsilon: jax.Array) -> jax.Array:
         state = self._state
-        state.actors[0], state.ring, note = self._device.act_and_record(
-            state.train_state.params, state.actors[0], state.ring, row, note, epsilon
+        state.actors[0], state.sampler, state.ring, note = self._device.act_and_record(
+            state.train_state.params,
+            state.actors[0],
+            state.sampler,
+            state.ring,
+            row,
+            note,
+            epsilon,
         )
         return note
 
@@ -197,9 +204,11 @@ class Rates:
             return out
 
         timed = self._device._replace(act_and_record=timed_act)
-        learn = replayed.replay_learning(self._config, timed)
+        learning = replayed.learning(self._config, self._programs)
         stop = processes.Stop(signals.StopRequest())  # nothing asks for it
-        turns = loop.turns(self._config, timed, self._mesh, self._groups, self._state, learn, stop)
+        turns = loop.turns(
+            self._config, timed, self._mesh, self._groups, self._state, learning, stop
+        )
         for number, _ in enumerate(turns):
             env = self._envs[number % len(self._envs)]
             self._waited_for_device_s += env.sent_at - ordered_at

@@ -7,6 +7,7 @@ a stack and its successor. It knows no ends of games and rebuilds no stacks; the
 the time given here. Of its flat buffer, which stores a whole stack a step, the memory is given.
 """
 
+import functools
 import importlib.metadata
 import time
 from collections.abc import Callable
@@ -21,30 +22,29 @@ from absl import flags
 from benchmarks import clock, report
 from jaxdqn import errors
 from jaxdqn.cli import program
+from jaxdqn.replay import returns
 from jaxdqn.replay import ring as ring_lib
+from jaxdqn.replay.samplers import uniform
 
 _STACK, _FRAME, _CALLS = 4, (84, 84), 200
 
 
 def _ring(capacity: int, num_envs: int, batch_size: int) -> tuple[Any, Callable[..., Any], Any]:
     """A ring full of zeros, its donating add, and its sample."""
-    ring = ring_lib.make_ring(
-        num_rows=capacity // num_envs,
-        frame_shape=_FRAME,
-        frame_dtype=jnp.dtype(jnp.uint8),
-        frame_stack=_STACK,
-        stride=1,
-        n_step=1,
-        discount=0.99,
-        reward_clip=1.0,
-        life_loss_ends=True,
-    )
-    state = jax.jit(lambda: ring.init(num_envs).replace(count=jnp.int32(capacity // num_envs)))()
+    num_rows = capacity // num_envs
+    layout = ring_lib.Layout(num_rows, _FRAME, jnp.dtype(jnp.uint8), _STACK, stride=1)
+    rule = returns.ReturnRule(n_step=1, discount=0.99, reward_clip=1.0, life_loss_ends=True)
+    sampler = uniform.uniform(layout, rule)
+
+    def sample(state: ring_lib.RingState, key: jax.Array) -> returns.Batch:
+        drawn = sampler.draw(state, key, (), batch_size)
+        return returns.gather(layout, rule, state, drawn.row, drawn.env)
+
+    state = jax.jit(lambda: ring_lib.init(layout, num_envs).replace(count=jnp.int32(num_rows)))()
     row = jax.device_put(ring_lib.blank_row(num_envs, _FRAME, np.uint8))
     actions = jnp.zeros(num_envs, jnp.int32)
-    add = jax.jit(ring.add, donate_argnums=0)
-    sample = jax.jit(ring.sample, static_argnums=2)
-    return state, lambda state: add(state, row, actions), lambda s, key: sample(s, key, batch_size)
+    add = jax.jit(functools.partial(ring_lib.add, layout), donate_argnums=0)
+    return state, lambda state: add(state, row, actions), jax.jit(sample)
 
 
 def _flashbax(capacity: int, num_envs: int, batch_size: int) -> tuple[Any, Callable[..., Any], Any]:

@@ -19,7 +19,7 @@ from jaxdqn import errors
 from jaxdqn.assembly import env_spec, memory
 from jaxdqn.cli import devices, program, setting_flags
 from jaxdqn.distributed import mesh as mesh_lib
-from jaxdqn.envs import games
+from jaxdqn.envs import registry
 from jaxdqn.settings import config as config_lib
 from jaxdqn.settings import presets
 from jaxdqn.training import setup
@@ -106,8 +106,6 @@ def _define_flags() -> None:
     flags.DEFINE_integer("devices", None, "the first so many of them (default: all)", lower_bound=1)
     devices.define_compilation_cache()
     setting_flags.define_settings()
-    flags.adopt_module_key_flags(devices)
-    flags.adopt_module_key_flags(setting_flags)
 
 
 def main() -> int:
@@ -115,9 +113,10 @@ def main() -> int:
     given, values = setting_flags.given_settings(), flags.FLAGS
     env, preset = given.pop("env", None) or "Breakout", given.pop("preset", "")
     asked = presets.resolve(env, preset, given)
-    if asked.algorithm != "dqn":
+    if not asked.learns_by_updates:
         raise errors.SettingError(
-            "algorithm", f"is {asked.algorithm}; only updates from a replay, dqn, are measured"
+            "algorithm",
+            f"is {asked.algorithm}; only updates from a replay, as of dqn, are measured",
         )
     devices.start_devices()
     mesh = mesh_lib.make_mesh(values.devices)
@@ -133,7 +132,7 @@ def main() -> int:
     folder = report.out_folder()
     result = measure(config, mesh, values.rounds, values.seconds)
     rows = [(name, value) for name, value in result.items() if not isinstance(value, dict)]
-    name = f"throughput_{games.plain_name(config.env)}-{config.preset}"
+    name = f"throughput_{registry.game(config.env).plain_name}-{config.preset}"
     report.finish(name, result, report.table(("figure", "value"), rows), folder)
     return 0
 

@@ -27,8 +27,6 @@ def _define_flags() -> None:
     shared_flags.define_play_seed()
     flags.DEFINE_boolean("json", False, "print one JSON object, with the return of every game")
     devices.define_compilation_cache()
-    flags.adopt_module_key_flags(devices)
-    flags.adopt_module_key_flags(shared_flags)
 
 
 def main() -> int:
@@ -42,7 +40,7 @@ def main() -> int:
     from jaxdqn.rundir import trained_agent
 
     agent = trained_agent.load(path, values.checkpoint)
-    protocol = values.protocol or protocols.default_for(agent.config.env)
+    protocol = values.protocol or protocols.default_for(agent.spec.game)
     result = scoring.score(agent, protocol, values.episodes, values.seed)
     print(json.dumps(_finite(result), allow_nan=False) if values.json else _table(result))
     return 0

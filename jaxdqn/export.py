@@ -26,8 +26,6 @@ def _define_flags() -> None:
     flags.DEFINE_string("out", None, "the folder to make")
     flags.DEFINE_boolean("overwrite", False, "replace an export that lies there")
     devices.define_compilation_cache()
-    flags.adopt_module_key_flags(devices)
-    flags.adopt_module_key_flags(shared_flags)
 
 
 def main() -> int:

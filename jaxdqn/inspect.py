@@ -21,8 +21,6 @@ def _define_flags() -> None:
     flags.DEFINE_boolean("overwrite", False, "replace a folder that an inspection made")
     shared_flags.define_play_seed()
     devices.define_compilation_cache()
-    flags.adopt_module_key_flags(devices)
-    flags.adopt_module_key_flags(shared_flags)
 
 
 def main() -> int:
@@ -42,8 +40,8 @@ def main() -> int:
             "out", f"{out} exists and holds more than an inspection; another name"
         )
     agent = trained_agent.load(path, values.checkpoint)
-    protocol = values.protocol or protocols.default_for(agent.config.env)
-    agent = agent._replace(config=protocols.apply(protocol, agent.config))
+    protocol = values.protocol or protocols.default_for(agent.spec.game)
+    agent = agent._replace(config=protocols.apply(protocol, agent.config, agent.spec))
     print(f"{out}: {', '.join(inspection.inspect(agent, out, seed=values.seed))}")
     return 0
 

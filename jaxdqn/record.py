@@ -25,8 +25,6 @@ def _define_flags() -> None:
     shared_flags.define_play_seed()
     flags.DEFINE_boolean("overwrite", False, "replace files that exist")
     devices.define_compilation_cache()
-    flags.adopt_module_key_flags(devices)
-    flags.adopt_module_key_flags(shared_flags)
 
 
 def main() -> int:
@@ -50,10 +48,10 @@ def main() -> int:
         agent, protocol = trained_agent.untrained(path), "random"
     else:
         agent = trained_agent.load(path, values.checkpoint)
-        protocol = values.protocol or protocols.default_for(agent.config.env)
+        protocol = values.protocol or protocols.default_for(agent.spec.game)
     print(
         recording.record(
-            agent._replace(config=protocols.apply(protocol, agent.config)),
+            agent._replace(config=protocols.apply(protocol, agent.config, agent.spec)),
             out=out,
             sheet=sheet,
             with_overlay=values.overlay,

@@ -24,8 +24,6 @@ def _define_flags() -> None:
         "png", False, "write each plot as a PNG too, into a folder beside the page"
     )
     flags.DEFINE_boolean("overwrite", False, "replace a page that exists")
-    flags.adopt_module_key_flags(devices)
-    flags.adopt_module_key_flags(shared_flags)
 
 
 def main() -> int:

@@ -22,9 +22,6 @@ def _define_flags() -> None:
     shared_flags.define_processes()
     devices.define_compilation_cache()
     setting_flags.define_settings()
-    flags.adopt_module_key_flags(devices)  # --help shows them
-    flags.adopt_module_key_flags(setting_flags)
-    flags.adopt_module_key_flags(shared_flags)
 
 
 def main() -> int:
@@ -61,7 +58,7 @@ def main() -> int:
             overwrite=values.overwrite,
             capacity_chosen_by_user="replay_capacity" in given,
         )
-        return run.run(prepared, track=values.track, verbose=values.verbose)
+        return run.train(prepared, track=values.track, verbose=values.verbose)
 
 
 if __name__ == "__main__":

@@ -1,21 +1,19 @@
 """Runs the real programs in processes of their own."""
 
-import atexit
 import json
 import multiprocessing
 import os
 import pathlib
-import runpy
 import subprocess
 import sys
 import threading
 import time
-import traceback
 
 import jax
 import numpy as np
 import orbax.checkpoint as ocp
 
+from benchmarks import forks
 from jaxdqn.rundir import metrics
 
 ROOT = pathlib.Path(__file__).parents[1]  # of the checkout
@@ -59,22 +57,7 @@ def _become(module, flags, driver, cwd, env, stdout, stderr):
     os.environ.update(env)
     os.chdir(cwd)
     sys.path[:0] = [str(cwd), *filter(None, env.get("PYTHONPATH", "").split(os.pathsep))]
-    sys.argv = [module, *flags]
-    code = 1
-    try:
-        if driver:
-            exec(driver, {})
-        runpy.run_module(module, run_name="__main__", alter_sys=True)
-        code = 0
-    except SystemExit as end:
-        code = end.code if isinstance(end.code, int) else int(bool(end.code))
-    except BaseException:
-        traceback.print_exc()
-    threading._shutdown()
-    atexit._run_exitfuncs()
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(code)
+    forks.become(module, flags, prepare=lambda: exec(driver or "", {}))
 
 
 class Program:
@@ -163,9 +146,9 @@ def run(name, *flags, cwd=None, num_devices=1, package="jaxdqn"):
     return subprocess.CompletedProcess([name, *flags], program.returncode, stdout, stderr)
 
 
-def start(*flags, driver=None):
+def start(*flags, driver=None, cwd=None):
     """A training process that runs on; `driver` is Python that is run in it first."""
-    return Program("jaxdqn.train", flags, driver)
+    return Program("jaxdqn.train", flags, driver, cwd)
 
 
 def rows(run_dir):

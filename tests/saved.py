@@ -8,7 +8,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxdqn.assembly import device_programs, env_spec, parts
+from jaxdqn.algorithms import api
+from jaxdqn.assembly import env_spec, parts
 from jaxdqn.checkpointing import checkpoints
 from jaxdqn.distributed import mesh
 from jaxdqn.rundir import layout, trained_agent
@@ -34,11 +35,11 @@ def make_run(path, env="Breakout", changes=BREAKOUT, returns=(1.0, 3.0, 2.0)):
     """A run with a checkpoint and an evaluation at steps 10, 20, ...; other parameters at each."""
     config = presets.resolve(env, "", changes)
     layout.create(path, config)
-    built = device_programs.build(config, env_spec.describe(config), mesh.make_mesh(1))
+    built = api.chosen(config).build(config, env_spec.describe(config), mesh.make_mesh(1))
     store = checkpoints.Checkpoints(path / layout.CHECKPOINTS, keep=len(returns))
     rows = []
     for i, score in enumerate(returns, start=1):
-        learner, play = built.init_learner(jax.random.key(i)), {"sums": built.init_sums()}
+        learner, play = built.init(jax.random.key(i)), {"sums": jnp.zeros(4)}
         store.save(learner, play, {"steps": 10 * i})
         evaluation = {"eval_return_mean": score, "eval_return_std": 0.5, "eval_episodes": 4}
         rows += [{"step": 10 * i - 5, "loss": 0.1}, {"step": 10 * i, **evaluation}]

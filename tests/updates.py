@@ -10,11 +10,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxdqn.assembly import compilation_cache, parts
+from jaxdqn.algorithms import dqn
+from jaxdqn.assembly import compilation_cache
 from jaxdqn.distributed import joining, processes
 from jaxdqn.distributed import mesh as mesh_lib
 from jaxdqn.envs import api
-from jaxdqn.replay import ring
+from jaxdqn.replay import returns
 from jaxdqn.settings import presets
 
 SMALL = (36, 36)
@@ -24,7 +25,7 @@ SIZE = 16
 def batch(frame_shape=(84, 84)):
     rng = np.random.default_rng(0)
     frames = rng.integers(0, 256, (2, SIZE, 4, *frame_shape), np.uint8)
-    return ring.Batch(
+    return returns.Batch(
         observation=frames[0],
         action=rng.integers(0, 4, SIZE).astype(np.int32),
         reward=rng.normal(size=SIZE).astype(np.float32),
@@ -36,12 +37,14 @@ def batch(frame_shape=(84, 84)):
 def twice(mesh, frame_shape=(84, 84)):
     """Parameters, target and metrics; each process gives its share of the batch."""
     spec = api.EnvSpec("Breakout-v5", frame_shape, np.dtype("uint8"), 4, 4)
-    learner = parts.make_learner(presets.resolve("Breakout", "", {}), spec, mesh_lib.AXIS)
+    learner = dqn.make_learner(presets.resolve("Breakout", "", {}), spec, mesh_lib.AXIS)
     replicated, by_env = mesh_lib.REPLICATED, mesh_lib.BY_ENV
     init = mesh_lib.on_mesh(mesh, replicated, replicated)(
         lambda key: learner.init(key, jnp.zeros((1, 4, *frame_shape), jnp.uint8))
     )
-    update = mesh_lib.on_mesh(mesh, (replicated, by_env), replicated)(learner.update)
+    update = mesh_lib.on_mesh(mesh, (replicated, by_env), replicated)(
+        lambda state, batch: learner.update(state, batch, state.key)[:2]
+    )
     state = init(mesh_lib.put(mesh, jax.random.key(0), replicated))
     own = processes.share(SIZE)
     placed = mesh_lib.put(

@@ -1,15 +1,17 @@
 """Acting: the rolling stack of frames and the choice of actions."""
 
 from collections.abc import Callable
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import chex
 import flax.struct
 import jax
 import jax.numpy as jnp
 
-from jaxdqn.agent import exploration, networks
 from jaxdqn.agent import motion as motion_lib
+from jaxdqn.agent import networks
+from jaxdqn.agent.explorers import api as explorers
+from jaxdqn.agent.explorers import epsilon_greedy
 
 _State = TypeVar("_State")
 
@@ -21,7 +23,7 @@ class ActorState(flax.struct.PyTreeNode):
     key: jax.Array  # [] PRNG key, folded with `acts` at every step and never changed
     acts: jax.Array  # [] int32, steps taken
     motion: motion_lib.MotionState | None = None  # [E, ...], where motion is traced
-    repeat: exploration.Repeat | None = None  # [E, ...], where random actions may last
+    explorer: Any = None  # [E, ...] its state; None where it has none
 
 
 class Actor(NamedTuple):
@@ -57,9 +59,10 @@ def make_actor(
     frame_dtype: jnp.dtype,
     frame_stack: int,
     motion_trace: bool = False,
-    explore_max_steps: int = 1,
+    explorer: explorers.Explorer = epsilon_greedy.EXPLORER,
+    draws_noise: bool = False,
 ) -> Actor:
-    """Builds an epsilon-greedy actor.
+    """Builds an actor.
 
     Args:
       network: the Q-network.
@@ -67,7 +70,8 @@ def make_actor(
       frame_dtype: of frames.
       frame_stack: S, frames that the network sees.
       motion_trace: give each frame a second channel, the trace of what moved.
-      explore_max_steps: steps that a random action lasts at most.
+      explorer: chooses actions.
+      draws_noise: give the network a key, for what it draws itself: in training alone.
     """
     seen = seen_shape(frame_shape, motion_trace)
 
@@ -80,7 +84,7 @@ def make_actor(
             key=key,
             acts=jnp.zeros((), jnp.int32),
             motion=for_each(lambda: motion_lib.init(frame_shape)) if motion_trace else None,
-            repeat=for_each(exploration.no_repeat) if explore_max_steps > 1 else None,
+            explorer=for_each(explorer.init),
         )
 
     def see(state: ActorState, frame: jax.Array, is_first: jax.Array) -> ActorState:
@@ -104,18 +108,15 @@ def make_actor(
         would draw among all.
         """
         state = see(state, frame, is_first)
-        key = jax.random.fold_in(jax.random.fold_in(state.key, state.acts), 0)
+        step_key = jax.random.fold_in(state.key, state.acts)
+        key = jax.random.fold_in(step_key, 0)
         keys = jax.random.split(key, total or frame.shape[0])[first + jnp.arange(frame.shape[0])]
-        q_values = network.q_values(params, state.stack)
-        if state.repeat is None:
-            actions = jax.vmap(exploration.epsilon_greedy, in_axes=(0, 0, None))(
-                keys, q_values, epsilon
-            )
-        else:
-            actions, repeat = jax.vmap(
-                exploration.lasting_epsilon_greedy, in_axes=(0, 0, None, 0, 0, None)
-            )(keys, q_values, epsilon, state.repeat, is_first, explore_max_steps)
-            state = state.replace(repeat=repeat)
+        noise_key = jax.random.fold_in(step_key, 1) if draws_noise else None
+        q_values = network.q_values(params, state.stack, noise_key)
+        actions, exploring = jax.vmap(explorer.act, in_axes=(0, 0, None, 0, 0))(
+            keys, q_values, epsilon, state.explorer, is_first
+        )
+        state = state.replace(explorer=exploring)
         return state.replace(acts=state.acts + 1), actions, q_values
 
     return Actor(init=init, see=see, act=act)

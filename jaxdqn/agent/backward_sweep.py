@@ -8,14 +8,10 @@ to the swept values, half of every batch (or more) from states whose value chang
 memory is emptied. No target network: the parameters do not move while targets are made.
 """
 
-from collections.abc import Callable
-from typing import NamedTuple
-
 import chex
 import flax.struct
 import jax
 import jax.numpy as jnp
-import optax
 
 from jaxdqn.agent import learner, networks
 
@@ -43,17 +39,6 @@ class Order(flax.struct.PyTreeNode):
     position: jax.Array  # [M] int32, flat; the last ones are no states
     num_large: jax.Array  # [] int32
     num_small: jax.Array  # [] int32
-
-
-class SweepLearner(NamedTuple):
-    """Pure functions that learn."""
-
-    init: Callable[[jax.Array, jax.Array], learner.TrainState]  # (key, observation [1, S, *F])
-    # (state, targets, learning rate) -> state, metrics
-    update: Callable[
-        [learner.TrainState, Targets, jax.Array],
-        tuple[learner.TrainState, learner.Metrics],
-    ]
 
 
 def backward(segment: Segment, discount: float) -> tuple[jax.Array, jax.Array]:
@@ -133,53 +118,14 @@ def batch_positions(
     return order.position[jnp.where(slot < large, of_large, of_small)]
 
 
-def make_learner(
-    network: networks.Network,
-    optimizer: optax.GradientTransformation,
-    stop_when_refused: bool = False,
-    axis_name: str | None = None,
-) -> SweepLearner:
-    """Builds the part that fits a network to swept values.
+def make_loss(network: networks.Network) -> learner.LossFn:
+    """Builds the loss of a network against swept values: the squares, summed over the actions."""
 
-    Args:
-      network: the Q-network.
-      optimizer: with a learning rate of 1; `update` is told the real one, which follows the number
-        of states and not that of updates.
-      stop_when_refused: see `learner.make_learner`.
-      axis_name: mesh axis over which the batch is split; gradients and metrics are averaged.
-    """
+    def loss(
+        params: chex.ArrayTree, _: chex.ArrayTree, targets: Targets, key: jax.Array
+    ) -> tuple[jax.Array, learner.Metrics, jax.Array]:
+        q_values = network.q_values(params, targets.observation, key)
+        losses = jnp.sum((q_values - targets.q_values) ** 2, axis=-1)
+        return losses, {"q_mean": jnp.mean(jnp.max(q_values, axis=-1))}, losses
 
-    def init(key: jax.Array, observation: jax.Array) -> learner.TrainState:
-        params_key, draw_key = jax.random.split(key)
-        params = network.init(params_key, observation)
-        return learner.TrainState(
-            params=params,
-            target_params={},
-            opt_state=optimizer.init(params),
-            updates=jnp.zeros((), jnp.int32),
-            refused=jnp.zeros((), jnp.int32),
-            key=draw_key,
-        )
-
-    def loss_fn(params: chex.ArrayTree, targets: Targets) -> tuple[jax.Array, learner.Metrics]:
-        q_values = network.q_values(params, targets.observation)
-        loss = jnp.mean(jnp.sum((q_values - targets.q_values) ** 2, axis=-1))
-        return loss, {"loss": loss, "q_mean": jnp.mean(jnp.max(q_values, axis=-1))}
-
-    def update(
-        state: learner.TrainState, targets: Targets, learning_rate: jax.Array
-    ) -> tuple[learner.TrainState, learner.Metrics]:
-        grads, metrics = jax.grad(loss_fn, has_aux=True)(state.params, targets)
-        grads, metrics = learner.averaged((grads, metrics), axis_name)
-        metrics["grad_norm"] = optax.tree.norm(grads)
-
-        def descend(
-            params: chex.ArrayTree, opt_state: optax.OptState
-        ) -> tuple[chex.ArrayTree, optax.OptState]:
-            deltas, opt_state = optimizer.update(grads, opt_state, params)
-            deltas = jax.tree.map(lambda delta: learning_rate * delta, deltas)
-            return optax.apply_updates(params, deltas), opt_state
-
-        return learner.accept(state, descend, metrics, stop_when_refused)
-
-    return SweepLearner(init=init, update=update)
+    return loss

@@ -1,7 +1,7 @@
 """The update step: pure, for one batch, on one device or averaged over many."""
 
 from collections.abc import Callable
-from typing import Any, NamedTuple, Protocol, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import chex
 import flax.struct
@@ -9,8 +9,6 @@ import jax
 import jax.flatten_util
 import jax.numpy as jnp
 import optax
-
-from jaxdqn.agent import losses, networks
 
 _Tree = TypeVar("_Tree")
 
@@ -26,81 +24,24 @@ class TrainState(flax.struct.PyTreeNode):
     key: jax.Array  # [] PRNG key, folded with `updates` for each draw and never changed
 
 
-class Transitions(Protocol):
-    """A batch of B transitions, each over up to n steps."""
-
-    observation: jax.Array  # [B, S, *frame_shape]
-    action: jax.Array  # [B] int32
-    reward: jax.Array  # [B] float32, discounted sum
-    discount: jax.Array  # [B] float32, of the bootstrap value
-    next_observation: jax.Array  # [B, S, *frame_shape]
-
-
 # `METRICS` by name, and `accepted`: whether the update was.
 Metrics = dict[str, jax.Array]
+# (params, target params, batch, key) -> losses [B]; metrics but `loss` and `grad_norm`, each a
+# mean; priorities [B] of a sampler
+LossFn = Callable[..., tuple[jax.Array, Metrics, jax.Array]]
 
 
 class Learner(NamedTuple):
     """Pure functions that learn."""
 
     init: Callable[[jax.Array, jax.Array], TrainState]  # (key, an observation [1, S, *F])
-    update: Callable[[TrainState, Transitions], tuple[TrainState, Metrics]]
+    # (state, batch, key, weights of losses [B] or None, factor of the step [] or None) -> state,
+    # metrics, priorities [B]
+    update: Callable[..., tuple[TrainState, Metrics, jax.Array]]
     move_target: Callable[[TrainState], TrainState]  # what `update` also does by its own period
 
 
 METRICS = ("loss", "q_mean", "grad_norm")
-
-
-def make_optimizer(
-    name: str,
-    learning_rate: optax.ScalarOrSchedule,
-    *,
-    epsilon: float,
-    max_grad_norm: float = 0.0,
-    clip_per_tensor: bool = False,
-    rmsprop_decay: float = 0.95,
-    rmsprop_centred: bool = True,
-    rmsprop_initial: float = 0.0,
-) -> optax.GradientTransformation:
-    """Builds an optimizer.
-
-    Args:
-      name: 'adam' (Kingma and Ba, arXiv:1412.6980) or 'rmsprop'.
-      learning_rate: or a schedule over updates.
-      epsilon: added to Adam's root, and within RMSProp's.
-      max_grad_norm: gradients are clipped to this norm; 0 leaves them.
-      clip_per_tensor: each parameter's gradient has that norm for itself, not all together.
-      rmsprop_decay: of the running mean of squares.
-      rmsprop_centred: subtract the running mean, as Mnih et al. (2015) do.
-      rmsprop_initial: where the mean of squares begins.
-    """
-    if name == "adam":
-        optimizer = optax.adam(learning_rate, eps=epsilon)
-    elif name == "rmsprop":
-        optimizer = optax.rmsprop(
-            learning_rate,
-            decay=rmsprop_decay,
-            eps=epsilon,
-            initial_scale=rmsprop_initial,
-            centered=rmsprop_centred,
-            eps_in_sqrt=True,
-        )
-    else:
-        raise ValueError(f"no optimizer is called {name!r}")
-    if not max_grad_norm:
-        return optimizer
-    clip = _clip_each if clip_per_tensor else optax.clip_by_global_norm
-    return optax.chain(clip(max_grad_norm), optimizer)
-
-
-def _clip_each(max_norm: float) -> optax.GradientTransformation:
-    """Clips the gradient of every parameter to a norm of its own."""
-
-    def clip(gradient: jax.Array) -> jax.Array:
-        norm = jnp.sqrt(jnp.sum(gradient**2))
-        return gradient * (max_norm / jnp.maximum(norm, max_norm))
-
-    return optax.stateless(lambda gradients, _: jax.tree.map(clip, gradients))
 
 
 def averaged(tree: _Tree, axis_name: str | None) -> _Tree:
@@ -172,23 +113,23 @@ def summands(metrics: Metrics) -> jax.Array:
 
 
 def make_learner(
-    network: networks.Network,
+    init_params: Callable[[jax.Array, jax.Array], chex.ArrayTree],
+    loss_fn: LossFn,
     optimizer: optax.GradientTransformation,
     *,
-    double_q: bool,
-    td_loss: Callable[[jax.Array], jax.Array],
-    target_tau: float,
-    target_period_updates: int,
+    has_target: bool = False,
+    target_tau: float = 1.0,
+    target_period_updates: int = 0,
     stop_when_refused: bool = False,
     axis_name: str | None = None,
 ) -> Learner:
-    """Builds DQN's learner (Mnih et al., 2015; van Hasselt et al., arXiv:1509.06461).
+    """Builds the update step that algorithms share.
 
     Args:
-      network: the Q-network.
+      init_params: from a key and an observation [1, S, *F] to parameters.
+      loss_fn: of a batch.
       optimizer: of the online parameters.
-      double_q: choose the bootstrap action with the online network.
-      td_loss: elementwise loss of TD errors.
+      has_target: keep a target network beside them.
       target_tau: share of the online parameters moved into the target; 1 is a hard copy
         (the soft update is that of Lillicrap et al., arXiv:1509.02971).
       target_period_updates: updates between such moves; 0: `update` makes none.
@@ -198,36 +139,38 @@ def make_learner(
 
     def init(key: jax.Array, observation: jax.Array) -> TrainState:
         params_key, draw_key = jax.random.split(key)
-        params = network.init(params_key, observation)
+        params = init_params(params_key, observation)
         return TrainState(
             params=params,
             # A copy: donated buffers must not be shared.
-            target_params=jax.tree.map(jnp.copy, params),
+            target_params=jax.tree.map(jnp.copy, params) if has_target else {},
             opt_state=optimizer.init(params),
             updates=jnp.zeros((), jnp.int32),
             refused=jnp.zeros((), jnp.int32),
             key=draw_key,
         )
 
-    def loss_fn(
-        params: chex.ArrayTree, target_params: chex.ArrayTree, batch: Transitions
-    ) -> tuple[jax.Array, Metrics]:
-        q_tm1 = network.q_values(params, batch.observation)
-        q_target_t = network.q_values(target_params, batch.next_observation)
-        if double_q:
-            q_online_t = network.q_values(jax.lax.stop_gradient(params), batch.next_observation)
-            td_error = jax.vmap(losses.double_q_td_error)(
-                q_tm1, batch.action, batch.reward, batch.discount, q_online_t, q_target_t
-            )
-        else:
-            td_error = jax.vmap(losses.q_td_error)(
-                q_tm1, batch.action, batch.reward, batch.discount, q_target_t
-            )
-        loss = jnp.mean(td_loss(td_error))
-        return loss, {"loss": loss, "q_mean": jnp.mean(jnp.max(q_tm1, axis=-1))}
+    def mean_loss(
+        params: chex.ArrayTree,
+        target_params: chex.ArrayTree,
+        batch: Any,
+        key: jax.Array,
+        weight: jax.Array | None,
+    ) -> tuple[jax.Array, tuple[Metrics, jax.Array]]:
+        losses, metrics, priority = loss_fn(params, target_params, batch, key)
+        loss = jnp.mean(losses if weight is None else weight * losses)
+        return loss, ({"loss": loss, **metrics}, priority)
 
-    def update(state: TrainState, batch: Transitions) -> tuple[TrainState, Metrics]:
-        grads, metrics = jax.grad(loss_fn, has_aux=True)(state.params, state.target_params, batch)
+    def update(
+        state: TrainState,
+        batch: Any,
+        key: jax.Array,
+        weight: jax.Array | None = None,
+        step_factor: jax.Array | None = None,
+    ) -> tuple[TrainState, Metrics, jax.Array]:
+        grads, (metrics, priority) = jax.grad(mean_loss, has_aux=True)(
+            state.params, state.target_params, batch, key, weight
+        )
         grads, metrics = averaged((grads, metrics), axis_name)
         metrics["grad_norm"] = optax.tree.norm(grads)
 
@@ -235,6 +178,8 @@ def make_learner(
             params: chex.ArrayTree, opt_state: optax.OptState
         ) -> tuple[chex.ArrayTree, optax.OptState]:
             deltas, opt_state = optimizer.update(grads, opt_state, params)
+            if step_factor is not None:
+                deltas = jax.tree.map(lambda delta: step_factor * delta, deltas)
             return optax.apply_updates(params, deltas), opt_state
 
         before = state.updates
@@ -245,7 +190,7 @@ def make_learner(
                 due, lambda target: (moved(target, state.params),), state.target_params
             )
             state = state.replace(target_params=target_params)
-        return state, metrics
+        return state, metrics, priority
 
     def moved(target_params: chex.ArrayTree, params: chex.ArrayTree) -> chex.ArrayTree:
         return optax.incremental_update(params, target_params, target_tau)

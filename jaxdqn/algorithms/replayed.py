@@ -1,14 +1,122 @@
-"""Learning by updates from the replay, as they fall due."""
+"""Learning by updates from the replay, as they fall due; what is learned is an argument.
 
-from collections.abc import Iterator
+Algorithms that learn so give it an update step, and are small.
+"""
+
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
+from jax.sharding import Mesh
 
-from jaxdqn.algorithms import run_state
-from jaxdqn.assembly import device_programs
-from jaxdqn.rundir import metrics
+from jaxdqn.agent import learner as learner_lib
+from jaxdqn.algorithms import api, events, run_state
+from jaxdqn.assembly import device_programs, parts
+from jaxdqn.distributed import mesh as mesh_lib
+from jaxdqn.envs import api as envs
+from jaxdqn.replay import returns
+from jaxdqn.replay import ring as ring_lib
+from jaxdqn.replay.samplers import api as samplers
 from jaxdqn.settings import config as config_lib
+
+# (config, spec, axis to average over or None) -> the update step of a run
+MakeLearner = Callable[[config_lib.Config, envs.EnvSpec, str | None], learner_lib.Learner]
+
+
+class Programs(NamedTuple):
+    """Compiled functions. Those that take large state donate it: rebind it in the same line."""
+
+    init: Callable[[jax.Array], learner_lib.TrainState]  # (key)
+    # (train state, metric sums [M + 1], sampler state, ring) -> the first three
+    learn: Callable[..., tuple[learner_lib.TrainState, jax.Array, Any]]
+    # (train state, sampler state, ring, rows written since []) -> batch and metrics of the update
+    # that was refused last
+    examine: Callable[..., tuple[returns.Batch, learner_lib.Metrics]]
+    move_target: Callable[[learner_lib.TrainState], learner_lib.TrainState]
+
+
+def build_programs(
+    config: config_lib.Config, spec: envs.EnvSpec, mesh: Mesh, make_learner: MakeLearner
+) -> Programs:
+    """Builds what the devices run.
+
+    Args:
+      config: of the run.
+      spec: of its environments.
+      mesh: the devices.
+      make_learner: makes the update step.
+    """
+    layout, rule = parts.ring_layout(config, spec), parts.return_rule(config)
+    returns.check(layout, rule)
+    sampler = parts.make_sampler(config, layout)
+    learner = make_learner(config, spec, mesh_lib.axis_name(mesh))
+    local_batch = config.batch_size // mesh.devices.size
+    replicated, ring_specs = mesh_lib.REPLICATED, device_programs.RING_SPECS
+    sampler_specs = device_programs.sampler_specs(sampler)
+
+    def draw(
+        state: learner_lib.TrainState, sampler_state: Any, ring: ring_lib.RingState
+    ) -> tuple[samplers.Drawn, returns.Batch, jax.Array]:
+        """What the next update draws, its batch, and a key of its own."""
+        key = jax.random.fold_in(jax.random.fold_in(state.key, state.updates), mesh_lib.index())
+        drawn = sampler.draw(ring, key, sampler_state, local_batch)
+        batch = returns.gather(layout, rule, ring, drawn.row, drawn.env)
+        return drawn, batch, jax.random.fold_in(key, 3)
+
+    @mesh_lib.on_mesh(
+        mesh,
+        in_specs=(replicated, replicated, sampler_specs, ring_specs),
+        out_specs=(replicated, replicated, sampler_specs),
+        donate_argnums=(0, 1, 2),
+    )
+    def learn(
+        train_state: learner_lib.TrainState,
+        sums: jax.Array,
+        sampler_state: Any,
+        ring: ring_lib.RingState,
+    ) -> tuple[learner_lib.TrainState, jax.Array, Any]:
+        def one_update(carry: Any, _: None) -> tuple[Any, None]:
+            state, sums, sampler_state = carry
+            drawn, batch, key = draw(state, sampler_state, ring)
+            state, metrics, priority = learner.update(state, batch, key, drawn.weight)
+            sampler_state = sampler.learned(sampler_state, drawn, priority, metrics["accepted"])
+            return (state, sums + learner_lib.summands(metrics), sampler_state), None
+
+        carry, _ = jax.lax.scan(
+            one_update, (train_state, sums, sampler_state), length=config.slice_updates
+        )
+        learned: tuple[learner_lib.TrainState, jax.Array, Any] = carry
+        return learned
+
+    @mesh_lib.on_mesh(
+        mesh,
+        in_specs=(replicated, sampler_specs, ring_specs, replicated),
+        out_specs=(replicated, replicated),
+    )
+    def examine(
+        train_state: learner_lib.TrainState,
+        sampler_state: Any,
+        ring: ring_lib.RingState,
+        rows_since: jax.Array,
+    ) -> tuple[returns.Batch, learner_lib.Metrics]:
+        before = ring.replace(count=ring.count - rows_since)
+        drawn, batch, key = draw(train_state, sampler_state, before)
+        metrics = learner.update(train_state, batch, key, drawn.weight)[1]
+        return mesh_lib.gathered(mesh, batch), metrics
+
+    @mesh_lib.on_mesh(mesh, in_specs=replicated, out_specs=replicated, donate_argnums=0)
+    def move_target(train_state: learner_lib.TrainState) -> learner_lib.TrainState:
+        return learner.move_target(train_state)
+
+    return Programs(
+        init=device_programs.compiled_init(
+            mesh, learner.init, parts.observation_like(config, spec)
+        ),
+        learn=learn,
+        examine=examine,
+        move_target=move_target,
+    )
 
 
 def updates_owed(config: config_lib.Config, state: run_state.RunState) -> int:
@@ -27,43 +135,46 @@ def target_is_due(
     ) or run_state.crossed(before.episodes, now.episodes, config.target_period_episodes)
 
 
-def check_refused(
-    config: config_lib.Config,
-    device: device_programs.Device,
-    state: run_state.RunState,
-    refused: int,
-    rows_since: int,
-) -> None:
-    """Writes down how many updates from the replay were refused, and stops where that is asked.
+def learning(config: config_lib.Config, programs: Programs) -> api.Learning:
+    """How a run learns with programs that are built."""
 
-    Args:
-      config: of the run.
-      device: what the devices run.
-      state: where the run stands.
-      refused: updates, of those that are done.
-      rows_since: rows written to the replay since the last of them.
-
-    Raises:
-      run_state.NonFiniteError: an update was refused, and the run is to stop.
-    """
-    if run_state.note_refused(config, state, refused):
-        rows = np.int32(rows_since)
-        with jax.transfer_guard("allow"):
-            found = device.examine(state.train_state, state.ring, rows)
-        raise run_state.NonFiniteError(*jax.device_get(found))
-
-
-def replay_learning(config: config_lib.Config, device: device_programs.Device) -> run_state.Learn:
-    """Updates from the replay as they fall due, and the target network's moves."""
-
-    def learn(
-        state: run_state.RunState, before: run_state.Counters
-    ) -> Iterator[metrics.Row | None]:
+    def learn(state: run_state.RunState, before: run_state.Counters) -> Iterator[events.Paused]:
         while updates_owed(config, state) >= config.slice_updates:
-            state.train_state, state.sums = device.learn(state.train_state, state.sums, state.ring)
+            state.train_state, state.sums, state.sampler = programs.learn(
+                state.train_state, state.sums, state.sampler, state.ring
+            )
             state.counters.updates += config.slice_updates
         if target_is_due(config, before, state.counters):
-            state.train_state = device.move_target(state.train_state)
+            state.train_state = programs.move_target(state.train_state)
         yield from ()
 
-    return learn
+    def check(state: run_state.RunState, refused: int, rows_since: int) -> None:
+        if run_state.note_refused(config, state, refused):
+            rows = np.int32(rows_since)
+            with jax.transfer_guard("allow"):
+                found = programs.examine(state.train_state, state.sampler, state.ring, rows)
+            raise run_state.NonFiniteError(*jax.device_get(found))
+
+    def compile_ahead(ahead: api.Ahead, *shaped: Any) -> api.Learning:
+        return learning(config, programs._replace(learn=ahead(programs.learn, *shaped)))
+
+    return api.Learning(programs.init, learn, check, compile_ahead)
+
+
+def algorithm(make_learner: MakeLearner) -> api.Algorithm:
+    """The algorithm that learns by such update steps."""
+
+    def build(config: config_lib.Config, spec: envs.EnvSpec, mesh: Mesh) -> api.Learning:
+        return learning(config, build_programs(config, spec, mesh, make_learner))
+
+    return api.Algorithm(build=build, plan=plan)
+
+
+def plan(config: config_lib.Config) -> str:
+    """How many updates of what a run will make."""
+    updates = config.planned_updates
+    samples = config.batch_size / config.steps_per_update
+    text = f"{updates:,} of {config.batch_size}, {samples:g} samples per step"
+    if not updates:
+        text += f": learning would start at step {config.learning_starts_steps:,}"
+    return text

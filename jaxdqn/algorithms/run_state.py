@@ -1,8 +1,10 @@
-"""All that changes in a run."""
+"""All that changes in a run, and how each part of it is saved."""
 
 import dataclasses
-from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+import enum
+from collections.abc import Callable, Mapping
+from dataclasses import field
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -10,8 +12,31 @@ import numpy as np
 from jaxdqn.agent import actor, learner
 from jaxdqn.envs import episodes
 from jaxdqn.replay import ring as ring_lib
-from jaxdqn.rundir import metrics
 from jaxdqn.settings import config as config_lib
+
+
+class Where(enum.Enum):
+    """The part of a checkpoint that holds a field."""
+
+    LEARNER = enum.auto()  # alone: agents are loaded from it
+    ARRAYS = enum.auto()  # of the devices
+    NUMBERS = enum.auto()  # JSON
+    REPLAY = enum.auto()  # blocks of rows, in a folder of their own
+    ALGORITHM = enum.auto()  # as the algorithm says
+    NOWHERE = enum.auto()  # it follows from other fields
+
+
+class Saved(NamedTuple):
+    """How a field is saved."""
+
+    where: Where
+    encode: Callable[[Any], Any] = lambda value: value  # to JSON, or to a tree of arrays
+    decode: Callable[[Any], Any] = lambda stored: stored
+
+
+def _saved(how: Saved | Where) -> dict[str, Saved]:
+    """Metadata of a field: how it is saved."""
+    return {"saved": how if isinstance(how, Saved) else Saved(how)}
 
 
 @dataclasses.dataclass
@@ -24,27 +49,73 @@ class Counters:
     time_s: float = 0.0  # of training, over all starts of the run
 
 
+def _counters(stored: Mapping[str, Any]) -> Counters:
+    names = [each.name for each in dataclasses.fields(Counters)]
+    return Counters(**{name: stored[name] for name in names})
+
+
+# The names in the file are older than those here.
+_ON_DISK = {"explorer": "repeat"}
+
+
+def _encode_actors(actors: list[actor.ActorState]) -> list[dict[str, Any]]:
+    return [
+        {_ON_DISK.get(name, name): value for name, value in vars(state).items()} for state in actors
+    ]
+
+
+def _decode_actors(stored: list[Mapping[str, Any]]) -> list[actor.ActorState]:
+    names = [each.name for each in dataclasses.fields(actor.ActorState)]
+    return [
+        actor.ActorState(**{name: each[_ON_DISK.get(name, name)] for name in names})
+        for each in stored
+    ]
+
+
+_COUNTERS = Saved(Where.NUMBERS, dataclasses.asdict, _counters)
+_ACTORS = Saved(Where.ARRAYS, _encode_actors, _decode_actors)
+_RECENT = Saved(
+    Where.NUMBERS,
+    lambda games: games.all(),
+    lambda stored: episodes.RecentGames(map(tuple, stored)),
+)
+
+
 @dataclasses.dataclass
 class RunState:
     """All that changes in a run. The loop rebinds the device's arrays, which it donates."""
 
-    train_state: learner.TrainState
-    sums: jax.Array  # [M + 1] sums of metrics since they were last read, and of updates
-    actors: list[actor.ActorState]  # one for each group
-    counters: Counters
-    recent: episodes.RecentGames
-    ring: ring_lib.RingState | None = None  # gigabytes: made when play begins
-    rows: int = 0  # rows written to the ring
-    ring_life: int = 0  # goes on where rows of the ring change after they were written
-    turn_began: Counters = dataclasses.field(default_factory=Counters)  # the last one
-    logged: Counters = dataclasses.field(default_factory=Counters)  # when metrics were last read
-    refused: int = 0  # updates, as far as was seen
-    fit: Any = None  # what learning has begun and not ended; see `sweeping.Fit`
+    train_state: learner.TrainState = field(metadata=_saved(Where.LEARNER))
+    # [M + 1] of metrics since the last row of them, and of updates
+    sums: jax.Array = field(metadata=_saved(Where.ARRAYS))
+    actors: list[actor.ActorState] = field(metadata=_saved(_ACTORS))  # one for each group
+    # What the sampler has learned; () where it learns nothing.
+    sampler: Any = field(default=(), metadata=_saved(Where.ARRAYS))
+    counters: Counters = field(default_factory=Counters, metadata=_saved(_COUNTERS))
+    # The counters before the last turn, and when metrics were last read.
+    turn_began: Counters = field(default_factory=Counters, metadata=_saved(_COUNTERS))
+    logged: Counters = field(default_factory=Counters, metadata=_saved(_COUNTERS))
+    recent: episodes.RecentGames = field(
+        default_factory=episodes.RecentGames, metadata=_saved(_RECENT)
+    )
+    # Gigabytes: made when play begins.
+    ring: ring_lib.RingState | None = field(default=None, metadata=_saved(Where.REPLAY))
+    rows: int = field(default=0, metadata=_saved(Where.NUMBERS))  # written to the ring
+    # Grows where rows of the ring change after they were written; compared within one process.
+    ring_life: int = field(default=0, metadata=_saved(Where.NOWHERE))
+    # Updates that were refused, as far as that was seen in `train_state`.
+    refused: int = field(default=0, metadata=_saved(Where.NOWHERE))
+    # What the algorithm has begun and not ended, for itself; None between two pieces of work.
+    own: Any = field(default=None, metadata=_saved(Where.ALGORITHM))
     # Updates fall due from here on; a run that resumes without its replay fills it again first.
-    learning_from_step: int = 0
-    learning_from_update: int = 0
-    just_ended: list[episodes.Game] = dataclasses.field(default_factory=list)  # in this turn
-    turn_is_over: bool = True  # False while learning hands over between two turns
+    learning_from_step: int = field(default=0, metadata=_saved(Where.NUMBERS))
+    learning_from_update: int = field(default=0, metadata=_saved(Where.NUMBERS))
+
+
+def saved(where: Where) -> dict[str, Saved]:
+    """The fields of `RunState` that a part of a checkpoint holds, by name."""
+    found = {each.name: each.metadata["saved"] for each in dataclasses.fields(RunState)}
+    return {name: each for name, each in found.items() if each.where == where}
 
 
 class NonFiniteError(Exception):
@@ -61,11 +132,6 @@ class NonFiniteError(Exception):
             name: float(metrics[name]) for name in learner.METRICS if not np.isfinite(metrics[name])
         }
         super().__init__(", ".join(f"{name} is {x}" for name, x in self.quantities.items()))
-
-
-# Learns what fell due since the counters given, in place. What takes long hands over now and then,
-# with None or a row of metrics.
-Learn = Callable[[RunState, Counters], Iterator[metrics.Row | None]]
 
 
 def crossed(then: int, now: int, period: int) -> bool:

@@ -1,4 +1,4 @@
-"""What the devices run: acting with recording, and slices of updates; pure and compiled."""
+"""What the devices run in every run: recording and acting. Algorithms add how they learn."""
 
 import concurrent.futures
 from collections.abc import Callable
@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.sharding import Mesh, NamedSharding
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from jaxdqn.agent import actor as actor_lib
 from jaxdqn.agent import learner as learner_lib
@@ -16,6 +16,7 @@ from jaxdqn.distributed import mesh as mesh_lib
 from jaxdqn.distributed import processes, turn_notes
 from jaxdqn.envs import api
 from jaxdqn.replay import ring as ring_lib
+from jaxdqn.replay.samplers import api as samplers
 from jaxdqn.settings import config as config_lib
 
 _ACTOR_SPECS = mesh_lib.specs(
@@ -24,7 +25,7 @@ _ACTOR_SPECS = mesh_lib.specs(
     key=mesh_lib.REPLICATED,
     acts=mesh_lib.REPLICATED,
     motion=mesh_lib.BY_ENV,
-    repeat=mesh_lib.BY_ENV,
+    explorer=mesh_lib.BY_ENV,
 )
 RING_SPECS = mesh_lib.specs(
     ring_lib.RingState,
@@ -33,171 +34,142 @@ RING_SPECS = mesh_lib.specs(
     action=mesh_lib.BY_RING_ENV,
     flags=mesh_lib.BY_RING_ENV,
     count=mesh_lib.REPLICATED,
-    q_values=mesh_lib.BY_RING_ENV,
+    extras=mesh_lib.BY_RING_ENV,
 )
 
 
 class Device(NamedTuple):
     """Compiled functions. Those that take large state donate it: rebind it in the same line."""
 
-    init_learner: Callable[[jax.Array], learner_lib.TrainState]  # (key)
     init_ring: Callable[[], ring_lib.RingState]
     init_actor: Callable[[jax.Array], actor_lib.ActorState]  # (key), of one group
-    # (params, actor state, ring, row, note, epsilon []) -> actor state, ring, note of all
-    # environments with their actions, on every device alike
-    act_and_record: Callable[..., tuple[actor_lib.ActorState, ring_lib.RingState, jax.Array]]
-    # (train state, metric sums [M + 1], ring) -> train state, metric sums
-    learn: Callable[..., tuple[learner_lib.TrainState, jax.Array]]
-    # (train state, ring, rows written since []) -> batch and metrics of the update refused last
-    examine: Callable[..., tuple[ring_lib.Batch, learner_lib.Metrics]]
-    move_target: Callable[[learner_lib.TrainState], learner_lib.TrainState]
-    cut: Callable[[ring_lib.RingState], ring_lib.RingState]  # where environments are made anew
+    init_sampler: Callable[[], Any]
     init_sums: Callable[[], jax.Array]  # sums of `learner.METRICS`, and the number of updates
+    # (params, actor state, sampler state, ring, row, note, epsilon []) -> actor state, sampler
+    # state, ring, note of all environments with their actions, on every device alike
+    act_and_record: Callable[..., tuple[actor_lib.ActorState, Any, ring_lib.RingState, jax.Array]]
+    cut: Callable[[ring_lib.RingState], ring_lib.RingState]  # where environments are made anew
 
 
-def build(config: config_lib.Config, spec: api.EnvSpec, mesh: Mesh) -> Device:
-    """Builds the device's side of a run."""
-    actor = parts.make_actor(config, spec, config.explore_max_steps)
-    ring = parts.make_ring(config, spec)
-    shards = mesh.devices.size
-    # Alone, a device would still copy the gradients to average them.
-    axis_name = mesh_lib.AXIS if shards > 1 else None
-    learner = parts.make_learner(config, spec, axis_name)
-    sweeps = config.algorithm == "sweep"  # then `learn` and `move_target` are not called
-    init = (parts.make_sweep_learner(config, spec, axis_name) if sweeps else learner).init
-    local_envs, local_batch = config.group_size // shards, config.batch_size // shards
-    replicated = mesh_lib.REPLICATED
+def sampler_specs(sampler: samplers.Sampler) -> Any:
+    """How the devices share out the state of a sampler: environments are its last axis."""
+    shapes = jax.eval_shape(lambda: sampler.init(1))
+    return jax.tree.map(
+        lambda leaf: PartitionSpec(*(None,) * (leaf.ndim - 1), mesh_lib.AXIS), shapes
+    )
+
+
+def compiled_init(
+    mesh: Mesh,
+    init: Callable[[jax.Array, jax.Array], learner_lib.TrainState],
+    observation: jax.ShapeDtypeStruct,
+) -> Callable[[jax.Array], learner_lib.TrainState]:
+    """The start of a learner as a function of a key alone, which runs once.
+
+    Args:
+      mesh: the devices.
+      init: of a key and an observation.
+      observation: what one is like.
+    """
     on_cpu = mesh.devices.flat[0].platform == "cpu"
     # Of a function that runs once, all that takes time is its compilation.
     once = {"xla_backend_optimization_level": 0} if on_cpu else None
+    specs = mesh_lib.REPLICATED
 
-    @mesh_lib.on_mesh(mesh, in_specs=replicated, out_specs=replicated, compiler_options=once)
+    @mesh_lib.on_mesh(mesh, in_specs=specs, out_specs=specs, compiler_options=once)
     def init_learner(key: jax.Array) -> learner_lib.TrainState:
-        like = parts.observation_like(config, spec)
-        return init(key, jnp.zeros(like.shape, like.dtype))
+        return init(key, jnp.zeros(observation.shape, observation.dtype))
+
+    compiled: Callable[[jax.Array], learner_lib.TrainState] = init_learner
+    return compiled
+
+
+def build(config: config_lib.Config, spec: api.EnvSpec, mesh: Mesh) -> Device:
+    """Builds the devices' side of play."""
+    actor = parts.make_actor(config, spec, in_training=True)
+    layout = parts.ring_layout(config, spec)
+    sampler = parts.make_sampler(config, layout)
+    shared = sampler_specs(sampler)
+    local_envs = config.group_size // mesh.devices.size
+    replicated = mesh_lib.REPLICATED
 
     @mesh_lib.on_mesh(mesh, in_specs=(), out_specs=RING_SPECS)
     def init_ring() -> ring_lib.RingState:
-        return ring.init(local_envs)
+        return ring_lib.init(layout, local_envs)
 
     @mesh_lib.on_mesh(mesh, in_specs=replicated, out_specs=_ACTOR_SPECS)
     def init_actor(key: jax.Array) -> actor_lib.ActorState:
         return actor.init(key, local_envs)
 
+    @mesh_lib.on_mesh(mesh, in_specs=(), out_specs=shared)
+    def init_sampler() -> Any:
+        return sampler.init(local_envs)
+
     @mesh_lib.on_mesh(
         mesh,
-        in_specs=(replicated, _ACTOR_SPECS, RING_SPECS, *(mesh_lib.BY_ENV,) * 2, replicated),
-        out_specs=(_ACTOR_SPECS, RING_SPECS, replicated),
-        donate_argnums=(1, 2),
+        in_specs=(
+            replicated,
+            _ACTOR_SPECS,
+            shared,
+            RING_SPECS,
+            *(mesh_lib.BY_ENV,) * 2,
+            replicated,
+        ),
+        out_specs=(_ACTOR_SPECS, shared, RING_SPECS, replicated),
+        donate_argnums=(1, 2, 3),
     )
     def act_and_record(
         params: Any,
         actor_state: actor_lib.ActorState,
-        ring_state: ring_lib.RingState,
+        sampler_state: Any,
+        ring: ring_lib.RingState,
         row: ring_lib.Row,
         note: jax.Array,
         epsilon: jax.Array,
-    ) -> tuple[actor_lib.ActorState, ring_lib.RingState, jax.Array]:
+    ) -> tuple[actor_lib.ActorState, Any, ring_lib.RingState, jax.Array]:
         actor_state, actions, q_values = actor.act(
             params,
             actor_state,
             row.frame,
             row.is_first,
             epsilon,
-            first=shard_index() * local_envs,
+            first=mesh_lib.index() * local_envs,
             total=config.group_size,
         )
-        if config.motion_trace:  # it is stored: no row of the ring alone tells it
+        if config.motion_trace:  # it is stored: no row of the ring alone shows it
             row = row.replace(frame=actor_state.stack[:, -1])
         note = mesh_lib.gathered(mesh, note.at[:, turn_notes.ACTION].set(actions))
-        return actor_state, ring.add(ring_state, row, actions, q_values), note
-
-    def draw(state: learner_lib.TrainState, ring_state: ring_lib.RingState) -> ring_lib.Batch:
-        key = jax.random.fold_in(jax.random.fold_in(state.key, state.updates), shard_index())
-        return ring.sample(ring_state, key, local_batch)
-
-    @mesh_lib.on_mesh(
-        mesh,
-        in_specs=(replicated, replicated, RING_SPECS),
-        out_specs=(replicated, replicated),
-        donate_argnums=(0, 1),
-    )
-    def learn(
-        train_state: learner_lib.TrainState, sums: jax.Array, ring_state: ring_lib.RingState
-    ) -> tuple[learner_lib.TrainState, jax.Array]:
-        def one_update(
-            carry: tuple[learner_lib.TrainState, jax.Array], _: None
-        ) -> tuple[tuple[learner_lib.TrainState, jax.Array], None]:
-            state, sums = carry
-            state, metrics = learner.update(state, draw(state, ring_state))
-            return (state, sums + learner_lib.summands(metrics)), None
-
-        carry, _ = jax.lax.scan(one_update, (train_state, sums), length=config.slice_updates)
-        return carry
-
-    @mesh_lib.on_mesh(
-        mesh,
-        in_specs=(replicated, RING_SPECS, replicated),
-        out_specs=(replicated, replicated),
-    )
-    def examine(
-        train_state: learner_lib.TrainState, ring_state: ring_lib.RingState, rows_since: jax.Array
-    ) -> tuple[ring_lib.Batch, learner_lib.Metrics]:
-        batch = draw(train_state, ring_state.replace(count=ring_state.count - rows_since))
-        return mesh_lib.gathered(mesh, batch), learner.update(train_state, batch)[1]
-
-    @mesh_lib.on_mesh(mesh, in_specs=replicated, out_specs=replicated, donate_argnums=0)
-    def move_target(train_state: learner_lib.TrainState) -> learner_lib.TrainState:
-        return learner.move_target(train_state)
+        slot = ring.count % layout.num_rows
+        ring = ring_lib.add(layout, ring, row, actions, {"q_values": q_values})
+        return actor_state, sampler.added(sampler_state, ring, slot), ring, note
 
     @mesh_lib.on_mesh(mesh, in_specs=(RING_SPECS,), out_specs=RING_SPECS, donate_argnums=0)
-    def cut(ring_state: ring_lib.RingState) -> ring_lib.RingState:
-        return ring.cut(ring_state)
+    def cut(ring: ring_lib.RingState) -> ring_lib.RingState:
+        return ring_lib.cut(layout, ring)
 
     @mesh_lib.on_mesh(mesh, in_specs=(), out_specs=replicated)
     def init_sums() -> jax.Array:
         return jnp.zeros(len(learner_lib.METRICS) + 1)
 
     return Device(
-        init_learner=init_learner,
         init_ring=init_ring,
         init_actor=init_actor,
-        act_and_record=act_and_record,
-        learn=learn,
-        examine=examine,
-        move_target=move_target,
-        cut=cut,
+        init_sampler=init_sampler,
         init_sums=init_sums,
+        act_and_record=act_and_record,
+        cut=cut,
     )
 
 
-def compile_ahead(
-    device: Device,
-    config: config_lib.Config,
-    spec: api.EnvSpec,
-    mesh: Mesh,
-    train_state: learner_lib.TrainState,
-    sums: jax.Array,
-    actor_state: actor_lib.ActorState,
-) -> Device:
-    """Begins to compile acting and learning with such states, each on a thread of its own.
+class Compiler:
+    """Compiles functions on threads of their own, while something else goes on."""
 
-    A first call waits for its own function alone: play begins while learning is being compiled.
-    """
-    num_envs = len(processes.share(config.group_size))
-    row = ring_lib.blank_row(num_envs, spec.frame_shape, spec.frame_dtype)
-    note = turn_notes.write(num_envs, [], wish=0)
-    ring = jax.tree.map(
-        lambda leaf, spec: jax.ShapeDtypeStruct(
-            leaf.shape, leaf.dtype, sharding=NamedSharding(mesh, spec)
-        ),
-        jax.eval_shape(device.init_ring),
-        RING_SPECS,
-    )
-    threads = concurrent.futures.ThreadPoolExecutor()
+    def __init__(self) -> None:
+        self._threads = concurrent.futures.ThreadPoolExecutor()
 
-    def ahead(function: Any, *shaped: Any) -> Callable[..., Any]:
-        task = threads.submit(lambda: function.lower(*shaped).compile())
+    def ahead(self, function: Any, *shaped: Any) -> Callable[..., Any]:
+        """The same function, being compiled for such arguments; its first call waits for that."""
+        task = self._threads.submit(lambda: function.lower(*shaped).compile())
 
         def call(*args: Any) -> Any:
             task.result()
@@ -205,12 +177,34 @@ def compile_ahead(
 
         return call
 
-    acting = (train_state.params, actor_state, ring, *put_row(mesh, row, note, epsilon=0.0))
-    device = device._replace(act_and_record=ahead(device.act_and_record, *acting))
-    if config.algorithm == "dqn":
-        device = device._replace(learn=ahead(device.learn, train_state, sums, ring))
-    threads.shutdown(wait=False)
-    return device
+    def close(self) -> None:
+        """Takes no more functions; those under way go on."""
+        self._threads.shutdown(wait=False)
+
+
+def ring_like(device: Device, mesh: Mesh) -> ring_lib.RingState:
+    """Shapes and shardings of the ring, of which nothing is made."""
+    shapes: ring_lib.RingState = jax.eval_shape(device.init_ring)
+
+    def placed(spec: PartitionSpec, leaves: Any) -> Any:
+        sharding = NamedSharding(mesh, spec)
+        return jax.tree.map(
+            lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding), leaves
+        )
+
+    like: ring_lib.RingState = jax.tree.map(
+        placed, RING_SPECS, shapes, is_leaf=lambda part: isinstance(part, PartitionSpec)
+    )
+    return like
+
+
+def blank_turn(
+    config: config_lib.Config, spec: api.EnvSpec, mesh: Mesh
+) -> tuple[ring_lib.Row, jax.Array, jax.Array]:
+    """What `act_and_record` gets of the host, with nothing in it."""
+    num_envs = len(processes.share(config.group_size))
+    row = ring_lib.blank_row(num_envs, spec.frame_shape, spec.frame_dtype)
+    return put_row(mesh, row, turn_notes.write(num_envs, [], wish=0), epsilon=0.0)
 
 
 def put_row(
@@ -222,8 +216,3 @@ def put_row(
         mesh, (row, note, np.float32(epsilon)), specs
     )
     return moved
-
-
-def shard_index() -> jax.Array:
-    """Which share of the mesh a function decorated with `on_mesh` works on."""
-    return jax.lax.axis_index(mesh_lib.AXIS)

@@ -3,9 +3,8 @@
 import numpy as np
 
 from jaxdqn import errors
-from jaxdqn.agent import networks
 from jaxdqn.assembly import parts
-from jaxdqn.envs import api, envpool, frame_skip
+from jaxdqn.envs import api, registry
 from jaxdqn.settings import config as config_lib
 
 
@@ -16,38 +15,30 @@ def describe(config: config_lib.Config) -> api.EnvSpec:
       SettingError: names the setting that does not.
     """
     try:
-        spec = frame_skip.describe(config.env, config.env_options)
-    except envpool.OptionError as error:
+        spec = registry.describe(config.env, config.env_options)
+    except api.OptionError as error:
         raise errors.SettingError(
             error.option, f"{error}; the flag or --preset={config.preset} sets it"
         ) from None
-    except envpool.UnsupportedEnvError as error:
+    except api.UnsupportedEnvError as error:
         raise errors.SettingError("env", str(error)) from None
     if config.motion_trace and (len(spec.frame_shape) != 2 or spec.frame_dtype != np.uint8):
         raise errors.SettingError(
             "motion_trace",
             f"needs images of one channel; {spec.env_id} shows {_shown(spec)}",
         )
-    check_convolutions(config, spec)
+    check_encoder(config, spec)
     return spec
 
 
-def check_convolutions(config: config_lib.Config, spec: api.EnvSpec) -> None:
-    """Sees to it that a network of convolutions gets images, and large enough ones.
+def check_encoder(config: config_lib.Config, spec: api.EnvSpec) -> None:
+    """Refuses a network whose encoder cannot take the frames of the environment.
 
     Raises:
       SettingError: it does not.
     """
-    architecture = parts.architecture(config, spec.num_actions)
-    if not architecture.convolutions:
-        return
-    sizes = list(spec.frame_shape)
-    for layer in architecture.convolutions:
-        sizes = [networks.output_size(size, layer, architecture.padding) for size in sizes]
-    if len(sizes) != 2 or min(sizes) < 1:
-        needed = "images of at least 36x36" if config.network == "nature" else "larger images"
-        if len(sizes) > 2:
-            needed += " and of one channel"
+    needed = parts.make_encoder(config).needs(spec.frame_shape)
+    if needed:
         raise errors.SettingError(
             "network",
             f"{config.network} needs {needed}, but {spec.env_id} shows {_shown(spec)}; use mlp",

@@ -12,7 +12,6 @@ import psutil
 from jax.sharding import Mesh
 
 from jaxdqn import errors
-from jaxdqn.agent import networks
 from jaxdqn.assembly import parts
 from jaxdqn.checkpointing import replay_blocks
 from jaxdqn.distributed import processes
@@ -110,17 +109,21 @@ def _reserve_bytes() -> int:
     return _memories() * _RESERVE_BYTES
 
 
+def num_parameters(config: config_lib.Config, spec: api.EnvSpec) -> int:
+    """Parameters of the network of a run, counted without making any."""
+    init = parts.make_network(config, spec).init
+    like = parts.observation_like(config, spec)
+    shapes = jax.eval_shape(init, jax.eval_shape(lambda: jax.random.key(0)), like)
+    return sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(shapes))
+
+
 def check_network(config: config_lib.Config, spec: api.EnvSpec, free_bytes: int) -> None:
     """Refuses a network, or a batch, that the memory does not hold.
 
     Raises:
       SettingError: names what is too large.
     """
-    parameters = networks.num_parameters(
-        parts.architecture(config, spec.num_actions),
-        parts.seen_shape(config, spec),
-        config.frame_stack,
-    )
+    parameters = num_parameters(config, spec)
     # The network and its target, the gradients, and two means of the optimizer.
     network_bytes = _memories() * parameters * 5 * 4
     observations = parts.observation_like(config, spec, config.batch_size)
@@ -141,8 +144,7 @@ _COPIES = f", and to save the replay takes {replay_blocks.COPIED_SHARE:.0%} of i
 
 
 def _bytes_per_step(config: config_lib.Config, spec: api.EnvSpec) -> int:
-    size = ring.bytes_per_step(parts.seen_shape(config, spec), spec.frame_dtype)
-    return size + (4 * spec.num_actions if config.algorithm == "sweep" else 0)
+    return ring.bytes_per_step(parts.ring_layout(config, spec))
 
 
 def fit_replay(
@@ -159,7 +161,7 @@ def fit_replay(
     if not chosen_by_user:
         # With room to spare: a run that goes on, with a little less free, asks for the same again.
         largest = largest_capacity(config, spec, free_bytes - _memories() * _JITTER_BYTES)
-    needed = config.learning_starts_steps if config.algorithm == "dqn" else config.batch_size
+    needed = config.first_learning_steps
     if chosen_by_user or largest < needed:
         raise errors.SettingError(
             "replay_capacity",

@@ -1,18 +1,23 @@
 """The parts of an agent, built from the settings of a run."""
 
-import dataclasses
-from collections.abc import Callable
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import optax
 
-from jaxdqn.agent import actor, backward_sweep, learner, losses, networks
+from jaxdqn.agent import actor as actor_lib
+from jaxdqn.agent import networks, optimizers
+from jaxdqn.agent.encoders import api as encoders
+from jaxdqn.agent.explorers import api as explorers
+from jaxdqn.agent.explorers import epsilon_greedy
+from jaxdqn.agent.heads import api as heads
 from jaxdqn.envs import api
 from jaxdqn.kernels import convolution, native_library
-from jaxdqn.replay import ring
+from jaxdqn.replay import returns, ring
+from jaxdqn.replay.samplers import api as samplers
 from jaxdqn.settings import config as config_lib
+from jaxdqn.settings import registries
 
 
 def convolution_implementation() -> convolution.Implementation:
@@ -22,47 +27,61 @@ def convolution_implementation() -> convolution.Implementation:
     return "native" if native_library.is_ready() else "matmul"
 
 
-def architecture(config: config_lib.Config, num_actions: int) -> networks.Architecture:
-    """What the Q-network of a run is made of."""
-    layers = map(networks.Convolution, config.conv_features, config.conv_sizes, config.conv_strides)
-    return networks.Architecture(
-        convolutions=networks.NATURE if config.network == "nature" else tuple(layers),
-        hidden_sizes=config.hidden_sizes,
-        num_actions=num_actions,
-        padding=config.conv_padding,
-        dueling=config.dueling,
-        conv_init=config.conv_init,
-        dense_init=config.dense_init,
-        scale_pixels=config.scale_pixels,
-    )
+def make_encoder(config: config_lib.Config) -> encoders.Encoder:
+    """What the network of a run begins with."""
+    made: encoders.Encoder = registries.ENCODERS.load(config.network).make(config)
+    return made
 
 
-def make_network(config: config_lib.Config, spec: api.EnvSpec) -> networks.Network:
+def make_head(config: config_lib.Config) -> heads.Head:
+    """What the outputs of a run's network mean."""
+    made: heads.Head = registries.HEADS.load(config.head).make(config)
+    return made
+
+
+def make_network(
+    config: config_lib.Config,
+    spec: api.EnvSpec,
+    implementation: encoders.Implementation = convolution_implementation,
+) -> networks.Network:
     """The Q-network of a run."""
     return networks.make_network(
-        architecture(config, spec.num_actions),
-        convolution_implementation,
-        jnp.dtype(config.compute_dtype),
+        make_encoder(config),
+        make_head(config),
+        implementation,
+        num_actions=spec.num_actions,
+        hidden_sizes=config.hidden_sizes,
+        dueling=config.dueling,
+        dense_init=config.dense_init,
+        dtype=jnp.dtype(config.compute_dtype),
     )
+
+
+def make_explorer(config: config_lib.Config) -> explorers.Explorer:
+    """What chooses the actions of a run's training."""
+    made: explorers.Explorer = registries.EXPLORERS.load(config.chosen_explorer).make(config)
+    return made
 
 
 def make_actor(
-    config: config_lib.Config, spec: api.EnvSpec, explore_max_steps: int = 1
-) -> actor.Actor:
-    """The actor of a run; in training random actions may last, and nowhere else."""
-    return actor.make_actor(
+    config: config_lib.Config, spec: api.EnvSpec, *, in_training: bool = False
+) -> actor_lib.Actor:
+    """The actor of a run; outside of training random actions last one step."""
+    explorer = make_explorer(config) if in_training else epsilon_greedy.EXPLORER
+    return actor_lib.make_actor(
         make_network(config, spec),
         frame_shape=spec.frame_shape,
         frame_dtype=jnp.dtype(spec.frame_dtype),
         frame_stack=config.frame_stack,
         motion_trace=config.motion_trace,
-        explore_max_steps=explore_max_steps,
+        explorer=explorer,
+        draws_noise=in_training,
     )
 
 
 def seen_shape(config: config_lib.Config, spec: api.EnvSpec) -> tuple[int, ...]:
     """Shape of a frame as the network sees it and the replay holds it."""
-    return actor.seen_shape(spec.frame_shape, config.motion_trace)
+    return actor_lib.seen_shape(spec.frame_shape, config.motion_trace)
 
 
 def observation_like(
@@ -73,14 +92,22 @@ def observation_like(
     return jax.ShapeDtypeStruct(shape, jnp.dtype(spec.frame_dtype))
 
 
-def make_ring(config: config_lib.Config, spec: api.EnvSpec) -> ring.Ring:
-    """The replay of a run."""
-    return ring.make_ring(
+def ring_layout(config: config_lib.Config, spec: api.EnvSpec) -> ring.Layout:
+    """The replay of a run, with what its algorithm keeps beside each step."""
+    algorithm = registries.ALGORITHMS.load(config.algorithm).ALGORITHM
+    return ring.Layout(
         num_rows=config.replay_capacity // config.group_size,
         frame_shape=seen_shape(config, spec),
         frame_dtype=jnp.dtype(spec.frame_dtype),
         frame_stack=config.frame_stack,
         stride=config.num_groups,
+        extras=algorithm.row_extras(config, spec),
+    )
+
+
+def return_rule(config: config_lib.Config) -> returns.ReturnRule:
+    """How a run turns rewards into returns."""
+    return returns.ReturnRule(
         n_step=config.n_step,
         discount=config.discount,
         reward_clip=config.reward_clip,
@@ -88,50 +115,28 @@ def make_ring(config: config_lib.Config, spec: api.EnvSpec) -> ring.Ring:
         life_loss_ends=config.life_loss_ends,
         time_limit_ends=config.time_limit_ends,
         terminal_reward=config.terminal_reward,
-        terminal_repeats=config.terminal_repeats,
-        num_q_values=spec.num_actions if config.algorithm == "sweep" else 0,
     )
 
 
-def make_learner(
-    config: config_lib.Config, spec: api.EnvSpec, axis_name: str | None
-) -> learner.Learner:
-    """The learner of a run."""
-    return learner.make_learner(
-        make_network(config, spec),
-        make_optimizer(config),
-        double_q=config.double_q,
-        td_loss=td_loss(config),
-        target_tau=config.target_tau,
-        target_period_updates=config.target_period_updates,
-        stop_when_refused=config.on_nonfinite == "stop",
-        axis_name=axis_name,
-    )
+def make_sampler(config: config_lib.Config, layout: ring.Layout) -> samplers.Sampler:
+    """What draws transitions from the replay of a run."""
+    module = registries.SAMPLERS.load(config.sampler)
+    made: samplers.Sampler = module.make(config, layout, return_rule(config))
+    return made
 
 
-def make_sweep_learner(
-    config: config_lib.Config, spec: api.EnvSpec, axis_name: str | None
-) -> backward_sweep.SweepLearner:
-    """The learner of a run that sweeps; it is told its learning rate."""
-    unit_rate = dataclasses.replace(
-        config, learning_rate=1.0, learning_rate_end=None, learning_rate_decay_steps=0
-    )
-    return backward_sweep.make_learner(
-        make_network(config, spec),
-        make_optimizer(unit_rate),
-        stop_when_refused=config.on_nonfinite == "stop",
-        axis_name=axis_name,
-    )
+def make_optimizer(
+    config: config_lib.Config, learning_rate: optax.ScalarOrSchedule | None = None
+) -> optax.GradientTransformation:
+    """The optimizer of a run.
 
-
-def make_optimizer(config: config_lib.Config) -> optax.GradientTransformation:
-    """The optimizer of a run."""
-    learning_rate: optax.ScalarOrSchedule = config.learning_rate
-    if config.learning_rate_end is not None:
-        learning_rate = optax.linear_schedule(
-            config.learning_rate, config.learning_rate_end, config.decay_updates
-        )
-    return learner.make_optimizer(
+    Args:
+      config: of the run.
+      learning_rate: another one than the run's own, which follows the number of updates.
+    """
+    if learning_rate is None:
+        learning_rate = _learning_rate(config)
+    return optimizers.make_optimizer(
         config.optimizer,
         learning_rate,
         epsilon=config.optimizer_epsilon,
@@ -143,12 +148,9 @@ def make_optimizer(config: config_lib.Config) -> optax.GradientTransformation:
     )
 
 
-def td_loss(config: config_lib.Config) -> Callable[[jax.Array], jax.Array]:
-    """The elementwise loss of TD errors."""
-
-    def loss(td_error: jax.Array) -> jax.Array:
-        if config.loss == "mse":
-            return config.loss_scale * td_error**2
-        return config.loss_scale * losses.huber(td_error, config.huber_delta)
-
-    return loss
+def _learning_rate(config: config_lib.Config) -> optax.ScalarOrSchedule:
+    if config.learning_rate_end is None:
+        return config.learning_rate
+    return optax.linear_schedule(
+        config.learning_rate, config.learning_rate_end, config.decay_updates
+    )

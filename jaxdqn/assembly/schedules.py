@@ -21,3 +21,15 @@ def epsilon(config: config_lib.Config, steps: int) -> float:
         begin_step=config.learning_starts_steps if begin_step is None else begin_step,
         decay_steps=config.epsilon_decay_steps,
     )
+
+
+def learning_rate(config: config_lib.Config, steps: int) -> float:
+    """The learning rate at an agent step, of algorithms whose decay begins with the run."""
+    if config.learning_rate_end is None:
+        return config.learning_rate
+    return linear(
+        steps,
+        start=config.learning_rate,
+        end=config.learning_rate_end,
+        decay_steps=config.learning_rate_decay_steps or config.total_steps,
+    )

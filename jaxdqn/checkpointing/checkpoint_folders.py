@@ -3,7 +3,7 @@
 import contextlib
 import pathlib
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from jaxdqn import errors
 from jaxdqn.storage import checksums
@@ -28,12 +28,12 @@ def steps_in(directory: pathlib.Path) -> list[int]:
 
 
 def replaced(folder: pathlib.Path) -> pathlib.Path:
-    """What gives way to a folder, once that is whole."""
+    """The name of a folder that gives way to a new one until that is whole."""
     return folder.with_name(f"{folder.name}{_REPLACED}")
 
 
 def bring_back(folder: pathlib.Path) -> None:
-    """Deletes what was being written as this folder, for what gave way to it."""
+    """Deletes what was being written as this folder, and restores what gave way to it."""
     for path in folder.parent.glob(f"{folder.name}.{_IS_UNFINISHED}*"):
         shutil.rmtree(path, ignore_errors=True)
     with contextlib.suppress(OSError):
@@ -43,7 +43,7 @@ def bring_back(folder: pathlib.Path) -> None:
 
 
 def tidy(directory: pathlib.Path, say: Callable[[str], None]) -> None:
-    """Sees to what was being written when a process was killed.
+    """Cleans up what was being written when a process was killed.
 
     Raises:
       RunError: another version wrote the checkpoints.
@@ -62,7 +62,9 @@ def tidy(directory: pathlib.Path, say: Callable[[str], None]) -> None:
     for path in list(directory.glob("*")):
         if path.name.isdecimal() and not checksums.is_signed(path):
             if not (path / "play").exists() and not steps_in(directory):
-                raise errors.RunError(f"{path} is of another version, which does not go on here")
+                raise errors.RunError(
+                    f"{path} was written by another version, which this one cannot resume"
+                )
             say(checksums.problem(path))
             set_aside(directory, int(path.name))
 
@@ -73,13 +75,13 @@ def newest(
     """The newest checkpoint that is as it was written; newer ones are moved out of the way.
 
     Args:
-      directory: with the checkpoints.
-      replay_problem: tells what is wrong with the replay of a step's.
-      say: told what is wrong with those that are not taken.
+      directory: of the checkpoints.
+      replay_problem: returns what is wrong with the replay of a step's checkpoint.
+      say: prints what is wrong with those that are not taken.
 
     Returns:
-      Its step, and whether its replay is as it was written too: without that it is taken where no
-      other is whole. None where there are no checkpoints.
+      Its step, and whether its replay is as it was written too: without that it is taken if no
+      other is whole. None if there are no checkpoints.
 
     Raises:
       RunError: there are checkpoints, and none can be used.
@@ -115,8 +117,32 @@ def newest(
     return taken, is_whole
 
 
+def prune(
+    directory: pathlib.Path, keep: int, best: Callable[[Sequence[int]], int | None]
+) -> list[pathlib.Path]:
+    """Deletes checkpoints that are neither new nor best, and what gave way to those that stay.
+
+    Args:
+      directory: of the checkpoints.
+      keep: how many of the newest stay.
+      best: picks the step of another that stays.
+
+    Returns:
+      The folders of the newest, in order.
+    """
+    steps = steps_in(directory)
+    newest, best_step = steps[-keep:], best(steps)
+    for step in steps:
+        folder = directory / str(step)
+        if step not in newest and step != best_step:
+            checksums.delete(folder)
+        elif replaced(folder).exists():
+            checksums.delete(replaced(folder))
+    return [directory / str(step) for step in newest]
+
+
 def set_aside(directory: pathlib.Path, step: int) -> None:
-    """Moves a checkpoint that cannot be used where it is in nobody's way, for study."""
+    """Moves a checkpoint that cannot be used into a folder of its own, for study."""
     path = directory / str(step)
     aside = directory / _DAMAGED
     aside.mkdir(exist_ok=True)

@@ -8,6 +8,9 @@ from absl import flags
 from jaxdqn import errors
 from jaxdqn.cli import paths
 
+# The flags below belong to the program that defines them: its `--help` shows them.
+flags.disclaim_key_flags()
+
 
 def cache_dir(name: str) -> str:
     """The default folder for what can be made anew, its '~' unexpanded."""

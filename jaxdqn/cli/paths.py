@@ -4,7 +4,7 @@ import os
 import pathlib
 import sys
 
-from jaxdqn import errors
+from jaxdqn import errors, wording
 
 # Room below a folder for the names of a run's own files; Linux takes paths of 4,095 bytes.
 _LONGEST_BYTES = 3_500
@@ -59,6 +59,5 @@ def _has_working_directory() -> bool:
 
 
 def _escaped(text: str) -> str:
-    """The same in characters that print."""
-    decoded = os.fsencode(text).decode("utf-8", "backslashreplace")
-    return "".join(part if part.isprintable() else repr(part)[1:-1] for part in decoded)
+    """The same in printable characters."""
+    return wording.visible(os.fsencode(text).decode("utf-8", "backslashreplace"))

@@ -14,7 +14,11 @@ from absl import app, flags, logging
 
 from jaxdqn import errors
 from jaxdqn.cli import terminal
-from jaxdqn.envs import envpool, games
+from jaxdqn.envs import api
+from jaxdqn.settings import registry
+
+# The flags below belong to the program that defines them: its `--help` shows them.
+flags.disclaim_key_flags()
 
 
 def take_passed_on() -> list[str]:
@@ -55,13 +59,14 @@ def run_program(
         # Orbax tells of every file, and of every thread with an error that we tell in a line.
         logging.get_absl_logger().setLevel("CRITICAL")
         try:
+            registry.load_plugins(flags.FLAGS.plugins)
             sys.exit(terminal.exit_code(main()))
         except errors.SettingError as error:
             _refuse(str(error))
         except (
             errors.RunError,
-            envpool.UnsupportedEnvError,
-            games.UnknownGameError,
+            api.UnsupportedEnvError,
+            api.UnknownGameError,
         ) as error:
             _print_error(str(error))
             # Leaves at once: what libraries have under way on other threads when something failed
@@ -87,6 +92,11 @@ def run_program(
     if not handles_signals:
         leave_on_signals()
     define_flags()
+    flags.DEFINE_list(
+        "plugins",
+        [],
+        "Python modules to import, which register algorithms, environments and the like",
+    )
     app.run(guarded, flags_parser=parse)
 
 

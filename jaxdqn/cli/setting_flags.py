@@ -8,17 +8,21 @@ from typing import Any
 from absl import flags
 
 from jaxdqn import errors
-from jaxdqn.settings import config, presets
+from jaxdqn.settings import config, presets, setting
+
+# The flags below belong to the program that defines them: its `--help` shows them.
+flags.disclaim_key_flags()
 
 
 def define_settings() -> None:
     """Defines one flag for each field of `Config`. Unset flags are None: the preset decides."""
     hints = typing.get_type_hints(config.Config)
+    described = setting.described(config.Config)
     for field in dataclasses.fields(config.Config):
         kind, default = hints[field.name], field.default
         if isinstance(kind, types.UnionType):
             kind = next(arg for arg in typing.get_args(kind) if arg is not types.NoneType)
-        text = field.metadata["help"]
+        text = described[field.name].help
         shown = [] if default in (None, "") else [f"default: {_as_typed(default)}"]
         shown += [
             f"{name}: {_as_typed(preset.settings[field.name])}"

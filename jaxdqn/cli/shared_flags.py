@@ -10,6 +10,9 @@ from jaxdqn import errors
 from jaxdqn.cli import paths
 from jaxdqn.settings import protocols
 
+# The flags below belong to the program that defines them: its `--help` shows them.
+flags.disclaim_key_flags()
+
 
 def define_processes() -> None:
     """Defines the flags by which the processes of a run find each other."""

@@ -49,6 +49,16 @@ def make_mesh(num_devices: int | None = None) -> Mesh:
     return Mesh(np.array(devices[:num_devices]), (AXIS,))
 
 
+def axis_name(mesh: Mesh) -> str | None:
+    """The axis to average over; None for one device, which would still copy what it averages."""
+    return AXIS if mesh.devices.size > 1 else None
+
+
+def index() -> jax.Array:
+    """Which share of the mesh a function decorated with `on_mesh` works on."""
+    return jax.lax.axis_index(AXIS)
+
+
 def put(mesh: Mesh, tree: Any, specs: Any) -> Any:
     """Moves arrays of the host to the devices in one go.
 

@@ -87,7 +87,7 @@ class WatchedEnv:
             self._watchdog.end()
 
     def screen(self) -> npt.NDArray[np.uint8]:
-        """What the first environment shows now; see `envpool.EnvPoolEnv.screen`."""
+        """What the first environment shows now; see `api.DrawnEnv.screen`."""
         return self._env.screen()
 
     def close(self) -> None:

@@ -11,7 +11,7 @@ import numpy as np
 
 from jaxdqn import errors
 from jaxdqn.assembly import parts
-from jaxdqn.envs import actions, frame_skip, games, scores
+from jaxdqn.envs import api, registry, scores
 from jaxdqn.exporting import formats, model_card
 from jaxdqn.playing import rollout
 from jaxdqn.rundir import provenance, trained_agent
@@ -123,9 +123,7 @@ def describe(
 ) -> dict[str, Any]:
     """What somebody without this package needs to run the file, as JSON holds it."""
     config, spec = agent.config, agent.spec
-    game = games.plain_name(spec.env_id)
-    score = agent.evaluation
-    reference = scores.ATARI_57.get(game)
+    game, reference, score = spec.game, spec.game.reference, agent.evaluation
     return {
         "format": _FORMAT,
         "format_version": 1,
@@ -147,11 +145,14 @@ def describe(
             "network": config.network,
             "hidden_sizes": list(config.hidden_sizes),
         },
-        "actions": list(actions.names(spec.env_id, spec.num_actions)),
+        "actions": list(spec.actions),
         "env": {
+            "source": game.source,
             "id": spec.env_id,
-            "game": game,
-            "envpool_options": _envpool_options(config),
+            "game": game.plain_name,
+            model_card.options_key(game.source): registry.export_options(
+                spec.env_id, config.env_options, config.frame_stack
+            ),
             # Of random length: EnvPool alone cannot play such steps, its options are the nearest.
             "frames_per_step": [
                 config.frame_skip_min or spec.frame_skip,
@@ -166,7 +167,7 @@ def describe(
             "return_std": score["eval_return_std"],
             "episodes": score["eval_episodes"],
             "epsilon": config.eval_epsilon,
-            "human_normalised": scores.human_normalised(game, score["eval_return_mean"]),
+            "human_normalised": scores.human_normalised(reference, score["eval_return_mean"]),
             "random": reference.random if reference else None,
             "human": reference.human if reference else None,
         }
@@ -178,16 +179,10 @@ def describe(
     }
 
 
-def _envpool_options(config: config_lib.Config) -> dict[str, Any]:
-    """What `envpool.make_gymnasium` is told for observations as the network takes them."""
-    options = frame_skip.nearest_fixed(config.env_options)
-    return options | ({"stack_num": config.frame_stack} if games.is_atari(config.env) else {})
-
-
 def _preprocessing(agent: trained_agent.SavedRun) -> list[str]:
     """From the emulator's frames to the network's input, step by step."""
     config, spec = agent.config, agent.spec
-    if not games.is_atari(spec.env_id):
+    if spec.game.family != api.ATARI:
         return [
             f"the last {config.frame_stack} observations; the first one of a game fills them all",
             "as they are: the network scales nothing"

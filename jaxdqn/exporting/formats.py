@@ -5,6 +5,7 @@ wrote it. Loading executes nothing of a file but the operations of a network.
 """
 
 import contextlib
+import dataclasses
 import logging
 import pathlib
 from collections.abc import Callable, Iterator, Mapping
@@ -34,8 +35,8 @@ class Format(NamedTuple):
 
 def network(agent: trained_agent.SavedRun) -> networks.Network:
     """The agent's network as it is exported."""
-    architecture = parts.architecture(agent.config, agent.spec.num_actions)
-    return networks.make_network(architecture, lambda: "xla")
+    config = dataclasses.replace(agent.config, compute_dtype="float32")
+    return parts.make_network(config, agent.spec, lambda: "xla")
 
 
 def _function(agent: trained_agent.SavedRun) -> Callable[[jax.Array], jax.Array]:

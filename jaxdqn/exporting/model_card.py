@@ -4,6 +4,8 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from jaxdqn.settings import config, setting
+
 _LOADING = {
     "stablehlo": """import jax.export  # with flatbuffers installed
 import numpy as np
@@ -19,18 +21,18 @@ session = onnxruntime.InferenceSession("policy.onnx")
 
 parameters = safetensors.numpy.load_file("policy.safetensors")""",
 }
-_SETTINGS = (
-    *("preset", "seed", "total_steps", "num_envs", "replay_capacity", "batch_size"),
-    *("steps_per_update", "discount", "n_step", "double_q", "learning_rate", "target_tau"),
-    *("target_period_updates", "repeat_action_probability", "life_loss_ends"),
-)
+
+
+def options_key(source: str) -> str:
+    """What `policy.json` calls the options for a source's own library, as 'envpool_options'."""
+    return f"{source.lower()}_options"
 
 
 def write(described: Mapping[str, Any]) -> str:
     """A model card.
 
     Args:
-      described: what `exporting.describe` tells of the export.
+      described: what `export.describe` says of the export.
     """
     env, policy, score = described["env"], described["policy"], described["scores"]
     shape = " x ".join(map(str, policy["input"]["shape"]))
@@ -41,7 +43,7 @@ def write(described: Mapping[str, Any]) -> str:
         f"# Deep Q-network for {env['game']}",
         "",
         f"Trained by jaxdqn for {described['checkpoint']:,} "
-        f"agent steps ({described['frames']:,} frames) on EnvPool's `{env['id']}`.",
+        f"agent steps ({described['frames']:,} frames) on {env['source']}'s `{env['id']}`.",
         "",
         "## Score",
         "",
@@ -62,15 +64,19 @@ def write(described: Mapping[str, Any]) -> str:
         "",
         *(f"{i}. {text}" for i, text in enumerate(described["preprocessing"], start=1)),
         "",
-        "EnvPool gives the frames with these options: "
-        f"`{json.dumps(env['envpool_options'], sort_keys=True)}`"
+        f"{env['source']} gives the frames with these options: "
+        f"`{json.dumps(env[options_key(env['source'])], sort_keys=True)}`"
         + ("." if fewest == most else "; the nearest, since its steps are equally long."),
         "",
         "## Training",
         "",
         "| setting | value |",
         "|---|---|",
-        *(f"| {name} | {_cell(described['settings'][name])} |" for name in _SETTINGS),
+        *(
+            f"| {name} | {_cell(described['settings'][name])} |"
+            for name, each in setting.described(config.Config).items()
+            if each.on_card
+        ),
         "",
         "Exported with "
         + ", ".join(f"{name} {version}" for name, version in described["versions"].items())

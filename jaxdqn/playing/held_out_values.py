@@ -10,7 +10,7 @@ from jax.sharding import Mesh
 
 from jaxdqn.assembly import parts
 from jaxdqn.distributed import mesh as mesh_lib
-from jaxdqn.envs import api, frame_skip
+from jaxdqn.envs import api, registry
 from jaxdqn.settings import config as config_lib
 
 _ENVS = 16
@@ -38,7 +38,7 @@ def observe(
     actor, count = parts.make_actor(config, spec), config.held_out_observations
     see, state = jax.jit(actor.see), actor.init(jax.random.key(0), _ENVS)
     random, seen = np.random.default_rng(config.seed), []
-    env = watched(frame_skip.make(config.env, _ENVS, config.seed, config.env_options))
+    env = watched(registry.make(config.env, _ENVS, config.seed, config.env_options))
     try:
         for number in range(-(-count // _ENVS) * _STRIDE):
             step = env.receive()

@@ -13,7 +13,6 @@ import numpy as np
 from PIL import Image
 
 from jaxdqn.assembly import parts
-from jaxdqn.envs import actions
 from jaxdqn.playing import drawing, rollout
 from jaxdqn.rundir import trained_agent
 from jaxdqn.storage import atomic_files
@@ -40,7 +39,7 @@ def inspect(agent: trained_agent.SavedRun, out: pathlib.Path, *, seed: int) -> l
     )
     noted = of_note(itertools.islice(moments, _LONGEST_STEPS))
     moments.close()
-    names = actions.names(agent.spec.env_id, agent.spec.num_actions)
+    names = agent.spec.actions
     with atomic_files.whole_folder(out) as part:
         for name, picture in _pictures(agent, noted, names):
             picture.save(part / f"{name}.png")
@@ -115,7 +114,7 @@ def _pictures(
     yield "states", drawing.titled({what: drawing.overlay(m, names) for what, m in noted.items()})
     moment = noted["greatest spread of action values"]
     network = parts.make_network(agent.config, agent.spec)
-    outputs = network.convolutions(agent.params, jnp.asarray(moment.stack[None]))
+    outputs = network.feature_maps(agent.params, jnp.asarray(moment.stack[None]))
     torso: Mapping[str, Any] = agent.params["params"].get("torso", {})
     for name, output in outputs.items():
         kernel = np.asarray(torso[f"{name}_kernel"])  # [h, w, in, out]

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from jaxdqn.envs import actions, api, games
+from jaxdqn.envs import api
 from jaxdqn.playing import drawing, rollout, video_encoder
 from jaxdqn.rundir import trained_agent
 from jaxdqn.settings import config as config_lib
@@ -45,8 +45,7 @@ def record(
       RunError: a file cannot be written, or the environment has no picture to show.
     """
     config, spec = agent.config, agent.spec
-    names = actions.names(spec.env_id, spec.num_actions)
-    rate = games.steps_per_second(spec.env_id, spec.frame_skip, spec.steps_per_second)
+    names, rate = spec.actions, spec.steps_per_second
     returns: list[float] = []
     chosen, frames = _Spread(10 * _ROWS), 0
     with contextlib.ExitStack() as stack:
@@ -102,7 +101,7 @@ def record_in_training(
     Raises:
       RunError: the film cannot be written, or the environment has no picture to show.
     """
-    rate = games.steps_per_second(spec.env_id, spec.frame_skip, spec.steps_per_second)
+    rate = spec.steps_per_second
     moments = rollout.play(
         config, spec, params, seed=seed, num_episodes=1, with_screen=True, watched=watched
     )
@@ -111,7 +110,7 @@ def record_in_training(
         video_encoder.writer(path, rate) as add,
         contextlib.closing(moments),
     ):
-        small = pathlib.Path(folder) / "rollout.gif"
+        small = pathlib.Path(folder) / "play.gif"
         with video_encoder.writer(small, rate) as add_small:
             for moment in itertools.islice(moments, int(_LONGEST_S * rate)):
                 yield

@@ -9,7 +9,7 @@ import numpy as np
 
 from jaxdqn import errors
 from jaxdqn.assembly import parts
-from jaxdqn.envs import api, envpool, episodes, frame_skip
+from jaxdqn.envs import api, episodes, registry
 from jaxdqn.playing import pictures
 from jaxdqn.settings import config as config_lib
 
@@ -58,7 +58,7 @@ def play(
     state = actor.init(jax.random.key(seed), 1)
     epsilon = jax.device_put(np.float32(config.eval_epsilon))
     tracker = episodes.EpisodeTracker(1)
-    env = watched(frame_skip.make(config.env, 1, seed, config.env_options, with_screen=with_screen))
+    env = watched(registry.make(config.env, 1, seed, config.env_options, with_screen=with_screen))
     with contextlib.closing(env):
         while num_episodes:
             step = env.receive()
@@ -67,7 +67,7 @@ def play(
             state, actions, q_values = act(params, state, frame, is_first, epsilon)
             try:
                 screen = look(env, step.frame[0]) if with_screen else _NOTHING
-            except envpool.UnsupportedEnvError as error:
+            except api.UnsupportedEnvError as error:
                 raise errors.RunError(str(error)) from None
             seen = jax.device_get((actions, q_values, state.stack))
             game_return, length = tracker.so_far(0)
@@ -100,7 +100,7 @@ def look(env: api.DrawnEnv, frame: np.ndarray) -> np.ndarray:
     """
     try:
         return env.screen()
-    except envpool.UnsupportedEnvError:
+    except api.UnsupportedEnvError:
         picture = pictures.screen(frame)
         if picture is None:
             raise

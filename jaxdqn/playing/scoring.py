@@ -9,7 +9,7 @@ import scipy.stats
 import tqdm
 
 from jaxdqn.assembly import parts
-from jaxdqn.envs import frame_skip, games, scores
+from jaxdqn.envs import registry, scores
 from jaxdqn.playing import evaluation
 from jaxdqn.rundir import provenance, trained_agent
 from jaxdqn.settings import protocols
@@ -33,8 +33,8 @@ def score(
     Raises:
       SettingError: the protocol is unknown or not for this game.
     """
-    config = protocols.apply(protocol, agent.config)
-    env = frame_skip.make(
+    config = protocols.apply(protocol, agent.config, agent.spec)
+    env = registry.make(
         config.env,
         evaluation.num_envs_for(num_episodes),
         seed,
@@ -53,8 +53,7 @@ def score(
             key=jax.random.key(seed),
             on_game=bar.update,
         )
-    game = games.plain_name(config.env)
-    reference = scores.ATARI_57.get(game)
+    reference = agent.spec.game.reference
     summed_up = summary(played)
     return {
         "run_dir": str(agent.path),
@@ -69,7 +68,7 @@ def score(
         "num_envs": env.num_envs,
         "capped": int(played.capped.sum()),
         "return": summed_up,
-        "human_normalised": scores.human_normalised(game, summed_up["mean"]),
+        "human_normalised": scores.human_normalised(reference, summed_up["mean"]),
         "random_score": reference.random if reference else None,
         "human_score": reference.human if reference else None,
         "returns": played.returns.tolist(),

@@ -2,26 +2,21 @@
 
 import datetime
 import pathlib
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from jaxdqn import errors
-from jaxdqn.reporting import wording
+from jaxdqn import errors, wording
+from jaxdqn.envs import api, registry
 from jaxdqn.rundir import layout, metrics, trained_agent
 from jaxdqn.settings import config as config_lib
+from jaxdqn.settings import setting
 
-# Settings in which the runs of one group may differ: what the group averages over, and what does
-# not change learning.
-_WITHIN_GROUP = (
-    *("env", "seed", "env_threads", "eval_every_steps", "checkpoint_every_steps"),
-    *("keep_checkpoints", "record_every_steps", "record_every_episodes", "log_every_steps"),
-    "held_out_observations",
-)
 _MOST_STEPS = 2**63  # more are no steps of a run, and would overflow what is worked out of them
 
 
 class Run(NamedTuple):
-    """What a folder tells of a run."""
+    """What the folder of a run holds."""
 
     path: pathlib.Path
     problem: str  # why it cannot be shown, or '' where it can
@@ -31,7 +26,7 @@ class Run(NamedTuple):
     evaluations: Sequence[metrics.Row]  # those without a score too
     written: datetime.datetime | None  # when it last wrote metrics
     videos: Sequence[pathlib.Path]  # oldest first
-    step: int  # the last agent step that it told of
+    step: int  # the last agent step in its metrics
 
     @property
     def state(self) -> str:
@@ -58,6 +53,10 @@ class Run(NamedTuple):
         """The highest mean return of an evaluation, of those that are finite."""
         found = (metrics.number(row["eval_return_mean"]) for row in self.evaluations)
         return max((score for score in found if score is not None), default=None)
+
+
+Groups = Mapping[str, Sequence[Run]]  # runs whose settings are equal, by their label
+ByGame = Mapping[str, Groups]  # by the name of the game
 
 
 def read(path: pathlib.Path) -> Run:
@@ -93,8 +92,12 @@ def labels(found: Sequence[Run]) -> list[str]:
     by_preset: dict[str, list[config_lib.Config]] = {}
     for config in configs:
         by_preset.setdefault(config.preset, []).append(config)
+    splits = {
+        name: described.splits_groups
+        for name, described in setting.described(config_lib.Config).items()
+    }
     differing = {
-        preset: [name for name in differences(alike) if name not in _WITHIN_GROUP]
+        preset: [name for name in differences(alike) if splits[name]]
         for preset, alike in by_preset.items()
     }
     return [
@@ -106,6 +109,32 @@ def labels(found: Sequence[Run]) -> list[str]:
         )
         for config in configs
     ]
+
+
+def by_game(shown: Sequence[Run]) -> ByGame:
+    """Groups runs that can be shown; games and labels are sorted as people sort them."""
+    found: dict[str, dict[str, list[Run]]] = {}
+    labelled = zip(map(_game, shown), labels(shown), shown, strict=True)
+    for game, label, run in sorted(labelled, key=lambda each: (each[0], _natural(each[1]))):
+        found.setdefault(game, {}).setdefault(label, []).append(run)
+    return found
+
+
+def _game(run: Run) -> str:
+    assert run.config
+    return wording.visible(registry.game(run.config.env).plain_name)
+
+
+def info(groups: Groups) -> api.GameInfo:
+    """What is known of the game that all these runs play."""
+    config = next(run.config for members in groups.values() for run in members if run.config)
+    return registry.game(config.env)
+
+
+def _natural(label: str) -> list[str | float]:
+    """A key for sorting by which 'n_step=3' comes before 'n_step=10'."""
+    parts = re.split(r"(\d+(?:\.\d+)?(?:e[-+]?\d+)?)", label)
+    return [float(p) if i % 2 else p for i, p in enumerate(parts)]
 
 
 def typed(value: Any) -> str:

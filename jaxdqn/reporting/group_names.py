@@ -3,7 +3,7 @@
 import textwrap
 from collections.abc import Sequence
 
-from jaxdqn.reporting import wording
+from jaxdqn import wording
 
 SHARED_AXES = 12  # most groups that one pair of axes holds; more get a panel each
 # Characters of a line, lines of a whole name, and lines of names that are cut.

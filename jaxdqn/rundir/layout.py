@@ -13,10 +13,10 @@ import filelock
 
 from jaxdqn import errors
 from jaxdqn.distributed import processes, shared_folders
-from jaxdqn.envs import games
+from jaxdqn.envs import registry
 from jaxdqn.rundir import metrics, provenance, tracking
 from jaxdqn.settings import config as config_lib
-from jaxdqn.settings import presets
+from jaxdqn.settings import presets, setting
 from jaxdqn.storage import atomic_files
 
 CONFIG_FILE = "config.json"
@@ -50,13 +50,11 @@ _PASSING = {
     *(errno.EBUSY, errno.ENOLCK, errno.ENOMEM, errno.EHOSTDOWN, errno.EHOSTUNREACH, errno.EINTR),
 }
 SEEN_WITHIN_S = 90.0  # NFS remembers for a minute that a file is not there
-# What a run may go on with otherwise: it changes no number that was finite.
-_MAY_DIFFER = {"on_nonfinite", "env_timeout_seconds", "env_threads", "keep_checkpoints"}
 
 
 def default_path(config: config_lib.Config) -> pathlib.Path:
     """The folder of a run whose user named none."""
-    name = f"{games.plain_name(config.env)}-{config.preset}-seed{config.seed}"
+    name = f"{registry.game(config.env).plain_name}-{config.preset}-seed{config.seed}"
     return pathlib.Path("runs") / name
 
 
@@ -110,9 +108,12 @@ def check_same(path: pathlib.Path, stored: dict[str, Any], config: config_lib.Co
     now = json.loads(json.dumps(dataclasses.asdict(config)))
     # A setting that came after the run began had no other value then than its default.
     stored = json.loads(json.dumps(dataclasses.asdict(config_lib.Config()))) | stored
+    may_change = {
+        name for name, described in setting.described(config).items() if described.may_change
+    }
     differing = [
         f"--{name}={now.get(name)} (the run has {stored.get(name)})"
-        for name in sorted({*now, *stored} - _MAY_DIFFER)
+        for name in sorted({*now, *stored} - may_change)
         if now.get(name) != stored.get(name)
     ]
     if differing:

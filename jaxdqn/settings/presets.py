@@ -2,11 +2,11 @@
 
 import dataclasses
 import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from jaxdqn import errors
-from jaxdqn.envs import games
+from jaxdqn.envs import api, registry
 from jaxdqn.settings import config as config_lib
 from jaxdqn.settings import tutorials
 
@@ -101,10 +101,6 @@ PRESETS: Mapping[str, Preset] = {
 }
 
 
-# Games that the preset of their kind does not learn.
-_OWN: Mapping[str, str] = {"MountainCar-v0": "toptal_mountaincar"}
-
-
 def listing() -> str:
     """Every preset with its game and what it should produce, for people."""
     lines = []
@@ -115,34 +111,16 @@ def listing() -> str:
     return "\n".join(lines)
 
 
-def default_for(env_id: str) -> str:
+def default_for(game: api.GameInfo) -> str:
     """The preset that a game starts from when the user names none."""
-    if env_id in _OWN:
-        return _OWN[env_id]
-    return "atari" if games.is_atari(env_id) else "classic"
-
-
-# Settings that are read in one case alone: who sets one in another expects what will not happen.
-_SETTINGS = [field.name for field in dataclasses.fields(config_lib.Config)]
-_SWEEP = [name for name in _SETTINGS if name.startswith("sweep_")]
-_TARGET = [name for name in _SETTINGS if name.startswith("target_")]
-_LOSS = [name for name in _SETTINGS if name.startswith(("loss", "huber_"))]
-_BY_STEP = ("double_q", "steps_per_update", "updates_per_slice")
-_WITHOUT_EFFECT: Sequence[tuple[str, Any, Sequence[str]]] = (
-    ("algorithm", "dqn", _SWEEP),
-    ("algorithm", "sweep", (*_LOSS, *_BY_STEP, *_TARGET)),
-    ("loss", "mse", ("huber_delta",)),
-    ("optimizer", "adam", ("rmsprop_decay", "rmsprop_centred", "rmsprop_initial")),
-    ("max_grad_norm", 0, ("clip_per_tensor",)),
-    ("network", "mlp", ("conv_padding", "conv_init")),
-)
+    return game.preset or ("atari" if game.family == api.ATARI else "classic")
 
 
 def resolve(env: str, preset: str, changes: Mapping[str, Any]) -> config_lib.Config:
     """The settings of a run: defaults, then the preset, then what the user set.
 
     Args:
-      env: a plain name or an EnvPool id, or '' for the game of the preset.
+      env: a plain name or a full id, or '' for the game of the preset.
       preset: a name in `PRESETS`, or '' for the game's own.
       changes: settings by name, as the user gave them.
 
@@ -155,18 +133,17 @@ def resolve(env: str, preset: str, changes: Mapping[str, Any]) -> config_lib.Con
     if not env:
         raise errors.SettingError("env", "name a game, such as --env=Breakout")
     try:
-        env_id = games.resolve(env)
-    except games.UnknownGameError as error:
+        env_id = registry.resolve(env)
+    except api.UnknownGameError as error:
         raise errors.SettingError("env", str(error)) from None
-    preset = preset or default_for(env_id)
+    preset = preset or default_for(registry.game(env_id))
     merged = {**PRESETS[preset].settings, **changes, "env": env_id, "preset": preset}
     num_envs = merged.get("num_envs", config_lib.Config.num_envs)
     if "replay_capacity" not in changes and "replay_capacity" in merged and num_envs > 0:
         # The preset's capacity gives way to the user's number of environments.
         merged["replay_capacity"] -= merged["replay_capacity"] % num_envs
     config = dataclasses.replace(config_lib.Config(), **merged)
-    for cause, value, names in _WITHOUT_EFFECT:
-        for name in names:
-            if name in changes and getattr(config, cause) == value:
-                raise errors.SettingError(name, f"has no effect with --{cause}={value}")
+    for name in changes:  # who sets one that is not read expects what will not happen
+        if cause := config.why_unread(name):
+            raise errors.SettingError(name, f"has no effect with {cause}")
     return config

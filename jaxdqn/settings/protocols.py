@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 from jaxdqn import errors
-from jaxdqn.envs import frame_skip, games
+from jaxdqn.envs import api
 from jaxdqn.settings import config as config_lib
 
 _CAP_FRAMES = 108_000  # half an hour of play
@@ -15,23 +15,23 @@ class Protocol(NamedTuple):
     """Settings that it fixes; the others are those of the run."""
 
     text: str
-    changes: Callable[[config_lib.Config], Mapping[str, Any]]
+    changes: Callable[[api.EnvSpec], Mapping[str, Any]]
     atari_only: bool
 
 
-def _cap_steps(config: config_lib.Config) -> int:
-    return _CAP_FRAMES // frame_skip.mean_frames(config.env_options)
+def _cap_steps(spec: api.EnvSpec) -> int:
+    return _CAP_FRAMES // spec.frame_skip
 
 
 PROTOCOLS: Mapping[str, Protocol] = {
     "nature": Protocol(
         "Mnih et al. (Nature, 2015): 5% random actions, up to 30 no-ops open a game, 108,000 "
         "frames end it",
-        lambda config: {
+        lambda spec: {
             "eval_epsilon": 0.05,
             "noop_max": 30,
             "repeat_action_probability": 0.0,
-            "max_episode_steps": _cap_steps(config),
+            "max_episode_steps": _cap_steps(spec),
         },
         atari_only=True,
     ),
@@ -39,11 +39,11 @@ PROTOCOLS: Mapping[str, Protocol] = {
     "machado": Protocol(
         "Machado et al. (arXiv:1709.06009): actions stick with 25%, one no-op, and 0.1% random "
         "actions and 108,000 frames as in Dopamine",
-        lambda config: {
+        lambda spec: {
             "eval_epsilon": 0.001,
             "noop_max": 1,
             "repeat_action_probability": 0.25,
-            "max_episode_steps": _cap_steps(config),
+            "max_episode_steps": _cap_steps(spec),
         },
         atari_only=True,
     ),
@@ -55,13 +55,18 @@ PROTOCOLS: Mapping[str, Protocol] = {
 }
 
 
-def default_for(env_id: str) -> str:
+def default_for(game: api.GameInfo) -> str:
     """The protocol of a game when the user names none."""
-    return "nature" if games.is_atari(env_id) else "greedy"
+    return "nature" if game.family == api.ATARI else "greedy"
 
 
-def apply(name: str, config: config_lib.Config) -> config_lib.Config:
+def apply(name: str, config: config_lib.Config, spec: api.EnvSpec) -> config_lib.Config:
     """A run's settings with those of a protocol.
+
+    Args:
+      name: of the protocol.
+      config: of the run.
+      spec: of its environment.
 
     Raises:
       SettingError: no protocol has this name, or the game is not one of its games.
@@ -69,8 +74,8 @@ def apply(name: str, config: config_lib.Config) -> config_lib.Config:
     if name not in PROTOCOLS:
         raise errors.SettingError("protocol", f"is {name!r}; one of {', '.join(PROTOCOLS)}")
     protocol = PROTOCOLS[name]
-    if protocol.atari_only and not games.is_atari(config.env):
+    if protocol.atari_only and spec.game.family != api.ATARI:
         raise errors.SettingError(
             "protocol", f"{name} is for Atari games and {config.env} is none; greedy, random or run"
         )
-    return dataclasses.replace(config, **protocol.changes(config))
+    return dataclasses.replace(config, **protocol.changes(spec))

@@ -9,7 +9,12 @@ class Range(NamedTuple):
     """A test of a value, and what would be right where it fails."""
 
     holds: Callable[[Any], bool]
-    text: str
+    right: str | Callable[[], str]  # or a function, where it is not known yet
+
+    @property
+    def text(self) -> str:
+        """What would be right."""
+        return self.right if isinstance(self.right, str) else self.right()
 
 
 def one_of(*choices: str) -> Range:

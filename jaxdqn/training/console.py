@@ -9,12 +9,11 @@ from typing import Any
 import jax
 import tqdm
 
-from jaxdqn.algorithms import sweep
+from jaxdqn.algorithms import api as algorithms
 from jaxdqn.assembly import memory, parts
 from jaxdqn.distributed import processes
 from jaxdqn.envs import episodes
 from jaxdqn.rundir import metrics
-from jaxdqn.settings import config as config_lib
 from jaxdqn.training import setup as setup_lib
 
 _NOTHING = "-"  # stands for what is not known
@@ -41,7 +40,7 @@ def plan(setup: setup_lib.Setup, params: Any, from_step: int) -> str:
         + f", {_gigabytes(memory.replay_bytes(config, spec))}; free: device "
         f"{_gigabytes(setup.free_device_bytes)}, host {_gigabytes(setup.free_host_bytes)}",
         "steps": f"{config.total_steps:,} ({config.total_steps * spec.frame_skip:,} frames)",
-        "updates": _updates(config),
+        "updates": algorithms.chosen(config).plan(config),
         "time": "told once updates are made",
         "run_dir": str(setup.path) + (f", going on from step {from_step:,}" if from_step else ""),
     }
@@ -66,18 +65,6 @@ def layers(params: Any) -> str:
         f"{name:<{name_width}}  {shape:>{shape_width}}  {size:>{size_width}}"
         for name, shape, size in rows
     )
-
-
-def _updates(config: config_lib.Config) -> str:
-    if config.algorithm == "sweep":
-        sizes = [sweep.schedule(config, step).states for step in (0, config.total_steps)]
-        return f"of {config.batch_size}, after sweeps of {sizes[0]:,} to {sizes[1]:,} states"
-    updates = config.planned_updates
-    told = f"{updates:,} of {config.batch_size}"
-    told += f", {config.batch_size / config.steps_per_update:g} samples per step"
-    if not updates:
-        told += f": learning would start at step {config.learning_starts_steps:,}"
-    return told
 
 
 def _gigabytes(count: float) -> str:

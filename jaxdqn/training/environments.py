@@ -1,6 +1,6 @@
 """The environments that a training run plays in."""
 
-from jaxdqn.envs import api, frame_skip, watchdog
+from jaxdqn.envs import api, registry, watchdog
 from jaxdqn.settings import config as config_lib
 from jaxdqn.training import seeds
 
@@ -34,6 +34,6 @@ class RunEnvs:
         config = self._config
         seed = seeds.env_seed(config.seed, stream, *numbers) + envs.start
         return self.watched(
-            frame_skip.make(config.env, len(envs), seed, config.env_options, config.env_threads),
+            registry.make(config.env, len(envs), seed, config.env_options, config.env_threads),
             name,
         )

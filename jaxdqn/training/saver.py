@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from jaxdqn import errors
-from jaxdqn.algorithms import run_state
+from jaxdqn.algorithms import api, run_state
 from jaxdqn.checkpointing import checkpoints
 from jaxdqn.distributed import processes
 from jaxdqn.rundir import layout, metrics
@@ -23,6 +23,7 @@ class Saver:
       store: its checkpoints; closed here.
       writer: gets a row for every checkpoint.
       say: prints a line.
+      own: how the algorithm packs what is its own; None where it has nothing.
     """
 
     def __init__(
@@ -31,8 +32,10 @@ class Saver:
         store: checkpoints.Checkpoints,
         writer: metrics.Listener,
         say: Callable[[str], None],
+        own: api.OwnState | None = None,
     ):
         self._path, self._store, self._writer, self._say = path, store, writer, say
+        self._own = own
         self.must_save = False  # what was to be saved could not be
 
     def save(
@@ -40,7 +43,7 @@ class Saver:
     ) -> None:
         """Begins to save, when the save before is over. The last checkpoint has no replay."""
         self._writer.try_again()  # what comes before a checkpoint does not come again
-        play, run = state_files.pack(state, groups)
+        play, run = state_files.pack(state, groups, self._own)
         ring = None if is_last else state.ring
         self._tell(
             self._store.save(state.train_state, play, run, ring, state.ring_life, is_last=is_last)

@@ -12,7 +12,7 @@ from jaxdqn import errors
 from jaxdqn.assembly import env_spec, memory
 from jaxdqn.distributed import mesh as mesh_lib
 from jaxdqn.distributed import processes
-from jaxdqn.envs import api, envpool, frame_skip
+from jaxdqn.envs import api, registry
 from jaxdqn.playing import rollout
 from jaxdqn.rundir import layout, provenance
 from jaxdqn.settings import config as config_lib
@@ -134,12 +134,12 @@ def check_films(config: config_lib.Config) -> None:
     asked = [name for name in names if getattr(config, name)]
     if not asked:
         return
-    env = frame_skip.make(config.env, 1, config.seed, config.env_options, with_screen=True)
+    env = registry.make(config.env, 1, config.seed, config.env_options, with_screen=True)
     with contextlib.closing(env):
         step = env.receive()
         try:
             rollout.look(env, step.frame[0])
-        except envpool.UnsupportedEnvError as error:
+        except api.UnsupportedEnvError as error:
             raise errors.SettingError(asked[0], f"has no effect: {error}") from None
 
 

@@ -1,64 +1,69 @@
-"""What of a run is saved beside its learner and its replay, and how it comes back."""
+"""From the state of a run to the parts of a checkpoint, and back.
 
-import dataclasses
+How each field is saved stands beside it, in `algorithms.run_state`.
+"""
+
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
 import numpy as np
-from jax.sharding import Mesh, NamedSharding
+from jax.sharding import Mesh
 
 from jaxdqn import errors
-from jaxdqn.algorithms import run_state, sweep
+from jaxdqn.algorithms import api, run_state
+from jaxdqn.algorithms.run_state import Where
 from jaxdqn.checkpointing import checkpoints
-from jaxdqn.distributed import mesh as mesh_lib
-from jaxdqn.envs import episodes
-from jaxdqn.replay import ring
+from jaxdqn.replay import ring as ring_lib
 from jaxdqn.settings import config as config_lib
 from jaxdqn.training import env_groups
 
 FORMAT = 2  # of what `pack` returns
+_OWN = "fit"  # what `RunState.own` is called in a checkpoint
 
 
 def pack(
-    state: run_state.RunState, groups: Sequence[env_groups.Group]
+    state: run_state.RunState, groups: Sequence[env_groups.Group], own: api.OwnState | None
 ) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Arrays for a checkpoint's `play` and numbers for its `run`."""
+    """Arrays for a checkpoint's `play` and numbers for its `run`.
+
+    Args:
+      state: all but its learner and its replay is packed.
+      groups: the environments.
+      own: how the algorithm packs what is its own.
+    """
     sent = [group.sent() for group in groups]
-    play: dict[str, Any] = {
-        "sums": state.sums,
-        "actors": list(state.actors),
-        "sent": {str(index): each.actions for index, each in enumerate(sent) if len(each.actions)},
+    play = _arrays(state)
+    play["sent"] = {
+        str(index): each.actions for index, each in enumerate(sent) if len(each.actions)
     }
-    run: dict[str, Any] = {
-        "format": FORMAT,
-        **dataclasses.asdict(state.counters),
-        "turn_began": dataclasses.asdict(state.turn_began),
-        "logged": dataclasses.asdict(state.logged),
-        "recent": state.recent.all(),
-        "rows": state.rows,
-        "learning_from_step": state.learning_from_step,
-        "learning_from_update": state.learning_from_update,
-        "groups": [
-            {
-                "made_at_step": each.made_at_step,
-                "turns": each.actions.shape[0],
-                "num_envs": each.actions.shape[1],
-                "fingerprint": each.fingerprint,
-                "opening": each.opening,
-            }
-            for each in sent
-        ],
-    }
-    if state.fit is not None:
-        fit: sweep.Fit = state.fit
-        play["fit"] = fit.swept
-        run["fit"] = {
-            "told": fit.told,
-            "from_update": fit.from_update,
-            "losses": list(fit.losses),
+    run: dict[str, Any] = {"format": FORMAT}
+    for name, saved in run_state.saved(Where.NUMBERS).items():
+        stored = saved.encode(getattr(state, name))
+        run |= stored if name == "counters" else {name: stored}
+    run["groups"] = [
+        {
+            "made_at_step": each.made_at_step,
+            "turns": each.actions.shape[0],
+            "num_envs": each.actions.shape[1],
+            "fingerprint": each.fingerprint,
+            "opening": each.opening,
         }
+        for each in sent
+    ]
+    if state.own is not None:
+        assert own is not None, "an algorithm with work of its own says how it is saved"
+        play[_OWN], run[_OWN] = own.pack(state.own)
     return play, run
+
+
+def _arrays(state: run_state.RunState) -> dict[str, Any]:
+    """The fields that are arrays; what has none, such as a sampler that learns nothing, is none."""
+    encoded = {
+        name: saved.encode(getattr(state, name))
+        for name, saved in run_state.saved(Where.ARRAYS).items()
+    }
+    return {name: tree for name, tree in encoded.items() if jax.tree.leaves(tree)}
 
 
 def restore(
@@ -69,7 +74,7 @@ def restore(
     mesh: Mesh,
     *,
     num_actions: int,
-    init_ring: Callable[[], ring.RingState],
+    init_ring: Callable[[], ring_lib.RingState],
     say: Callable[[str], None],
 ) -> list[env_groups.Sent]:
     """Puts a run where a checkpoint left it, all but its emulators.
@@ -90,12 +95,12 @@ def restore(
     Raises:
       RunError: another version wrote the checkpoint, or a run with another network.
     """
-    run = store.run(step)
+    run, own = store.run(step), api.chosen(config).own
     _check_format(run)
     try:
-        like = _play_like(state, run, mesh, num_actions, jax.eval_shape(init_ring).flags.shape)
+        like = _play_like(state, run, mesh, own, num_actions, jax.eval_shape(init_ring))
         state.train_state, play = store.restore(step, state.train_state, like)
-        _unpack(state, play, run)
+        unpack(state, play, run, own)
     except (KeyError, TypeError, ValueError, AttributeError, MemoryError) as error:
         raise errors.RunError(
             f"the checkpoint of step {step} is not of this run: {type(error).__name__} {error}"
@@ -107,62 +112,58 @@ def restore(
         state.ring = store.restore_ring(step, state.ring, state.rows, state.ring_life)
     else:
         _forget_replay(state, config)
-        refilled = f"after {config.learning_starts_steps:,} steps have filled it again"
-        if config.algorithm == "sweep":
-            refilled = "when it has been filled anew"
-        say(f"the checkpoint holds no replay: learning goes on {refilled}")
+        say("the checkpoint holds no replay: learning resumes when it has been filled again")
     return _sent_of(play, run)
 
 
 def is_complete(state: run_state.RunState, total_steps: int) -> bool:
-    """Whether nothing is left to play, to learn or to tell, but a last evaluation."""
+    """Whether nothing is left to play, to learn or to log, but a last evaluation."""
     steps = state.counters.steps
-    return steps >= total_steps and state.fit is None and state.logged.steps == steps
+    return steps >= total_steps and state.own is None and state.logged.steps == steps
 
 
 def _play_like(
     state: run_state.RunState,
     run: Mapping[str, Any],
     mesh: Mesh,
+    own: api.OwnState | None,
     num_actions: int,
-    ring_shape: tuple[int, ...],
+    ring: ring_lib.RingState,
 ) -> Any:
     """What the arrays of a checkpoint are like."""
+    play = _arrays(state)
     sent_type = np.min_scalar_type(num_actions - 1)
-    play: dict[str, Any] = {
-        "sums": state.sums,
-        "actors": list(state.actors),
-        "sent": {
-            str(index): np.zeros((group["turns"], group["num_envs"]), sent_type)
-            for index, group in enumerate(run["groups"])
-            if group["turns"]
-        },
+    play["sent"] = {
+        str(index): np.zeros((group["turns"], group["num_envs"]), sent_type)
+        for index, group in enumerate(run["groups"])
+        if group["turns"]
     }
-    if "fit" in run:
-        sharding = NamedSharding(mesh, mesh_lib.BY_RING_ENV)
-        errors: Any = jax.ShapeDtypeStruct(ring_shape, np.float32, sharding=sharding)
-        is_state: Any = jax.ShapeDtypeStruct(ring_shape, bool, sharding=sharding)
-        play["fit"] = sweep.Swept(errors, is_state)
+    if _OWN in run and own is not None:
+        play[_OWN] = own.like(run[_OWN], ring.flags.shape, mesh)
     return play
 
 
-def _unpack(state: run_state.RunState, play: Mapping[str, Any], run: Mapping[str, Any]) -> None:
-    """Puts a run where it stood, all but its learner, its replay and its emulators."""
-    state.sums, state.actors = play["sums"], list(play["actors"])
-    state.counters, state.turn_began, state.logged = (
-        run_state.Counters(
-            **{field.name: part[field.name] for field in dataclasses.fields(run_state.Counters)}
-        )
-        for part in (run, run["turn_began"], run["logged"])
-    )
-    state.recent = episodes.RecentGames(map(tuple, run["recent"]))
-    state.rows = run["rows"]
-    state.learning_from_step = run["learning_from_step"]
-    state.learning_from_update = run["learning_from_update"]
-    if "fit" in run:
-        stored = run["fit"]
-        state.fit = sweep.Fit(play["fit"], stored["told"], stored["from_update"])
-        state.fit.losses.extend(stored["losses"])
+def unpack(
+    state: run_state.RunState,
+    play: Mapping[str, Any],
+    run: Mapping[str, Any],
+    own: api.OwnState | None,
+) -> None:
+    """Puts a run where it stood, in place: all but its learner, its replay and its emulators.
+
+    Args:
+      state: of the run before its first step.
+      play: arrays and
+      run: numbers, as `pack` made them.
+      own: how the algorithm unpacks what is its own.
+    """
+    for name, saved in run_state.saved(Where.ARRAYS).items():
+        if name in play:
+            setattr(state, name, saved.decode(play[name]))
+    for name, saved in run_state.saved(Where.NUMBERS).items():
+        setattr(state, name, saved.decode(run if name == "counters" else run[name]))
+    if _OWN in run and own is not None:
+        state.own = own.unpack(play[_OWN], run[_OWN])
 
 
 def _sent_of(play: Mapping[str, Any], run: Mapping[str, Any]) -> list[env_groups.Sent]:
@@ -188,12 +189,12 @@ def _check_format(run: Mapping[str, Any]) -> None:
     if run.get("format") != FORMAT:
         raise errors.RunError(
             f"the checkpoint of step {run.get('steps')} has format {run.get('format')}, this "
-            f"version reads {FORMAT}: go on with the version that wrote it"
+            f"version reads {FORMAT}: resume with the version that wrote it"
         )
 
 
 def _forget_replay(state: run_state.RunState, config: config_lib.Config) -> None:
-    """Lets a run go on with an empty replay, which is filled before learning goes on."""
-    state.rows, state.fit = 0, None
+    """Lets a run resume with an empty replay, which is filled before learning goes on."""
+    state.rows, state.own = 0, None
     state.learning_from_step = state.counters.steps + config.learning_starts_steps
     state.learning_from_update = state.counters.updates

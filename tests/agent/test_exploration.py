@@ -3,10 +3,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxdqn.agent import actor, exploration, networks
+from jaxdqn.agent import actor
+from jaxdqn.agent.explorers import epsilon_greedy, lasting
 from jaxdqn.assembly import device_programs, env_spec, parts, schedules
 from jaxdqn.distributed import mesh
 from jaxdqn.settings import presets
+from tests import toy_networks
 
 
 @pytest.mark.parametrize(
@@ -23,7 +25,7 @@ def test_no_decay_ends_at_once():
 
 def test_share_of_random_actions(key):
     keys = jax.random.split(key, 20_000)
-    act = jax.vmap(exploration.epsilon_greedy, in_axes=(0, None, None))
+    act = jax.vmap(epsilon_greedy.epsilon_greedy, in_axes=(0, None, None))
     actions = act(keys, jnp.array([0.0, 1.0, 0.0, 0.0]), jnp.float32(0.4))
     # 0.6 greedy and a quarter of 0.4 by chance; standard error 0.0032
     assert np.mean(np.asarray(actions) == 1) == pytest.approx(0.7, abs=0.015)
@@ -34,11 +36,8 @@ def test_share_of_random_actions(key):
 def play(num_envs, steps, epsilon, key):
     """Actions [steps, E] of an actor whose Q-values prefer action 2 everywhere."""
     built = actor.make_actor(
-        networks.Network(
-            init=lambda key, observation: None,
-            q_values=lambda params, stack: jnp.tile(
-                jnp.array([[0.0, 0.0, 1.0, 0.0]]), (stack.shape[0], 1)
-            ),
+        toy_networks.network(
+            lambda params, stack: jnp.tile(jnp.array([[0.0, 0.0, 1.0, 0.0]]), (stack.shape[0], 1))
         ),
         frame_shape=(3,),
         frame_dtype=jnp.dtype("float32"),
@@ -77,9 +76,9 @@ def test_roll_stack():
 def test_how_long_random_actions_last(key):
     """k steps or more with probability 1/k, up to the most."""
     keys = jax.random.split(key, 20_000)
-    act = jax.vmap(exploration.lasting_epsilon_greedy, in_axes=(0, None, None, None, None, None))
+    act = jax.vmap(lasting.lasting(8).act, in_axes=(0, None, None, None, None))
     first = jnp.asarray(True)
-    begun = act(keys, jnp.zeros(3), jnp.float32(1.0), exploration.no_repeat(), first, 8)[1]
+    begun = act(keys, jnp.zeros(3), jnp.float32(1.0), lasting.no_repeat(), first)[1]
     lengths = np.asarray(begun.left) + 1
     for k in range(1, 9):
         assert np.mean(lengths >= k) == pytest.approx(1 / k, abs=0.015)
@@ -87,12 +86,11 @@ def test_how_long_random_actions_last(key):
 
 
 def test_a_lasting_action_goes_on_until_it_is_over_or_a_game_begins(key):
-    q_values, under_way = jnp.array([0.0, 1.0, 0.0]), exploration.Repeat(jnp.int32(2), jnp.int32(3))
+    q_values, under_way = jnp.array([0.0, 1.0, 0.0]), lasting.Repeat(jnp.int32(2), jnp.int32(3))
 
     def act(repeat, is_first=False):
-        return exploration.lasting_epsilon_greedy(
-            key, q_values, jnp.float32(0.0), repeat, jnp.asarray(is_first), 8
-        )
+        epsilon, first = jnp.float32(0.0), jnp.asarray(is_first)
+        return lasting.lasting(8).act(key, q_values, epsilon, repeat, first)
 
     played, repeat = [], under_way
     for _ in range(5):
@@ -105,13 +103,11 @@ def test_a_lasting_action_goes_on_until_it_is_over_or_a_game_begins(key):
 
 def test_lasting_actions_are_drawn_for_each_environment(key):
     built = actor.make_actor(
-        networks.Network(
-            init=lambda *_: None, q_values=lambda _, stack: jnp.zeros((len(stack), 4))
-        ),
+        toy_networks.network(lambda _, stack: jnp.zeros((len(stack), 4))),
         frame_shape=(3,),
         frame_dtype=jnp.dtype("float32"),
         frame_stack=1,
-        explore_max_steps=64,
+        explorer=lasting.lasting(64),
     )
     state, act, rows = built.init(key, 6), jax.jit(built.act), []
     for _ in range(300):
@@ -130,4 +126,4 @@ def test_random_actions_last_in_training_alone():
     played = parts.make_actor(config, spec).init(jax.random.key(0), 2)
     trained = device_programs.build(config, spec, mesh.make_mesh(1)).init_actor(jax.random.key(0))
     assert config.explore_max_steps > 1
-    assert played.repeat is None and trained.repeat is not None
+    assert played.explorer is None and trained.explorer is not None

@@ -5,32 +5,26 @@ import optax
 import pytest
 
 from jaxdqn.agent import learner as learner_lib
-from jaxdqn.agent import losses, networks
+from jaxdqn.agent import networks, optimizers
+from jaxdqn.agent.encoders import convolutions
+from jaxdqn.agent.heads import scalar
 from jaxdqn.assembly import parts
 from jaxdqn.distributed import mesh
-from jaxdqn.replay import ring
+from jaxdqn.replay import returns
 from jaxdqn.settings import presets
-from tests import updates
+from tests import toy_networks, updates
 
 # Q(s, .) = s @ w for states of two numbers: a network whose update can be worked out by hand.
-LINEAR = networks.Network(
-    init=lambda key, observation: jnp.array([[1.0, 0.0], [0.0, 2.0]]),
-    q_values=lambda params, observation: observation @ params,
-)
+LINEAR = toy_networks.linear(jnp.array([[1.0, 0.0], [0.0, 2.0]]))
 
 
 def linear_learner(**settings):
-    settings = {"double_q": True, "target_tau": 0.25, "target_period_updates": 1, **settings}
-    return learner_lib.make_learner(
-        LINEAR,
-        optax.sgd(0.1),
-        td_loss=lambda td_error: losses.huber(td_error, 1.0),
-        **settings,
-    )
+    settings = {"target_tau": 0.25, "target_period_updates": 1, **settings}
+    return toy_networks.learner(LINEAR, optax.sgd(0.1), **settings)
 
 
 def one_transition(reward=0.5, discount=0.9):
-    return ring.Batch(
+    return returns.Batch(
         observation=jnp.array([[1.0, 1.0]]),
         action=jnp.array([0]),
         reward=jnp.array([reward]),
@@ -96,7 +90,7 @@ def test_hard_copy_every_third_update(key):
 
 
 def test_rmsprop_is_centred_with_epsilon_inside_the_root():
-    optimizer = learner_lib.make_optimizer("rmsprop", 0.1, epsilon=0.01)
+    optimizer = optimizers.make_optimizer("rmsprop", 0.1, epsilon=0.01)
     params = jnp.array([1.0])
     deltas, _ = optimizer.update(jnp.array([2.0]), optimizer.init(params), params)
     mean, square = 0.05 * 2.0, 0.05 * 4.0
@@ -104,7 +98,7 @@ def test_rmsprop_is_centred_with_epsilon_inside_the_root():
 
 
 def test_gradients_are_clipped_to_a_global_norm():
-    optimizer = learner_lib.make_optimizer("adam", 0.1, epsilon=1e8, max_grad_norm=1.0)
+    optimizer = optimizers.make_optimizer("adam", 0.1, epsilon=1e8, max_grad_norm=1.0)
     params = jnp.array([0.0, 0.0])
     # An epsilon that dwarfs the root leaves Adam's first step proportional to the gradient.
     deltas, _ = optimizer.update(jnp.array([3.0, 4.0]), optimizer.init(params), params)
@@ -112,7 +106,7 @@ def test_gradients_are_clipped_to_a_global_norm():
 
 
 def test_gradients_are_clipped_tensor_by_tensor():
-    optimizer = learner_lib.make_optimizer(
+    optimizer = optimizers.make_optimizer(
         "adam", 0.1, epsilon=1e8, max_grad_norm=1.0, clip_per_tensor=True
     )
     params = {"large": jnp.zeros(2), "small": jnp.zeros(1), "none": jnp.zeros(1)}
@@ -124,7 +118,7 @@ def test_gradients_are_clipped_tensor_by_tensor():
 
 
 def test_plain_rmsprop_begins_where_it_is_told():
-    optimizer = learner_lib.make_optimizer(
+    optimizer = optimizers.make_optimizer(
         "rmsprop",
         0.1,
         epsilon=1e-10,
@@ -139,12 +133,15 @@ def test_plain_rmsprop_begins_where_it_is_told():
 
 def test_a_loss_is_scaled():
     config = presets.resolve("", "toptal_mountaincar_literal", {})
-    np.testing.assert_allclose(parts.td_loss(config)(jnp.array([3.0])), [3.0], rtol=1e-6)  # 9 / 3
+    values = jnp.zeros((3, 1))
+    loss, priority = parts.make_head(config).loss(values, 1, 3.0, 0.0, values, values[:, 0])
+    np.testing.assert_allclose(loss, 3.0, rtol=1e-6)  # 9 / 3
+    np.testing.assert_allclose(priority, 3.0, rtol=1e-6)
 
 
 def test_unknown_optimizer_is_refused():
     with pytest.raises(ValueError, match="sgd"):
-        learner_lib.make_optimizer("sgd", 0.1, epsilon=1e-8)
+        optimizers.make_optimizer("sgd", 0.1, epsilon=1e-8)
 
 
 def test_one_device_and_eight_give_the_same_update(key):
@@ -165,31 +162,13 @@ def test_eight_devices_hold_equal_parameters(key):
 
 
 def nature(implementation):
-    architecture = networks.Architecture(
-        convolutions=networks.NATURE, hidden_sizes=(512,), num_actions=4
+    return networks.make_network(
+        convolutions.chain(convolutions.NATURE),
+        scalar.scalar(toy_networks.huber),
+        lambda: implementation,
+        num_actions=4,
+        hidden_sizes=(512,),
     )
-    return networks.make_network(architecture, lambda: implementation)
-
-
-@pytest.mark.parametrize("dueling", [False, True])
-@pytest.mark.parametrize("padding", ["valid", "same"])
-@pytest.mark.parametrize(
-    ("convolutions", "seen_shape"),
-    [(networks.NATURE, (84, 84)), (networks.NATURE[1:], (2, 30, 41)), ((), (5, 3)), ((), ())],
-)
-def test_parameters_are_counted_without_making_any(convolutions, seen_shape, padding, dueling):
-    architecture = networks.Architecture(
-        convolutions=convolutions,
-        hidden_sizes=(32, 16),
-        num_actions=5,
-        padding=padding,
-        dueling=dueling,
-    )
-    network = networks.make_network(architecture, lambda: "xla")
-    observation = jax.ShapeDtypeStruct((1, 3, *seen_shape), jnp.float32)
-    params = jax.eval_shape(network.init, jax.random.key(0), observation)
-    count = sum(leaf.size for leaf in jax.tree.leaves(params))
-    assert networks.num_parameters(architecture, seen_shape, 3) == count
 
 
 def test_the_nature_network_has_its_parameters(key):
@@ -212,12 +191,14 @@ def test_all_convolutions_give_the_same_values(key, implementation):
 @pytest.mark.parametrize("implementation", ["native", "matmul", "xla"])
 def test_same_padding_is_that_of_plain_convolutions(key, implementation):
     """105x80 with strides 2, 2 and 1, as the network of motion traces has them."""
-    layers = tuple(networks.Convolution(*layer) for layer in ((16, 3, 2), (32, 3, 2), (64, 3, 1)))
+    sizes = ((16, 3, 2), (32, 3, 2), (64, 3, 1))
+    layers = tuple(convolutions.Convolution(*layer) for layer in sizes)
     network = networks.make_network(
-        networks.Architecture(
-            convolutions=layers, padding="same", hidden_sizes=(), num_actions=3, scale_pixels=False
-        ),
+        convolutions.chain(layers, padding="same", scale_pixels=False),
+        scalar.scalar(toy_networks.huber),
         lambda: implementation,
+        num_actions=3,
+        hidden_sizes=(),
     )
     frames = np.random.default_rng(0).integers(0, 256, (3, 1, 2, 105, 80), np.uint8)
     params = network.init(key, frames[:1])

@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 
 from jaxdqn.agent import backward_sweep, motion
-from jaxdqn.algorithms import run_state, sweep
+from jaxdqn.algorithms import run_state, sweep, sweep_programs
 from jaxdqn.assembly import device_programs
 from jaxdqn.distributed import mesh as mesh_lib
 from jaxdqn.envs import api
 from jaxdqn.replay import ring as ring_lib
 from jaxdqn.settings import presets
-from tests import program
+from tests import program, rings
 
 DISCOUNT = 0.97
 
@@ -98,7 +98,7 @@ def test_a_value_by_hand_and_how_much_it_changed():
 
 def ring_of(rows, **settings):
     """One environment's ring with rows of (reward, flags), action values 0 and 1, action 0."""
-    ring = ring_lib.make_ring(
+    ring = rings.make_ring(
         num_rows=8,
         frame_shape=(1,),
         frame_dtype=jnp.dtype("float32"),
@@ -120,7 +120,7 @@ def ring_of(rows, **settings):
             is_first=np.array([bool(flags & ring_lib.FIRST)]),
             life_lost=np.array([bool(flags & ring_lib.LIFE_LOST)]),
         )
-        state = ring.add(state, row, jnp.zeros(1, jnp.int32), jnp.array([[0.0, 1.0]]))
+        state = ring.add(state, row, jnp.zeros(1, jnp.int32), {"q_values": jnp.array([[0.0, 1.0]])})
     return ring, state
 
 
@@ -253,18 +253,21 @@ def test_statistics_cover_used_rows_alone(key):
     changes |= {"hidden_sizes": (8,), "img_height": 21, "img_width": 16}
     config, mesh = presets.resolve("", "hvass_breakout", changes), mesh_lib.make_mesh(1)
     spec = api.EnvSpec("Breakout-v5", (21, 16), np.dtype("uint8"), 4, 4)
-    built, sweeper = device_programs.build(config, spec, mesh), sweep.build(config, spec, mesh)
+    built, sweeper = (
+        device_programs.build(config, spec, mesh),
+        sweep_programs.build(config, spec, mesh),
+    )
     ring = built.init_ring()
     ring = jax.tree.map(jnp.ones_like, ring)  # what an earlier cycle left: rewards and flags of 1
     ring = ring.replace(count=jnp.int32(10), reward=ring.reward.at[:10].set(0.0))
     ring, swept, statistics = sweeper.sweep(ring)
-    told = dict(zip(sweep.STATISTICS, statistics.tolist(), strict=True))
+    told = dict(zip(sweep_programs.STATISTICS, statistics.tolist(), strict=True))
     assert told["sweep_states"] == 8  # ten rows in two streams, less the newest of each
     assert told["sweep_nonzero_reward_share"] == 0
     assert told["sweep_q_before"] == 1
     np.testing.assert_allclose(told["sweep_q_change"], 1 - 0.97, rtol=1e-5)
     assert int(swept.is_state.sum()) == 8
-    np.testing.assert_array_equal(ring.q_values[10:], 1.0)
+    np.testing.assert_array_equal(ring.extras["q_values"][10:], 1.0)
     assert sweeper.empty(ring).count == 0
 
 
@@ -280,14 +283,14 @@ def test_a_sweep_of_two_groups_equals_a_slow_loop_over_each(written):
     assert (rows, envs) == (64, 3)
     ends = [0, 0, 0, 0, 0, ring_lib.TERMINATED, ring_lib.TRUNCATED, ring_lib.LIFE_LOST]
     ring = ring.replace(
-        q_values=jnp.asarray(rng.normal(size=(rows, envs, 4)), jnp.float32),
+        extras={"q_values": jnp.asarray(rng.normal(size=(rows, envs, 4)), jnp.float32)},
         action=jnp.asarray(rng.integers(0, 4, (rows, envs)), jnp.int32),
         reward=jnp.asarray(rng.integers(-3, 4, (rows, envs)), jnp.float32),
         flags=jnp.asarray(rng.choice(ends, (rows, envs)), jnp.uint8),
         count=jnp.int32(written),
     )
     before = jax.device_get(ring)
-    expected, changed = before.q_values.copy(), np.zeros((rows, envs), np.float32)
+    expected, changed = before.extras["q_values"].copy(), np.zeros((rows, envs), np.float32)
     is_state = np.zeros((rows, envs), bool)
     for row in reversed(range(written - 2)):
         for env in range(envs):
@@ -300,12 +303,12 @@ def test_a_sweep_of_two_groups_equals_a_slow_loop_over_each(written):
             at = row, env, before.action[row, env]
             changed[row, env] = abs(value - expected[at])
             expected[at] = value
-    swept, found, statistics = sweep.build(config, spec, mesh).sweep(ring)
-    np.testing.assert_array_equal(swept.q_values, expected)
+    swept, found, statistics = sweep_programs.build(config, spec, mesh).sweep(ring)
+    np.testing.assert_array_equal(swept.extras["q_values"], expected)
     np.testing.assert_array_equal(found.error, changed)
     np.testing.assert_array_equal(found.is_state, is_state)
-    told = dict(zip(sweep.STATISTICS, statistics.tolist(), strict=True))
-    largest = before.q_values.max(axis=2)[is_state]
+    told = dict(zip(sweep_programs.STATISTICS, statistics.tolist(), strict=True))
+    largest = before.extras["q_values"].max(axis=2)[is_state]
     np.testing.assert_allclose(told["sweep_q_before"], largest.mean(), rtol=1e-4)
     np.testing.assert_allclose(told["sweep_large_error_share"], (changed[is_state] > 0.1).mean())
     nonzero = np.roll(before.reward, -2, axis=0)[is_state] != 0
@@ -321,13 +324,11 @@ def test_what_a_memory_holds_at_the_end_is_learned_whichever_group_was_last():
         swept.append(ring)
         raise StopIteration
 
-    sweeper = sweep.Sweeper(sweep_memory, *(None,) * 4)
-    learn = sweep.learning(config, sweeper, mesh_lib.make_mesh(1))
+    programs = sweep_programs.Programs(None, sweep_memory, *(None,) * 4)
+    learn = sweep.learning(config, programs, mesh_lib.make_mesh(1)).learn
     for rows in (9, 10):
-        state = run_state.RunState(
-            None, None, [], run_state.Counters(config.total_steps), None, "ring"
-        )
-        state.rows = rows
+        counters = run_state.Counters(config.total_steps)
+        state = run_state.RunState(None, None, [], counters=counters, ring="ring", rows=rows)
         with pytest.raises(RuntimeError):  # what a generator makes of StopIteration
             next(learn(state, run_state.Counters()))
     assert swept == ["ring", "ring"]

@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from jaxdqn.algorithms import dqn, replayed
 from jaxdqn.assembly import device_programs as device_lib
 from jaxdqn.distributed import mesh as mesh_lib
 from jaxdqn.distributed import turn_notes
@@ -22,14 +23,15 @@ class Parts:
     def __init__(self, config, key):
         mesh = mesh_lib.make_mesh(1)
         self.device = device_lib.build(config, SPEC, mesh)
-        self.train_state, self.sums = self.device.init_learner(key), self.device.init_sums()
+        self.programs = replayed.build_programs(config, SPEC, mesh, dqn.make_learner)
+        self.train_state, self.sums = self.programs.init(key), self.device.init_sums()
         self.ring, self.actor = self.device.init_ring(), self.device.init_actor(key)
         row = ring_lib.blank_row(config.group_size, SPEC.frame_shape, SPEC.frame_dtype)
         note = turn_notes.write(config.group_size, [], wish=0)
         self.row = device_lib.put_row(mesh, row, note, epsilon=0.5)
 
     def act_args(self):
-        return self.train_state.params, self.actor, self.ring, *self.row
+        return self.train_state.params, self.actor, (), self.ring, *self.row
 
 
 @pytest.fixture(scope="module")
@@ -51,7 +53,7 @@ def test_the_ring_is_written_in_place(parts):
 
 
 def test_updates_change_the_learner_in_place_and_copy_no_ring(parts):
-    lowered = parts.device.learn.lower(parts.train_state, parts.sums, parts.ring)
+    lowered = parts.programs.learn.lower(parts.train_state, parts.sums, (), parts.ring)
     memory = lowered.compile().memory_analysis()
     assert memory.alias_size_in_bytes >= num_bytes(parts.train_state.replace(key=None))
     assert memory.temp_size_in_bytes < 0.2 * num_bytes(parts.ring)
@@ -62,8 +64,8 @@ def test_what_is_given_away_is_gone(key):
     config = presets.resolve("Breakout", "", {"replay_capacity": 20_000})
     parts = Parts(config, key)
     ring, actor, train_state = parts.ring, parts.actor, parts.train_state
-    parts.actor, parts.ring, _ = parts.device.act_and_record(*parts.act_args())
-    parts.device.learn(train_state, parts.sums, parts.ring)
+    parts.actor, _, parts.ring, _ = parts.device.act_and_record(*parts.act_args())
+    parts.programs.learn(train_state, parts.sums, (), parts.ring)
     assert ring.frame.is_deleted() and actor.stack.is_deleted()
     assert all(leaf.is_deleted() for leaf in jax.tree.leaves(train_state.params))
     assert not parts.ring.frame.is_deleted()
@@ -82,7 +84,7 @@ def test_parameters_stay_float32_when_computing_in_bfloat16(key):
             reward=jnp.ones_like(parts.ring.reward),
             count=jnp.int32(1_000),
         )
-        state, sums = parts.device.learn(parts.train_state, parts.sums, parts.ring)
+        state, sums, _ = parts.programs.learn(parts.train_state, parts.sums, (), parts.ring)
         assert all(leaf.dtype == jnp.float32 for leaf in jax.tree.leaves(state.params))
         moved[dtype] = jax.device_get(sums)
     loss, _, grad_norm, count = moved["float32"]

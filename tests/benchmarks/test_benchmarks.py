@@ -12,7 +12,7 @@ import pytest
 
 from benchmarks import clock, flops, report
 from jaxdqn import errors
-from jaxdqn.envs import envpool
+from jaxdqn.envs import registry
 from jaxdqn.settings import presets
 from tests import program
 
@@ -92,7 +92,7 @@ def test_flops_of_an_update_of_the_nature_network(double_q, passes):
     conv2 = 2 * 32 * 9 * 9 * 64 * (4 * 4 * 32)
     conv3 = 2 * 32 * 7 * 7 * 64 * (3 * 3 * 64)
     forward = conv1 + conv2 + conv3 + 2 * 32 * (3136 * 512 + 512 * 4)
-    spec = envpool.describe(config.env, config.env_options)
+    spec = registry.describe(config.env, config.env_options)
     assert flops.of_update(config, spec) == (passes + 2) * forward - conv1
 
 

@@ -7,6 +7,7 @@ import pytest
 
 from jaxdqn import errors
 from jaxdqn.agent import learner as learner_lib
+from jaxdqn.algorithms import dqn, replayed
 from jaxdqn.assembly import device_programs
 from jaxdqn.checkpointing import checkpoints, replay_blocks
 from jaxdqn.distributed import mesh as mesh_lib
@@ -22,7 +23,7 @@ CHANGES = {"learning_starts_steps": 100, "replay_capacity": 800}
 
 def filled_ring(config, built, mesh, key):
     """A ring with 200 rows of noise, written by the actor."""
-    params = built.init_learner(key).params
+    params = replayed.build_programs(config, SPEC, mesh, dqn.make_learner).init(key).params
     state, actor = built.init_ring(), built.init_actor(key)
     rng = np.random.default_rng(0)
     for r in range(200):
@@ -32,9 +33,10 @@ def filled_ring(config, built, mesh, key):
             reward=np.ones(rows, np.float32),
             is_first=np.full(rows, r < config.num_groups),
         )
-        actor, state, _ = built.act_and_record(
+        actor, _, state, _ = built.act_and_record(
             params,
             actor,
+            (),
             state,
             *device_programs.put_row(mesh, row, turn_notes.write(rows, [], 0), epsilon=1.0),
         )
@@ -47,14 +49,15 @@ def test_what_is_saved_is_the_moment_of_saving(tmp_path, key):
     config = presets.resolve("CartPole", "", CHANGES)
     built = device_programs.build(config, SPEC, mesh)
     ring = filled_ring(config, built, mesh, key)
-    state, sums = built.init_learner(key), built.init_sums()
+    programs = replayed.build_programs(config, SPEC, mesh, dqn.make_learner)
+    state, sums = programs.init(key), built.init_sums()
     store = checkpoints.Checkpoints(tmp_path, keep=2)
     saved = {}
     for step in (1, 2, 3):
         saved[step] = jax.tree.map(np.array, (state.params, state.opt_state, state.updates, sums))
         store.save(state, {"sums": sums}, {"steps": step, "updates": 7 * step})
         for _ in range(20):
-            state, sums = built.learn(state, sums, ring)
+            state, sums, _ = programs.learn(state, sums, (), ring)
     assert store.close().error == ""
 
     reopened = checkpoints.Checkpoints(tmp_path, keep=2)
@@ -62,7 +65,7 @@ def test_what_is_saved_is_the_moment_of_saving(tmp_path, key):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["2", "3"]  # the oldest is gone
     for step in (2, 3):
         assert reopened.run(step) == {"steps": step, "updates": 7 * step}
-        like = built.init_learner(key), {"sums": built.init_sums()}
+        like = programs.init(key), {"sums": built.init_sums()}
         restored, play = reopened.restore(step, *like)
         assert isinstance(restored, learner_lib.TrainState)
         now = (restored.params, restored.opt_state, restored.updates, play["sums"])
@@ -238,7 +241,8 @@ def test_updates_and_acting_work_in_place(key):
     config = presets.resolve("CartPole", "", CHANGES)
     built = device_programs.build(config, SPEC, mesh)
     ring = filled_ring(config, built, mesh, key)
-    state, sums = built.init_learner(key), built.init_sums()
+    programs = replayed.build_programs(config, SPEC, mesh, dqn.make_learner)
+    state, sums = programs.init(key), built.init_sums()
     before = {leaf.unsafe_buffer_pointer() for leaf in jax.tree.leaves(state.params)}
     old = jax.tree.leaves(state.params)
     state, sums = built.learn(state, sums, ring)

@@ -10,6 +10,7 @@ from jaxdqn.checkpointing import replay_blocks
 from jaxdqn.distributed import mesh as mesh_lib
 from jaxdqn.replay import ring as ring_lib
 from jaxdqn.storage import checksums
+from tests import rings
 
 ROWS, ENVS = 130, 8  # blocks of eight rows, of which the last reaches back
 
@@ -19,7 +20,7 @@ def mesh(request):
     return mesh_lib.make_mesh(request.param)
 
 
-RING = ring_lib.make_ring(
+RING = rings.make_ring(
     num_rows=ROWS,
     frame_shape=(5,),
     frame_dtype=jnp.dtype("uint8"),

@@ -157,7 +157,7 @@ FAILURES = [
     ("inspect --run_dir=future --out=out", "the setting magic is not one of this version"),
     ("evaluate --run_dir=binary", "metrics.jsonl cannot be read"),
     (f"{RESUMED} --run_dir=RUN", "has format None, this version reads 2"),
-    (f"{RESUMED} --run_dir=other", "is of another version, which does not go on here"),
+    (f"{RESUMED} --run_dir=other", "was written by another version, which this one cannot resume"),
 ]
 
 

@@ -15,31 +15,31 @@ import pytest
 
 from jaxdqn import errors
 from jaxdqn.agent import actor as actor_lib
-from jaxdqn.agent import networks
 from jaxdqn.distributed import joining, mesh, signals, turn_notes
 from jaxdqn.distributed import processes as processes_lib
-from jaxdqn.envs import episodes, frame_skip
+from jaxdqn.envs import episodes, registry
 from jaxdqn.playing import evaluation
-from tests import program, updates
+from tests import program, toy_networks, updates
 
 FLAGS = ("--env=CartPole", "--num_envs=8", "--total_steps=1200", "--learning_starts_steps=200")
 FLAGS += ("--replay_capacity=1000", "--eval_every_steps=400", "--eval_episodes=8")
 FLAGS += ("--checkpoint_every_steps=400", "--log_every_steps=100", "--hidden_sizes=32")
 FLAGS += ("--steps_per_update=4", "--env_lifetime_steps=94", "--max_episode_steps=50")
 
-# Prints at the end the parameters that each device of this process had at the last save.
+# Prints, when a run is over, the parameters that each device of this process has.
 PRINT_PARAMETERS = """
-import atexit, hashlib, jax
-from jaxdqn.checkpointing import checkpoints
-save, digests = checkpoints.Checkpoints.save, set()
-def save_and_note(self, learner, *args, **how):
-    digests.clear()
-    for device in zip(*(leaf.addressable_shards for leaf in jax.tree.leaves(learner.params))):
+import hashlib, jax
+from jaxdqn.training import endings
+finish, digests = endings.finish, set()
+def finish_and_print(run, how):
+    code = finish(run, how)
+    leaves = jax.tree.leaves(run.state.train_state.params)
+    for device in zip(*(leaf.addressable_shards for leaf in leaves)):
         parameters = b"".join(jax.device_get(shard.data).tobytes() for shard in device)
         digests.add(hashlib.sha256(parameters).hexdigest())
-    return save(self, learner, *args, **how)
-checkpoints.Checkpoints.save = save_and_note
-atexit.register(lambda: print("parameters", *digests, flush=True))
+    print("parameters", *digests)
+    return code
+endings.finish = finish_and_print
 """
 
 
@@ -417,12 +417,12 @@ def test_alone_a_process_is_all_there_are():
 def test_a_share_of_the_environments_plays_as_among_all(key):
     """Emulators, random frame skips and random actions are the same, whoever runs them."""
     options = {"frame_skip": 4, "frame_skip_min": 2, "max_episode_steps": 60}
-    network = networks.Network(None, lambda params, seen: jnp.zeros((seen.shape[0], 4)))
+    network = toy_networks.network(lambda params, seen: jnp.zeros((seen.shape[0], 4)))
     shape = {"frame_shape": (84, 84), "frame_dtype": jnp.uint8, "frame_stack": 1}
     actor = evaluation.compiled(actor_lib.make_actor(network, **shape))
     shown = []
     for envs in (range(5), range(2, 4)):
-        env = frame_skip.make("Breakout-v5", len(envs), 7 + envs.start, options)
+        env = registry.make("Breakout-v5", len(envs), 7 + envs.start, options)
         state, own = actor.init(key, len(envs)), slice(2 - envs.start, 4 - envs.start)
         shown.append([])
         for _ in range(100):

@@ -10,12 +10,14 @@ import pytest
 
 from jaxdqn import errors
 from jaxdqn.assembly import env_spec
-from jaxdqn.envs import envpool, episodes, frame_skip, games
+from jaxdqn.envs import api, episodes, registry, spaces
+from jaxdqn.envs.envpool import games, specs
+from jaxdqn.envs.envpool import pool as pool_lib
 from jaxdqn.replay import ring as ring_lib
 from jaxdqn.rundir import trained_agent
 from jaxdqn.settings import presets
 from jaxdqn.training import setup
-from tests import saved
+from tests import rings, saved
 
 OPTIONS = {"max_episode_steps": 180, "repeat_action_probability": 0.0}
 
@@ -24,8 +26,8 @@ def here(env_ids):
     """Those that this version of EnvPool has and that find their libraries on this system."""
     found = []
     for env_id in env_ids:
-        with contextlib.suppress(envpool.UnsupportedEnvError):
-            found += [env_id] if envpool.describe(env_id, {}) else []
+        with contextlib.suppress(api.UnsupportedEnvError):
+            found += [env_id] if specs.describe(env_id, {}) else []
     return found
 
 
@@ -46,7 +48,7 @@ def test_rebuilt_stacks_equal_envpools_own():
     pool = importlib.import_module("envpool").make_gymnasium(
         "Breakout-v5", num_envs=num_envs, seed=7, stack_num=4, **OPTIONS
     )
-    ring = ring_lib.make_ring(
+    ring = rings.make_ring(
         num_rows=num_rows,
         frame_shape=(84, 84),
         frame_dtype=jnp.dtype("uint8"),
@@ -62,7 +64,7 @@ def test_rebuilt_stacks_equal_envpools_own():
     stacks, seen = {}, {"terminated": 0, "truncated": 0, "life_lost": 0}
     stack, _ = pool.reset()
     compared = 0
-    env = envpool.EnvPoolEnv("Breakout-v5", num_envs, 7, OPTIONS)
+    env = pool_lib.EnvPoolEnv("Breakout-v5", num_envs, 7, OPTIONS)
     for t, (step, actions) in enumerate(play(env, steps)):
         stacks[t] = stack
         stacks.pop(t - num_rows, None)
@@ -91,7 +93,7 @@ def test_returns_equal_a_naive_recount():
     pool.reset()
     tracker, tracked = episodes.EpisodeTracker(4), [[] for _ in range(4)]
     recounted, rewards = [[] for _ in range(4)], [[] for _ in range(4)]
-    for step, actions in play(envpool.EnvPoolEnv("Breakout-v5", 4, 3, OPTIONS), 1_500):
+    for step, actions in play(pool_lib.EnvPoolEnv("Breakout-v5", 4, 3, OPTIONS), 1_500):
         for index, game_return, length, _ in tracker.add(step):
             tracked[index].append((game_return, length))
         restarts = [bool(step.terminated[e] or step.truncated[e]) for e in range(4)]
@@ -114,13 +116,13 @@ def test_returns_equal_a_naive_recount():
 def test_every_atari_game_starts_and_plays():
     """64 steps of each, two environments side by side."""
     for name in games.atari_names():
-        env = envpool.EnvPoolEnv(games.resolve(name), 2, 0, {})
+        env = pool_lib.EnvPoolEnv(registry.resolve(name), 2, 0, {})
         for step, _ in play(env, 32):
             assert step.frame.shape == (2, 84, 84), name
 
 
 def test_first_rows_follow_ends_and_lose_no_life():
-    env = envpool.EnvPoolEnv("Breakout-v5", 4, 3, OPTIONS)
+    env = pool_lib.EnvPoolEnv("Breakout-v5", 4, 3, OPTIONS)
     before = None
     for step, _ in play(env, 1_000):
         ended = np.ones(4, bool) if before is None else before.terminated | before.truncated
@@ -131,7 +133,7 @@ def test_first_rows_follow_ends_and_lose_no_life():
 
 def test_same_seed_same_bytes_whatever_the_threads():
     plays = [
-        [step for step, _ in play(envpool.EnvPoolEnv("Breakout-v5", 4, 5, OPTIONS, threads), 200)]
+        [step for step, _ in play(pool_lib.EnvPoolEnv("Breakout-v5", 4, 5, OPTIONS, threads), 200)]
         for threads in (1, 2)
     ]
     for one, two in zip(*plays, strict=True):
@@ -140,7 +142,7 @@ def test_same_seed_same_bytes_whatever_the_threads():
 
 
 def test_time_limit_truncates_and_pole_fall_terminates():
-    env = envpool.EnvPoolEnv("CartPole-v1", 4, 0, {"max_episode_steps": 15})
+    env = pool_lib.EnvPoolEnv("CartPole-v1", 4, 0, {"max_episode_steps": 15})
     steps = [step for step, _ in play(env, 200)]
     fallen = sum(np.count_nonzero(s.terminated & ~s.truncated) for s in steps)
     limited = sum(np.count_nonzero(s.truncated & ~s.terminated) for s in steps)
@@ -161,31 +163,33 @@ def test_time_limit_truncates_and_pole_fall_terminates():
     ],
 )
 def test_names(name, env_id):
-    assert games.resolve(name) == env_id
-    assert games.resolve(games.plain_name(env_id)) in (env_id, name)
+    assert registry.resolve(name) == env_id
+    assert registry.resolve(registry.game(env_id).plain_name) in (env_id, name)
 
 
 def test_all_atari_games_are_known():
     names = games.atari_names()
     assert len(names) >= 100 and {"Pong", "MontezumaRevenge", "YarsRevenge"} <= set(names)
-    assert all(games.is_atari(games.resolve(name)) for name in names)
+    infos = [registry.game(registry.resolve(name)) for name in names]
+    assert [info.plain_name for info in infos] == names
+    assert {info.family for info in infos} == {api.ATARI}
 
 
 @pytest.mark.parametrize(
     ("wrong", "near"), [("Breakot", "Breakout"), ("cartpole", "CartPole"), ("pong", "Pong")]
 )
 def test_unknown_name_gives_the_nearest(wrong, near):
-    with pytest.raises(games.UnknownGameError, match=near):
-        games.resolve(wrong)
+    with pytest.raises(api.UnknownGameError, match=near):
+        registry.resolve(wrong)
 
 
 def test_what_a_q_network_cannot_take_is_refused():
-    with pytest.raises(envpool.UnsupportedEnvError, match="Discrete"):
-        envpool.describe("Pendulum-v1", {})
-    with pytest.raises(envpool.UnsupportedEnvError, match="Box"):
-        envpool.describe("FrozenLake-v1", {})
-    with pytest.raises(envpool.UnknownOptionError, match="no such option"):
-        envpool.describe("CartPole-v1", {"frame_skip": 4})
+    with pytest.raises(api.UnsupportedEnvError, match="Discrete"):
+        specs.describe("Pendulum-v1", {})
+    with pytest.raises(api.UnsupportedEnvError, match="Box"):
+        specs.describe("FrozenLake-v1", {})
+    with pytest.raises(api.UnknownOptionError, match="no such option"):
+        specs.describe("CartPole-v1", {"frame_skip": 4})
 
 
 def test_every_environment_is_described_or_refused_in_a_line():
@@ -224,8 +228,8 @@ REFUSED = {
 @pytest.mark.parametrize("env_id", [*REFUSED, "Nothing-v0"])
 def test_why_an_environment_is_refused(env_id):
     why = REFUSED[env_id] if games.is_known(env_id) else f"EnvPool has no {env_id}"
-    with pytest.raises(envpool.UnsupportedEnvError, match=why) as caught:
-        envpool.describe(env_id, {})
+    with pytest.raises(api.UnsupportedEnvError, match=why) as caught:
+        specs.describe(env_id, {})
     assert "\n" not in str(caught.value)
 
 
@@ -265,9 +269,9 @@ BOX, ACTIONS = gymnasium.spaces.Box(0, 1, (4,), np.float32), gymnasium.spaces.Di
     ],
 )
 def test_spaces_of_other_kinds_are_refused(actions, observations, why):
-    envpool.check_spaces("Some-v0", ACTIONS, BOX)
-    with pytest.raises(envpool.UnsupportedEnvError, match=f"Some-v0 .*{why}"):
-        envpool.check_spaces("Some-v0", actions, observations)
+    spaces.check("Some-v0", ACTIONS, BOX)
+    with pytest.raises(api.UnsupportedEnvError, match=f"Some-v0 .*{why}"):
+        spaces.check("Some-v0", actions, observations)
 
 
 @pytest.mark.parametrize(
@@ -280,16 +284,14 @@ def test_spaces_of_other_kinds_are_refused(actions, observations, why):
 )
 def test_options_that_envpool_does_not_take_are_named(option, value):
     options = {"img_width": 84, option: value, "use_fire_reset": True}
-    with pytest.raises(envpool.OptionError, match=f"is {value}, which Breakout-v5") as caught:
-        envpool.describe("Breakout-v5", options)
+    with pytest.raises(api.OptionError, match=f"is {value}, which Breakout-v5") as caught:
+        specs.describe("Breakout-v5", options)
     assert caught.value.option == option and "\n" not in str(caught.value)
 
 
 def test_what_envpool_cannot_start_is_said_in_a_line():
-    with pytest.raises(
-        envpool.UnsupportedEnvError, match="CartPole-v1 cannot be started"
-    ) as caught:
-        envpool.EnvPoolEnv("CartPole-v1", 1, 0, {}, num_threads=10**10)
+    with pytest.raises(api.UnsupportedEnvError, match="CartPole-v1 cannot be started") as caught:
+        pool_lib.EnvPoolEnv("CartPole-v1", 1, 0, {}, num_threads=10**10)
     assert "\n" not in str(caught.value)
 
 
@@ -311,13 +313,13 @@ FAMILIES = {
 
 @pytest.mark.parametrize("env_id", here(FAMILIES))
 def test_lives_and_time_limits(env_id):
-    spec = envpool.describe(env_id, {"max_episode_steps": 7})
+    spec = specs.describe(env_id, {"max_episode_steps": 7})
     assert (spec.has_lives, spec.own_step_limit) == FAMILIES[env_id]
 
 
 @pytest.mark.parametrize("env_id", [name for name in here(FAMILIES) if not FAMILIES[name][1]])
 def test_time_limits_are_kept(env_id):
-    env = envpool.EnvPoolEnv(env_id, 2, 0, {"max_episode_steps": 7})
+    env = pool_lib.EnvPoolEnv(env_id, 2, 0, {"max_episode_steps": 7})
     tracker, lengths = episodes.EpisodeTracker(2), []
     for step, _ in play(env, 40):
         lengths += [game.length for game in tracker.add(step)]
@@ -330,7 +332,7 @@ def test_games_begin_where_envpool_counts_from_zero(env_id):
     limit = {"max_episode_steps": 20}
     pool = importlib.import_module("envpool").make_gymnasium(env_id, num_envs=2, seed=3, **limit)
     elapsed, firsts = pool.reset()[1]["elapsed_step"], 0
-    for step, actions in play(envpool.EnvPoolEnv(env_id, 2, 3, limit), 60):
+    for step, actions in play(pool_lib.EnvPoolEnv(env_id, 2, 3, limit), 60):
         np.testing.assert_array_equal(step.is_first, elapsed == 0)
         firsts += np.count_nonzero(step.is_first)
         elapsed = pool.step(actions.astype(np.int32))[-1]["elapsed_step"]
@@ -340,7 +342,7 @@ def test_games_begin_where_envpool_counts_from_zero(env_id):
 def test_a_later_time_limit_leaves_an_environments_own_one_as_it_is():
     """Procgen's mazes end after 500 steps: at a time limit, and not as a game that is over."""
     for env_id in here(["MazeEasy-v0"]):
-        env = envpool.EnvPoolEnv(env_id, 1, 1, {"max_episode_steps": 1_000})
+        env = pool_lib.EnvPoolEnv(env_id, 1, 1, {"max_episode_steps": 1_000})
         for count in range(502):
             step = env.receive()
             ended = bool(step.terminated[0]), bool(step.truncated[0])
@@ -429,9 +431,7 @@ RATES = {
 
 @pytest.mark.parametrize("env_id", here(RATES))
 def test_steps_per_second(env_id):
-    spec = envpool.describe(env_id, {})
-    rate = games.steps_per_second(env_id, spec.frame_skip, spec.steps_per_second)
-    assert rate == RATES[env_id]
+    assert specs.describe(env_id, {}).steps_per_second == RATES[env_id]
 
 
 @pytest.mark.parametrize("env_id", ["CartPole-v1", "MountainCar-v0", "Acrobot-v1", "Blackjack-v1"])
@@ -446,9 +446,9 @@ SKIPPED = {**OPTIONS, "frame_skip": 4, "frame_skip_min": 2}
 def test_steps_of_random_length_play_as_many_frames():
     """A pool that plays frame by frame with the same actions shows the same, reward for reward."""
     num_envs, rng = 3, np.random.default_rng(0)
-    env = frame_skip.make("Breakout-v5", num_envs, 5, SKIPPED)
+    env = registry.make("Breakout-v5", num_envs, 5, SKIPPED)
     single = {**OPTIONS, "frame_skip": 1, "max_episode_steps": 3 * OPTIONS["max_episode_steps"]}
-    pool = envpool.EnvPoolEnv("Breakout-v5", num_envs, 5, single)
+    pool = pool_lib.EnvPoolEnv("Breakout-v5", num_envs, 5, single)
     frames = np.stack([np.random.default_rng(5 + i).integers(2, 5, 1024) for i in range(num_envs)])
     step, one = env.receive(), pool.receive()
     np.testing.assert_array_equal(step.frame, one.frame)
@@ -478,6 +478,7 @@ def test_steps_of_random_length_play_as_many_frames():
 
 
 def test_steps_of_random_length_are_for_atari():
-    with pytest.raises(envpool.UnknownOptionError, match="CartPole"):
-        frame_skip.describe("CartPole-v1", {"frame_skip_min": 2})
-    assert frame_skip.describe("Breakout-v5", SKIPPED).frame_skip == 3
+    with pytest.raises(api.UnknownOptionError, match="CartPole"):
+        registry.describe("CartPole-v1", {"frame_skip_min": 2})
+    spec = registry.describe("Breakout-v5", SKIPPED)
+    assert (spec.frame_skip, spec.steps_per_second) == (3, 20)

@@ -103,9 +103,9 @@ def test_gpus_are_counted_from_zero(tmp_path, monkeypatch):
 def test_a_run_of_a_sweep_has_the_gpus_that_it_is_given(tmp_path, gpus, platform, memory):
     """Ray hides none from a task that asks for none."""
     tell = 'echo "${JAX_PLATFORMS:--} ${XLA_PYTHON_CLIENT_MEM_FRACTION:--}"'
-    code = "import pathlib, sys; from launch import sweep\n"
-    code += f"sweep._command = lambda run: ['sh', '-c', {tell!r}]\n"
-    code += f"sweep._train(sweep.Run(pathlib.Path(sys.argv[1]), ()), {gpus})"
+    code = "import pathlib, sys; from launch import sweep_runs, sweep_worker\n"
+    code += "run = sweep_runs.Run(pathlib.Path(sys.argv[1]), ())\n"
+    code += f"sweep_worker.train(run, {gpus}, program=['sh', '-c', {tell!r}])"
     (tmp_path / "logs").mkdir()
     environment = dict(os.environ)
     for name in ("JAX_PLATFORMS", "XLA_PYTHON_CLIENT_MEM_FRACTION"):
@@ -126,9 +126,9 @@ def test_a_run_of_a_sweep_has_the_gpus_that_it_is_given(tmp_path, gpus, platform
 )
 def test_runs_of_a_sweep_take_a_gpu_each_where_there_are_any(words, platforms, resources, expected):
     code = "import sys, types; from absl import flags; from launch import sweep\n"
-    code += "sweep._define_flags(); flags.FLAGS(sys.argv)\n"
+    code += "sweep.define_flags(); flags.FLAGS(sys.argv)\n"
     code += f"ray = types.SimpleNamespace(cluster_resources=lambda: {resources})\n"
-    code += "print(sweep._gpus_per_run(ray))"
+    code += "print(sweep.gpus_per_run(ray))"
     command = [sys.executable, "-c", code, *words]
     environment = os.environ | {"JAX_PLATFORMS": platforms}
     told = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)

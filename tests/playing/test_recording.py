@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from jaxdqn import errors
-from jaxdqn.envs import actions, envpool, games
+from jaxdqn.envs import registry
 from jaxdqn.playing import drawing, recording, rollout, video_encoder
 from jaxdqn.rundir import trained_agent
 from tests import saved
@@ -46,25 +46,25 @@ def record(agent, **changes):
 
 
 def test_a_film_is_the_game_at_its_speed(agent, tmp_path):
-    told = record(agent, out=tmp_path / "rollout.mp4", seed=7)
+    told = record(agent, out=tmp_path / "play.mp4", seed=7)
     moments = list(
         rollout.play(
             agent.config, agent.spec, agent.params, seed=7, num_episodes=1, with_screen=True
         )
     )
     assert moments[-1].is_last and moments[-1].length == len(moments) - 1 <= 60
-    rate, frames = film_of(tmp_path / "rollout.mp4")
+    rate, frames = film_of(tmp_path / "play.mp4")
     assert rate == 15 and frames.shape == (len(moments), 630, 480, 3)
     assert f"return {moments[-1].game_return:g}" in told and "15 frames a second" in told
     for i in (0, len(moments) - 1):  # encoding loses a little
         shown = np.asarray(drawing.screen(moments[i]), int)
         assert np.abs(shown - frames[i]).mean() < 4
-    assert [path.name for path in tmp_path.iterdir()] == ["rollout.mp4"]
+    assert [path.name for path in tmp_path.iterdir()] == ["play.mp4"]
 
 
 def test_a_gif_keeps_the_rate_on_the_whole(agent, tmp_path):
-    record(agent, out=tmp_path / "rollout.gif", seed=7, num_episodes=2)
-    with Image.open(tmp_path / "rollout.gif") as gif:
+    record(agent, out=tmp_path / "play.gif", seed=7, num_episodes=2)
+    with Image.open(tmp_path / "play.gif") as gif:
         durations = []
         for i in range(gif.n_frames):
             gif.seek(i)
@@ -79,7 +79,7 @@ def test_the_overlay_tells_what_the_network_thinks(agent):
             agent.config, agent.spec, agent.params, seed=0, num_episodes=1, with_screen=True
         )
     )
-    names = actions.names("Breakout-v5", 4)
+    names = registry.describe("Breakout-v5", {}).actions
     assert names == ("NOOP", "FIRE", "RIGHT", "LEFT")
     picture = drawing.overlay(moment._replace(action=2), names)
     assert picture.size == (800, 630)
@@ -218,32 +218,32 @@ def test_a_sheet_shows_raw_and_processed_frames(agent, tmp_path):
 def test_motion_traces_are_shown_beside_their_frames(tmp_path):
     run = saved.make_run(tmp_path / "run", changes=saved.TRACED, returns=(1.0,))
     agent = trained_agent.load(run, "latest")
-    record(
-        agent, out=tmp_path / "video_encoder.gif", sheet=tmp_path / "sheet.png", with_overlay=True
-    )
+    record(agent, out=tmp_path / "film.gif", sheet=tmp_path / "sheet.png", with_overlay=True)
     with Image.open(tmp_path / "sheet.png") as sheet:
         assert sheet.width > 160 + 2 * 160  # each channel is as large as the screen
-    with Image.open(tmp_path / "video_encoder.gif") as gif:
+    with Image.open(tmp_path / "film.gif") as gif:
         assert gif.n_frames > 20
 
 
 def test_every_action_of_a_game_has_a_name():
-    assert actions.names("Pong-v5", 6)[2:] == ("RIGHT", "LEFT", "RIGHTFIRE", "LEFTFIRE")
-    assert len(set(actions.names("Pong-v5", 18))) == 18
-    assert actions.names("CartPole-v1", 2) == ("LEFT", "RIGHT")
-    assert actions.names("FrozenLake-v1", 4) == ("0", "1", "2", "3")
+    def actions(env_id, **options):
+        return registry.describe(env_id, options).actions
+
+    assert actions("Pong-v5")[2:] == ("RIGHT", "LEFT", "RIGHTFIRE", "LEFTFIRE")
+    assert len(set(actions("Pong-v5", full_action_space=True))) == 18
+    assert actions("CartPole-v1") == ("LEFT", "RIGHT")
+    assert actions("LunarLander-v3") == ("0", "1", "2", "3")
     for game in ("Asteroids", "Freeway", "KungFuMaster", "Seaquest", "UpNDown"):
-        count = envpool.describe(f"{game}-v5", {}).num_actions
-        assert len(actions.names(f"{game}-v5", count)) == count
-        assert actions.names(f"{game}-v5", count)[0].isalpha()
-    assert games.steps_per_second("Breakout-v5", 4) == 15
-    assert games.steps_per_second("CartPole-v1", 1) == 50
+        spec = registry.describe(f"{game}-v5", {})
+        assert len(spec.actions) == spec.num_actions and spec.actions[0].isalpha()
+    assert registry.describe("Breakout-v5", {}).steps_per_second == 15
+    assert registry.describe("CartPole-v1", {}).steps_per_second == 50
 
 
 def test_a_film_that_is_cut_short_leaves_nothing(tmp_path):
     with (
         pytest.raises(ZeroDivisionError),
-        video_encoder.writer(tmp_path / "rollout.mp4", 15) as add,
+        video_encoder.writer(tmp_path / "play.mp4", 15) as add,
     ):
         add(np.zeros((32, 32, 3), np.uint8))
         raise ZeroDivisionError
@@ -252,16 +252,14 @@ def test_a_film_that_is_cut_short_leaves_nothing(tmp_path):
 
 def test_a_film_that_cannot_be_written_says_so(agent, tmp_path):
     with pytest.raises(errors.RunError, match=r"missing/play.mp4 cannot be written"):
-        record(agent, out=tmp_path / "missing" / "rollout.mp4")
+        record(agent, out=tmp_path / "missing" / "play.mp4")
 
 
 def test_games_that_nothing_draws_show_their_frames(tmp_path):
     agent = saved.make_agent("Catch", {})
-    told = record(
-        agent, out=tmp_path / "rollout.gif", sheet=tmp_path / "sheet.png", with_overlay=True
-    )
+    told = record(agent, out=tmp_path / "play.gif", sheet=tmp_path / "sheet.png", with_overlay=True)
     assert "30 frames a second" in told
-    with Image.open(tmp_path / "rollout.gif") as gif:
+    with Image.open(tmp_path / "play.gif") as gif:
         assert gif.size == (300 + 320, 600)  # ten rows of five, 60 pixels each
     with Image.open(tmp_path / "sheet.png") as sheet:
         pixels = np.asarray(sheet)
@@ -282,8 +280,8 @@ def test_games_of_numbers_that_nothing_draws_are_refused(tmp_path):
 def test_broken_parameters_are_filmed(value, tmp_path):
     agent = saved.make_agent("CartPole", {"max_episode_steps": 20})
     params = jax.tree.map(lambda leaf: jnp.full_like(leaf, value), agent.params)
-    record(agent._replace(params=params), out=tmp_path / "rollout.gif", with_overlay=True)
-    assert (tmp_path / "rollout.gif").exists()
+    record(agent._replace(params=params), out=tmp_path / "play.gif", with_overlay=True)
+    assert (tmp_path / "play.gif").exists()
 
 
 def test_small_games_are_filmed_too(tmp_path):
@@ -291,9 +289,9 @@ def test_small_games_are_filmed_too(tmp_path):
     run = saved.make_run(tmp_path / "run", "CartPole", changes, returns=(1.0,))
     record(
         trained_agent.load(run, "latest"),
-        out=tmp_path / "rollout.mp4",
+        out=tmp_path / "play.mp4",
         sheet=tmp_path / "sheet.png",
         with_overlay=True,
     )
-    rate, frames = film_of(tmp_path / "rollout.mp4")
+    rate, frames = film_of(tmp_path / "play.mp4")
     assert rate == 50 and 2 <= len(frames) <= 21

@@ -4,7 +4,9 @@ import numpy as np
 import pytest
 
 from jaxdqn import errors
-from jaxdqn.envs import games, scores
+from jaxdqn.assembly import env_spec
+from jaxdqn.envs import registry, scores
+from jaxdqn.envs.envpool import games
 from jaxdqn.playing import evaluation, scoring
 from jaxdqn.rundir import trained_agent
 from jaxdqn.settings import presets, protocols
@@ -33,38 +35,47 @@ def test_games_that_the_limit_ends_are_counted(agent):
     assert result["env_options"]["max_episode_steps"] == 60
 
 
+def apply(name, config):
+    return protocols.apply(name, config, env_spec.describe(config))
+
+
 def test_protocols_set_what_they_are_named_for():
     config = presets.resolve("Pong", "", {"frame_skip": 3, "full_action_space": True})
-    nature = protocols.apply("nature", config)
+    nature = apply("nature", config)
     assert nature.env_options["noop_max"] == 30 and nature.eval_epsilon == 0.05
     assert nature.max_episode_steps == 36_000  # of three frames each
     drawn = presets.resolve("Pong", "", {"frame_skip": 4, "frame_skip_min": 2})
-    assert protocols.apply("nature", drawn).max_episode_steps == 36_000  # of three on average
+    assert apply("nature", drawn).max_episode_steps == 36_000  # of three on average
     assert nature.repeat_action_probability == 0
-    machado = protocols.apply("machado", config)
+    machado = apply("machado", config)
     assert machado.repeat_action_probability == 0.25 and machado.noop_max == 1
     assert machado.full_action_space and machado.max_episode_steps == 36_000
-    assert protocols.apply("greedy", config).eval_epsilon == 0
-    assert protocols.apply("random", config).eval_epsilon == 1
-    assert protocols.apply("run", config) == config
+    assert apply("greedy", config).eval_epsilon == 0
+    assert apply("random", config).eval_epsilon == 1
+    assert apply("run", config) == config
 
 
 def test_a_protocol_for_other_games_is_refused():
     config = presets.resolve("CartPole", "", {})
     for name in ("nature", "machado"):
         with pytest.raises(errors.SettingError, match=f"--protocol: {name} is for Atari"):
-            protocols.apply(name, config)
+            apply(name, config)
     with pytest.raises(errors.SettingError, match="one of nature, machado"):
-        protocols.apply("natural", config)
-    assert protocols.default_for("CartPole-v1") == "greedy"
-    assert protocols.default_for("Pong-v5") == "nature"
+        apply("natural", config)
+    assert protocols.default_for(registry.game("CartPole-v1")) == "greedy"
+    assert protocols.default_for(registry.game("Pong-v5")) == "nature"
 
 
 def test_human_normalised_scores():
-    assert scores.human_normalised("Breakout", 1.7) == 0
-    assert scores.human_normalised("Breakout", 30.5) == 1
-    assert scores.human_normalised("Pong", -3.05) == pytest.approx(0.5)
-    assert scores.human_normalised("CartPole", 500) is None
+    breakout, pong, cartpole = (
+        registry.game(registry.resolve(name)) for name in ("Breakout", "Pong", "CartPole")
+    )
+    assert scores.human_normalised(breakout.reference, 1.7) == 0
+    assert scores.human_normalised(breakout.reference, 30.5) == 1
+    assert scores.human_normalised(pong.reference, -3.05) == pytest.approx(0.5)
+    assert scores.human_normalised(cartpole.reference, 500) is None
+    assert scores.published(pong)["Nature DQN, 200M frames"] == 18.9
+    assert scores.published(cartpole) == {}
     assert len(scores.ATARI_57) == 57 and set(scores.ATARI_57) <= set(games.atari_names())
     assert all(reference.human > reference.random for reference in scores.ATARI_57.values())
 

@@ -7,7 +7,7 @@ import psutil
 import pytest
 
 from jaxdqn.replay import ring as ring_lib
-from tests import naive
+from tests import naive, rings
 
 FRAME = (2, 3)
 
@@ -48,7 +48,7 @@ def fill(ring, rows, num_envs, stride):
 
 def make(num_rows=40, frame_stack=4, stride=2, n_step=3, **settings):
     settings = {"discount": 0.9, "reward_clip": 1.0, "life_loss_ends": True, **settings}
-    return ring_lib.make_ring(
+    return rings.make_ring(
         num_rows=num_rows,
         frame_shape=FRAME,
         frame_dtype=jnp.dtype("uint8"),
@@ -192,7 +192,7 @@ def test_a_ring_of_a_million_frames_at_its_far_end():
     if "CI" not in os.environ and psutil.virtual_memory().available < 10e9:
         pytest.skip("needs 10 GB of free memory")
     num_rows, num_envs = 62_500, 16
-    ring = ring_lib.make_ring(
+    ring = rings.make_ring(
         num_rows=num_rows,
         frame_shape=(84, 84),
         frame_dtype=jnp.dtype("uint8"),

@@ -7,7 +7,7 @@ import matplotlib.colors
 import numpy as np
 import pytest
 
-from jaxdqn.reporting import curves, group_names, plots
+from jaxdqn.reporting import curves, figure_files, group_names, plots
 
 LONG = ", ".join(f"setting_of_a_long_name_{i}={{0}}.123456789" for i in range(9))
 
@@ -136,8 +136,8 @@ def test_a_panel_shows_its_group_before_all_others():
 
 
 def test_a_picture_holds_the_means_behind_panels_once():
-    few = plots.svg(drawn(some_groups(13)))
-    more = plots.svg(drawn(some_groups(26)))
+    few = figure_files.svg(drawn(some_groups(13)))
+    more = figure_files.svg(drawn(some_groups(26)))
     assert len(more) < 2.2 * len(few)  # and not four times as much
     assert "currentColor" in more and '<g id="' not in more
 
@@ -169,7 +169,7 @@ def test_odd_values_are_drawn(odd, count, log):
     steps = 10.0 * np.arange(1, len(ys) + 1)
     groups = {f"n_step={i}": [(steps, ys), (steps, ys / 2), (steps, -ys)] for i in range(count)}
     figure = drawn(groups, groups, log=log)
-    assert "<svg" in plots.svg(figure)
+    assert "<svg" in figure_files.svg(figure)
     axes = figure.axes[0]
     is_log = log and (np.abs(ys) > 1e-150).any()
     assert axes.get_yscale() == ("log" if is_log else "linear")
@@ -235,6 +235,6 @@ def test_names_that_no_font_holds_are_drawn():
     labels = ["預設", "a\nb\x00", "\udcff", "$x_1$ <script>", "ü" * 300]
     groups = dict(zip(labels, some_groups(5).values(), strict=True))
     for more in ({}, some_groups(13)):
-        svg = plots.svg(drawn(groups | more))
+        svg = figure_files.svg(drawn(groups | more))
         assert "<script" not in svg and "&lt;script&gt;" in svg
         svg.encode()

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from jaxdqn import errors, report
-from jaxdqn.reporting import curves, found_runs, page, statistics, wording
+from jaxdqn import errors, report, wording
+from jaxdqn.reporting import curves, found_runs, page, statistics
 from jaxdqn.rundir import layout
 from jaxdqn.settings import presets
 from tests import program

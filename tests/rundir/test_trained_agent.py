@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from jaxdqn import errors
-from jaxdqn.assembly import device_programs, env_spec
+from jaxdqn.algorithms import dqn, replayed
+from jaxdqn.assembly import env_spec
 from jaxdqn.checkpointing import checkpoint_folders, checkpoints
 from jaxdqn.distributed import mesh
 from jaxdqn.rundir import trained_agent
@@ -22,7 +23,7 @@ def run(tmp_path_factory):
 
 def test_latest_best_and_a_step(run):
     before = saved.listing(run)
-    built = device_programs.build(
+    built = dqn.build_programs(
         trained_agent.read_config(run),
         env_spec.describe(trained_agent.read_config(run)),
         mesh.make_mesh(1),
@@ -30,7 +31,7 @@ def test_latest_best_and_a_step(run):
     for asked, step in (("latest", 30), ("best", 20), ("10", 10)):
         agent = trained_agent.load(run, asked)
         assert agent.step == agent.evaluation["step"] == step
-        expected = built.init_learner(jax.random.key(step // 10)).params
+        expected = built.init(jax.random.key(step // 10)).params
         jax.tree.map(np.testing.assert_array_equal, agent.params, expected)
     assert agent.config.hidden_sizes == (512,) and agent.spec.num_actions == 4
     assert saved.listing(run) == before  # nothing is written
@@ -109,9 +110,9 @@ def test_settings_of_another_version(run, tmp_path, setting, value, message):
 
 def test_the_best_checkpoint_stays(tmp_path, key):
     config = trained_agent.read_config(saved.make_run(tmp_path / "run", returns=(1.0,)))
-    state = device_programs.build(
-        config, env_spec.describe(config), mesh.make_mesh(1)
-    ).init_learner(key)
+    state = replayed.build_programs(
+        config, env_spec.describe(config), mesh.make_mesh(1), dqn.make_learner
+    ).init(key)
     for best, steps, left in ((1, (1, 2, 3, 4), [1, 3, 4]), (4, (5, 6), [4, 5, 6])):
         store = checkpoints.Checkpoints(
             tmp_path / "store", keep=2, best=lambda steps, best=best: best

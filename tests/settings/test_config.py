@@ -78,7 +78,7 @@ def test_presets_hold_only_settings(name):
 
 def test_every_setting_has_help():
     for field in dataclasses.fields(config_lib.Config):
-        assert field.metadata["help"], field.name
+        assert field.metadata["setting"].help, field.name
 
 
 def test_groups_and_slices():

@@ -4,7 +4,6 @@
 """
 
 import itertools
-import types
 
 import jax
 import jax.numpy as jnp
@@ -12,15 +11,17 @@ import numpy as np
 import optax
 import pytest
 
-from jaxdqn.agent import actor, losses, networks
-from jaxdqn.agent import learner as learner_lib
+from jaxdqn.agent import actor, networks
+from jaxdqn.agent.encoders import flat
+from jaxdqn.agent.heads import scalar
 from jaxdqn.algorithms import replayed, run_state
-from jaxdqn.assembly import env_spec, parts, schedules
-from jaxdqn.envs import api, envpool, episodes
+from jaxdqn.assembly import env_spec, memory, parts, schedules
+from jaxdqn.envs import api, episodes, registry
 from jaxdqn.playing import held_out_values
+from jaxdqn.replay import returns
 from jaxdqn.replay import ring as ring_lib
 from jaxdqn.settings import presets, tutorials
-from tests import program
+from tests import program, rings, toy_networks
 
 
 def parameters(config):
@@ -46,6 +47,7 @@ def parameters(config):
 )
 def test_parameter_counts(preset, count):
     config = presets.resolve("", preset, {})
+    assert memory.num_parameters(config, env_spec.describe(config)) == count
     assert sum(leaf.size for leaf in jax.tree.leaves(parameters(config))) == count
 
 
@@ -84,19 +86,15 @@ def test_the_network_takes_the_frames_that_are_played(preset):
 
 def test_a_target_is_that_of_its_own_action(key):
     """It was written to the row of the batch that the action's number names."""
-    linear = networks.Network(
-        init=lambda key, observation: jnp.zeros((3, 3)),
-        q_values=lambda params, observation: observation @ params,
-    )
-    learner = learner_lib.make_learner(
-        linear,
+    learner = toy_networks.learner(
+        toy_networks.linear(jnp.zeros((3, 3))),
         optax.sgd(1.0),
         double_q=False,
         td_loss=lambda td_error: td_error**2,
         target_tau=1.0,
         target_period_updates=1,
     )
-    batch = ring_lib.Batch(
+    batch = returns.Batch(
         observation=jnp.eye(3),
         action=jnp.array([2, 2, 0]),
         reward=jnp.array([3.0, 6.0, 9.0]),
@@ -143,7 +141,7 @@ HOW = ("terminated", "truncated")
 
 def filled(length, how, rows, num_rows=24, **settings):
     """A ring after so many of these rows."""
-    ring = ring_lib.make_ring(
+    ring = rings.make_ring(
         num_rows=num_rows,
         frame_shape=(1,),
         frame_dtype=jnp.dtype("float32"),
@@ -215,15 +213,15 @@ def test_the_target_is_copied_after_every_game_however_it_ends(how):
 def test_learning_moves_the_target_by_games_and_by_steps(preset):
     """One such preset copies after every game, the other every 1,000 steps."""
     moves = []
-    device = types.SimpleNamespace(
-        learn=lambda train_state, sums, ring: (train_state, sums),
+    programs = replayed.Programs(
+        init=None,
+        learn=lambda train_state, sums, sampler, ring: (train_state, sums, sampler),
+        examine=None,
         move_target=lambda train_state: moves.append(train_state) or train_state,
     )
     config = presets.resolve("", preset, {})
-    learn = replayed.replay_learning(config, device)
-    state = run_state.RunState(
-        "state", None, [], run_state.Counters(999, 0, 7), episodes.RecentGames()
-    )
+    learn = replayed.learning(config, programs).learn
+    state = run_state.RunState("state", None, [], counters=run_state.Counters(999, 0, 7))
     before, after = [], []
     for steps, games_over in ((999, 7), (1000, 7), (1001, 8), (1002, 8)):
         then = run_state.Counters(state.counters.steps, 0, state.counters.episodes)
@@ -254,7 +252,7 @@ def test_four_frames_show_where_the_ball_goes():
     config = presets.resolve("", "rubikscode_breakout", {})
     assert config.frame_stack == 4
     played = actor.make_actor(
-        networks.Network(lambda *_: None, lambda _, seen: seen.reshape(1, -1)),
+        toy_networks.network(lambda _, seen: seen.reshape(1, -1)),
         frame_shape=(1,),
         frame_dtype=jnp.dtype("uint8"),
         frame_stack=config.frame_stack,
@@ -311,10 +309,14 @@ def test_evaluations_do_not_touch_the_games_of_training(tmp_path):
 
 
 def dueling(key, num_actions=3):
-    architecture = networks.Architecture(
-        convolutions=(), hidden_sizes=(5,), num_actions=num_actions, dueling=True
+    network = networks.make_network(
+        flat.flat(),
+        scalar.scalar(toy_networks.huber),
+        lambda: "xla",
+        num_actions=num_actions,
+        hidden_sizes=(5,),
+        dueling=True,
     )
-    network = networks.make_network(architecture, lambda: "xla")
     return network, network.init(key, jnp.zeros((1, 1, 4)))
 
 
@@ -344,23 +346,17 @@ def test_a_sample_does_not_depend_on_its_batch(key):
 
 def test_the_target_begins_as_a_copy_and_moves_by_exactly_its_share(key):
     """The first copy did nothing."""
-    linear = networks.Network(
-        init=lambda key, observation: jnp.array([[1.0, -2.0]]),
-        q_values=lambda params, observation: observation @ params,
-    )
     config = presets.resolve("", "adventures_spaceinvaders_literal", {})
-    learner = learner_lib.make_learner(
-        linear,
+    learner = toy_networks.learner(
+        toy_networks.linear(jnp.array([[1.0, -2.0]])),
         optax.sgd(0.5),
-        double_q=True,
-        td_loss=lambda td_error: losses.huber(td_error, 1.0),
         target_tau=config.target_tau,
         target_period_updates=config.target_period_updates,
     )
     state = learner.init(key, jnp.zeros((1, 1)))
     before = np.asarray(state.params)
     np.testing.assert_array_equal(state.target_params, before)
-    batch = ring_lib.Batch(*(jnp.ones((1, 1)), jnp.zeros(1, int), jnp.full(1, 9.0)), 0, 0)
+    batch = returns.Batch(*(jnp.ones((1, 1)), jnp.zeros(1, int), jnp.full(1, 9.0)), 0, 0)
     batch = batch.replace(discount=jnp.zeros(1), next_observation=jnp.ones((1, 1)))
     state, _ = learner.update(state, batch)
     np.testing.assert_allclose(state.params, [[1.5, -2.0]])
@@ -383,7 +379,7 @@ def test_frames_are_stored_as_bytes(preset):
     config = presets.resolve("", preset, {})
     spec = env_spec.describe(config)
     assert spec.frame_dtype == np.uint8
-    ring = jax.eval_shape(lambda: parts.make_ring(config, spec).init(config.group_size))
+    ring = jax.eval_shape(lambda: ring_lib.init(parts.ring_layout(config, spec), config.group_size))
     assert ring.frame.dtype == jnp.uint8
     assert ring.frame.size == config.replay_capacity * np.prod(parts.seen_shape(config, spec))
 
@@ -391,7 +387,7 @@ def test_frames_are_stored_as_bytes(preset):
 def test_a_tutorials_environment_is_real():
     """105 x 80 as they have it: EnvPool resizes to any size."""
     config = presets.resolve("", "adventures_spaceinvaders", {})
-    env = envpool.EnvPoolEnv(config.env, 2, 0, config.env_options)
+    env = registry.make(config.env, 2, 0, config.env_options)
     step = env.receive()
     env.close()
     assert step.frame.shape == (2, 105, 80) and step.frame.std() > 0

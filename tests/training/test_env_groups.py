@@ -1,13 +1,13 @@
 import numpy as np
 import pytest
 
-from jaxdqn.envs import envpool
+from jaxdqn.envs import registry
 from jaxdqn.training import env_groups
 
 
 def make(step, envs):
     seed, options = 100 + step + envs.start, {"max_episode_steps": 40}
-    return envpool.EnvPoolEnv("Breakout-v5", len(envs), seed, options)
+    return registry.make("Breakout-v5", len(envs), seed, options)
 
 
 def play(group, turns, seed):

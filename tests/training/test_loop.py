@@ -7,16 +7,17 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxdqn.agent import actor, networks
-from jaxdqn.algorithms import replayed, run_state
+from jaxdqn.agent import actor
+from jaxdqn.algorithms import dqn, run_state
 from jaxdqn.assembly import device_programs
 from jaxdqn.distributed import mesh as mesh_lib
 from jaxdqn.distributed import processes, signals
-from jaxdqn.envs import api, episodes
+from jaxdqn.envs import api
 from jaxdqn.playing import evaluation
 from jaxdqn.replay import ring as ring_lib
 from jaxdqn.settings import presets
 from jaxdqn.training import env_groups, loop
+from tests import toy_networks
 
 SPEC = api.EnvSpec("Known-v0", (2,), np.dtype("float32"), 3, 1)
 
@@ -62,19 +63,18 @@ def make_loop(key):
     config = presets.resolve("CartPole", "", {**changes, "batch_size": 16})
     mesh = mesh_lib.make_mesh(1)
     built = device_programs.build(config, SPEC, mesh)
+    learning = dqn.ALGORITHM.build(config, SPEC, mesh)
     envs = [KnownEnv([3, 5]), KnownEnv([4, 7], first_env=2)]
     groups = [env_groups.Group(lambda step, share, env=env: env, 2) for env in envs]
     state = run_state.RunState(
-        train_state=built.init_learner(key),
+        train_state=learning.init(key),
         sums=built.init_sums(),
         actors=[built.init_actor(jax.random.fold_in(key, g)) for g in range(2)],
-        counters=run_state.Counters(),
-        recent=episodes.RecentGames(),
+        sampler=built.init_sampler(),
         learning_from_step=100,
     )
-    learn = replayed.replay_learning(config, built)
     stop = processes.Stop(signals.StopRequest())
-    return envs, state, loop.turns(config, built, mesh, groups, state, learn, stop)
+    return envs, state, loop.turns(config, built, mesh, groups, state, learning, stop)
 
 
 def test_the_replay_holds_the_actions_that_were_played(key):
@@ -125,11 +125,8 @@ def test_a_turn_moves_data_once_each_way(key, monkeypatch):
 
 
 def preferring(action):
-    network = networks.Network(
-        init=lambda key, observation: None,
-        q_values=lambda params, stack: jnp.tile(
-            jax.nn.one_hot(action, 3)[None], (stack.shape[0], 1)
-        ),
+    network = toy_networks.network(
+        lambda params, stack: jnp.tile(jax.nn.one_hot(action, 3)[None], (stack.shape[0], 1))
     )
     return evaluation.compiled(
         actor.make_actor(network, frame_shape=(2,), frame_dtype=jnp.dtype("float32"), frame_stack=1)

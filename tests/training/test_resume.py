@@ -22,8 +22,8 @@ FLAGS += ("--env_lifetime_steps=94", "--max_episode_steps=100")
 AT_A_STEP = """
 import os, pathlib, resource, time
 from jaxdqn.assembly import schedules
-def act_at(step, act, epsilon=schedules.epsilon):
-    to_do = [act]
+def act_at(step, act):
+    to_do, epsilon = [act], schedules.epsilon
     def act_and_return(config, now):
         if to_do and now >= step:
             to_do.pop()()
@@ -234,7 +234,7 @@ import signal
 from jaxdqn.algorithms import run_state
 note = run_state.note_refused
 def stop_and_note(config, state, refused):
-    if state.fit is not None and WHERE:
+    if state.own is not None and WHERE:
         signal.raise_signal(signal.SIGTERM)
     return note(config, state, refused)
 run_state.note_refused = stop_and_note
@@ -299,24 +299,24 @@ def test_a_late_second_sigterm_leaves_at_once(tmp_path):
     assert stderr == "error: ended by a second signal before all was saved\n"
 
 
-PRINT_SAVING = """
-from jaxdqn.checkpointing import checkpoints
-save = checkpoints.Checkpoints.save
-def print_and_save(*args, **how):
-    print("saving", flush=True)
-    return save(*args, **how)
-checkpoints.Checkpoints.save = print_and_save
+PRINT_LEAVING = """
+from jaxdqn.training import endings
+leave = endings.leave
+def print_and_leave(*args, **how):
+    print("leaves", flush=True)
+    return leave(*args, **how)
+endings.leave = print_and_leave
 """
 
 
 def test_an_echo_of_a_signal_changes_nothing(tmp_path):
     """SLURM sends SIGTERM to all, and its srun passes on its own."""
     path = tmp_path / "run"
-    process = program.start(*FLAGS, f"--run_dir={path}", "--overwrite", driver=PRINT_SAVING)
+    process = program.start(*FLAGS, f"--run_dir={path}", "--overwrite", driver=PRINT_LEAVING)
     process.wait_for("step 3")
     process.send_signal(signal.SIGTERM)
     process.send_signal(signal.SIGTERM)
-    process.wait_for("saving")
+    process.wait_for("leaves")
     process.send_signal(signal.SIGTERM)
     stdout, stderr = process.end()
     assert process.returncode == 143 and stderr == ""
@@ -361,8 +361,8 @@ def test_what_is_not_finite_stops_the_run_before_it_spoils_anything(tmp_path):
 # As an emulator does: in native code, where Python's handlers of signals do not run.
 HANG = """
 import ctypes
-from jaxdqn.envs import envpool
-receive, calls = envpool.EnvPoolEnv.receive, []
+from jaxdqn.envs.envpool import pool
+receive, calls = pool.EnvPoolEnv.receive, []
 def hang(self):
     calls.extend([1] * (self.num_envs == NUM_ENVS))
     if len(calls) > CALLS:
@@ -371,7 +371,7 @@ def hang(self):
         while True:
             ctypes.CDLL(None).pthread_mutex_lock(mutex)
     return receive(self)
-envpool.EnvPoolEnv.receive = hang
+pool.EnvPoolEnv.receive = hang
 """
 HANG_IN_TRAINING = HANG.replace("NUM_ENVS", "4").replace("CALLS", "200")
 HANG_IN_HELD_OUT_PLAY = HANG.replace("NUM_ENVS", "16").replace("CALLS", "5")
@@ -503,14 +503,14 @@ def test_evaluations_that_are_not_finite_count(tmp_path):
     path = tmp_path / "run"
     endless = """
 import numpy as np
-from jaxdqn.envs import envpool
-receive = envpool.EnvPoolEnv.receive
+from jaxdqn.envs.envpool import pool
+receive = pool.EnvPoolEnv.receive
 def rich(self):
     step = receive(self)
     if self.num_envs != 2:  # of the evaluation
         return step
     return step._replace(reward=np.where(step.reward > 0, np.inf, step.reward))
-envpool.EnvPoolEnv.receive = rich
+pool.EnvPoolEnv.receive = rich
 """
     process = program.start(*FLAGS, f"--run_dir={path}", driver=endless)
     stdout, stderr = process.end()

@@ -1,9 +1,12 @@
-"""Names of games: 'Breakout' for 'Breakout-v5', and the nearest names to a wrong one."""
+"""EnvPool's games: their names, 'Breakout' for 'Breakout-v5', and what is known of them."""
 
-import difflib
 import functools
 import re
 from collections.abc import Mapping
+
+from jaxdqn.envs import api, scores
+
+SOURCE = "EnvPool"  # its name
 
 # EnvPool's families whose games are known by a plain name too, and the version that a name means.
 _PLAIN_NAMES = {
@@ -13,7 +16,7 @@ _PLAIN_NAMES = {
     "MountainCar": "MountainCar-v0",
 }
 
-# Gymnasium's `render_fps`, for all versions of a game. Gymnasium itself is not asked: it tells only
+# Gymnasium's `render_fps`, for all versions of a game. Gymnasium itself is not asked: it knows only
 # where the libraries are installed with which it would play the game.
 _STEPS_PER_SECOND = {
     "Acrobot": 15.0,
@@ -23,10 +26,8 @@ _STEPS_PER_SECOND = {
     "MountainCar": 30.0,
 }
 _PROCGEN_STEPS_PER_SECOND = 15.0  # its own `video.frames_per_second`
-
-
-class UnknownGameError(ValueError):
-    """No environment has this name; the message holds the nearest ones, or why there are none."""
+# Games that the preset of their kind does not learn, and the preset that does.
+_PRESETS = {"MountainCar-v0": "toptal_mountaincar"}
 
 
 @functools.cache
@@ -35,7 +36,7 @@ def _families() -> Mapping[str, str]:
     try:
         from envpool import registration  # late: over a second, and --help needs none of it
     except (ImportError, OSError) as error:  # a library or a folder of its own is missing
-        raise UnknownGameError(f"EnvPool cannot be imported: {error}") from None
+        raise api.UnknownGameError(f"EnvPool cannot be imported: {error}") from None
     return {env_id: entry[0] for env_id, entry in registration.registry.specs.items()}
 
 
@@ -75,7 +76,7 @@ def plain_name(env_id: str) -> str:
 
 
 def steps_per_second(env_id: str, frame_skip: int, declared: float | None = None) -> float:
-    """Agent steps in a second of play as people know it; 30 where nothing tells of it.
+    """Agent steps in a second of play as people know it; 30 where nothing says.
 
     Args:
       env_id: EnvPool's id.
@@ -92,22 +93,27 @@ def steps_per_second(env_id: str, frame_skip: int, declared: float | None = None
     return _STEPS_PER_SECOND.get(re.sub(r"-v\d+$", "", env_id.rpartition("/")[2]), 30.0)
 
 
-def resolve(name: str) -> str:
-    """Returns the EnvPool id that a plain name or a full id stands for.
-
-    Raises:
-      UnknownGameError: nothing has that name; the message lists the nearest ones.
-    """
+def resolve(name: str) -> str | None:
+    """The EnvPool id that a plain name or a full id stands for; None where there is none."""
     if name in _families():
         return name
     if name in _PLAIN_NAMES:
         return _PLAIN_NAMES[name]
-    if is_atari(f"{name}-v5"):
-        return f"{name}-v5"
-    known = {known.lower(): known for known in [*_families(), *_PLAIN_NAMES, *atari_names()]}
-    # Plain names first: they are what a user most likely meant.
-    plain = {known.lower(): known for known in [*_PLAIN_NAMES, *atari_names()]}
-    near = difflib.get_close_matches(name.lower(), plain, n=3, cutoff=0.6)
-    near = near or difflib.get_close_matches(name.lower(), known, n=3, cutoff=0.6)
-    hint = ", ".join(known[match] for match in near) or "Breakout, Pong, CartPole"
-    raise UnknownGameError(f"EnvPool has no environment {name!r}; nearest: {hint}")
+    return f"{name}-v5" if is_atari(f"{name}-v5") else None
+
+
+def plain_names() -> list[str]:
+    """All plain names."""
+    return [*_PLAIN_NAMES, *atari_names()]
+
+
+def info(env_id: str) -> api.GameInfo:
+    """What is known of a game before it is made."""
+    name = plain_name(env_id)
+    return api.GameInfo(
+        plain_name=name,
+        source=SOURCE,
+        family=api.ATARI if is_atari(env_id) else "",
+        preset=_PRESETS.get(env_id, ""),
+        reference=scores.ATARI_57.get(name) if is_atari(env_id) else None,
+    )

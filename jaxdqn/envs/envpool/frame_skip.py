@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from jaxdqn.envs import api, envpool
+from jaxdqn.envs import api
+from jaxdqn.envs.envpool import games, pool, specs
 
 OPTION = "frame_skip_min"
 _DEFAULT_FRAMES, _DEFAULT_STEPS = 4, 27_000  # EnvPool's of Atari games
@@ -20,23 +21,25 @@ _DRAWN_AHEAD = 1024  # steps whose numbers of frames are drawn at a time
 
 def mean_frames(options: Mapping[str, Any]) -> int:
     """Frames of a step of an Atari game on average, as a whole number."""
-    return _mean(*_frames(options))
+    return round(sum(_frames(options)) / 2)
 
 
 def describe(env_id: str, options: Mapping[str, Any]) -> api.EnvSpec:
     """The shapes of an environment with or without random steps, without starting it.
 
     Raises:
-      OptionError, UnsupportedEnvError: see `envpool.describe`.
+      OptionError, UnsupportedEnvError: see `specs.describe`.
     """
     if OPTION not in options:
-        return envpool.describe(env_id, options)
+        return specs.describe(env_id, options)
     try:
-        spec = envpool.describe(env_id, _frame_by_frame(options))
-    except envpool.UnknownOptionError as error:
+        spec = specs.describe(env_id, _frame_by_frame(options))
+    except api.UnknownOptionError as error:
         option = OPTION if error.option == "frame_skip" else error.option
-        raise envpool.UnknownOptionError(option, env_id) from None
-    return spec._replace(frame_skip=mean_frames(options))
+        raise api.UnknownOptionError(option, env_id) from None
+    mean = mean_frames(options)
+    rate = games.steps_per_second(env_id, mean)
+    return spec._replace(frame_skip=mean, steps_per_second=rate)
 
 
 def make(
@@ -47,12 +50,12 @@ def make(
     num_threads: int = 0,
     with_screen: bool = False,
 ) -> api.DrawnEnv:
-    """Starts environments; the arguments are those of `envpool.EnvPoolEnv`."""
+    """Starts environments; the arguments are those of `pool.EnvPoolEnv`."""
     if OPTION not in options:
-        return envpool.EnvPoolEnv(env_id, num_envs, seed, options, num_threads, with_screen)
-    single = _frame_by_frame(options)
-    env = envpool.EnvPoolEnv(env_id, num_envs, seed, single, num_threads, with_screen)
-    return RandomFrameSkip(env, *_frames(options), seed=seed)
+        return pool.EnvPoolEnv(env_id, num_envs, seed, options, num_threads, with_screen)
+    spec, single = describe(env_id, options), _frame_by_frame(options)
+    env = pool.EnvPoolEnv(env_id, num_envs, seed, single, num_threads, with_screen)
+    return RandomFrameSkip(env, spec, *_frames(options), seed=seed)
 
 
 def nearest_fixed(options: Mapping[str, Any]) -> dict[str, Any]:
@@ -67,10 +70,6 @@ def _frames(options: Mapping[str, Any]) -> tuple[int, int]:
     return options.get(OPTION, most), most
 
 
-def _mean(fewest: int, most: int) -> int:
-    return round((fewest + most) / 2)
-
-
 def _frame_by_frame(options: Mapping[str, Any]) -> dict[str, Any]:
     """What EnvPool is told, which then counts frames where it otherwise counts steps."""
     told = {name: value for name, value in options.items() if name != OPTION}
@@ -83,14 +82,14 @@ class RandomFrameSkip:
 
     Args:
       env: plays one frame a step; closed with this one.
+      spec: of these environments, as `describe` gives it.
       fewest: frames of a step.
       most: frames of a step.
       seed: environment i draws the numbers between them with `seed + i`, whatever its neighbours.
     """
 
-    def __init__(self, env: envpool.EnvPoolEnv, fewest: int, most: int, seed: int):
-        self.spec = env.spec._replace(frame_skip=_mean(fewest, most))
-        self.num_envs = env.num_envs
+    def __init__(self, env: pool.EnvPoolEnv, spec: api.EnvSpec, fewest: int, most: int, seed: int):
+        self.spec, self.num_envs = spec, env.num_envs
         self._env, self._fewest, self._most = env, fewest, most
         self._random = [np.random.default_rng(seed + i) for i in range(env.num_envs)]
         self._drawn: list[npt.NDArray[np.integer]] = []  # for the steps to come, the next one last
@@ -128,7 +127,7 @@ class RandomFrameSkip:
         return self._drawn.pop()
 
     def screen(self) -> npt.NDArray[np.uint8]:
-        """What the first environment shows now; see `envpool.EnvPoolEnv.screen`."""
+        """What the first environment shows now; see `api.DrawnEnv.screen`."""
         return self._env.screen()
 
     def close(self) -> None:

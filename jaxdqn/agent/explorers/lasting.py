@@ -1,27 +1,26 @@
-"""Epsilon-greedy exploration, with random actions that last one step or several."""
+"""Random actions that last one step or several."""
+
+import functools
 
 import chex
 import flax.struct
 import jax
 import jax.numpy as jnp
 
+from jaxdqn.agent.explorers import api
+from jaxdqn.settings import config as config_lib
 
-def epsilon_greedy(key: jax.Array, q_values: jax.Array, epsilon: jax.Array) -> jax.Array:
-    """A random action with probability epsilon, else the best; for one environment.
 
-    Args:
-      key: consumed here; every environment needs its own.
-      q_values: [A] float32.
-      epsilon: [] float32 in [0, 1].
+def make(config: config_lib.Config) -> api.Explorer:
+    """The explorer of a run."""
+    return lasting(config.explore_max_steps)
 
-    Returns:
-      [] int32 action.
-    """
-    chex.assert_rank([q_values, epsilon], [1, 0])
-    explore_key, action_key = jax.random.split(key)
-    explore = jax.random.uniform(explore_key) < epsilon
-    random_action = jax.random.randint(action_key, (), 0, q_values.shape[0])
-    return jnp.where(explore, random_action, jnp.argmax(q_values)).astype(jnp.int32)
+
+def lasting(max_steps: int) -> api.Explorer:
+    """Builds an explorer whose random actions last `max_steps` steps at most."""
+    return api.Explorer(
+        act=functools.partial(lasting_epsilon_greedy, max_steps=max_steps), init=no_repeat
+    )
 
 
 class Repeat(flax.struct.PyTreeNode):
@@ -42,6 +41,7 @@ def lasting_epsilon_greedy(
     epsilon: jax.Array,
     repeat: Repeat,
     is_first: jax.Array,
+    *,
     max_steps: int,
 ) -> tuple[jax.Array, Repeat]:
     """With probability epsilon begins a random action that lasts n steps, else takes the best.

@@ -1,8 +1,8 @@
-"""What the actions of a game are called."""
+"""What the actions of EnvPool's games are called."""
 
 from collections.abc import Mapping
 
-from jaxdqn.envs import games
+from jaxdqn.envs.envpool import games
 
 # All joystick actions in the order of the Arcade Learning Environment (Bellemare et al.,
 # arXiv:1207.4708).
@@ -65,7 +65,7 @@ _OTHERS: Mapping[str, tuple[str, ...]] = {
 
 
 def names(env_id: str, num_actions: int) -> tuple[str, ...]:
-    """The names of an environment's actions, in order; their numbers where nobody named them.
+    """The names of an environment's actions, in order; none where nobody named them.
 
     Args:
       env_id: EnvPool's id.
@@ -78,4 +78,4 @@ def names(env_id: str, num_actions: int) -> tuple[str, ...]:
         found = everything
     else:
         found = _ATARI.get(game, ())
-    return found if len(found) == num_actions else tuple(map(str, range(num_actions)))
+    return found if len(found) == num_actions else ()

@@ -1,0 +1,62 @@
+"""The report of a walk through EnvPool's environments: a table, and a page of documentation."""
+
+import collections
+import textwrap
+from collections.abc import Mapping
+
+from benchmarks import environment_outcomes as outcomes_lib
+from benchmarks import environment_trials, report
+
+_STEPS = environment_trials.STEPS
+_INTRODUCTION = f"""
+# Environments
+
+The environments of EnvPool that `--env` takes, and why it refuses the others. This page is written
+by `python -m benchmarks.environments`: each environment either trained for {_STEPS} steps in a
+process of its own or was refused in one line.
+"""
+
+
+def table(found: outcomes_lib.Found) -> str:
+    """How many environments of each family trained, were refused or failed."""
+    counts = {
+        family: {name: sum(map(len, reasons.values())) for name, reasons in outcomes.items()}
+        for family, outcomes in found.items()
+    }
+    total: collections.Counter[str] = collections.Counter()
+    for count in counts.values():
+        total.update(count)
+    rows = [
+        (family, sum(count.values()), *(count.get(name, 0) for name in outcomes_lib.OUTCOMES))
+        for family, count in [*counts.items(), ("all", total)]
+    ]
+    return report.table(("family", "ids", *outcomes_lib.OUTCOMES), rows)
+
+
+def page(found: outcomes_lib.Found, shown: str, versions: Mapping[str, str | None]) -> str:
+    """The page of a whole walk: a table by family, the reasons, and every id once.
+
+    Args:
+      found: the outcomes.
+      shown: their `table`.
+      versions: of the packages.
+    """
+    lines = [
+        _INTRODUCTION.strip(),
+        f"\nThe ids are those of EnvPool {versions['envpool']}; other versions may have others.",
+        f"\n{shown}\n\n## Reasons for refusal\n",
+    ]
+    reasons: collections.Counter[str] = collections.Counter()
+    for outcomes in found.values():
+        refused = outcomes.get(outcomes_lib.REFUSED, {})
+        reasons.update({why: len(ids) for why, ids in refused.items()})
+    rows = [(why.replace("|", "\\|"), count) for why, count in reasons.most_common()]
+    lines += [report.table(("refused because it", "ids"), rows), ""]
+    for family, outcomes in found.items():
+        lines.append(f"## {family}\n")
+        for name in outcomes_lib.OUTCOMES:
+            for reason, ids in outcomes.get(name, {}).items():
+                because = f" ({reason})" if reason else ""
+                text = f"{name.capitalize()}{because}: {', '.join(ids)}"
+                lines += [textwrap.fill(text, 100, break_on_hyphens=False), ""]
+    return "\n".join(lines)

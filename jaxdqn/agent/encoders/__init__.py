@@ -1,0 +1,1 @@
+"""From observations to features: one file for each kind of encoder."""

@@ -1,0 +1,32 @@
+"""What an encoder is to the rest of the program.
+
+The module of an encoder, registered in `settings.registries`, defines `make(config) -> Encoder`.
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from jax.typing import DTypeLike
+
+from jaxdqn.kernels import convolution
+
+# How to convolve; asked when a network is traced, and not before.
+Implementation = Callable[[], convolution.Implementation]
+
+
+class Encoder(NamedTuple):
+    """What a network begins with."""
+
+    # (how to convolve, what it computes in) -> module from observations [B, S, *frame_shape] to
+    # features [B, F]. It may `sow` maps of features [B, H, W, C], which `inspect` shows.
+    module: Callable[[Implementation, DTypeLike], nn.Module]
+    # (frame_shape) -> what frames it needs, where these are not such; '' where they are
+    needs: Callable[[tuple[int, ...]], str]
+
+
+def pixel_scale(observation: jax.Array, scale_pixels: bool) -> float:
+    """What takes an observation to about [-1, 1]: bytes are divided by 255, floats stay."""
+    return 1 / 255 if scale_pixels and observation.dtype == jnp.uint8 else 1.0

@@ -1,0 +1,63 @@
+"""What an algorithm is to the rest of the program.
+
+The module of an algorithm, registered in `settings.registries`, defines `ALGORITHM`, an
+`Algorithm`. What a run has begun to learn and not ended, and only this algorithm knows of, lies in
+`RunState.own`.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, NamedTuple
+
+import jax
+from jax.sharding import Mesh
+
+from jaxdqn.agent import learner
+from jaxdqn.algorithms import events, run_state
+from jaxdqn.envs import api
+from jaxdqn.settings import config as config_lib
+from jaxdqn.settings import registries
+
+# Begins to compile a function for arguments of such shapes, on a thread of its own.
+Ahead = Callable[..., Callable[..., Any]]
+
+
+class Learning(NamedTuple):
+    """How one run learns."""
+
+    init: Callable[[jax.Array], learner.TrainState]  # (key); compiled
+    # Learns, in place, what fell due since the counters given: those before the turn. What takes
+    # long pauses now and then. Raises NonFiniteError.
+    learn: Callable[[run_state.RunState, run_state.Counters], Iterator[events.Paused]]
+    # (state, refused updates as the device counts them, rows written to the ring since the last
+    # update): raises NonFiniteError where one was refused since it was last asked
+    check: Callable[[run_state.RunState, int, int], None]
+    # (compiles ahead, train state, metric sums, sampler state, ring): the same, being compiled.
+    # Arrays, or their shapes.
+    compile_ahead: Callable[..., "Learning"]
+
+
+class OwnState(NamedTuple):
+    """How `RunState.own` is saved."""
+
+    pack: Callable[[Any], tuple[Any, dict[str, Any]]]  # own -> arrays, numbers for JSON
+    # (numbers, shape of the ring [R, E], mesh) -> what the arrays are like
+    like: Callable[[Mapping[str, Any], tuple[int, ...], Mesh], Any]
+    unpack: Callable[[Any, Mapping[str, Any]], Any]  # (arrays, numbers) -> own
+
+
+class Algorithm(NamedTuple):
+    """How a run learns, for all settings."""
+
+    build: Callable[[config_lib.Config, api.EnvSpec, Mesh], Learning]
+    plan: Callable[[config_lib.Config], str]  # what a run will learn, in a few words
+    # Shapes of what is kept beside each step, by name; of what the actor gives: `q_values` [A]
+    row_extras: Callable[[config_lib.Config, api.EnvSpec], Mapping[str, tuple[int, ...]]] = (
+        lambda *_: {}
+    )
+    own: OwnState | None = None  # None: `RunState.own` stays None
+
+
+def chosen(config: config_lib.Config) -> Algorithm:
+    """The algorithm of a run."""
+    algorithm: Algorithm = registries.ALGORITHMS.load(config.algorithm).ALGORITHM
+    return algorithm

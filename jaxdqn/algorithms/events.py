@@ -1,0 +1,22 @@
+"""What the loop of a run hands over to those who run it."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from jaxdqn.envs import episodes
+from jaxdqn.rundir import metrics
+
+
+class Paused(NamedTuple):
+    """Learning takes long, or has ended a piece of work: a moment to hear signals."""
+
+    row: metrics.Row | None = None  # of metrics, of the piece that has ended
+
+
+class TurnOver(NamedTuple):
+    """A group of environments has had its turn, and what fell due is learned."""
+
+    games: Sequence[episodes.Game]  # that ended in it
+
+
+Event = Paused | TurnOver

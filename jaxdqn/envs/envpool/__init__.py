@@ -1,0 +1,1 @@
+"""EnvPool's environments: the first source that `jaxdqn.envs.registry` knows."""

@@ -1,0 +1,142 @@
+"""The one way to name, describe and make environments, wherever they come from.
+
+A source of environments is an `api.Source`: one file in this package, and one line in `_SOURCES`.
+From elsewhere it is registered with `register`. Sources are asked in order.
+"""
+
+import difflib
+from collections.abc import Mapping
+from typing import Any
+
+from jaxdqn.envs import api
+from jaxdqn.envs.envpool import source as envpool_source
+
+_SOURCES = [envpool_source.SOURCE]
+
+
+def register(source: api.Source) -> None:
+    """Adds a source, which is asked after the others; one of the same name gives way to it."""
+    _SOURCES[:] = [other for other in _SOURCES if other.name != source.name] + [source]
+
+
+def unregister(source: api.Source) -> None:
+    """Takes a source out again."""
+    _SOURCES.remove(source)
+
+
+def resolve(name: str) -> str:
+    """Returns the id that a plain name or a full id stands for.
+
+    Raises:
+      UnknownGameError: nothing has that name; the message lists the nearest ones.
+    """
+    source = _source_of(name)
+    env_id = source.resolve(name) if source else None
+    if env_id is None:
+        raise api.UnknownGameError(f"{_nobody_has()} environment {name!r}; nearest: {_near(name)}")
+    return env_id
+
+
+def game(env_id: str) -> api.GameInfo:
+    """What is known of a game before it is made; its name alone where no source has it.
+
+    Raises:
+      UnknownGameError: a source that may have it cannot be used here.
+    """
+    source = _source_of(env_id)
+    return source.game(env_id) if source else api.GameInfo(env_id.replace("/", "_"))
+
+
+def describe(env_id: str, options: Mapping[str, Any]) -> api.EnvSpec:
+    """The shapes of an environment, without starting it.
+
+    Args:
+      env_id: as `resolve` returns it.
+      options: what it should not take its default for, such as `max_episode_steps`.
+
+    Raises:
+      OptionError: an option that this environment does not have, or a value that it does not take.
+      UnsupportedEnvError: it cannot be made, or a Q-network cannot play it.
+      UnknownGameError: a source that may have it cannot be used here.
+    """
+    return _maker_of(env_id).describe(env_id, options)
+
+
+def make(
+    env_id: str,
+    num_envs: int,
+    seed: int,
+    options: Mapping[str, Any],
+    num_threads: int = 0,
+    with_screen: bool = False,
+) -> api.DrawnEnv:
+    """Starts environments. Equal seeds and equal actions make equal games, whatever the threads.
+
+    Args:
+      env_id: as `resolve` returns it.
+      num_envs: E.
+      seed: environment i plays with `seed + i`, whatever its neighbours; below 2**31 - E.
+      options: what it should not take its default for, such as `max_episode_steps`.
+      num_threads: emulator threads; 0 lets the source choose.
+      with_screen: whether `screen` will be asked.
+
+    Raises:
+      OptionError, UnsupportedEnvError, UnknownGameError: see `describe`.
+    """
+    maker = _maker_of(env_id)
+    return maker.make(env_id, num_envs, seed, options, num_threads, with_screen)
+
+
+def export_options(env_id: str, options: Mapping[str, Any], frame_stack: int) -> dict[str, Any]:
+    """What the source's own library is told for observations as a network takes them.
+
+    Args:
+      env_id: as `resolve` returns it.
+      options: with which the network was trained.
+      frame_stack: newest frames that it sees.
+
+    Raises:
+      UnsupportedEnvError, UnknownGameError: see `describe`.
+    """
+    return _maker_of(env_id).export_options(env_id, options, frame_stack)
+
+
+def _source_of(name: str) -> api.Source | None:
+    """The first source that has an environment of this name.
+
+    Raises:
+      UnknownGameError: none has, and one of them cannot be used here.
+    """
+    problem = None
+    for source in _SOURCES:
+        try:
+            if source.resolve(name) is not None:
+                return source
+        except api.UnknownGameError as error:
+            problem = problem or error
+    if problem:
+        raise problem
+    return None
+
+
+def _maker_of(env_id: str) -> api.Source:
+    source = _source_of(env_id)
+    if source is None:
+        raise api.UnsupportedEnvError(f"{_nobody_has()} {env_id}")
+    return source
+
+
+def _nobody_has() -> str:
+    """'EnvPool has no', or 'EnvPool and Other have no'."""
+    *others, last = [source.name for source in _SOURCES]
+    return f"{', '.join(others)} and {last} have no" if others else f"{last} has no"
+
+
+def _near(name: str) -> str:
+    """The known names nearest to a wrong one, for a message."""
+    plain = {known.lower(): known for source in _SOURCES for known in source.plain_names()}
+    every = {known.lower(): known for source in _SOURCES for known in source.ids()} | plain
+    # Plain names first: they are what a user most likely meant.
+    near = difflib.get_close_matches(name.lower(), plain, n=3, cutoff=0.6)
+    near = near or difflib.get_close_matches(name.lower(), every, n=3, cutoff=0.6)
+    return ", ".join(every[match] for match in near) or "Breakout, Pong, CartPole"

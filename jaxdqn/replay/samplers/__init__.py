@@ -1,0 +1,1 @@
+"""Which transitions are drawn from the ring: one file for each sampler."""

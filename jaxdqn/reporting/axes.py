@@ -1,0 +1,98 @@
+"""One pair of axes of a plot: its scale, and the curves of a group of runs."""
+
+import math
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from jaxdqn.reporting import curves as curves_lib
+from jaxdqn.reporting import report_packages
+
+# After Okabe and Ito: colour-blind readers can distinguish them, and they suit white and black.
+COLOURS = ("#3B8FD9", "#E0662A", "#1AA37A", "#CC79A7", "#D99A00", "#8C5A2B")
+INK = "#123457"  # stands for the page's text colour until the picture is written
+LINE_HEIGHT = 8 * 1.25 / 72  # of names, in inches
+
+
+class Frame(NamedTuple):
+    """What all axes of a figure share."""
+
+    x: str
+    y: str
+    x_limits: tuple[float, float]
+    y_limits: tuple[float, float]
+    log: bool
+    levels: Mapping[str, float]
+
+
+def draw(
+    axes: Any,
+    group: curves_lib.Group,
+    look: Mapping[str, Any],
+    marker: str,
+    scale: float = 1.0,
+    strength: float = 1.0,
+) -> None:
+    """Draws a group: its runs faintly, its points, its mean with a band.
+
+    Args:
+      axes: which have their limits.
+      group: what is drawn.
+      look: colour and style of lines.
+      marker: of points.
+      scale: of lines and points.
+      strength: of all but the mean.
+    """
+    colour = look["color"]
+    dots = {"color": colour, "linestyle": "none", "marker": marker, "markeredgewidth": 0}
+    if len(group.runs[0]):
+        axes.plot(*group.runs, linewidth=0.8 * scale, alpha=0.4 * strength, **look)
+    for one in (group.points, curves_lib.alone(group.runs)):
+        if len(one[0]):
+            axes.plot(*one, markersize=3 * scale, alpha=0.6 * strength, **dots)
+    if group.size > 2:
+        low = np.maximum(group.low, axes.get_ylim()[0])  # a logarithmic axis has no place below
+        axes.fill_between(
+            group.mean[0], low, group.high, color=colour, alpha=0.2 * strength, linewidth=0
+        )
+    axes.plot(*group.mean, linewidth=1.6 * scale, **look)
+    alone = curves_lib.alone(group.mean)
+    if len(alone[0]):
+        axes.plot(*alone, markersize=5 * scale, **dots)
+
+
+def furnish(axes: Any, frame: Frame, x_ticks: bool = True, y_ticks: bool = True) -> None:
+    """Gives axes their limits, scale and levels; ticks, which take long to draw, as asked for."""
+    ticker = report_packages.matplotlib().ticker
+    axes.set(xlim=frame.x_limits, ylim=frame.y_limits, yscale="log" if frame.log else "linear")
+    axes.xaxis.set_visible(x_ticks)
+    axes.yaxis.set_visible(y_ticks)
+    axes.xaxis.set_major_formatter(_short)
+    if frame.log:
+        decades = math.log10(frame.y_limits[1]) - math.log10(frame.y_limits[0])
+        axes.yaxis.set_major_locator(ticker.LogLocator(subs=(1, 2, 5) if decades < 3 else (1,)))
+        axes.yaxis.set_major_formatter(_short)
+        axes.yaxis.set_minor_locator(ticker.NullLocator())
+    axes.spines[["top", "right"]].set_visible(False)
+    for label, level in frame.levels.items():
+        axes.axhline(level, color=INK, linewidth=0.8, linestyle=":", alpha=0.7)
+        if y_ticks:
+            axes.annotate(
+                label,
+                (1, level),
+                xycoords=("axes fraction", "data"),
+                ha="right",
+                # Labels of levels that are close do not meet.
+                va="bottom" if level == max(frame.levels.values()) else "top",
+                fontsize=8,
+                alpha=0.8,
+            )
+
+
+def _short(value: float, _: Any) -> str:
+    """1500000 -> 1.5M."""
+    for limit, unit in ((1e12, ""), (1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if abs(value) >= limit:
+            return f"{value / limit:g}{unit}" if unit else f"{value:g}"
+    return f"{value:g}"

@@ -1,0 +1,35 @@
+"""Figures as files: SVG that takes a page's own text colour, or PNG."""
+
+import io
+import pathlib
+import re
+from typing import Any
+
+from jaxdqn.reporting import axes, report_packages
+
+_TALLEST_PIXELS = 60_000  # of a PNG
+_COORDINATES = re.compile(r' (?:d|x|y)="[^"]*"')  # in SVG
+_FINER = re.compile(r"(\.\d\d)\d+")
+
+
+def svg(figure: Any) -> str:
+    """A figure as SVG for the middle of a page: as wide as there is room, text as text."""
+    stream = io.StringIO()
+    settings = {"svg.fonttype": "none", "svg.hashsalt": "jaxdqn"}
+    with report_packages.matplotlib().rc_context(settings):
+        figure.savefig(stream, format="svg", transparent=True, metadata={"Date": None})
+    text = stream.getvalue().replace(axes.INK, "currentColor")
+    text = _COORDINATES.sub(_shortened, text)
+    text = re.sub(r'<g id="[^"]*">', "<g>", text)  # a page has several figures, with equal ones
+    return text[text.index("<svg") :]
+
+
+def _shortened(coordinates: re.Match[str]) -> str:
+    """Coordinates in less than half of the room: hundredths of a point, no 'L' again and again."""
+    return _FINER.sub(r"\1", coordinates[0]).replace(" \nL ", " ")
+
+
+def png(figure: Any, path: pathlib.Path) -> None:
+    """Writes a figure as PNG on white."""
+    dpi = min(150, _TALLEST_PIXELS / figure.get_figheight())
+    figure.savefig(path, dpi=dpi, facecolor="white")

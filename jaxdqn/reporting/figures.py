@@ -1,0 +1,96 @@
+"""The figures of a report: what is plotted of the runs of a game, and how it is captioned."""
+
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from jaxdqn.reporting import curves as curves_lib
+from jaxdqn.reporting import found_runs, group_names, plots
+
+_TRAINING = "Mean of the last 100 games of training, with its exploration"
+# Metrics of training below the returns: title, name, whether on a logarithmic axis, what it is.
+_DIAGNOSTICS = (
+    ("Loss", "loss", True, "Mean over the updates since the row before."),
+    ("Action values", "q_mean", False, "Mean of the largest action value of sampled states."),
+    (
+        "Held-out action values",
+        "avg_max_q_value",
+        False,
+        "Mean of the largest action value over observations of random play, the same throughout.",
+    ),
+    ("Exploration", "epsilon", False, "Share of random actions."),
+    ("Speed", "steps_per_second", False, "Agent steps a second, evaluations left out."),
+)
+
+
+class Figure(NamedTuple):
+    """A plot of the page."""
+
+    name: str  # fit for a file
+    title: str
+    caption: str
+    figure: Any  # Matplotlib's
+
+
+def of_game(game: str, groups: found_runs.Groups) -> Iterator[Figure]:
+    """Plots the groups of a game: returns first, then diagnostics of training."""
+    reference = found_runs.info(groups).reference
+    levels = {"random": reference.random, "human": reference.human} if reference else {}
+    evaluations = curves_lib.of_runs(
+        groups, lambda run: curves_lib.curve(run.evaluations, "step", "eval_return_mean")
+    )
+    yield Figure(
+        "return",
+        "Return over steps",
+        f"{_TRAINING}; dots: evaluations with frozen parameters.",
+        plots.lines(
+            _training(groups, "step", "episode_return_mean"),
+            evaluations,
+            x="agent steps",
+            y="return",
+            levels=levels,
+        ),
+    )
+    yield Figure(
+        "return_time",
+        "Return over time",
+        f"{_TRAINING}; time of training, evaluations left out.",
+        plots.lines(
+            _training(groups, "time_s", "episode_return_mean"),
+            {},
+            x="seconds",
+            y="return",
+            levels=levels,
+        ),
+    )
+    yield from _diagnostics(groups)
+
+
+def _diagnostics(groups: found_runs.Groups) -> Iterator[Figure]:
+    for title, name, log, caption in _DIAGNOSTICS:
+        curves = _training(groups, "step", name)
+        values = np.concatenate([ys for of_group in curves.values() for _, ys in of_group])
+        if not len(values):
+            continue  # all runs are older than this metric
+        if log and 0 < np.count_nonzero(curves_lib.has_place(values)) < len(values):
+            caption += " Gaps: values that a logarithmic axis cannot show, such as zero."
+        figure = plots.lines(curves, {}, x="agent steps", y=title.lower(), levels={}, log=log)
+        yield Figure(name, title, caption, figure)
+
+
+def _training(groups: found_runs.Groups, x: str, y: str) -> dict[str, list[curves_lib.Curve]]:
+    """Curves of one metric of training over another, by group."""
+    return curves_lib.of_runs(groups, lambda run: curves_lib.curve(run.training, x, y))
+
+
+def legend(groups: found_runs.Groups) -> str:
+    """Explains the plots of a game, in a few sentences."""
+    text = ""
+    if any(len(members) > 1 for members in groups.values()):
+        text = "Faint: each run. Bold: their mean, with its 95% interval for three or more. "
+    if len(groups) > group_names.SHARED_AXES:
+        text += f"{len(groups)} groups, each in colour, the means of all in grey. "
+    if group_names.are_cut(list(groups)):
+        text += "The groups are listed by their numbers below the plots."
+    return text

@@ -1,0 +1,167 @@
+"""The tables of a report: heads and rows as its page shows them."""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from jaxdqn import wording
+from jaxdqn.envs import api, scores
+from jaxdqn.reporting import found_runs, group_names, statistics
+from jaxdqn.rundir import metrics
+
+_LONG_TABLE = 40  # rows from which on a table of settings is folded
+_DIGITS = 1e15  # larger numbers are written with an exponent
+_NOT_FINITE = "not finite"
+
+Table = dict[str, Any]  # `head`, `rows`, and what else the page shows with them
+
+
+def _finals(members: Sequence[found_runs.Run]) -> list[float]:
+    """The last evaluations of complete runs, as far as they are finite."""
+    return [run.score for run in members if run.state == "complete" and run.score is not None]
+
+
+def _without_score(members: Sequence[found_runs.Run]) -> int:
+    """How many complete runs have a last evaluation that is not finite."""
+    complete = (run for run in members if run.state == "complete" and run.evaluations)
+    return sum(run.score is None for run in complete)
+
+
+def final_scores(by_game: found_runs.ByGame) -> Table | None:
+    """Scores of each group, beside those of random play, a human tester and published systems.
+
+    They are the last evaluations of complete runs. None if there are none.
+    """
+    infos = {game: found_runs.info(groups) for game, groups in by_game.items()}
+    known = {name for info in infos.values() for name in scores.published(info)}
+    published = [name for name in scores.PUBLISHED if name in known]
+    rows, left_out = [], 0
+    for game, groups in by_game.items():
+        for label, members in groups.items():
+            finals, without = _finals(members), _without_score(members)
+            left_out += without
+            if finals or without:
+                name = wording.visible(f"{game}, {label}")
+                count = f"{len(finals)} of {len(finals) + without}" if without else len(finals)
+                cells = _score_cells(infos[game].reference, finals)
+                rows.append([name, count, *cells, *_known(infos[game], published)])
+    head = ["game", "runs", "return", "interval", "human", "random", "human tester", *published]
+    without_scores = wording.counted(left_out, "complete run")
+    note = f"Left out: {without_scores} whose last evaluation is not finite."
+    return {"head": head, "rows": rows, "note": note if left_out else ""} if rows else None
+
+
+def _known(game: api.GameInfo, published: Sequence[str]) -> list[str]:
+    """Scores of random play, a human tester and published systems; '' for those unknown."""
+    reference, by_system = game.reference, scores.published(game)
+    known = (reference.random, reference.human) if reference else (None, None)
+    values = (*known, *map(by_system.get, published))
+    return ["" if value is None else f"{value:,g}" for value in values]
+
+
+def _score_cells(reference: api.Reference | None, finals: Sequence[float]) -> tuple[str, str, str]:
+    """The mean of some scores, its interval, and the mean human-normalised."""
+    if not finals:
+        return _NOT_FINITE, "", ""
+    mean, low, high = (
+        float(value[0]) for value in statistics.over_seeds(np.array(finals)[:, None])
+    )
+    normalised = scores.human_normalised(reference, mean)
+    share = "" if normalised is None else _number(100 * normalised, "{:.0f}", "%")
+    return _number(mean), _interval(low, high), share
+
+
+def aggregates(by_game: found_runs.ByGame) -> Table | None:
+    """Measures over the 57 games, for each group that has played at least two of them."""
+    rows = []
+    for label in dict.fromkeys(label for groups in by_game.values() for label in groups):
+        normalised = {
+            game: values
+            for game, groups in by_game.items()
+            if (
+                values := _normalised(
+                    found_runs.info(groups).reference, _finals(groups.get(label, ()))
+                )
+            )
+        }
+        if len(normalised) < 2:
+            continue
+        count = sum(map(len, normalised.values()))
+        played = f"{wording.counted(count, 'run')} of {len(normalised)} games"
+        cells = [_estimate(*found) for found in statistics.over_games(normalised).values()]
+        rows.append([wording.visible(label), played, *cells])
+    return {"head": ["group", "of", *statistics.MEASURES], "rows": rows} if rows else None
+
+
+def _normalised(reference: api.Reference | None, finals: Sequence[float]) -> list[float]:
+    """Human-normalised scores; empty if the game has none."""
+    found = (scores.human_normalised(reference, score) for score in finals)
+    return [value for value in found if value is not None]
+
+
+def _estimate(value: float, low: float, high: float) -> str:
+    interval = _interval(low, high, "{:.3f}")
+    return _number(value, "{:.3f}") + (f" ({interval})" if interval else "")
+
+
+def runs(found: Sequence[found_runs.Run]) -> Table:
+    """How far each run is, and its scores."""
+    rows = []
+    for run in found:
+        last = run.training[-1] if run.training else {}
+        none = _NOT_FINITE if run.evaluations else ""
+        rows.append(
+            [
+                wording.visible(run.path),
+                run.state,
+                f"{run.step:,}" if run.step else "",
+                _number(run.score) or none,
+                _number(run.best_score) or none,
+                _number(last.get("time_s"), "{:,.0f}", " s"),
+                f"{run.written:%Y-%m-%d %H:%M}" if run.written else "",
+            ]
+        )
+    head = ["run", "state", "steps", "last evaluation", "best", "time", "last written"]
+    return {"head": head, "rows": rows}
+
+
+def group_labels(groups: found_runs.Groups) -> Table | None:
+    """The whole labels of groups by the numbers that plots give them; None if plots show them."""
+    if not group_names.are_cut(list(groups)):
+        return None
+    rows = [
+        [f"{number}: {wording.visible(label)}", len(members)]
+        for number, (label, members) in enumerate(groups.items(), start=1)
+    ]
+    return {"head": ["group", "runs"], "rows": rows}
+
+
+def differing_settings(shown: Sequence[found_runs.Run]) -> Table | None:
+    """The settings in which the runs of a game differ; None if only their seeds do."""
+    differing = found_runs.differences([run.config for run in shown if run.config])
+    if not set(differing) - {"seed"}:
+        return None
+    columns = [[found_runs.typed(value) for value in column] for column in differing.values()]
+    names = [wording.visible(run.path.name) for run in shown]
+    rows = [
+        [name, *map(wording.visible, values)] for name, *values in zip(names, *columns, strict=True)
+    ]
+    folded = len(rows) > _LONG_TABLE
+    return {"head": ["settings that differ", *differing], "rows": rows, "folded": folded}
+
+
+def _number(value: Any, form: str = "{:,.1f}", unit: str = "") -> str:
+    """A finite number as people read it; '' for anything else."""
+    value = metrics.number(value)
+    if value is None:
+        return ""
+    return (form if abs(value) < _DIGITS else "{:.4g}").format(value) + unit
+
+
+def _interval(low: float, high: float, form: str = "{:,.1f}") -> str:
+    """'1.0 to 2.0'; '' for an interval that says nothing."""
+    if not low < high:
+        return ""
+    return f"{_number(low, form) or -math.inf} to {_number(high, form) or math.inf}"

@@ -1,0 +1,100 @@
+"""What is played, and by how many environments."""
+
+import dataclasses
+
+from jaxdqn.settings import ranges, setting
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class GameSettings:
+    """What is played, and by how many environments."""
+
+    env: str = setting.setting(
+        "",
+        "game: a plain name such as Breakout or CartPole, or a full EnvPool id",
+        splits_groups=False,
+    )
+    preset: str = setting.setting(
+        "", "named settings that the other flags change (default: by the game)", on_card=True
+    )
+    seed: int = setting.setting(
+        0,
+        "seed of everything random in the run",
+        ranges.Range(lambda value: 0 <= value < 2**31, "at least 0, below 2**31"),
+        splits_groups=False,
+        on_card=True,
+    )
+    total_steps: int = setting.setting(
+        10_000_000,
+        "agent steps of the whole run, over all environments",
+        ranges.STEPS,
+        on_card=True,
+    )
+    num_envs: int = setting.setting(
+        32,
+        "environments played side by side; an even number plays in halves",
+        ranges.at_most(2**16),
+        on_card=True,
+    )
+    env_threads: int = setting.setting(
+        0,
+        "emulator threads of each half; 0 leaves it to EnvPool",
+        ranges.at_most(1_024, least=0),
+        may_change=True,
+        splits_groups=False,
+    )
+    frame_stack: int = setting.setting(1, "newest frames that the network sees", ranges.COUNT)
+    # None leaves an option to the environment, which refuses those that it does not have.
+    frame_skip: int | None = setting.setting(
+        None, "emulator frames per agent step (Atari)", ranges.COUNT, is_env_option=True
+    )
+    frame_skip_min: int | None = setting.setting(
+        None,
+        "fewest frames of a step, drawn anew for each up to --frame_skip (Atari)",
+        ranges.COUNT,
+        is_env_option=True,
+    )
+    noop_max: int | None = setting.setting(
+        None,
+        "most random no-ops that open a game, at least 1 (Atari)",
+        ranges.COUNT,
+        is_env_option=True,
+    )
+    repeat_action_probability: float | None = setting.setting(
+        None,
+        "chance that the emulator repeats the last action: sticky actions (Atari)",
+        ranges.SHARE,
+        on_card=True,
+        is_env_option=True,
+    )
+    full_action_space: bool | None = setting.setting(
+        None, "all 18 joystick actions (Atari)", is_env_option=True
+    )
+    use_fire_reset: bool | None = setting.setting(
+        None, "press FIRE to open a game (Atari)", is_env_option=True
+    )
+    img_height: int | None = setting.setting(
+        None, "height of a frame in pixels (Atari)", ranges.COUNT, is_env_option=True
+    )
+    img_width: int | None = setting.setting(
+        None, "width of a frame in pixels (Atari)", ranges.COUNT, is_env_option=True
+    )
+    max_episode_steps: int | None = setting.setting(
+        None, "time limit of a game in agent steps", ranges.COUNT, is_env_option=True
+    )
+    motion_trace: bool = setting.setting(
+        False, "a second channel beside each frame: a fading trace of what moved (images)"
+    )
+    env_timeout_seconds: float = setting.setting(
+        300.0,
+        "seconds after which environments that do not answer are dead: the run saves and stops",
+        ranges.POSITIVE,
+        may_change=True,
+        splits_groups=False,
+    )
+    env_lifetime_steps: int = setting.setting(
+        31_250,
+        "steps of each environment after which all are made anew, which ends their games; a run "
+        "that goes on from a checkpoint plays again what came since; 0: they last for ever",
+        ranges.STEPS_OR_ZERO,
+    )

@@ -1,0 +1,123 @@
+"""What is learned from transitions, and by which optimizer."""
+
+import dataclasses
+
+from jaxdqn.settings import ranges, registries, setting
+
+_TARGET = registries.ALGORITHMS.reading("target")
+_TD_LOSS = registries.ALGORITHMS.reading("td_loss")
+_UPDATES = registries.ALGORITHMS.reading("updates")
+_HUBER = setting.Condition("loss", lambda loss: loss == "huber")
+_RMSPROP = setting.Condition("optimizer", lambda optimizer: optimizer == "rmsprop")
+_CLIPPED = setting.Condition("max_grad_norm", bool)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class LearningSettings:
+    """What is learned from transitions, and by which optimizer."""
+
+    algorithm: str = setting.setting(
+        "dqn", f"how the run learns. {registries.ALGORITHMS.listing()}", registries.ALGORITHMS.names
+    )
+    discount: float = setting.setting(
+        0.99, "discount factor gamma of one step", ranges.SHARE, on_card=True
+    )
+    n_step: int = setting.setting(
+        1, "rewards summed before bootstrapping", ranges.COUNT, on_card=True
+    )
+    double_q: bool = setting.setting(
+        True, "choose the bootstrap action with the online network", on_card=True, read_if=_UPDATES
+    )
+    loss: str = setting.setting(
+        "huber", "loss of a TD error: huber or mse", ranges.one_of("huber", "mse"), read_if=_TD_LOSS
+    )
+    loss_scale: float = setting.setting(
+        1.0, "factor of the loss", ranges.POSITIVE, read_if=_TD_LOSS
+    )
+    huber_delta: float = setting.setting(
+        1.0, "TD error at which the Huber loss turns linear", ranges.POSITIVE, read_if=_HUBER
+    )
+    reward_clip: float = setting.setting(
+        0.0,
+        "clip rewards to [-x, x] for learning; 0 leaves them. Returns are never clipped",
+        ranges.NOT_NEGATIVE,
+    )
+    reward_scale: float = setting.setting(
+        1.0,
+        "factor of rewards for learning, after clipping. Returns are never scaled",
+        ranges.POSITIVE,
+    )
+    terminal_reward: float | None = setting.setting(
+        None,
+        "reward to learn from where a game itself ends (default: the game's own)",
+        ranges.FINITE,
+    )
+    life_loss_ends: bool = setting.setting(
+        False, "learn as if a lost life ended the game (Atari)", on_card=True
+    )
+    time_limit_ends: bool = setting.setting(
+        False, "learn as if a time limit ended the game itself; for study"
+    )
+    optimizer: str = setting.setting(
+        "adam", "adam, or rmsprop (epsilon inside the root)", ranges.one_of("adam", "rmsprop")
+    )
+    learning_rate: float = setting.setting(
+        1e-4, "learning rate at the first update", ranges.POSITIVE, on_card=True
+    )
+    learning_rate_end: float | None = setting.setting(
+        None,
+        "learning rate at the end of its decay, reached linearly (default: it stays)",
+        ranges.NOT_NEGATIVE,
+    )
+    learning_rate_decay_steps: int = setting.setting(
+        0,
+        "steps of that decay, after learning starts (in sweeps from the first step on); 0: up to "
+        "the end of the run",
+        ranges.STEPS_OR_ZERO,
+    )
+    optimizer_epsilon: float = setting.setting(1e-8, "the optimizer's epsilon", ranges.POSITIVE)
+    rmsprop_decay: float = setting.setting(
+        0.95, "decay of RMSProp's running means", ranges.SHARE, read_if=_RMSPROP
+    )
+    rmsprop_centred: bool = setting.setting(
+        True, "subtract RMSProp's running mean of gradients", read_if=_RMSPROP
+    )
+    rmsprop_initial: float = setting.setting(
+        0.0, "where RMSProp's running mean of squares begins", ranges.NOT_NEGATIVE, read_if=_RMSPROP
+    )
+    max_grad_norm: float = setting.setting(
+        10.0, "clip gradients to this norm; 0 does not", ranges.NOT_NEGATIVE
+    )
+    clip_per_tensor: bool = setting.setting(
+        False,
+        "clip the gradient of each parameter for itself, instead of all together",
+        read_if=_CLIPPED,
+    )
+    target_tau: float = setting.setting(
+        0.005,
+        "share of the online network moved into the target at a time; 1 copies it",
+        ranges.PART,
+        on_card=True,
+        read_if=_TARGET,
+    )
+    target_period_updates: int = setting.setting(
+        1,
+        "updates between moves of the target network; 0: none by updates",
+        ranges.COUNT_OR_ZERO,
+        on_card=True,
+        read_if=_TARGET,
+    )
+    target_period_steps: int = setting.setting(
+        0, "steps between them; 0: none by steps", ranges.STEPS_OR_ZERO, read_if=_TARGET
+    )
+    target_period_episodes: int = setting.setting(
+        0, "games between them; 0: none by games", ranges.COUNT_OR_ZERO, read_if=_TARGET
+    )
+    on_nonfinite: str = setting.setting(
+        "stop",
+        "what becomes of an update whose loss, values or gradients are not finite: stop the run "
+        "before it, or skip it",
+        ranges.one_of("stop", "skip"),
+        may_change=True,
+        splits_groups=False,
+    )

@@ -1,0 +1,57 @@
+"""What the Q-network is made of."""
+
+import dataclasses
+
+from jaxdqn.settings import ranges, registries, setting
+
+_CONVOLUTIONS = registries.ENCODERS.reading("convolutions")
+INITIALIZERS = ranges.one_of("lecun_normal", "glorot_uniform", "he_normal", "truncated_normal")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class NetworkSettings:
+    """What the Q-network is made of."""
+
+    network: str = setting.setting(
+        "mlp",
+        f"what the network begins with. {registries.ENCODERS.listing()}",
+        registries.ENCODERS.names,
+    )
+    conv_features: tuple[int, ...] = setting.setting(
+        (), "outputs of each convolution, comma-separated", ranges.COUNT
+    )
+    conv_sizes: tuple[int, ...] = setting.setting(
+        (), "lengths of their square windows", ranges.COUNT
+    )
+    conv_strides: tuple[int, ...] = setting.setting((), "their strides", ranges.COUNT)
+    conv_padding: str = setting.setting(
+        "valid",
+        "valid, or same (zeros around images)",
+        ranges.one_of("valid", "same"),
+        read_if=_CONVOLUTIONS,
+    )
+    hidden_sizes: tuple[int, ...] = setting.setting(
+        (512,), "sizes of the dense layers, of each stream of a dueling network", ranges.COUNT
+    )
+    head: str = setting.setting(
+        "scalar",
+        f"what the network's outputs mean. {registries.HEADS.listing()}",
+        registries.HEADS.names,
+    )
+    dueling: bool = setting.setting(False, "value and advantages in streams of their own")
+    conv_init: str = setting.setting(
+        "lecun_normal",
+        "how kernels of convolutions begin: lecun_normal, glorot_uniform, he_normal or "
+        "truncated_normal (standard deviation 0.02)",
+        INITIALIZERS,
+        read_if=_CONVOLUTIONS,
+    )
+    dense_init: str = setting.setting(
+        "lecun_normal", "how kernels of dense layers begin; the same names", INITIALIZERS
+    )
+    scale_pixels: bool = setting.setting(True, "divide pixels by 255")
+    compute_dtype: str = setting.setting(
+        "float32",
+        "what the network computes in: float32 or bfloat16; parameters stay float32",
+        ranges.one_of("float32", "bfloat16"),
+    )

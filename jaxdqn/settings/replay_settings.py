@@ -1,0 +1,43 @@
+"""The replay, and when it is learned from."""
+
+import dataclasses
+
+from jaxdqn.settings import ranges, registries, setting
+
+_UPDATES = registries.ALGORITHMS.reading("updates")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ReplaySettings:
+    """The replay, and when it is learned from."""
+
+    replay_capacity: int = setting.setting(
+        100_000, "steps that the replay holds, over all environments", ranges.STEPS, on_card=True
+    )
+    sampler: str = setting.setting(
+        "uniform",
+        f"how transitions are drawn from the replay. {registries.SAMPLERS.listing()}",
+        registries.SAMPLERS.names,
+        read_if=_UPDATES,
+    )
+    batch_size: int = setting.setting(32, "transitions per update", ranges.COUNT, on_card=True)
+    steps_per_update: int = setting.setting(
+        4, "agent steps per update", ranges.COUNT, on_card=True, read_if=_UPDATES
+    )
+    updates_per_slice: int = setting.setting(
+        0,
+        "updates the device runs in one go; 0: as many as fall due in one turn",
+        ranges.COUNT_OR_ZERO,
+        read_if=_UPDATES,
+    )
+    learning_starts_steps: int = setting.setting(
+        20_000, "steps that fill the replay before learning starts", ranges.STEPS_OR_ZERO
+    )
+    terminal_repeats: int = setting.setting(
+        1,
+        "how often a step that ends a game itself is drawn for one draw of another",
+        ranges.Range(lambda value: value in (1, 2, 3), "1, 2 or 3"),
+    )
+    checkpoint_replay: bool = setting.setting(
+        True, "keep the replay in checkpoints, so that a run goes on as if it had never stopped"
+    )

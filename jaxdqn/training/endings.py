@@ -1,0 +1,96 @@
+"""The four ways in which a run ends: complete, by a signal, by a refused update, by dead emulators.
+
+Each saves where the run stands.
+"""
+
+import os
+import sys
+
+from jaxdqn import errors
+from jaxdqn.algorithms import run_state
+from jaxdqn.distributed import processes
+from jaxdqn.rundir import metrics
+from jaxdqn.training import due_work, session
+from jaxdqn.training.session import Session
+
+
+def finish(run: Session, how: str) -> int:
+    """Saves, scores and films the final parameters; returns an exit code."""
+    steps = run.state.counters.steps
+    due_work.save(run)  # first: an evaluation takes time, in which a machine may be taken away
+    score = ""
+    if run.config.eval_episodes:
+        if run.evaluated_step != steps:
+            due_work.evaluate(run)
+        last = run.writer.last_evaluation
+        if last is None or last["step"] != steps:
+            return leave(run)
+        is_finite = bool(metrics.scored([last]))
+        shown = f"{last['eval_return_mean']:.2f}" if is_finite else "that is not finite"
+        score = f": mean return {shown} of {last['eval_episodes']} games"
+    if run.config.record_every_steps or run.config.record_every_episodes:
+        due_work.record(run)
+    run.saver.wait(steps)
+    run.close()
+    processes.wait_for_all()
+    session.print_once(f"{how}, {steps:,} steps, in {run.path}{score}")
+    return 0
+
+
+def leave(run: Session, saved: bool = False) -> int:
+    """Leaves because a signal came; returns the exit code that shells give it.
+
+    Args:
+      run: that ends.
+      saved: nothing has changed since its checkpoint.
+    """
+    signum, step = run.stop.signum, run.state.counters.steps
+    assert signum is not None
+    if not saved:
+        due_work.save(run)
+        run.saver.wait(step)
+    run.close()
+    processes.wait_for_all()  # one may need longer to end than the others would wait
+    again = "the same command"
+    if run.setup.overwrite:
+        again += " without --overwrite"
+    session.print_once(
+        f"stopped by signal {signum} at step {step:,}; saved in {run.path}: {again} goes on from "
+        "there"
+    )
+    return 128 + signum
+
+
+def give_up(run: Session, error: run_state.NonFiniteError) -> errors.RunError:
+    """Saves the last good state and the batch that would have spoiled it; returns what to raise."""
+    run.forgive()
+    due_work.save(run)
+    counters = run.state.counters
+    run.saver.wait(counters.steps)
+    where = run.saver.batch(counters.steps, error.batch)
+    return errors.RunError(
+        f"step {counters.steps:,}, update {counters.updates + 1:,}: {error}. The state before it "
+        f"is saved; the batch {where}. --on_nonfinite=skip goes on without such updates"
+    )
+
+
+def environments_died(run: Session, name: str, seconds: float) -> None:
+    """Saves and ends the process, whose main thread waits for environments that do not answer."""
+    limit = "--env_timeout_seconds"
+    if seconds < run.config.env_timeout_seconds:
+        limit = f"after signal {run.request.signum}"
+    step = run.state.counters.steps
+    what = (
+        f"error: {name} of {run.config.env}: no answer for {seconds:g} s ({limit}) at step {step:,}"
+    )
+    try:
+        print(what, file=sys.stderr, flush=True)
+        # The main thread waits: nothing changes meanwhile. Other processes would not save too.
+        if run.is_playing and processes.count() == 1:
+            due_work.save(run)
+            run.saver.wait(step)
+            print(f"saved in {run.path}", file=sys.stderr, flush=True)
+    except errors.RunError as error:
+        print(f"error: {error}", file=sys.stderr, flush=True)
+    finally:
+        os._exit(1)

@@ -1,0 +1,201 @@
+"""A run that is open: what it was told, what it runs on, its files, and where it stands."""
+
+import functools
+from collections.abc import Callable, Collection
+
+import jax
+import jax.numpy as jnp
+
+from jaxdqn.algorithms import api as algorithms
+from jaxdqn.algorithms import run_state
+from jaxdqn.assembly import device_programs
+from jaxdqn.checkpointing import checkpoints, replay_blocks
+from jaxdqn.distributed import mesh, processes, signals
+from jaxdqn.envs import watchdog
+from jaxdqn.playing import held_out_values
+from jaxdqn.rundir import layout, metrics, tracking
+from jaxdqn.training import (
+    console,
+    env_groups,
+    environments,
+    interludes,
+    saver,
+    seeds,
+    state_files,
+    stopwatch,
+)
+from jaxdqn.training import setup as setup_lib
+
+
+class Session:
+    """One run, from its last checkpoint on if it has one; its emulators are not started yet.
+
+    Args:
+      setup: the run.
+      request: the signals of this process.
+      track: the service to which metrics are mirrored; None for none.
+      verbose: print a line for every game.
+      on_dead_envs: called on another thread when environments do not answer any more, with this
+        session, their name and the seconds waited for; it ends the process.
+
+    Raises:
+      OSError: the run directory cannot be written.
+      RunError: what lies there cannot be resumed.
+    """
+
+    def __init__(
+        self,
+        setup: setup_lib.Setup,
+        request: signals.StopRequest,
+        *,
+        track: str | None,
+        verbose: bool,
+        on_dead_envs: Callable[["Session", str, float], None],
+    ):
+        config = setup.config
+        self.setup, self.config, self.path = setup, config, setup.path
+        self.verbose = verbose and processes.is_primary()
+        self.request, self.stop = request, processes.Stop(request)
+        self.device = device_programs.build(config, setup.spec, setup.mesh)
+        self.learning = algorithms.chosen(config).build(config, setup.spec, setup.mesh)
+        self._watchdog = watchdog.Watchdog(
+            config.env_timeout_seconds,
+            request.__bool__,
+            functools.partial(on_dead_envs, self),
+        )
+        self.envs = environments.RunEnvs(config, self._watchdog)
+        self.groups: list[env_groups.Group] = []  # once play has begun
+        self.is_playing = False
+        # (params) -> mean of the largest action values of held-out observations; None for none
+        self.held_out_value = held_out_values.measure(
+            config,
+            setup.spec,
+            setup.mesh,
+            functools.partial(self.envs.watched, name="the held-out environments"),
+        )
+        self.checkpoints = self._open_checkpoints()
+        self.state, self.sent = self._restored()
+        start = self.state.counters.steps
+        print_once(console.plan(setup, self.state.train_state.params, start))
+        if self.verbose:
+            print_once(console.layers(self.state.train_state.params))
+        self.progress = console.Progress(config.total_steps, start)
+        self._open_metrics(track, start)
+        own = algorithms.chosen(config).own
+        self.saver = saver.Saver(self.path, self.checkpoints, self.writer, self.say, own)
+        self.interludes = interludes.Interludes(setup, self.envs, self.stop, self.writer, self.say)
+        self.stopwatch = stopwatch.Stopwatch()
+
+    def say(self, text: str) -> None:
+        """Prints a line, above the progress bar where there is one."""
+        self.progress.say(text)
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether nothing is left to play, to learn or to log, but a last evaluation."""
+        return state_files.is_complete(self.state, self.config.total_steps)
+
+    @property
+    def evaluated_step(self) -> int:
+        """The step of the last evaluation; one that a signal cut short is made up for."""
+        last = self.writer.last_evaluation
+        return last["step"] if last else 0
+
+    def forgive(self) -> None:
+        """Lets updates go on after one was refused, where the run was to stop."""
+        _forgive(self.state, self.config.on_nonfinite == "stop")
+
+    def close(self) -> None:
+        """Ends all that holds files or runs emulators."""
+        self._watchdog.close()
+        for group in self.groups:
+            group.close()
+        self.groups = []
+        self.progress.close()
+        self.writer.close()
+        if self._tracker:
+            self._tracker.close()
+        self.checkpoints.close()
+
+    def _open_checkpoints(self) -> checkpoints.Checkpoints:
+        replay = None
+        if self.config.checkpoint_replay:
+            like = jax.eval_shape(self.device.init_ring)
+            replay = replay_blocks.ReplayFiles(
+                self.path / layout.REPLAY, like, self.setup.mesh, stride=self.config.num_groups
+            )
+        return checkpoints.Checkpoints(
+            self.path / layout.CHECKPOINTS, self.config.keep_checkpoints, self._best_step, replay
+        )
+
+    def _best_step(self, steps: Collection[int]) -> int | None:
+        """Of these steps that of the best evaluation."""
+        best = self.writer.best_among(steps)
+        return best["step"] if best else None
+
+    def _restored(self) -> tuple[run_state.RunState, list[env_groups.Sent]]:
+        """Where the run stands, and what its emulators were sent up to there."""
+        with jax.transfer_guard("allow"):  # keys are made from Python numbers
+            state = new_state(self.setup, self.device, self.learning)
+            sent = [env_groups.NOTHING_SENT] * self.config.num_groups
+            step = self.checkpoints.newest_whole(print_once)
+            if step is not None:
+                sent = state_files.restore(
+                    state,
+                    self.checkpoints,
+                    step,
+                    self.config,
+                    self.setup.mesh,
+                    num_actions=self.setup.spec.num_actions,
+                    init_ring=self.device.init_ring,
+                    say=print_once,
+                )
+                _forgive(state, self.config.on_nonfinite == "stop")
+        return state, sent
+
+    def _open_metrics(self, track: str | None, start: int) -> None:
+        rows = processes.from_primary(lambda: metrics.known(self.path, start))
+        self._tracker: tracking.Wandb | None = None
+        self.writer = metrics.Listener(rows, start)
+        if processes.is_primary():
+            if track:
+                self._tracker = tracking.Wandb(self.path, self.config, self.say)
+            mirrors = [self._tracker.write] if self._tracker else []
+            self.writer = metrics.Writer(self.path, start, *mirrors)
+
+
+def new_state(
+    setup: setup_lib.Setup, device: device_programs.Device, learning: algorithms.Learning
+) -> run_state.RunState:
+    """A run before its first step."""
+
+    def key(stream: seeds.Stream, *numbers: int) -> jax.Array:
+        made = seeds.key(setup.config.seed, stream, *numbers)
+        placed: jax.Array = mesh.put(setup.mesh, made, mesh.REPLICATED)
+        return placed
+
+    return run_state.RunState(
+        train_state=learning.init(key(seeds.Stream.LEARNER)),
+        sums=device.init_sums(),
+        actors=[
+            device.init_actor(key(seeds.Stream.ACTORS, group))
+            for group in range(setup.config.num_groups)
+        ],
+        sampler=device.init_sampler(),
+        learning_from_step=setup.config.learning_starts_steps,
+    )
+
+
+def _forgive(state: run_state.RunState, is_stopped_by_refusal: bool) -> None:
+    train_state = state.train_state
+    with jax.transfer_guard("allow"):
+        if is_stopped_by_refusal:
+            state.train_state = train_state.replace(refused=jnp.zeros_like(train_state.refused))
+        state.refused = int(state.train_state.refused)
+        state.counters.updates = int(train_state.updates)
+
+
+def print_once(text: str) -> None:
+    """Prints a line, once for all processes."""
+    if processes.is_primary():
+        print(text, flush=True)

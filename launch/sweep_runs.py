@@ -1,0 +1,133 @@
+"""The runs of a sweep: games x seeds x settings, each with a name and flags of its own."""
+
+import itertools
+import os
+import pathlib
+import re
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+from absl import flags
+
+from jaxdqn import errors
+from jaxdqn.envs import scores
+
+# Flags of `jaxdqn.train` that each run of a sweep has of its own.
+_OWN = {"env", "seed", "run_dir", "num_processes", "process_id", "coordinator_address"}
+_LONGEST_NAME_BYTES = 200  # of a run; its logs have longer ones
+
+
+class Run(NamedTuple):
+    """One run of a sweep."""
+
+    path: pathlib.Path
+    train_flags: tuple[str, ...]
+
+    @property
+    def log(self) -> pathlib.Path:
+        """What it prints, over all attempts."""
+        return self.path.parent / "logs" / f"{self.path.name}.log"
+
+    @property
+    def attempts_file(self) -> pathlib.Path:
+        """A line with the machine for each attempt."""
+        return self.log.with_suffix(".attempts")
+
+    def attempts(self) -> int:
+        """How often it was begun."""
+        file = self.attempts_file
+        return file.read_text().count("\n") if file.exists() else 0
+
+
+def all_runs(
+    runs_dir: pathlib.Path,
+    envs: Sequence[str],
+    seeds: str,
+    vary: Sequence[str],
+    train_flags: Sequence[str],
+) -> Iterator[Run]:
+    """All combinations of games, settings and seeds.
+
+    Args:
+      runs_dir: holds the runs.
+      envs: games; 'atari57' alone names all of them.
+      seeds: such as '0,1,2' or '0-4'.
+      vary: settings and their values, such as 'n_step=1,3'.
+      train_flags: of all runs.
+
+    Raises:
+      SettingError: one of these cannot be read, or a run would be refused.
+    """
+    if not envs:
+        raise errors.SettingError("envs", "name the games, such as Breakout,Pong")
+    envs = list(scores.ATARI_57) if list(envs) == ["atari57"] else envs
+    varied = [_values_of(text) for text in vary]
+    _check_train_flags(train_flags, [choices[0].partition("=")[0] for choices in varied])
+    made = set()
+    for env, setting, seed in itertools.product(envs, itertools.product(*varied), _seeds(seeds)):
+        name = "-".join([re.sub(r"[^\w.=-]+", "_", part) for part in (env, *setting)])
+        if len(os.fsencode(name)) > _LONGEST_NAME_BYTES:
+            raise errors.SettingError("vary", f"makes the name {name}, which is too long")
+        path = runs_dir / f"{name}-seed{seed}"
+        if path not in made:  # games and seeds may be named twice
+            made.add(path)
+            own = (f"--env={env}", *(f"--{part}" for part in setting), f"--seed={seed}")
+            yield Run(path, (*train_flags, *own, f"--run_dir={path}"))
+
+
+def _values_of(text: str) -> list[str]:
+    """'n_step=1,3' -> ['n_step=1', 'n_step=3'].
+
+    Raises:
+      SettingError: it does not look like that.
+    """
+    name, equals, values = text.partition("=")
+    if not (name.isidentifier() and equals and all(values.split(","))):
+        raise errors.SettingError("vary", f"is {text!r}; a setting and its values: n_step=1,3")
+    return [f"{name}={value}" for value in values.split(",")]
+
+
+def _seeds(text: str) -> list[int]:
+    """'0,2-4' -> [0, 2, 3, 4].
+
+    Raises:
+      SettingError: it does not look like that.
+    """
+    seeds = list[int]()
+    for part in text.split(","):
+        first, dash, last = part.partition("-")
+        numbers = [first, last] if dash else [first]
+        if not all(map(str.isdecimal, numbers)) or int(numbers[0]) > int(numbers[-1]):
+            raise errors.SettingError("seeds", f"is {text!r}; numbers such as 0,1,2 or 0-4")
+        seeds += range(int(numbers[0]), int(numbers[-1]) + 1)
+    return seeds
+
+
+def _check_train_flags(train_flags: Sequence[str], varied: Sequence[str]) -> None:
+    """Refuses flags for all runs that each run has of its own.
+
+    Args:
+      train_flags: of all runs.
+      varied: names of settings that vary.
+
+    Raises:
+      SettingError: there is one, or one is to vary twice.
+    """
+    for name in varied:
+        if name in _OWN or varied.count(name) > 1:
+            right = "--envs and --seeds name those" if name in _OWN else "name its values once"
+            raise errors.SettingError("vary", f"{name} cannot vary so; {right}")
+    try:
+        given = flags.FLAGS.read_flags_from_files(list(train_flags))
+    except flags.Error as error:
+        raise errors.SettingError("flagfile", str(error)) from None
+    names = [flag.lstrip("-").partition("=")[0] for flag in given if flag.startswith("-")]
+    for name in names:
+        if name.removeprefix("no") == "overwrite":
+            raise errors.SettingError(
+                "overwrite",
+                "would delete what a run that was cut off has saved; delete --runs_dir",
+            )
+        if name in _OWN or name in varied:
+            right = "--vary names its values" if name in varied else "the sweep sets it"
+            raise errors.SettingError(name, f"cannot be set for all runs: {right}")

@@ -1,0 +1,44 @@
+"""How far the runs of a sweep are, as a table for a terminal."""
+
+import pathlib
+from collections.abc import Mapping
+
+from rich import table as rich_table
+
+from jaxdqn.rundir import metrics
+from launch import sweep_runs
+
+_TAIL_BYTES = 50_000  # of a run's metrics, which are read again and again
+
+
+def table(states: Mapping[sweep_runs.Run, str]) -> rich_table.Table:
+    """A row for each run, with its state and its newest metrics."""
+    shown = rich_table.Table("run", "state", "attempts", "step", "steps/s", "return", "evaluation")
+    for run, state in states.items():
+        rows = list(metrics.parse(_tail(run.path / metrics.FILE)))
+        training = metrics.training(rows)
+        last = training[-1] if training else {}
+        evaluations = metrics.evaluations(rows)
+        shown.add_row(
+            run.path.name,
+            state,
+            str(run.attempts()),
+            _number(last.get("step"), ",.0f"),
+            _number(last.get("steps_per_second"), ",.0f"),
+            _number(last.get("episode_return_mean"), ".2f"),
+            _number(evaluations[-1]["eval_return_mean"] if evaluations else None, ".2f"),
+        )
+    return shown
+
+
+def _tail(path: pathlib.Path) -> str:
+    """The last lines of a file."""
+    if not path.exists():
+        return ""
+    with path.open("rb") as file:
+        file.seek(max(0, path.stat().st_size - _TAIL_BYTES))
+        return file.read().decode(errors="replace")
+
+
+def _number(value: float | None, form: str) -> str:
+    return "-" if value is None else format(value, form)

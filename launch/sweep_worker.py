@@ -1,0 +1,80 @@
+"""One run of a sweep, trained by a worker of Ray in a process of its own."""
+
+import os
+import pathlib
+import socket
+import subprocess
+import sys
+from collections.abc import Sequence
+
+import filelock
+
+from jaxdqn.distributed import signals
+from launch import sweep_runs
+
+_LOCK_S = 60.0  # in which a process that is being ended leaves its run
+_USAGE = 2  # the exit code for wrong settings, with which a second attempt would fail too
+
+
+class CutOffError(Exception):
+    """A run was cut off, and may be resumed."""
+
+
+class RefusedError(Exception):
+    """A run was refused for its settings."""
+
+
+def command(run: sweep_runs.Run, program: Sequence[str] = ()) -> list[str]:
+    """The command line of a run; `program` is run instead of `jaxdqn.train` if it is given."""
+    train = program or (sys.executable, "-m", "jaxdqn.train")
+    # It is one process alone, whatever started Ray's workers.
+    return [*train, *run.train_flags, "--num_processes=1"]
+
+
+def train(run: sweep_runs.Run, gpus: float | None, program: Sequence[str] = ()) -> None:
+    """Trains a run to its end.
+
+    Args:
+      run: which.
+      gpus: that it may use; less than 1 is a share of one, 0 is none. None: Ray knows of none,
+        and the run takes what it finds.
+      program: see `command`.
+
+    Raises:
+      CutOffError: it was cut off.
+      RefusedError: its settings are wrong.
+    """
+    if run.path.exists():  # the attempt before this one may still be leaving
+        try:
+            with filelock.FileLock(run.path / "lock", timeout=_LOCK_S):
+                pass
+        except filelock.Timeout:
+            raise CutOffError("another process still trains there") from None
+    with run.attempts_file.open("a") as attempts:
+        print(socket.gethostname(), file=attempts)
+    with run.log.open("ab") as log:
+        code = subprocess.Popen(
+            command(run, program),
+            env=_environment(gpus),
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            preexec_fn=signals.end_with_parent(),  # the parent is Ray's worker
+        ).wait()
+    if code == _USAGE:
+        raise RefusedError(_last_line(run.log))
+    if code:
+        raise CutOffError(f"ended with {code}: {_last_line(run.log)}")
+
+
+def _environment(gpus: float | None) -> dict[str, str]:
+    environment = dict(os.environ)
+    if gpus == 0:  # Ray would hide none of them
+        environment["JAX_PLATFORMS"] = "cpu"
+    elif gpus is not None and gpus < 1:
+        environment["XLA_PYTHON_CLIENT_MEM_FRACTION"] = str(round(0.9 * gpus, 3))
+    return environment
+
+
+def _last_line(path: pathlib.Path) -> str:
+    lines = path.read_text(errors="replace").splitlines()
+    return lines[-1] if lines else ""

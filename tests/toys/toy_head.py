@@ -1,0 +1,20 @@
+"""A head as somebody would add it: two values for each action, of which the mean counts."""
+
+import jax
+import jax.numpy as jnp
+
+from jaxdqn.agent.heads import api
+from jaxdqn.settings import registries
+
+
+def make(config):
+    def loss(outputs_tm1, a_tm1, r_t, discount_t, outputs_t, values_t):
+        target = r_t + discount_t * jnp.mean(outputs_t[jnp.argmax(values_t)])
+        errors = jax.lax.stop_gradient(target) - outputs_tm1[a_tm1]
+        return config.loss_scale * jnp.sum(errors**2), jnp.max(jnp.abs(errors))
+
+    return api.Head(num_outputs=2, values=lambda outputs: jnp.mean(outputs, axis=-1), loss=loss)
+
+
+def register():
+    registries.HEADS.register("twins", __name__, "two values, of which the mean counts")
