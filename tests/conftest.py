@@ -31,22 +31,24 @@ _LONGEST = (
 
 @pytest.hookimpl(tryfirst=True)  # before xdist looks for the groups
 def pytest_collection_modifyitems(items):
-    """Marks the tests that run programs, and shares tests out to workers.
+    """Marks the tests that run programs, and shares tests out to the workers.
 
-    A worker gets a whole module, whose tests may share what is expensive, unless a test names
-    another group.
+    One worker gets all tests of a module, or of a long one those that share fixtures.
     """
     order = {name: place for place, name in enumerate(_LONGEST)}
-
-    def place(item):
-        return order.get(item.module.__name__.rpartition(".")[2], len(order))
-
+    places = {}
     for item in items:
         if hasattr(item.module, "program"):
             item.add_marker("programs")
-        if item.get_closest_marker("xdist_group") is None:
-            item.add_marker(pytest.mark.xdist_group(item.module.__name__))
-    items.sort(key=place)
+        group = item.module.__name__
+        place = order.get(group.rpartition(".")[2], len(order))
+        fixtures = item._fixtureinfo.name2fixturedefs.values()
+        is_alone = place < len(order) and all(found[-1].scope != "module" for found in fixtures)
+        if is_alone:
+            group += f".{item.originalname}"
+        item.add_marker(pytest.mark.xdist_group(group))
+        places[item] = (place, is_alone)
+    items.sort(key=places.get)
 
 
 @pytest.fixture

@@ -21,14 +21,14 @@ ROOT = pathlib.Path(__file__).parents[1]  # of the checkout
 # Small enough for a test, large enough to learn, evaluate, log and save several times.
 SMALL = (
     "--num_envs=8",
-    "--learning_starts_steps=400",
-    "--replay_capacity=1600",
-    "--total_steps=1600",
-    "--log_every_steps=200",
-    "--eval_every_steps=800",
+    "--learning_starts_steps=200",
+    "--replay_capacity=800",
+    "--total_steps=800",
+    "--log_every_steps=100",
+    "--eval_every_steps=400",
     "--eval_episodes=2",
-    "--checkpoint_every_steps=800",
-    "--max_episode_steps=1000",
+    "--checkpoint_every_steps=400",
+    "--max_episode_steps=100",
 )
 
 
