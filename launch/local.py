@@ -28,7 +28,6 @@ from jaxdqn.distributed import signals
 
 _LEAVING_S = 60.0  # in which processes notice that one of them is gone, and leave by themselves
 _PAUSE_S = 0.1
-_DEVICES = pathlib.Path("/dev")
 # Exit codes of processes that somebody killed. JAX aborts those that are left.
 _KILLED = {-signum for signum in signal.Signals if signum != signal.SIGABRT}
 _NOISE = "[Gloo]"  # begins what its library prints about every connection
@@ -102,12 +101,16 @@ def _commands(
     return [[*train, f"--process_id={i}"] for i in range(processes)]
 
 
-def gpus() -> list[str]:
-    """The GPUs that may be used, by CUDA's names."""
+def gpus(devices: pathlib.Path = pathlib.Path("/dev")) -> list[str]:
+    """The GPUs that may be used, by CUDA's names.
+
+    Args:
+      devices: the folder in which Linux shows them.
+    """
     if "CUDA_VISIBLE_DEVICES" in os.environ:
         return [part for part in os.environ["CUDA_VISIBLE_DEVICES"].split(",") if part]
     # CUDA counts those that are here from 0, whatever their files are called.
-    return [str(index) for index, _ in enumerate(_DEVICES.glob("nvidia[0-9]*"))]
+    return [str(index) for index, _ in enumerate(devices.glob("nvidia[0-9]*"))]
 
 
 def _environments(devices: str | None, processes: int, each: int) -> list[dict[str, str]]:

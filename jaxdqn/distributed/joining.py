@@ -42,27 +42,27 @@ def join(
     """
     if (coordinator_address, num_processes) == (None, 1) and process_id in (None, 0):
         return
-    launcher = _launcher()
+    started_by = launcher()
     local_device_ids = None
-    if coordinator_address and num_processes is None and launcher == "Open MPI":  # 5, for one
+    if coordinator_address and num_processes is None and started_by == "Open MPI":  # 5, for one
         num_processes = _number("OMPI_COMM_WORLD_SIZE")
         process_id = _number("OMPI_COMM_WORLD_RANK")
         local_device_ids = _own_of_open_mpi()
     given = (coordinator_address, num_processes, process_id)
-    if given == (None, None, None) and not launcher:
+    if given == (None, None, None) and not started_by:
         return
     _check_given(*given)
     # If one is lost, JAX aborts the others, whose threads' stacks say nothing.
     faulthandler.disable()
     # The run itself hears signals, and passes them on to the others.
     jax.config.update("jax_enable_preemption_service", False)
-    where = coordinator_address or f"the others of {launcher}"
+    where = coordinator_address or f"the others of {started_by}"
     try:
         with _said_if_late(f"waits for {where}, at most five minutes; {_ALONE}"):
             _initialize(coordinator_address, num_processes, process_id, local_device_ids)
     except (ValueError, RuntimeError, OSError, KeyError) as error:
         is_unknown = isinstance(error, ValueError) and given == (None, None, None)
-        if launcher == "Cloud TPU" and is_unknown and processes.count() == 1:
+        if started_by == "Cloud TPU" and is_unknown and processes.count() == 1:
             print(f"alone: this TPU's machine knows of no others: {error}", file=sys.stderr)
             return
         problem = f"{error} is not set" if isinstance(error, KeyError) else str(error)
@@ -158,7 +158,7 @@ def _check_given(
         )
 
 
-def _launcher() -> str:
+def launcher() -> str:
     """What started this process as one of several; empty if nothing did."""
     environment = os.environ
     # Not SLURM_NTASKS: an interactive shell has that of its whole allocation.

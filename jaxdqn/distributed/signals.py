@@ -14,7 +14,7 @@ from typing import Self
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)  # the last: a session was closed
 # In which another SIGTERM or SIGHUP is taken for the same one: launchers pass on to all what all
 # got already.
-_ECHO_S = 5.0
+ECHO_S = 5.0
 _PR_SET_PDEATHSIG = 1
 
 
@@ -75,7 +75,7 @@ class StopRequest:
                 continue
             if first_s is None:
                 self.signum, first_s = self.signum or signum, now
-            elif signum == signal.SIGINT or now - first_s > _ECHO_S:
+            elif signum == signal.SIGINT or now - first_s > ECHO_S:
                 with contextlib.suppress(OSError):
                     os.write(2, b"error: ended by a second signal before all was saved\n")
                 os._exit(128 + signum)

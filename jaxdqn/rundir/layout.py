@@ -49,7 +49,7 @@ _PASSING = {
     *(errno.EIO, errno.ESTALE, errno.ENOSPC, errno.EDQUOT, errno.ETIMEDOUT, errno.EAGAIN),
     *(errno.EBUSY, errno.ENOLCK, errno.ENOMEM, errno.EHOSTDOWN, errno.EHOSTUNREACH, errno.EINTR),
 }
-_SEEN_S = 90.0  # NFS remembers for a minute that a file is not there
+SEEN_WITHIN_S = 90.0  # NFS remembers for a minute that a file is not there
 
 
 def default_path(config: config_lib.Config) -> pathlib.Path:
@@ -236,7 +236,7 @@ def check_shared(path: pathlib.Path) -> None:
     Raises:
       RunError: it is another one for some.
     """
-    if processes.count() > 1 and not shared_folders.is_shared(path, _SEEN_S):
+    if processes.count() > 1 and not shared_folders.is_shared(path, SEEN_WITHIN_S):
         raise errors.RunError(
             f"--run_dir: {path} is not the folder that process 0 writes, for one process at least: "
             "it must lie on a disk that all processes see"

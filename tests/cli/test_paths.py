@@ -63,7 +63,7 @@ def test_paths_that_can_be(tmp_path, monkeypatch):
 
 
 def test_a_locale_of_ascii(tmp_path):
-    check = "import sys; from jaxdqn import paths; print(paths.usable('out', sys.argv[1]))"
+    check = "import sys; from jaxdqn.cli import paths; print(paths.usable('out', sys.argv[1]))"
     ascii_only = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
 
     def run(path):
@@ -95,12 +95,14 @@ def test_a_run_in_an_odd_folder(tmp_path):
     folder.mkdir()
     for name in ("lost+found", ".DS_Store"):  # a new disk, and one that a desktop has looked at
         (folder / name).mkdir()
-    flags = ("--env=CartPole", f"--run_dir={folder}", "--total_steps=1200", "--eval_episodes=2")
+    flags = ("--env=CartPole", f"--run_dir={folder}", "--total_steps=400", "--eval_episodes=2")
+    flags += ("--num_envs=8", "--replay_capacity=1000", "--learning_starts_steps=250")
+    flags += ("--hidden_sizes=32",)
     process = program.start(*flags, driver=homeless)
     stdout, stderr = process.end()
     assert process.returncode == 0 and stderr == ""
-    assert stdout.splitlines()[-1].startswith("complete, 1,20")
-    assert program.newest(folder) >= 1200 and (folder / "lost+found").exists()
+    assert stdout.splitlines()[-1].startswith("complete, 40")
+    assert program.newest(folder) >= 400 and (folder / "lost+found").exists()
 
     unwritable = tmp_path / os.fsdecode(b"\xff") / "run"
     result = program.train("--env=CartPole", f"--run_dir={unwritable}")

@@ -10,7 +10,7 @@ from tests import program, saved
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
-    return saved.make_run(tmp_path_factory.mktemp("saved") / "run")
+    return saved.make_run(tmp_path_factory.mktemp("saved") / "run", changes=saved.TINY)
 
 
 def test_evaluate_scores_a_run(run):
@@ -58,7 +58,7 @@ def cut_files(run):
 
 def change_shapes(run):
     stored = json.loads((run / "config.json").read_text())
-    stored["settings"]["hidden_sizes"] = [256]
+    stored["settings"]["hidden_sizes"] = [3]
     (run / "config.json").write_text(json.dumps(stored))
 
 
@@ -67,7 +67,7 @@ def change_shapes(run):
     [
         (cut_files, "is not what was written"),
         (change_shapes, "cannot be read: parameter"),
-        (change_shapes, "has shape (512,), the settings make it (256,)"),
+        (change_shapes, "has shape (4,), the settings make it (3,)"),
     ],
 )
 def test_a_checkpoint_that_cannot_be_used_is_named(run, tmp_path, damage, message):

@@ -9,16 +9,16 @@ import pytest
 
 from tests import program, saved
 
-SMALL = ("--env=CartPole", "--num_envs=8", "--total_steps=1500", "--learning_starts_steps=500")
-SMALL += ("--replay_capacity=2000", "--eval_episodes=2", "--log_every_steps=100")
-SMALL += ("--checkpoint_every_steps=500", "--hidden_sizes=32")
+SMALL = ("--env=CartPole", "--num_envs=8", "--total_steps=800", "--learning_starts_steps=250")
+SMALL += ("--replay_capacity=1000", "--eval_episodes=2", "--log_every_steps=100")
+SMALL += ("--checkpoint_every_steps=400", "--hidden_sizes=32", "--max_episode_steps=100")
 FULL = "import os; os.dup2(os.open('/dev/full', os.O_WRONLY), 1)"
 NO_SPACE = "standard output cannot be written: No space left on device"
 
 
 def is_complete(run):
     training, evaluations = program.rows(run)
-    return training[-1]["step"] >= 1500 and evaluations[-1]["step"] == program.newest(run)
+    return training[-1]["step"] >= 800 and evaluations[-1]["step"] == program.newest(run)
 
 
 def test_training_goes_on_where_the_reader_of_its_output_leaves(tmp_path):
@@ -66,9 +66,8 @@ def test_where_launched_processes_go_on(tmp_path):
     assert is_complete(tmp_path / "run")
 
 
-PRINT = (
-    "from jaxdqn import terminal; terminal.protect(); {}; raise SystemExit(terminal.exit_code({}"
-)
+PRINT = "from jaxdqn.cli import terminal; terminal.protect(); {}; "
+PRINT += "raise SystemExit(terminal.exit_code({}))"
 
 
 @pytest.mark.parametrize(

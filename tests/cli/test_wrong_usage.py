@@ -1,12 +1,14 @@
 """Whatever is wrong is said in one line that names it; nothing is written.
 
-Exit code 2 is for what was typed, 1 for what was found.
+Exit code 2 is for what was typed, 1 for what was found. The programs are forked from a process that
+has imported what they need; each starts once from nothing too, as its users start it.
 """
 
 import json
 import os
 import shlex
 import shutil
+import subprocess
 
 import pytest
 
@@ -145,7 +147,8 @@ BENCHMARKS = [
     ("environments --families=chess", "--families: is 'chess'; some of atari"),
 ]
 RESUMED = "train --env=Breakout --max_episode_steps=60 --num_envs=8 --replay_capacity=1600"
-RESUMED += " --learning_starts_steps=400"
+RESUMED += " --learning_starts_steps=400 --network=conv --conv_features=2 --conv_sizes=8"
+RESUMED += " --conv_strides=8 --hidden_sizes=4"
 FAILURES = [
     ("evaluate --run_dir=future", "config.json cannot be used by this version: the setting magic"),
     ("evaluate --run_dir=wrong", "config.json cannot be used by this version: the setting num_e"),
@@ -162,7 +165,7 @@ FAILURES = [
 def place(tmp_path_factory):
     """A folder with right and wrong files, and what lies in it."""
     place = tmp_path_factory.mktemp("place")
-    run = saved.make_run(place / "RUN")
+    run = saved.make_run(place / "RUN", changes=saved.TINY)
     (place / "film.mp4").touch()
     (place / "folder").mkdir()
     (place / "folder" / "thesis.txt").write_text("mine")
@@ -193,10 +196,10 @@ def contents(place):
     return {path: path.is_file() and path.read_bytes() for path in paths}
 
 
-def refuse(place, package, words, code, message):
+def refuse(place, package, words, code, message, start=program.run):
     before = contents(place)
     module, *flags = shlex.split(words)
-    result = program.run(module, *flags, cwd=place, package=package)
+    result = start(module, *flags, cwd=place, package=package)
     assert result.returncode == code, result.stderr
     (line,) = result.stderr.splitlines()
     assert line.startswith("error: ") and message in line
@@ -217,3 +220,22 @@ def test_wrong_usage_of_benchmarks(place, words, message):
 @pytest.mark.parametrize(("words", "message"), FAILURES)
 def test_failures(place, words, message):
     refuse(place, "jaxdqn", words, 1, message)
+
+
+def start_from_nothing(module, *flags, cwd, package):
+    command = program.command(*flags, name=module)
+    assert package == "jaxdqn"
+    return subprocess.run(
+        command, cwd=cwd, env=program.environment(), capture_output=True, text=True, check=False
+    )
+
+
+FIRST = {words.split()[0]: (words, 2, message) for words, message in reversed(TRAIN + PROGRAMS)}
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "message"),
+    [*FIRST.values(), *((words, 1, message) for words, message in FAILURES[:1])],
+)
+def test_programs_that_start_from_nothing(place, words, code, message):
+    refuse(place, "jaxdqn", words, code, message, start_from_nothing)

@@ -3,6 +3,7 @@
 import json
 import re
 import resource
+import shutil
 import signal
 import time
 
@@ -12,10 +13,29 @@ import pytest
 from jaxdqn.storage import checksums
 from tests import program, saved
 
-FLAGS = ("--env=CartPole", "--num_envs=8", "--total_steps=4000", "--learning_starts_steps=500")
-FLAGS += ("--replay_capacity=2000", "--eval_every_steps=1000", "--eval_episodes=2")
-FLAGS += ("--checkpoint_every_steps=1000", "--log_every_steps=250", "--hidden_sizes=32")
-FLAGS += ("--env_lifetime_steps=188",)
+FLAGS = ("--env=CartPole", "--num_envs=8", "--total_steps=2000", "--learning_starts_steps=250")
+FLAGS += ("--replay_capacity=1000", "--eval_every_steps=500", "--eval_episodes=2")
+FLAGS += ("--checkpoint_every_steps=500", "--log_every_steps=125", "--hidden_sizes=32")
+FLAGS += ("--env_lifetime_steps=94", "--max_episode_steps=100")
+
+# Does something once, at the first turn from a step on.
+AT_A_STEP = """
+import os, pathlib, resource, time
+from jaxdqn.assembly import schedules
+def act_at(step, act):
+    to_do, epsilon = [act], schedules.epsilon
+    def act_and_return(config, now):
+        if to_do and now >= step:
+            to_do.pop()()
+        return epsilon(config, now)
+    schedules.epsilon = act_and_return
+def wait_while(condition):
+    while condition():
+        time.sleep(0.01)
+def wait_for_checkpoint(path, step):
+    saved = lambda: [int(sums.parent.name) for sums in pathlib.Path(path).glob("[0-9]*/SHA256SUMS")]
+    wait_while(lambda: max(saved(), default=0) < step)
+"""
 
 
 @pytest.fixture(scope="module")
@@ -25,13 +45,27 @@ def undisturbed(tmp_path_factory):
     return path
 
 
-def stop(path, signum, at="step 2,2", flags=FLAGS):
-    """Starts or goes on with a run and sends it a signal when a line begins so."""
-    process = program.start(*flags, f"--run_dir={path}")
-    process.wait_for(at)
+@pytest.fixture(scope="module")
+def stopped(tmp_path_factory):
+    """A run that SIGTERM stopped, with the two checkpoints before, and what it printed."""
+    path = tmp_path_factory.mktemp("stopped") / "run"
+    return path, stop(path, signal.SIGTERM)
+
+
+@pytest.fixture
+def copy(stopped, tmp_path):
+    """A copy of it."""
+    shutil.copytree(stopped[0], tmp_path / "run")
+    return tmp_path / "run"
+
+
+def stop(path, signum, at=1100, flags=FLAGS):
+    """Starts or resumes a run, which gets a signal at a step."""
+    driver = f"{AT_A_STEP}\ndef leave():\n"
     if signum == signal.SIGKILL:  # it loses what is not saved yet
-        program.wait_for_checkpoint(path, 2000)
-    process.send_signal(signum)
+        driver += f"    wait_for_checkpoint({str(path / 'checkpoints')!r}, 1000)\n"
+    driver += f"    os.kill(os.getpid(), {signum:d})\nact_at({at}, leave)"
+    process = program.start(*flags, f"--run_dir={path}", driver=driver)
     stdout, stderr = process.end()
     assert process.returncode == (-signum if signum == signal.SIGKILL else 128 + signum), stderr
     return stdout
@@ -43,55 +77,47 @@ def go_on(path, flags=FLAGS):
     return result.stdout
 
 
-@pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGKILL])
-def test_a_stopped_run_ends_as_if_it_had_gone_on(tmp_path, undisturbed, signum):
-    stdout = stop(tmp_path / "run", signum)
+def assert_resumed_to_the_same_end(path, stdout, signum, undisturbed):
     if signum != signal.SIGKILL:
         assert "goes on from there" in stdout.splitlines()[-1]
-        assert program.newest(tmp_path / "run") >= 2200
-    assert "going on from step 2," in go_on(tmp_path / "run")
-    program.assert_same_end(tmp_path / "run", undisturbed)
+        assert program.newest(path) >= 1100
+    assert "going on from step 1," in go_on(path)
+    program.assert_same_end(path, undisturbed)
+
+
+@pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGHUP, signal.SIGKILL])
+def test_a_stopped_run_ends_as_if_it_had_gone_on(tmp_path, undisturbed, signum):
+    stdout = stop(tmp_path / "run", signum)
+    assert_resumed_to_the_same_end(tmp_path / "run", stdout, signum, undisturbed)
+
+
+def test_a_run_that_sigterm_stopped_ends_as_if_it_had_gone_on(copy, stopped, undisturbed):
+    assert_resumed_to_the_same_end(copy, stopped[1], signal.SIGTERM, undisturbed)
 
 
 def test_the_environments_were_made_anew(undisturbed):
     """Or the comparison would show nothing of it: with the same settings but this, other games."""
     path = undisturbed.parent / "never"
-    flags = (*FLAGS[:-1], "--env_lifetime_steps=0", f"--run_dir={path}")
+    flags = (*FLAGS, "--env_lifetime_steps=0", f"--run_dir={path}")
     assert program.train(*flags).returncode == 0
     one, two = program.numbers(path), program.numbers(undisturbed)
-    until = [row for row in two if row["step"] < 1500]
+    until = [row for row in two if row["step"] < 750]
     assert one[: len(until)] == until and one != two
-
-
-STOP_AT_2500 = """
-import signal
-from jaxdqn.algorithms import run_state
-from jaxdqn.assembly import schedules
-from jaxdqn.training import loop
-epsilon = schedules.epsilon
-def stop_and_tell(config, step):
-    if step >= 2500:
-        signal.raise_signal(signal.SIGTERM)
-    return epsilon(config, step)
-schedules.epsilon = stop_and_tell
-"""
 
 
 def test_all_that_is_saved_is_the_same(tmp_path):
     """The replay, which has come round, the actors, and what the emulators were sent too."""
     paths = tmp_path / "straight", tmp_path / "stopped"
-    stop(paths[1], signal.SIGTERM, at="step 1,2")
+    stop(paths[1], signal.SIGTERM, at=600)
     for path in paths:
-        process = program.start(*FLAGS, f"--run_dir={path}", driver=STOP_AT_2500)
-        _, stderr = process.end()
-        assert process.returncode == 128 + signal.SIGTERM, stderr
+        stop(path, signal.SIGTERM, at=1250)
     steps = program.newest(paths[0])
-    assert 2500 <= steps == program.newest(paths[1])
+    assert 1250 <= steps == program.newest(paths[1])
     plays = [path / "checkpoints" / str(steps) / "play" for path in paths]
     program.assert_equal(*map(program.saved_arrays, plays))
     program.assert_equal(*(program.saved_learner(path, steps) for path in paths))
     replays = [program.saved_replay(path, steps) for path in paths]
-    assert len(replays[0]) * replays[0]["0"]["frame"].shape[0] >= 2000 // 4
+    assert len(replays[0]) * replays[0]["0"]["frame"].shape[0] >= 1000 // 4
     program.assert_equal(*replays)
 
 
@@ -119,9 +145,8 @@ def test_an_evaluation_that_was_cut_short_is_made_up_for(tmp_path, undisturbed):
 
 
 @pytest.mark.parametrize("harm", ["flip", "truncate", "remove", "unsign", "flip the replay"])
-def test_damage_is_noticed_and_the_checkpoint_before_it_taken(tmp_path, undisturbed, harm):
-    path = tmp_path / "run"
-    stop(path, signal.SIGTERM)
+def test_damage_is_noticed_and_the_checkpoint_before_it_taken(copy, undisturbed, harm):
+    path = copy
     newest = program.newest(path)
     folder = path / "checkpoints" / str(newest)
     if "replay" in harm:
@@ -142,15 +167,14 @@ def test_damage_is_noticed_and_the_checkpoint_before_it_taken(tmp_path, undistur
     else:
         problem = "is missing" if harm == "remove" else "is not what was written"
         assert f"{victim} {problem}" in stdout
-        assert "going on from the checkpoint before, of step 2,00" in stdout
-    assert "going on from step 2,00" in stdout
+        assert "going on from the checkpoint before, of step 1,00" in stdout
+    assert "going on from step 1,00" in stdout
     assert (path / "checkpoints" / "damaged" / str(newest)).is_dir()
     program.assert_same_end(path, undisturbed)
 
 
-def test_with_no_whole_checkpoint_left_nothing_is_begun_anew(tmp_path):
-    path = tmp_path / "run"
-    stop(path, signal.SIGTERM, at="step 1,2")
+def test_with_no_whole_checkpoint_left_nothing_is_begun_anew(copy):
+    path = copy
     for folder in (path / "checkpoints").iterdir():
         (folder / "_CHECKPOINT_METADATA").write_text("{}")
     result = program.train(*FLAGS, f"--run_dir={path}")
@@ -159,10 +183,9 @@ def test_with_no_whole_checkpoint_left_nothing_is_begun_anew(tmp_path):
     assert "all checkpoints are damaged" in line and "_CHECKPOINT_METADATA" in line
 
 
-def test_what_does_not_fit_is_one_line(tmp_path):
+def test_what_does_not_fit_is_one_line(copy):
     """Metrics that are none, a network of another shape, a checkpoint of another run."""
-    path = tmp_path / "run"
-    stop(path, signal.SIGTERM, at="step 1,2")
+    path = copy
     kept = saved.listing(path)
 
     def refused(*flags):
@@ -195,11 +218,11 @@ def test_without_its_replay_a_run_fills_it_again(tmp_path):
     stop(path, signal.SIGTERM, flags=flags)
     assert not (path / "replay").exists()
     before, _ = program.rows(path)
-    assert "learning goes on after 500 steps have filled it again" in go_on(path, flags)
+    assert "learning goes on after 250 steps have filled it again" in go_on(path, flags)
     after, _ = program.rows(path)
     assert after[: len(before)] == before
     assert before[-1]["updates"] <= after[len(before)]["updates"] < after[-1]["updates"]
-    assert after[len(before)]["replay_size"] < 500
+    assert after[len(before)]["replay_size"] < 250
 
 
 SWEEP = ("--preset=hvass_breakout", "--num_envs=8", "--replay_capacity=1600", "--img_height=42")
@@ -255,7 +278,7 @@ checkpoints.Checkpoints.save = lambda *args, **how: print("saving", flush=True) 
 
 def test_a_second_signal_leaves_at_once(tmp_path):
     process = program.start(*FLAGS, f"--run_dir={tmp_path / 'run'}", driver=SLOW_SAVE)
-    process.wait_for("step 5")
+    process.wait_for("step 3")
     process.send_signal(signal.SIGINT)
     process.wait_for("saving")
     process.send_signal(signal.SIGINT)
@@ -264,9 +287,9 @@ def test_a_second_signal_leaves_at_once(tmp_path):
 
 
 def test_a_late_second_sigterm_leaves_at_once(tmp_path):
-    driver = f"{SLOW_SAVE}\nfrom jaxdqn.distributed import signals; signals._ECHO_S = 0.1"
+    driver = f"{SLOW_SAVE}\nfrom jaxdqn.distributed import signals; signals.ECHO_S = 0.1"
     process = program.start(*FLAGS, f"--run_dir={tmp_path / 'run'}", driver=driver)
-    process.wait_for("step 5")
+    process.wait_for("step 3")
     process.send_signal(signal.SIGTERM)
     process.wait_for("saving")
     time.sleep(0.5)
@@ -276,21 +299,21 @@ def test_a_late_second_sigterm_leaves_at_once(tmp_path):
     assert stderr == "error: ended by a second signal before all was saved\n"
 
 
-TELL_LEAVING = """
+PRINT_LEAVING = """
 from jaxdqn.training import endings
 leave = endings.leave
-def tell_and_leave(*args, **how):
+def print_and_leave(*args, **how):
     print("leaves", flush=True)
     return leave(*args, **how)
-endings.leave = tell_and_leave
+endings.leave = print_and_leave
 """
 
 
 def test_an_echo_of_a_signal_changes_nothing(tmp_path):
     """SLURM sends SIGTERM to all, and its srun passes on its own."""
     path = tmp_path / "run"
-    process = program.start(*FLAGS, f"--run_dir={path}", "--overwrite", driver=TELL_LEAVING)
-    process.wait_for("step 5")
+    process = program.start(*FLAGS, f"--run_dir={path}", "--overwrite", driver=PRINT_LEAVING)
+    process.wait_for("step 3")
     process.send_signal(signal.SIGTERM)
     process.send_signal(signal.SIGTERM)
     process.wait_for("leaves")
@@ -298,13 +321,13 @@ def test_an_echo_of_a_signal_changes_nothing(tmp_path):
     stdout, stderr = process.end()
     assert process.returncode == 143 and stderr == ""
     assert "the same command without --overwrite goes on from there" in stdout
-    assert program.newest(path) >= 500
+    assert program.newest(path) >= 375
 
 
 def test_a_second_process_is_refused(tmp_path):
     path = tmp_path / "run"
     first = program.start(*FLAGS, f"--run_dir={path}")
-    first.wait_for("step 5")
+    first.wait_for("step 3")
     second = program.train(*FLAGS, f"--run_dir={path}", "--overwrite")
     assert second.returncode == 1 and second.stdout == ""  # no wrong usage: later it may do
     assert "run_dir" in second.stderr and "is in use" in second.stderr
@@ -350,7 +373,7 @@ def hang(self):
     return receive(self)
 pool.EnvPoolEnv.receive = hang
 """
-HANG_IN_TRAINING = HANG.replace("NUM_ENVS", "4").replace("CALLS", "400")
+HANG_IN_TRAINING = HANG.replace("NUM_ENVS", "4").replace("CALLS", "200")
 HANG_IN_HELD_OUT_PLAY = HANG.replace("NUM_ENVS", "16").replace("CALLS", "5")
 
 
@@ -397,9 +420,8 @@ def test_a_signal_is_heard_while_environments_hang(tmp_path):
 
 def test_a_folder_that_was_lost_is_told_at_the_end(tmp_path):
     path = tmp_path / "run"
-    process = program.start(*FLAGS, f"--run_dir={path}")
-    process.wait_for("step 3,2")
-    path.rename(tmp_path / "lost")
+    move = f"act_at(1600, lambda: os.rename({str(path)!r}, {str(tmp_path / 'lost')!r}))"
+    process = program.start(*FLAGS, f"--run_dir={path}", driver=f"{AT_A_STEP}\n{move}")
     stdout, stderr = process.end()
     assert process.returncode == 1, stdout
     (line,) = stderr.splitlines()
@@ -412,15 +434,23 @@ def limit(process, size):
     resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (size, hard))
 
 
+# Waits for the test at two steps: until the limit is there, and until it is away.
+WAIT_FOR_A_LIMIT = f"""{AT_A_STEP}
+limit = lambda: resource.getrlimit(resource.RLIMIT_FSIZE)[0]
+act_at(625, lambda: wait_while(lambda: limit() == resource.RLIM_INFINITY))
+"""
+WAIT_FOR_NO_LIMIT = "act_at(1500, lambda: wait_while(lambda: limit() != resource.RLIM_INFINITY))"
+
+
 @pytest.mark.parametrize("recovers", [True, False])
 def test_a_full_disk(tmp_path, undisturbed, recovers):
     path = tmp_path / "run"
-    process = program.start(*FLAGS, f"--run_dir={path}")
-    process.wait_for("step 1,25")
-    program.wait_for_checkpoint(path, 1000)
+    driver = WAIT_FOR_A_LIMIT + (WAIT_FOR_NO_LIMIT if recovers else "")
+    process = program.start(*FLAGS, f"--run_dir={path}", driver=driver)
+    program.wait_for_checkpoint(path, 500)
     first = program.newest(path)
     limit(process, 5_000)
-    process.wait_for("WARNING: the checkpoint of step 2,")
+    process.wait_for("WARNING: the checkpoint of step 1,0")
     assert program.newest(path) == first
     if recovers:
         limit(process, resource.RLIM_INFINITY)
@@ -431,7 +461,7 @@ def test_a_full_disk(tmp_path, undisturbed, recovers):
     else:
         assert process.returncode == 1, stdout
         (line,) = stderr.splitlines()
-        assert line.startswith("error: step 4,00") and "could not be saved" in line
+        assert line.startswith("error: step 2,00") and "could not be saved" in line
         assert "is tried" not in stdout.splitlines()[-1]
         assert program.newest(path) == first
         go_on(path)
@@ -445,7 +475,7 @@ def test_a_run_passes_2_to_the_32_steps(tmp_path):
     flags += (f"--total_steps={2**32 + 2_000}", "--learning_starts_steps=448", "--hidden_sizes=8")
     flags += ("--checkpoint_every_steps=2000", "--eval_every_steps=2000", "--eval_episodes=2")
     flags += ("--log_every_steps=500", "--epsilon_decay_steps=1000")
-    stop(path, signal.SIGTERM, at="step 1,0", flags=flags)
+    stop(path, signal.SIGTERM, at=1000, flags=flags)
     old = program.newest(path)
     folder = path / "checkpoints" / str(old)
     run = json.loads((folder / "run" / "metadata").read_text())
@@ -487,7 +517,7 @@ pool.EnvPoolEnv.receive = rich
     assert process.returncode == 0 and stderr == ""
     assert stdout.splitlines()[-1].endswith(": mean return that is not finite of 2 games")
     _, evaluations = program.rows(path)
-    assert [row["step"] // 1000 for row in evaluations] == [1, 2, 3, 4]
+    assert [row["step"] // 500 for row in evaluations] == [1, 2, 3, 4]
     assert {row["eval_return_mean"] for row in evaluations} == {None}
     assert "complete since before" in go_on(path)  # and with another score it would not be
     refused = program.run("evaluate", f"--run_dir={path}", "--checkpoint=best")

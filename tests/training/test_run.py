@@ -42,20 +42,20 @@ def test_a_run_leaves_what_it_promises(breakout):
     assert {"jax", "envpool", "jaxdqn", "python"} <= set(config["versions"])
     assert config["hardware"]["devices"]
     training, evaluations = program.rows(run_dir)
-    assert [row["step"] // 200 for row in training] == list(range(1, 9))
+    assert [row["step"] // 100 for row in training] == list(range(1, 9))
     assert all(set(row) == TRAINING_FIELDS for row in training)
     assert all(set(row) == EVALUATION_FIELDS for row in evaluations)
-    assert [row["step"] // 800 for row in evaluations] == [1, 2]
+    assert [row["step"] // 400 for row in evaluations] == [1, 2]
     rows = list(metrics_lib.read(run_dir / metrics_lib.FILE))
     saves = metrics_lib.checkpoints(rows)
     assert all(set(row) == SAVE_FIELDS for row in saves)
-    assert [row["step"] // 800 for row in saves] == [1, 2]
+    assert [row["step"] // 400 for row in saves] == [1, 2]
     assert len(rows) == len(training) + len(evaluations) + len(saves)
     last = training[-1]
     assert last["frames"] == 4 * last["step"]
-    assert last["updates"] == (last["step"] - 400) // 4
+    assert last["updates"] == (last["step"] - 200) // 4
     assert last["samples_per_step"] == pytest.approx(8, rel=0.05)
-    assert last["replay_size"] == 1600
+    assert last["replay_size"] == 800
     assert training[0]["loss"] is None and last["loss"] > 0
     assert 1e8 < last["memory_used_bytes"] < 1e10 and last["device_memory_used_bytes"] is None
     steps = sorted(int(path.name) for path in (run_dir / "checkpoints").iterdir())
@@ -79,11 +79,11 @@ def test_the_plan_comes_first(breakout):
     _, result = breakout
     plan = result.stdout.splitlines()[:9]
     text = "\n".join(plan)
-    for part in ("Breakout-v5", "1,686,180 parameters", "1,600 steps", "free", "6,400 frames"):
+    for part in ("Breakout-v5", "1,686,180 parameters", "800 steps", "free", "3,200 frames"):
         assert part in text
-    assert "8 samples per step" in text and "300 of 32" in text
+    assert "8 samples per step" in text and "150 of 32" in text
     assert re.search(
-        r"^complete, 1,60\d steps, in .*: mean return .* of 2 games$",
+        r"^complete, 80\d steps, in .*: mean return .* of 2 games$",
         result.stdout.splitlines()[-1],
     )
     assert result.stderr == ""
