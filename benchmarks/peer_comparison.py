@@ -22,7 +22,7 @@ class Envs(NamedTuple):
 
 @dataclasses.dataclass
 class Comparison:
-    """What is known so far."""
+    """The figures so far."""
 
     search: dict[str, dict[Envs, float]]  # steps/s of a peer's arrangements
     rounds: dict[str, list[float]]  # steps/s of jaxdqn and of peers, in each round
@@ -30,7 +30,7 @@ class Comparison:
     left_out: dict[str, str]  # why, by what is left out
 
     def leave_out(self, what: str, error: errors.RunError) -> None:
-        """Notes and prints why something is not measured."""
+        """Records and prints why something is not measured."""
         self.left_out[what] = str(error)
         print(f"{what}: left out: {error}", flush=True)
 
@@ -41,7 +41,7 @@ class Comparison:
         return errors.RunError(f"no peer is left: {listed}")
 
     def best(self) -> dict[str, Envs]:
-        """The fastest arrangement of each peer that has one."""
+        """The fastest arrangement of each peer, if it has one."""
         return {
             library: max(speeds, key=lambda envs: speeds[envs])
             for library, speeds in self.search.items()
@@ -52,7 +52,7 @@ class Comparison:
         return {name: clock.Rate.of(speeds) for name, speeds in self.rounds.items() if speeds}
 
     def _ratios(self) -> dict[str, clock.Rate]:
-        """How many times as fast as each peer jaxdqn was in the same rounds."""
+        """How many times as fast as each peer jaxdqn was within the same rounds."""
         # A peer that failed in a round has no later ones.
         pairs = {
             name: zip(self.rounds["jaxdqn"], speeds, strict=False)
@@ -62,7 +62,7 @@ class Comparison:
         return {name: clock.Rate.of([o / p for o, p in pair]) for name, pair in pairs.items()}
 
     def figures(self) -> dict[str, Any]:
-        """For the file."""
+        """The figures for the file."""
         return {
             "rates": {name: rate._asdict() for name, rate in self._rates().items()},
             "ratios": {name: ratio._asdict() for name, ratio in self._ratios().items()},
@@ -81,7 +81,7 @@ class Comparison:
         for name in dict.fromkeys(peers):
             ratio = f"{ratios[name].median:.2f} times" if name in ratios else ""
             rows.append((name, str(best.get(name, "-")), _median(rates.get(name)), ratio))
-        head = ("library", "best of its arrangements", "steps/s", "jaxdqn is faster")
+        head = ("library", "its best arrangement", "steps/s", "jaxdqn is faster")
         notes = [f"- {what}: {reason}" for what, reason in self.left_out.items()]
         return "\n".join([report.table(head, rows), *(["", "Left out:", *notes] if notes else [])])
 

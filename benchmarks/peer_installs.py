@@ -62,7 +62,8 @@ def _given(text: str) -> tuple[str, pathlib.Path]:
     python = shutil.which(paths.usable("peer_python", path))
     if name not in PEERS or not python:
         raise errors.SettingError(
-            "peer_python", f"is {text!r}; a peer and its Python, such as sbx=venv/bin/python"
+            "peer_python",
+            f"is {text!r}; must be a peer and its Python, such as sbx=venv/bin/python",
         )
     return name, pathlib.Path(python)
 
@@ -71,7 +72,7 @@ def _install(folder: pathlib.Path, requirements: list[str]) -> pathlib.Path:
     """Makes a virtual environment with these packages unless it exists; returns its Python.
 
     Raises:
-      RunError: it cannot be made.
+      RunError: it cannot be created.
     """
     digest = hashlib.sha256(repr((sys.version_info[:2], requirements)).encode()).hexdigest()[:8]
     folder = folder.with_name(f"{folder.name}-{digest}")

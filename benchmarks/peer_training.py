@@ -15,7 +15,7 @@ from jaxdqn.rundir import metrics
 
 _PARAMETERS = 1_686_180  # of the network, with Breakout's four actions
 _BATCH_SIZE, _SAMPLES_PER_STEP = 32, 8
-_LONGER = (1, 2, 4)  # windows that are tried, in multiples of the one asked for
+_LONGER = (1, 2, 4)  # windows to try, in multiples of the requested one
 _REPLAY_CAPACITY, _LEARNING_STARTS_STEPS = 20_000, 2_000
 _ON_CPU = {"JAX_PLATFORMS": "cpu", "CUDA_VISIBLE_DEVICES": ""}
 

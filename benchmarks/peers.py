@@ -70,9 +70,9 @@ def _search(
 def _take_turns(
     found: peer_comparison.Comparison, pythons: Pythons, keep: Callable[[], object]
 ) -> None:
-    """Measures jaxdqn and the best arrangement of each peer, round after round.
+    """Measures jaxdqn and the best arrangement of each peer in several rounds.
 
-    A first round, in which caches fill, does not count.
+    The first round, in which caches fill, does not count.
 
     Raises:
       RunError: jaxdqn cannot be measured, or no peer.
@@ -106,7 +106,7 @@ def main() -> int:
     """Measures as the flags say and reports."""
     values = flags.FLAGS
     if registry.game(presets.resolve(values.env, "", {}).env).family != api.ATARI:
-        raise errors.SettingError("env", f"is {values.env}; the peers play Atari games alone")
+        raise errors.SettingError("env", f"is {values.env}; the peers only play Atari games")
     found, folder = peer_comparison.Comparison({}, {}, {}, {}), report.out_folder()
     pythons = peer_installs.pythons(
         values.peers, values.peer_python, values.peers_dir, found.leave_out
@@ -125,19 +125,21 @@ def main() -> int:
 def _define_flags() -> None:
     flags.DEFINE_string("env", "Breakout", "Atari game, by its plain name")
     report.define_flags()
-    report.define_seconds(20.0, "of a peer's training that a figure is taken over", at_least=1.0)
+    report.define_seconds(20.0, "seconds of a peer's training for each figure", at_least=1.0)
     flags.DEFINE_integer(
-        "steps", 4_000, "of jaxdqn's training that a figure is taken over", lower_bound=400
+        "steps", 4_000, "seconds of jaxdqn's training for each figure", lower_bound=400
     )
     names = list(peer_installs.PEERS)
-    flags.DEFINE_multi_enum("peers", names, names, "what is compared with; repeatable")
+    flags.DEFINE_multi_enum("peers", names, names, "peers to compare with; repeatable")
     flags.DEFINE_multi_string(
         "peer_python",
         [],
         "a peer and a Python that has it, such as sbx=venv/bin/python; repeatable (default: each "
         "is installed in --peers_dir)",
     )
-    flags.DEFINE_string("peers_dir", devices.cache_dir("peers"), "where the peers are installed")
+    flags.DEFINE_string(
+        "peers_dir", devices.cache_dir("peers"), "folder in which the peers are installed"
+    )
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The parts of a training run, each of which can be run alone against the clock."""
+"""The parts of a training run, which can be timed separately."""
 
 import dataclasses
 import functools
@@ -21,11 +21,11 @@ from jaxdqn.settings import config as config_lib
 from jaxdqn.training import env_groups, loop
 
 _NEVER = 2**62  # no update falls due before this step
-_SYNC_S = 0.5  # work queued on the device between two waits for it
+_SYNC_S = 0.5  # calls queued on the device between two waits
 
 
 class _TimedEnv:
-    """An environment that knows how long it was waited for, and when its actions came."""
+    """An environment that records how long it was waited for, and when its actions came."""
 
     def __init__(self, env: api.VectorEnv):
         self.spec, self.num_envs, self._env = env.spec, env.num_envs, env
@@ -50,12 +50,12 @@ class _TimedEnv:
 
 
 def _the(env: api.VectorEnv, step: int, share: range) -> api.VectorEnv:
-    """The environments that are there already."""
+    """Provides environments that already exist."""
     return env
 
 
 class Rates:
-    """A training run whose parts are measured alone and together, each for `seconds`."""
+    """A training run whose parts are timed separately and together, each for `seconds`."""
 
     def __init__(self, config: config_lib.Config, mesh: Mesh, seconds: float):
         config = dataclasses.replace(config, env_lifetime_steps=0)
@@ -96,7 +96,7 @@ class Rates:
         self._rows = [self._put(step) for step in self._steps]
 
     def emulators(self) -> float:
-        """Steps/s of the emulators under random actions, their groups in turn."""
+        """Steps/s of the emulators with random actions, group by group in turn."""
         start, steps = time.perf_counter(), 0
         while time.perf_counter() - start < self._seconds:
             for group in self._envs:
@@ -105,7 +105,7 @@ class Rates:
         return steps / (time.perf_counter() - start)
 
     def acting(self) -> float:
-        """Steps/s of the whole way from time steps on the host to their actions there."""
+        """Steps/s of the whole way from time steps on the host to actions on the host."""
         start, steps = time.perf_counter(), 0
         while time.perf_counter() - start < self._seconds:
             for step in self._steps:
@@ -114,7 +114,7 @@ class Rates:
         return steps / (time.perf_counter() - start)
 
     def acting_on_device(self) -> float:
-        """Steps/s of recording and acting where nothing is moved and the host does not wait."""
+        """Steps/s of recording and acting without transfers and without waiting on the host."""
         start, steps = time.perf_counter(), 0
         while time.perf_counter() - start < self._seconds:
             for row in self._rows:
@@ -124,7 +124,7 @@ class Rates:
         return steps / (time.perf_counter() - start)
 
     def updates(self) -> float:
-        """Updates/s, in slices as in training."""
+        """Updates/s, in the slices of training."""
         state = self._state
         start, updates = time.perf_counter(), 0
         while time.perf_counter() - start < self._seconds:
@@ -140,9 +140,9 @@ class Rates:
         return updates / (time.perf_counter() - start)
 
     def training(self) -> dict[str, float]:
-        """Training end to end: steps/s, samples per step, and what the host waited for."""
+        """Training end to end: steps/s, samples per step, and the waiting times of the host."""
         state, counters = self._state, self._state.counters
-        # Half a slice is owed as it begins, which is what is owed on average as it ends.
+        # Half a slice is owed at the start, which is the average that is owed at the end.
         owed = self._config.slice_updates / 2
         state.learning_from_step = counters.steps - round(owed * self._config.steps_per_update)
         state.learning_from_update = counters.updates
@@ -193,7 +193,7 @@ class Rates:
         return note
 
     def _timed_turns(self) -> Iterator[None]:
-        """The loop of training, with the time between an action's order and its arrival taken."""
+        """The training loop, timed between requesting an action and its arrival."""
         ordered_at = 0.0
         act = self._device.act_and_record
 
@@ -205,7 +205,7 @@ class Rates:
 
         timed = self._device._replace(act_and_record=timed_act)
         learning = replayed.learning(self._config, self._programs)
-        stop = processes.Stop(signals.StopRequest())  # nothing asks for it
+        stop = processes.Stop(signals.StopRequest())  # never called
         turns = loop.turns(
             self._config, timed, self._mesh, self._groups, self._state, learning, stop
         )

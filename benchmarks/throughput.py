@@ -2,8 +2,8 @@ r"""Measures emulators alone, acting alone, updates alone, and training end to e
 
   python -m benchmarks.throughput --env=Breakout
 
-Takes every setting of `jaxdqn.train`. All rates are taken in one process, in turn, over several
-rounds. Nothing is learned here that is worth keeping.
+Accepts every setting of `jaxdqn.train`. All rates are measured in one process, in turn, over
+several rounds. What is learned here is thrown away.
 """
 
 from collections.abc import Callable, Mapping
@@ -64,12 +64,13 @@ def figures(
 ) -> dict[str, float]:
     """What follows from the rates of the parts.
 
-    `update_floor_ms` is what the products of the plain convolutions and dense layers take at the
-    rate of large products of the same type; minimal filtering, which needs fewer, may go below.
+    `update_floor_ms` is the time that the products of the plain convolutions and dense layers take
+    at the rate of large products of the same type. Minimal filtering, which needs fewer products,
+    may be faster.
 
-    `bound_steps_per_second` is the slower side on an accelerator. On a CPU, where both sides use
-    the same cores, it is what they make one after the other. The idle shares are worked out from
-    what each side took alone in this run; on a CPU they say how little of the time is whose.
+    `bound_steps_per_second` is the rate of the slower side on an accelerator. On a CPU, where both
+    sides use the same cores, it is the rate of both one after the other. The idle shares are
+    computed from the time that each side took alone in this run.
 
     Args:
       config: the settings.
@@ -79,7 +80,7 @@ def figures(
     """
     on_cpu = _is_cpu(mesh)
     update_s, emulators_s = 1 / median["updates"], 1 / median["emulators"]
-    # Several accelerators multiply at once; virtual devices of a CPU share its cores.
+    # Several accelerators multiply at the same time; virtual devices of a CPU share its cores.
     product_rate = median["products"] * (1 if on_cpu else mesh.devices.size)
     floor_s = update_flops / product_rate
     acting_s = 1 / median["acting" if on_cpu else "acting_on_device"]
@@ -101,7 +102,7 @@ def figures(
         "device_idle": 1 - median["training"] * device_s,
         "emulators_idle": 1 - median["training"] * emulators_s,
     }
-    if on_cpu:  # what is neither emulation nor updates: acting, recording, the host's own work
+    if on_cpu:  # everything except emulation and updates: acting, recording, work on the host
         others_s = 1 / median["training"] - update_s / config.steps_per_update - emulators_s
         found["other_share_of_step"] = median["training"] * others_s
     return found
@@ -118,9 +119,11 @@ _SHOWN = (
 
 
 def _define_flags() -> None:
-    report.define_flags(rounds=15)  # many short ones: a neighbour's load comes and goes in seconds
-    report.define_seconds(2.0, "of each measurement in a round")
-    flags.DEFINE_integer("devices", None, "the first so many of them (default: all)", lower_bound=1)
+    report.define_flags(
+        rounds=15
+    )  # many short rounds, because a neighbour's load comes and goes within seconds
+    report.define_seconds(2.0, "seconds of each measurement in a round")
+    flags.DEFINE_integer("devices", None, "number of devices to use (default: all)", lower_bound=1)
     devices.define_compilation_cache()
     setting_flags.define_settings()
 
@@ -138,7 +141,9 @@ def main() -> int:
     devices.start_devices()
     mesh = mesh_lib.make_mesh(values.devices)
     if values.devices and mesh.devices.size < values.devices:
-        raise errors.SettingError("devices", f"is {values.devices}; {mesh.devices.size} here")
+        raise errors.SettingError(
+            "devices", f"is {values.devices}; only {mesh.devices.size} are here"
+        )
     setup.check_division(asked, mesh.devices.size)
     config = memory.fit_replay(
         asked,

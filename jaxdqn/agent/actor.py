@@ -20,10 +20,12 @@ _State = TypeVar("_State")
 class ActorState(flax.struct.PyTreeNode):
     """What acting remembers between steps of E environments."""
 
-    stack: jax.Array  # [E, S, *seen_shape] newest S frames as the network sees them, newest last
+    stack: (
+        jax.Array
+    )  # [E, S, *seen_shape] the newest S frames as the network sees them, newest last
     key: jax.Array  # [] PRNG key, folded with `acts` at every step and never changed
     acts: jax.Array  # [] int32, steps taken
-    motion: motion_lib.MotionState | None = None  # [E, ...], where motion is traced
+    motion: motion_lib.MotionState | None = None  # [E, ...], if motion is traced
     explorer: Any = None  # [E, ...] its state; None where it has none
 
 
@@ -31,7 +33,7 @@ class Actor(NamedTuple):
     """Pure functions that play."""
 
     init: Callable[[jax.Array, int], ActorState]  # (key, E)
-    # (state, frames [E, *frame_shape], is_first [E]) -> state whose stack is what is seen now
+    # (state, frames [E, *frame_shape], is_first [E]) -> state with the stack that is seen now
     see: Callable[[ActorState, jax.Array, jax.Array], ActorState]
     # (params, state, frames, is_first, epsilon [], first, total) -> state, actions [E] int32,
     # values [E, A]. Sees, and chooses actions. Where these are some of `total` environments, from
@@ -52,7 +54,7 @@ def roll_stack(stack: jax.Array, frame: jax.Array, is_first: jax.Array) -> jax.A
 
 
 def seen_shape(frame_shape: tuple[int, ...], motion_trace: bool) -> tuple[int, ...]:
-    """Shape of a frame as the network sees it and the replay holds it."""
+    """Shape of a frame as the network sees it and the replay stores it."""
     return (2, *frame_shape) if motion_trace else frame_shape
 
 

@@ -1,4 +1,4 @@
-"""The update step: pure, for one batch, on one device or averaged over many."""
+"""The update step: pure, for one batch, on one device or averaged over several."""
 
 import functools
 from collections.abc import Callable
@@ -39,7 +39,7 @@ class Learner(NamedTuple):
     # (state, batch, key, weights of losses [B] or None, factor of the step [] or None) -> state,
     # metrics, priorities [B]
     update: Callable[..., tuple[TrainState, Metrics, jax.Array]]
-    move_target: Callable[[TrainState], TrainState]  # what `update` also does by its own period
+    move_target: Callable[[TrainState], TrainState]  # `update` also does this, by its own period
 
 
 METRICS = ("loss", "q_mean", "grad_norm")
@@ -48,7 +48,7 @@ METRICS = ("loss", "q_mean", "grad_norm")
 def averaged(tree: _Tree, axis_name: str | None) -> _Tree:
     """The mean of a tree over all devices of an axis, if there is one, in one collective.
 
-    XLA joins collectives itself on accelerators. On CPUs each would wait for the network anew.
+    On accelerators XLA joins collectives itself. On CPUs each would wait for the network.
     """
     if axis_name is None:
         return tree
@@ -62,13 +62,13 @@ def change_if(
 ) -> tuple[Any, ...]:
     """Either `change(*trees)` or the trees as they were.
 
-    On a CPU a branch costs nothing, and to select all of a network's parameters would take a tenth
-    of an update. On an accelerator the host would wait for a branch, and memory is fast.
+    On a CPU it is a branch, because selecting all of a network's parameters would take a tenth of
+    an update. On an accelerator it is a selection, because the host would wait for a branch.
 
     Args:
       condition: [] bool.
-      change: from trees to as many of the same shapes.
-      *trees: what may change.
+      change: maps the trees to as many trees of the same shapes.
+      *trees: that may change.
     """
 
     def branch(*trees: Any) -> tuple[Any, ...]:
@@ -86,11 +86,11 @@ def accept(
     metrics: Metrics,
     stop_when_refused: bool,
 ) -> tuple[TrainState, Metrics]:
-    """Makes an update if its loss, values and gradients are finite, and else refuses it.
+    """Makes an update if its loss, values and gradients are finite, else refuses it.
 
     Args:
       state: before the update.
-      descend: makes it, from parameters and the optimizer's state to new ones.
+      descend: makes the update: maps parameters and optimizer state to new ones.
       metrics: of it.
       stop_when_refused: see `UpdateRule`.
     """
@@ -100,7 +100,7 @@ def accept(
     state = state.replace(
         params=params,
         opt_state=opt_state,
-        # One that is skipped counts: the next one draws another batch.
+        # A skipped update counts, so that the next one draws another batch.
         updates=state.updates + (goes_on.astype(jnp.int32) if stop_when_refused else 1),
         refused=state.refused + (~is_finite).astype(jnp.int32),
     )
@@ -108,7 +108,7 @@ def accept(
 
 
 def summands(metrics: Metrics) -> jax.Array:
-    """`METRICS` of an update and 1 [M + 1], to be added up for means; zeros if it was refused."""
+    """`METRICS` of an update and 1, [M + 1], to be summed for means; zeros if it was refused."""
     row = jnp.stack([*(metrics[name] for name in METRICS), jnp.ones(())])
     return jnp.where(metrics["accepted"], row, 0.0)
 

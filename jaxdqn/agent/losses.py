@@ -22,7 +22,7 @@ def q_td_error(
       q_t: [A] target values in the state reached.
 
     Returns:
-      [] target minus prediction; the gradient flows through the prediction alone.
+      [] target minus prediction; the gradient flows only through the prediction.
     """
     chex.assert_rank([q_tm1, a_tm1, r_t, discount_t, q_t], [1, 0, 0, 0, 1])
     target = r_t + discount_t * jnp.max(q_t)
@@ -57,7 +57,7 @@ def double_q_td_error(
 
 
 def huber(td_error: jax.Array, delta: float) -> jax.Array:
-    """Half the square up to `delta`, linear beyond (Huber, 1964), elementwise."""
+    """Half the square up to `delta`, linear beyond it (Huber, 1964); elementwise."""
     size = jnp.abs(td_error)
     quadratic = jnp.minimum(size, delta)
     return 0.5 * quadratic**2 + delta * (size - quadratic)

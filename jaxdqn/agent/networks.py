@@ -44,7 +44,8 @@ class QNetwork(nn.Module):
             return self._dense(x, self.num_actions)
         value = self._dense(x, 1, "value_")
         advantage = self._dense(x, self.num_actions, "advantage_")
-        # Over the actions of each sample alone: a mean over the batch too would tie samples.
+        # Over the actions of each sample only: a mean over the batch would make samples depend on
+        # each other.
         return value + advantage - advantage.mean(axis=-2, keepdims=True)
 
     def _dense(self, x: jax.Array, rows: int, prefix: str = "Dense_") -> jax.Array:
@@ -110,7 +111,7 @@ def make_network(
         )
 
     def init(key: jax.Array, observation: jax.Array) -> chex.ArrayTree:
-        # Parameters are the same however they are used.
+        # The parameters do not depend on how they are used.
         params: Any = module(lambda: "xla").init(key, observation)
         return params
 

@@ -142,7 +142,7 @@ def _examine(
 
 
 def updates_owed(config: config_lib.Config, state: run_state.RunState) -> int:
-    """Updates that have fallen due and are not done."""
+    """Number of updates that have fallen due and are not done yet."""
     steps = state.counters.steps - state.learning_from_step
     done = state.counters.updates - state.learning_from_update
     return max(0, steps) // config.steps_per_update - done
@@ -151,7 +151,7 @@ def updates_owed(config: config_lib.Config, state: run_state.RunState) -> int:
 def target_is_due(
     config: config_lib.Config, before: run_state.Counters, now: run_state.Counters
 ) -> bool:
-    """Whether the target network moves now by its periods of steps or games."""
+    """Whether the target network is to be updated now, by its periods of steps or games."""
     return run_state.crossed(
         before.steps, now.steps, config.target_period_steps
     ) or run_state.crossed(before.episodes, now.episodes, config.target_period_episodes)

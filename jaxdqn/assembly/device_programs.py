@@ -47,7 +47,7 @@ class Device(NamedTuple):
     # (params, actor state, sampler state, ring, row, note, epsilon []) -> actor state, sampler
     # state, ring, note of all environments with their actions, on every device alike
     act_and_record: Callable[..., tuple[actor_lib.ActorState, Any, ring_lib.RingState, jax.Array]]
-    cut: Callable[[ring_lib.RingState], ring_lib.RingState]  # where environments are made anew
+    cut: Callable[[ring_lib.RingState], ring_lib.RingState]  # when environments are created again
 
 
 def sampler_specs(sampler: samplers.Sampler) -> Any:
@@ -71,7 +71,7 @@ def compiled_init(
       observation: what one is like.
     """
     on_cpu = mesh.devices.flat[0].platform == "cpu"
-    # Of a function that runs once, all that takes time is its compilation.
+    # For a function that runs once, only its compilation takes time.
     once = {"xla_backend_optimization_level": 0} if on_cpu else None
     specs = mesh_lib.REPLICATED
 
@@ -196,7 +196,7 @@ def blank_turn(
 def put_row(
     mesh: Mesh, row: ring_lib.Row, note: turn_notes.Note, epsilon: float
 ) -> tuple[ring_lib.Row, jax.Array, jax.Array]:
-    """Moves what acting and recording needs of the host to the devices, in one go."""
+    """Moves the host's inputs for acting and recording to the devices in one transfer."""
     specs = (mesh_lib.BY_ENV, mesh_lib.BY_ENV, mesh_lib.REPLICATED)
     moved: tuple[ring_lib.Row, jax.Array, jax.Array] = mesh_lib.put(
         mesh, (row, note, np.float32(epsilon)), specs

@@ -32,12 +32,12 @@ def join(
     ends the process if they do not come within five minutes.
 
     Args:
-      coordinator_address: host:port of process 0; all three are given, or none.
-      num_processes: of the run; 1 alone keeps a process from looking for others.
+      coordinator_address: host:port of process 0; all three arguments are given, or none.
+      num_processes: of the run; 1 alone stops a process from looking for others.
       process_id: of this one, from 0.
 
     Raises:
-      SettingError: the three do not fit.
+      SettingError: the three arguments do not fit together.
       RunError: the others cannot be found.
     """
     if (coordinator_address, num_processes) == (None, 1) and process_id in (None, 0):
@@ -63,7 +63,7 @@ def join(
     except (ValueError, RuntimeError, OSError, KeyError) as error:
         is_unknown = isinstance(error, ValueError) and given == (None, None, None)
         if started_by == "Cloud TPU" and is_unknown and processes.count() == 1:
-            print(f"alone: this TPU's machine knows of no others: {error}", file=sys.stderr)
+            print(f"running alone: this TPU's machine knows no others: {error}", file=sys.stderr)
             return
         problem = f"{error} is not set" if isinstance(error, KeyError) else str(error)
         raise errors.RunError(f"{where} cannot be reached: {problem}; {_ALONE}") from None
@@ -93,7 +93,7 @@ def _initialize(
         num_processes,
         process_id,
         local_device_ids,
-        # Else it would look for a launcher all the same, and take its share of the GPUs.
+        # Otherwise it would still look for a launcher, and use only its share of the GPUs.
         cluster_detection_method=None if coordinator_address is None else "deactivate",
         heartbeat_timeout_seconds=_HEARTBEAT_TIMEOUT_S,
         initialization_timeout=_START_TIMEOUT_S,
@@ -102,9 +102,9 @@ def _initialize(
 
 
 def _own_of_open_mpi() -> int | None:
-    """The device of this process, where Open MPI started several on a machine; None: all here."""
+    """The device of this process if Open MPI started several on a machine; None: all devices."""
     environment = os.environ
-    # What somebody else has shared out, by JAX's variable or CUDA's, stays so.
+    # Respect devices that were already assigned by JAX's or CUDA's variable.
     visible = environment.get("CUDA_VISIBLE_DEVICES")
     is_shared_out = "JAX_LOCAL_DEVICE_IDS" in environment or (visible and "," not in visible)
     if is_shared_out or _number("OMPI_COMM_WORLD_LOCAL_SIZE", 1) == 1:
@@ -144,24 +144,25 @@ def _check_given(
         return
     if coordinator_address is None or num_processes is None or process_id is None:
         raise errors.SettingError(
-            "coordinator_address", "goes with --num_processes and --process_id: all three, or none"
+            "coordinator_address", "needs --num_processes and --process_id: set all three, or none"
         )
     host, _, port = coordinator_address.rpartition(":")
     if not host or not port.isdecimal() or not 0 < int(port) < 2**16:
         raise errors.SettingError(
             "coordinator_address",
-            f"is {coordinator_address!r}; host:port of process 0, with a port from 1 to 65535",
+            f"is {coordinator_address!r}; must be host:port of process 0, port 1 to 65535",
         )
     if not 0 <= process_id < num_processes:
         raise errors.SettingError(
-            "process_id", f"is {process_id}; from 0 to {num_processes - 1} of {num_processes}"
+            "process_id",
+            f"is {process_id}; must be from 0 to {num_processes - 1} of {num_processes}",
         )
 
 
 def launcher() -> str:
     """What started this process as one of several; empty if nothing did."""
     environment = os.environ
-    # Not SLURM_NTASKS: an interactive shell has that of its whole allocation.
+    # Not SLURM_NTASKS: in an interactive shell that is the number of the whole allocation.
     if _number("SLURM_STEP_NUM_TASKS", 1) > 1:
         return "SLURM"
     if _number("OMPI_COMM_WORLD_SIZE", 1) > 1:

@@ -1,4 +1,4 @@
-"""The model card of an exported agent: Markdown with the header that Hugging Face reads."""
+"""The model card of an exported agent: Markdown with a header for Hugging Face."""
 
 import json
 from collections.abc import Mapping
@@ -66,7 +66,7 @@ def write(described: Mapping[str, Any]) -> str:
         "",
         "## Limits",
         "",
-        f"It plays {env['game']} under these conditions and is good for nothing else. On "
+        f"The agent plays {env['game']} under these conditions, and nothing else. On "
         f"{check['frames']} frames of play the file and the network in float32 differ by at most "
         f"{check['largest_difference']:.1g} in action values of up to "
         f"{check['largest_q_value']:.3g}.",
@@ -82,7 +82,7 @@ def _use(described: Mapping[str, Any]) -> list[str]:
     fewest, most = env["frames_per_step"]
     return [
         f"`{policy['file']}` takes observations [{shape}] {policy['input']['dtype']} "
-        f"({policy['input']['meaning']}) and gives action values [batch x "
+        f"({policy['input']['meaning']}) and returns action values [batch x "
         f"{len(described['actions'])}]; the policy takes the action with the largest. Actions: "
         f"{', '.join(described['actions'])}. `policy.json` says the same for programs.",
         "",
@@ -90,13 +90,13 @@ def _use(described: Mapping[str, Any]) -> list[str]:
         _LOADING[policy["kind"]],
         "```",
         "",
-        "An observation is made so:",
+        "How to make an observation:",
         "",
         *(f"{i}. {text}" for i, text in enumerate(described["preprocessing"], start=1)),
         "",
         f"{env['source']} gives the frames with these options: "
         f"`{json.dumps(env[options_key(env['source'])], sort_keys=True)}`"
-        + ("." if fewest == most else "; the nearest, since its steps are equally long."),
+        + ("." if fewest == most else " (the nearest ones: its steps all have the same length)."),
     ]
 
 
@@ -105,7 +105,7 @@ def _cell(value: Any) -> str:
 
 
 def _header(described: Mapping[str, Any]) -> list[str]:
-    """YAML, of which JSON is a part."""
+    """The YAML header; JSON is valid YAML."""
     env, score = described["env"], described["scores"]
     header: dict[str, Any] = {
         "library_name": "jaxdqn",
@@ -130,7 +130,7 @@ def _header(described: Mapping[str, Any]) -> list[str]:
 
 def _score(score: Mapping[str, Any] | None) -> list[str]:
     if not score:
-        return ["The run did not score itself at this step."]
+        return ["The run did not evaluate itself at this step."]
     lines = [
         f"Mean return {score['return_mean']:.2f}, standard deviation {score['return_std']:.2f}, "
         f"over {score['episodes']} whole games with {score['epsilon']:.1%} random actions; "

@@ -22,14 +22,14 @@ def score(
     """Plays whole games and summarizes them.
 
     Args:
-      agent: who plays.
+      agent: to score.
       protocol: a name in `protocols.PROTOCOLS`.
       num_episodes: games.
       seed: environment i plays with seed + i.
 
     Returns:
-      What can stand in a JSON file: the conditions, the `return` as `summary` gives it, and the
-      `returns` and `lengths` (in steps) of all games.
+      A JSON object: the conditions, the `return` as `summary` gives it, and the `returns` and
+      `lengths` (in steps) of all games.
 
     Raises:
       SettingError: the protocol is unknown or not for this game.

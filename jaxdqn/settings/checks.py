@@ -21,7 +21,7 @@ def check(config: "Config") -> None:
     _require(
         config.learning_rate_end is not None or not config.learning_rate_decay_steps,
         "learning_rate_decay_steps",
-        f"is {config.learning_rate_decay_steps}; --learning_rate_end says where it leads",
+        f"is {config.learning_rate_decay_steps}, but --learning_rate_end is not set",
     )
     periods = (
         config.target_period_updates,
@@ -31,12 +31,12 @@ def check(config: "Config") -> None:
     _require(
         any(periods),
         "target_period_updates",
-        "is 0; one of the target's periods must be at least 1",
+        "is 0; at least one of the target's periods must be at least 1",
     )
     _require(
         (config.frame_skip_min or 1) <= (config.frame_skip or 4),
         "frame_skip_min",
-        f"is {config.frame_skip_min}; at most --frame_skip={config.frame_skip or 4}",
+        f"is {config.frame_skip_min}; must be at most --frame_skip={config.frame_skip or 4}",
     )
     _check_network(config)
     _check_replay(config)
@@ -56,7 +56,7 @@ def _check_ranges(config: "Config") -> None:
         if allowed and value is not None:
             many = isinstance(value, tuple)
             holds = all(map(allowed.holds, value)) if many else allowed.holds(value)
-            right = f"each {allowed.text}" if many else allowed.text
+            right = f"each must be {allowed.text}" if many else f"must be {allowed.text}"
             _require(holds, name, f"is {value!r}; {right}")
 
 
@@ -72,8 +72,8 @@ def _parts(config: "Config") -> list[tuple[registry.Registry, str]]:
 
 
 def _check_counts(config: "Config") -> None:
-    """Sees to it that what devices count over the whole run stays below 2**31."""
-    # The shortest game is one step, which has two rows. Sampling looks ahead of a row.
+    """Checks that what devices count over the whole run stays below 2**31."""
+    # The shortest game is one step, which has two rows. Sampling reads ahead of a row.
     rows = (2 * config.total_steps + config.replay_capacity) // config.group_size
     for name, what, count in (
         ("total_steps", "updates", config.planned_updates),
@@ -96,13 +96,13 @@ def _check_network(config: "Config") -> None:
         _require(
             len(numbers) == 1 and numbers != {0},
             "conv_features",
-            f"{told}; --network=conv needs equally many of each",
+            f"{told}; --network=conv needs the same number of each, at least one",
         )
     else:
         _require(
             numbers == {0},
             "network",
-            f"is {config.network}, but {told}; convolutions of these need --network=conv",
+            f"is {config.network}, but {told}; these settings need --network=conv",
         )
 
 
@@ -132,7 +132,7 @@ def _check_replay(config: "Config") -> None:
     _require(
         smallest_start <= config.learning_starts_steps,
         "learning_starts_steps",
-        f"is {config.learning_starts_steps}; a first batch needs at least {smallest_start}",
+        f"is {config.learning_starts_steps}; the first batch needs at least {smallest_start}",
     )
     _require(
         config.learning_starts_steps <= capacity,

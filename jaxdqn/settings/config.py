@@ -1,6 +1,6 @@
-"""The settings of a run: one frozen dataclass, checked when it is made.
+"""The settings of a run: one frozen dataclass, checked when it is created.
 
-Every field is a flag of the same name (see `cli`), so units stand in the names. A step is one agent
+Every field is a flag of the same name (see `cli`), so names carry their units. A step is one agent
 step of one environment; an Atari step is four frames unless `frame_skip` says otherwise.
 """
 
@@ -36,11 +36,11 @@ class Config(
     """All settings of a training run; each is described in its group.
 
     Raises:
-      SettingError: when a value is out of its range or does not fit another one.
+      SettingError: a value is out of its range or does not fit another one.
     """
 
     def __post_init__(self) -> None:
-        """Refuses what cannot be."""
+        """Refuses invalid settings."""
         checks.check(self)
 
     @property
@@ -65,33 +65,33 @@ class Config(
 
     @property
     def planned_updates(self) -> int:
-        """Updates that fall due in the whole run."""
+        """Number of updates in the whole run."""
         return max(0, self.total_steps - self.learning_starts_steps) // self.steps_per_update
 
     @property
     def decay_updates(self) -> int:
-        """Updates after which the learning rate has decayed."""
+        """Number of updates after which the learning rate has decayed."""
         steps = self.learning_rate_decay_steps
         return max(1, steps // self.steps_per_update if steps else self.planned_updates)
 
     @property
     def num_groups(self) -> int:
-        """Groups of environments that take turns: one emulates while the other is served."""
+        """Number of groups of environments that take turns."""
         return 2 if self.num_envs % 2 == 0 else 1
 
     @property
     def group_size(self) -> int:
-        """Environments in one group."""
+        """Number of environments in one group."""
         return self.num_envs // self.num_groups
 
     @property
     def slice_updates(self) -> int:
-        """Updates that the device runs in one go."""
+        """Number of updates that the device runs at a time."""
         return self.updates_per_slice or max(1, self.group_size // self.steps_per_update)
 
     @property
     def env_options(self) -> dict[str, Any]:
-        """What the environment is told; only what a preset or the user set."""
+        """Options for the environment: only those that a preset or the user set."""
         return {
             name: getattr(self, name)
             for name, described in setting.described(self).items()
@@ -112,10 +112,10 @@ class Config(
 def from_stored(stored: Mapping[str, Any]) -> Config:
     """The settings of a run as its `config.json` holds them.
 
-    A setting that came after the run began has its default, the only value that it could have then.
+    A setting that was added after the run began has its default: what the run did until then.
 
     Raises:
-      ValueError: a setting that this version does not have, or a value that cannot be.
+      ValueError: a setting that this version does not have, or an invalid value.
     """
     hints = typing.get_type_hints(Config)
     values: dict[str, Any] = {}

@@ -39,7 +39,7 @@ def test_it_is_resumed(run):
     before = (run / "metrics.jsonl").read_text().splitlines()
     result = program.train(*FLAGS, f"--run_dir={run}")
     assert result.returncode == 0, result.stderr
-    assert "going on from step 1,200" in result.stdout
+    assert "resuming from step 1,200" in result.stdout
     after = (run / "metrics.jsonl").read_text().splitlines()
     assert after[: len(before)] == before
     last = program.rows(run)[0][-1]

@@ -41,7 +41,10 @@ def test_latest_best_and_a_step(run):
     ("asked", "message"),
     [
         ("15", "--checkpoint: is 15; .* has 10, 20, 30"),
-        ("newest", "--checkpoint: is 'newest'; latest, best or a step: 10, 20, 30"),
+        (
+            "newest",
+            "--checkpoint: is 'newest'; must be latest, best or one of these steps: 10, 20, 30",
+        ),
         ("-10", "--checkpoint: is '-10'"),
     ],
 )
