@@ -218,7 +218,7 @@ def test_without_its_replay_a_run_fills_it_again(tmp_path):
     stop(path, signal.SIGTERM, flags=flags)
     assert not (path / "replay").exists()
     before, _ = program.rows(path)
-    assert "learning goes on after 250 steps have filled it again" in go_on(path, flags)
+    assert "learning resumes when it has been filled again" in go_on(path, flags)
     after, _ = program.rows(path)
     assert after[: len(before)] == before
     assert before[-1]["updates"] <= after[len(before)]["updates"] < after[-1]["updates"]
