@@ -3,7 +3,7 @@
 import dataclasses
 import functools
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import jax
@@ -54,6 +54,31 @@ def _the(env: api.VectorEnv, step: int, share: range) -> api.VectorEnv:
     return env
 
 
+class _TimedCall:
+    """A function that knows when its last call returned."""
+
+    def __init__(self, function: Callable[..., Any]):
+        self._function, self.returned_at = function, 0.0
+
+    def __call__(self, *args: Any) -> Any:
+        result = self._function(*args)
+        self.returned_at = time.perf_counter()
+        return result
+
+
+def _new_state(
+    device: device_lib.Device, programs: replayed.Programs, key: jax.Array, num_groups: int
+) -> run_state.RunState:
+    """A run in which no update falls due."""
+    return run_state.RunState(
+        train_state=programs.init(key),
+        sums=device.init_sums(),
+        actors=[device.init_actor(key) for _ in range(num_groups)],
+        sampler=device.init_sampler(),
+        learning_from_step=_NEVER,
+    )
+
+
 class Rates:
     """A training run whose parts are timed separately and together, each for `seconds`."""
 
@@ -80,13 +105,7 @@ class Rates:
         self._device = device_lib.build(config, self.spec, mesh)
         self._programs = replayed.build_programs(config, self.spec, mesh, dqn.make_learner)
         key = mesh_lib.put(mesh, jax.random.key(config.seed), mesh_lib.REPLICATED)
-        self._state = run_state.RunState(
-            train_state=self._programs.init(key),
-            sums=self._device.init_sums(),
-            actors=[self._device.init_actor(key) for _ in self._groups],
-            sampler=self._device.init_sampler(),
-            learning_from_step=_NEVER,
-        )
+        self._state = _new_state(self._device, self._programs, key, config.num_groups)
         self._slices_per_sync = 1
         self._waited_for_device_s = 0.0
         self._turns = self._timed_turns()
@@ -193,23 +212,18 @@ class Rates:
         return note
 
     def _timed_turns(self) -> Iterator[None]:
-        """The training loop, timed between requesting an action and its arrival."""
-        ordered_at = 0.0
-        act = self._device.act_and_record
-
-        def timed_act(*args: Any) -> Any:
-            nonlocal ordered_at
-            out = act(*args)
-            ordered_at = time.perf_counter()
-            return out
-
-        timed = self._device._replace(act_and_record=timed_act)
-        learning = replayed.learning(self._config, self._programs)
-        stop = processes.Stop(signals.StopRequest())  # never called
+        """The loop of training; measures the time between an action's order and its arrival."""
+        act = _TimedCall(self._device.act_and_record)
         turns = loop.turns(
-            self._config, timed, self._mesh, self._groups, self._state, learning, stop
+            self._config,
+            self._device._replace(act_and_record=act),
+            self._mesh,
+            self._groups,
+            self._state,
+            replayed.learning(self._config, self._programs),
+            processes.Stop(signals.StopRequest()),  # nothing requests it
         )
         for number, _ in enumerate(turns):
             env = self._envs[number % len(self._envs)]
-            self._waited_for_device_s += env.sent_at - ordered_at
+            self._waited_for_device_s += env.sent_at - act.returned_at
             yield
