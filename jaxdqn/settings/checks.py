@@ -83,8 +83,8 @@ def _check_counts(config: "Config") -> None:
         _require(
             count < 2**31,
             name,
-            f"is {getattr(config, name)}, which makes {count:,} {what}; below 2**31. More "
-            "--num_envs make fewer rows, more --steps_per_update fewer updates",
+            f"is {getattr(config, name)}, which makes {count:,} {what}; must be below "
+            "2**31. More --num_envs make fewer rows, more --steps_per_update fewer updates",
         )
 
 
