@@ -218,7 +218,7 @@ def test_without_its_replay_a_run_fills_it_again(tmp_path):
     stop(path, signal.SIGTERM, flags=flags)
     assert not (path / "replay").exists()
     before, _ = program.rows(path)
-    assert "learning goes on after 250 steps have filled it again" in go_on(path, flags)
+    assert "learning resumes when it has been filled again" in go_on(path, flags)
     after, _ = program.rows(path)
     assert after[: len(before)] == before
     assert before[-1]["updates"] <= after[len(before)]["updates"] < after[-1]["updates"]
@@ -229,6 +229,7 @@ SWEEP = ("--preset=hvass_breakout", "--num_envs=8", "--replay_capacity=1600", "-
 SWEEP += ("--img_width=32", "--hidden_sizes=16", "--sweep_fraction_start=0.5", "--eval_episodes=2")
 SWEEP += ("--total_steps=1800", "--log_every_steps=500", "--eval_every_steps=0")
 SWEEP += ("--max_episode_steps=60", "--frame_skip_min=2", "--sweep_loss_limit_start=0")
+SWEEP += ("--conv_features=2,2,2",)
 STOP_IN_A_FIT = """
 import signal
 from jaxdqn.algorithms import run_state
