@@ -29,6 +29,7 @@ SMALL = (
     "--eval_episodes=2",
     "--checkpoint_every_steps=400",
     "--max_episode_steps=100",
+    "--held_out_observations=20",
 )
 
 

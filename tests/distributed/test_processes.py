@@ -43,6 +43,15 @@ endings.finish = finish_and_print
 """
 
 
+# JAX keeps what process 0 compiles. Here each keeps its own, or it would compile it in each test.
+KEEP_COMPILED = """
+from jax._src import compilation_cache, compiler
+def write(key, seconds, name, backend, executable):
+    compilation_cache.put_executable_and_time(key, name, executable, backend, int(seconds))
+compiler._cache_write = write
+"""
+
+
 # A film of a game that takes a minute.
 SLOW_FILM = """
 import time
@@ -63,14 +72,14 @@ def address():
         return f"127.0.0.1:{free.getsockname()[1]}"
 
 
-def start(count, path, *flags, driver=None, num_devices=1, folders=None):
+def start(count, path, *flags, driver="", num_devices=1, folders=None):
     """Processes of a run, each with so many devices, and where they stand."""
     where = (*FLAGS, f"--run_dir={path}", f"--coordinator_address={address()}", *flags)
     return [
         program.Program(
             "jaxdqn.train",
             (*where, f"--num_processes={count}", f"--process_id={i}"),
-            driver,
+            KEEP_COMPILED + driver,
             cwd=folders and folders[i],
             num_devices=num_devices,
         )

@@ -43,8 +43,8 @@ def play(env, steps, seed=0):
 
 
 def test_rebuilt_stacks_equal_envpools_own():
-    """Byte for byte over 2,000 steps of 8 games: ends, lost lives, time limits, many wraps."""
-    num_envs, num_rows, steps = 8, 64, 2_000
+    """Byte for byte over 800 steps of 8 games: ends, lost lives, time limits, many wraps."""
+    num_envs, num_rows, steps = 8, 64, 800
     pool = importlib.import_module("envpool").make_gymnasium(
         "Breakout-v5", num_envs=num_envs, seed=7, stack_num=4, **OPTIONS
     )
@@ -82,7 +82,7 @@ def test_rebuilt_stacks_equal_envpools_own():
             compared += len(at)
         stack = pool.step(actions.astype(np.int32))[0]
     assert seen["terminated"] >= 8 and seen["truncated"] >= 8 and seen["life_lost"] >= 100, seen
-    assert compared > 30_000
+    assert compared > 10_000
 
 
 def test_returns_equal_a_naive_recount():

@@ -22,6 +22,7 @@ def test_eight_devices_train(tmp_path):
         "--total_steps=1600",
         "--replay_capacity=16000",
         "--eval_episodes=8",
+        "--max_episode_steps=100",
         num_devices=8,
     )
     assert result.returncode == 0, result.stderr
@@ -32,7 +33,7 @@ def test_eight_devices_train(tmp_path):
 
 def test_games_are_filmed_on_the_way(tmp_path):
     flags = ("--env=CartPole", f"--run_dir={tmp_path / 'run'}", "--total_steps=2400")
-    flags += ("--eval_episodes=0", "--record_every_steps=1000")
+    flags += ("--eval_episodes=0", "--record_every_steps=1000", "--max_episode_steps=60")
     result = program.train(*flags)
     assert result.returncode == 0 and result.stderr == "", result.stderr
     films = sorted((tmp_path / "run" / "videos").iterdir(), key=lambda film: int(film.stem))
@@ -131,6 +132,8 @@ def test_catch_is_learned(tmp_path, compute_dtype):
         "--env=Catch",
         f"--run_dir={tmp_path / 'run'}",
         "--total_steps=12000",
+        "--eval_every_steps=0",
+        "--log_every_steps=4000",
         "--seed=1",
         f"--compute_dtype={compute_dtype}",
     )
