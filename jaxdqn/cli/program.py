@@ -42,47 +42,6 @@ def run_program(
       handles_signals: whether the program itself handles SIGTERM and SIGHUP. Other programs leave
         nothing half-written when one comes.
     """
-
-    def parse(argv: Sequence[str]) -> list[str]:
-        try:
-            rest = flags.FLAGS(argv)
-        except flags.Error as error:
-            _refuse(str(error))
-        except UnicodeDecodeError as error:
-            _refuse(f"--flagfile: is not a text file: {error}")
-        if rest[1:]:
-            _refuse(f"unexpected argument {rest[1]!r}: settings are given as --name=value")
-        return rest
-
-    def guarded(_: list[str]) -> None:
-        logging.set_verbosity(logging.WARNING)
-        # Orbax logs every file, and every thread with an error that we print as one line.
-        logging.get_absl_logger().setLevel("CRITICAL")
-        try:
-            registry.load_plugins(flags.FLAGS.plugins)
-            sys.exit(terminal.exit_code(main()))
-        except errors.SettingError as error:
-            _refuse(str(error))
-        except (
-            errors.RunError,
-            api.UnsupportedEnvError,
-            api.UnknownGameError,
-        ) as error:
-            _print_error(str(error))
-            # Exits at once: libraries that still work on other threads after a failure would print
-            # errors while Python shuts down.
-            sys.stdout.flush()
-            os._exit(1)
-        except Exception as error:
-            told = _environment_problem(error)
-            if not told:
-                raise
-            _print_error(told)
-            sys.exit(1)
-        except KeyboardInterrupt:  # where the program does not save on it
-            print("interrupted", file=sys.stderr)
-            sys.exit(130)
-
     # Imports and tracing make many objects and almost no garbage. Collecting it as often as by
     # default takes a tenth of a start.
     gc.set_threshold(100_000)
@@ -97,7 +56,47 @@ def run_program(
         [],
         "Python modules to import, which register algorithms, environments and the like",
     )
-    app.run(guarded, flags_parser=parse)
+    app.run(lambda _: _guarded(main), flags_parser=_parse)
+
+
+def _parse(argv: Sequence[str]) -> list[str]:
+    """Sets the flags, or ends the program with one line."""
+    try:
+        rest = flags.FLAGS(argv)
+    except flags.Error as error:
+        _refuse(str(error))
+    except UnicodeDecodeError as error:
+        _refuse(f"--flagfile: is not a text file: {error}")
+    if rest[1:]:
+        _refuse(f"unexpected argument {rest[1]!r}: settings are given as --name=value")
+    return rest
+
+
+def _guarded(main: Callable[[], int]) -> None:
+    """Runs `main` and exits; known errors become one line."""
+    logging.set_verbosity(logging.WARNING)
+    # Orbax logs every file, and every thread with an error that we print as one line.
+    logging.get_absl_logger().setLevel("CRITICAL")
+    try:
+        registry.load_plugins(flags.FLAGS.plugins)
+        sys.exit(terminal.exit_code(main()))
+    except errors.SettingError as error:
+        _refuse(str(error))
+    except (errors.RunError, api.UnsupportedEnvError, api.UnknownGameError) as error:
+        _print_error(str(error))
+        # Exits at once: libraries that still work on other threads after a failure would print
+        # errors while Python shuts down.
+        sys.stdout.flush()
+        os._exit(1)
+    except Exception as error:
+        problem = _environment_problem(error)
+        if not problem:
+            raise
+        _print_error(problem)
+        sys.exit(1)
+    except KeyboardInterrupt:  # where the program does not save on it
+        print("interrupted", file=sys.stderr)
+        sys.exit(130)
 
 
 def leave_on_signals() -> None:
