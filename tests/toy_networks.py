@@ -4,6 +4,7 @@ import jax
 
 from jaxdqn.agent import learner as learner_lib
 from jaxdqn.agent import losses, networks, q_learning
+from jaxdqn.agent.heads import api as heads
 from jaxdqn.agent.heads import scalar
 
 
@@ -11,7 +12,9 @@ def network(q_values, init=lambda key, observation: None):
     """A network of these action values, with the parameters that `init` makes."""
     return networks.Network(
         init=init,
-        outputs=lambda params, observation, key=None: q_values(params, observation)[..., None],
+        outputs=lambda params, observation, key=None: heads.Outputs(
+            q_values(params, observation)[..., None]
+        ),
         q_values=lambda params, observation, key=None: q_values(params, observation),
     )
 

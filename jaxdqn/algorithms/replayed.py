@@ -63,7 +63,7 @@ def build_programs(
     made = _Parts(
         layout=layout,
         rule=rule,
-        sampler=parts.make_sampler(config, layout),
+        sampler=parts.make_sampler(config, layout, mesh_lib.axis_name(mesh)),
         learner=make_learner(config, spec, mesh_lib.axis_name(mesh)),
         local_batch=config.batch_size // mesh.devices.size,
         num_updates=config.slice_updates,

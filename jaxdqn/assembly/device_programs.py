@@ -100,7 +100,7 @@ def build(config: config_lib.Config, spec: api.EnvSpec, mesh: Mesh) -> Device:
         config=config,
         actor=parts.make_actor(config, spec, in_training=True),
         layout=layout,
-        sampler=parts.make_sampler(config, layout),
+        sampler=parts.make_sampler(config, layout, mesh_lib.axis_name(mesh)),
         local_envs=config.group_size // mesh.devices.size,
     )
     shared, alike = sampler_specs(made.sampler), mesh_lib.REPLICATED

@@ -118,10 +118,18 @@ def return_rule(config: config_lib.Config) -> returns.ReturnRule:
     )
 
 
-def make_sampler(config: config_lib.Config, layout: ring.Layout) -> samplers.Sampler:
-    """What draws transitions from the replay of a run."""
+def make_sampler(
+    config: config_lib.Config, layout: ring.Layout, axis_name: str | None
+) -> samplers.Sampler:
+    """What draws transitions from the replay of a run.
+
+    Args:
+      config: of the run.
+      layout: of its ring.
+      axis_name: mesh axis over which environments are split; None for one device.
+    """
     module = registries.SAMPLERS.load(config.sampler)
-    made: samplers.Sampler = module.make(config, layout, return_rule(config))
+    made: samplers.Sampler = module.make(config, layout, return_rule(config), axis_name)
     return made
 
 

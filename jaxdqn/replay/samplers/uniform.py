@@ -12,8 +12,10 @@ from jaxdqn.settings import config as config_lib
 _CANDIDATES = 8
 
 
-def make(config: config_lib.Config, layout: ring.Layout, rule: returns.ReturnRule) -> api.Sampler:
-    """The sampler of a run."""
+def make(
+    config: config_lib.Config, layout: ring.Layout, rule: returns.ReturnRule, _: str | None
+) -> api.Sampler:
+    """The sampler of a run; each device draws its share by itself."""
     return uniform(layout, rule, config.terminal_repeats)
 
 
