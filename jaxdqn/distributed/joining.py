@@ -128,7 +128,7 @@ def _number(variable: str, default: int | None = None) -> int:
     try:
         return int(value or "")
     except ValueError:
-        problem = f"is {value!r}, no number" if value else "is not set"
+        problem = f"is {value!r}, not a number" if value else "is not set"
         raise errors.RunError(f"the environment variable {variable} {problem}; {_ALONE}") from None
 
 
