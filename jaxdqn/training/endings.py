@@ -27,7 +27,7 @@ def finish(run: Session, how: str) -> int:
             return leave(run)
         is_finite = bool(metrics.scored([last]))
         shown = f"{last['eval_return_mean']:.2f}" if is_finite else "that is not finite"
-        score = f": mean return {shown} of {last['eval_episodes']} games"
+        score = f": mean return {shown} over {last['eval_episodes']} games"
     if run.config.record_every_steps or run.config.record_every_episodes:
         due_work.record(run)
     run.saver.wait(steps)

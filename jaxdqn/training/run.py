@@ -76,7 +76,7 @@ def _to_the_end(run: Session) -> int:
     """Trains until all steps are done or a signal comes. Returns an exit code."""
     if run.is_complete:
         run.checkpoints.drop_replay()  # an earlier process may have been killed before it
-        return endings.finish(run, "complete since before")
+        return endings.finish(run, "already complete")
     _compile_ahead(run)
     if not _start_emulators(run):
         return endings.leave(run, saved=True)
