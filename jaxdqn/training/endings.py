@@ -70,7 +70,7 @@ def give_up(run: Session, error: run_state.NonFiniteError) -> errors.RunError:
     where = run.saver.batch(counters.steps, error.batch)
     return errors.RunError(
         f"step {counters.steps:,}, update {counters.updates + 1:,}: {error}. The state before it "
-        f"is saved; the batch {where}. --on_nonfinite=skip goes on without such updates"
+        f"is saved; the batch {where}. --on_nonfinite=skip continues without such updates"
     )
 
 

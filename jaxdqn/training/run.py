@@ -125,7 +125,7 @@ def _start_emulators(run: Session) -> bool:
             return False
         if not group.has_come_back(sent):
             raise errors.RunError(
-                f"the emulators do not come back to where they stood at step "
+                f"the emulators could not be restored to their state at step "
                 f"{run.state.counters.steps:,}: another version of EnvPool or of the "
                 f"game? {run.path / layout.CONFIG_FILE} has the versions of the run"
             )
