@@ -67,7 +67,7 @@ def change_shapes(run):
     [
         (cut_files, "differs from what was written"),
         (change_shapes, "cannot be read: parameter"),
-        (change_shapes, "has shape (4,), the settings make it (3,)"),
+        (change_shapes, "has shape (4,); the settings need (3,)"),
     ],
 )
 def test_a_checkpoint_that_cannot_be_used_is_named(run, tmp_path, damage, message):
