@@ -1,1 +1,1 @@
-"""How fast jaxdqn is, measured; each module is a program: `python -m benchmarks.throughput`."""
+"""Measures how fast jaxdqn is. Each module is a program: `python -m benchmarks.throughput`."""

@@ -18,12 +18,12 @@ class Rate(NamedTuple):
 
     @classmethod
     def of(cls, values: list[float]) -> "Rate":
-        """Sums up what each round gave."""
+        """Summarises the values of all rounds."""
         return cls(statistics.median(values), min(values), max(values), len(values))
 
 
 def seconds(function: Callable[[], Any]) -> float:
-    """Wall-clock seconds of one call, until the devices are done with what it returns."""
+    """Wall-clock seconds of one call, until the devices have computed its result."""
     start = time.perf_counter()
     jax.block_until_ready(function())
     return time.perf_counter() - start
@@ -34,14 +34,14 @@ def interleaved(
     rounds: int,
     keep: Callable[[dict[str, list[float]]], object] = lambda values: None,
 ) -> dict[str, list[float]]:
-    """Takes every measurement once a round, so that a slow minute of the machine hits them alike.
+    """Takes every measurement once per round, so that a slow minute affects all equally.
 
-    A first round, in which functions are compiled and caches fill, does not count.
+    The first round, in which functions are compiled and caches fill, does not count.
 
     Args:
       measurements: by name.
-      rounds: that count.
-      keep: gets what has been taken so far, after each of them.
+      rounds: number of rounds that count.
+      keep: called with the values so far after each round.
     """
     values: dict[str, list[float]] = {name: [] for name in measurements}
     for number in range(rounds + 1):

@@ -1,4 +1,4 @@
-r"""Measures what the devices of a run tell each other: gradients at updates, and notes at turns.
+r"""Measures what the devices of a run exchange: gradients at updates, and notes at turns.
 
   python -m launch.local --processes=2 --module=benchmarks.collectives -- --env=Breakout
 
@@ -24,11 +24,11 @@ from jaxdqn.distributed import joining, processes, turn_notes
 from jaxdqn.distributed import mesh as mesh_lib
 from jaxdqn.settings import presets
 
-_CALLS = 20  # in a round
+_CALLS = 20  # per round
 
 
 def _rounds(function: Callable[..., Any], *args: Any) -> list[float]:
-    """Microseconds of a call, for each round."""
+    """Microseconds per call, for each round."""
     found = []
     for _ in range(flags.FLAGS.rounds + 1):
         processes.wait_for_all()
@@ -96,9 +96,11 @@ def main() -> int:
 
 
 def _define_flags() -> None:
-    flags.DEFINE_string("env", "Breakout", "game, which decides the network")
-    flags.DEFINE_string("preset", "", "settings")
-    flags.DEFINE_integer("envs_per_device", 16, "in a turn", lower_bound=1)
+    flags.DEFINE_string("env", "Breakout", "game, which determines the network")
+    flags.DEFINE_string("preset", "", "preset")
+    flags.DEFINE_integer(
+        "envs_per_device", 16, "environments of each device in a turn", lower_bound=1
+    )
     shared_flags.define_processes()
     report.define_flags(rounds=5)
 

@@ -1,11 +1,11 @@
-r"""Kills one run again and again, and compares it with one that nobody disturbed.
+r"""Kills a run again and again, and compares it with a run that was not disturbed.
 
   python -m benchmarks.endurance --kills=100 --flips=1000
 
-Both runs play the same game from the same seed. One is killed (SIGKILL) at random moments, that of
-a save among them, and started anew each time. In the checkpoints and the replay that a kill in the
-middle left, random bits are flipped, one at a time. Last, the other's memory: by how much it grew
-over its second half. With --kills=0 that is all there is:
+Both runs play the same game from the same seed. One is killed (SIGKILL) at random moments, also
+during saves, and restarted each time. Then random bits are flipped, one at a time, in the
+checkpoints and the replay that a kill half-way left. Last, the benchmark measures by how much the
+memory of the other run grew over its second half. With --kills=0 it measures only that:
 
   python -m benchmarks.endurance --kills=0 --flips=0 --env=Breakout --total_steps=800000
 """
@@ -33,7 +33,7 @@ from jaxdqn.rundir import layout, metrics
 from jaxdqn.settings import presets
 from jaxdqn.storage import checksums
 
-_LONG = ("steps_at_kills", "memory_bytes_by_time_s")  # for the file alone
+_LONG = ("steps_at_kills", "memory_bytes_by_time_s")  # only for the file
 
 
 def _command(path: pathlib.Path) -> list[str]:
@@ -53,18 +53,18 @@ def _command(path: pathlib.Path) -> list[str]:
 
 
 def _run(path: pathlib.Path) -> float:
-    """Trains to the end; returns the seconds that took."""
+    """Trains to the end; returns the seconds it took."""
     start = time.perf_counter()
     report.run(_command(path))
     return time.perf_counter() - start
 
 
 def _run_and_kill(path: pathlib.Path, kept: pathlib.Path) -> dict[str, Any]:
-    """The same, killed again and again, unless it ends before; tells what happened.
+    """The same, but killed again and again until it ends; returns what happened.
 
     Args:
       path: of the run.
-      kept: where what a kill in the middle left is copied to.
+      kept: receives a copy of what a kill half-way left.
     """
     kills, longest_s = flags.FLAGS.kills, flags.FLAGS.longest_life_s
     steps: list[int] = []
@@ -83,10 +83,10 @@ def _run_and_kill(path: pathlib.Path, kept: pathlib.Path) -> dict[str, Any]:
                 printed.seek(0)
                 if code:
                     told = report.last_words(printed.read())
-                    raise errors.RunError(f"a run that was killed does not go on: {told}")
+                    raise errors.RunError(f"a run that was killed does not resume: {told}")
                 break
             printed.seek(0)
-            damaged += "going on from the checkpoint before" in printed.read()
+            damaged += "resuming from the previous checkpoint" in printed.read()
         steps.append(max((row["step"] for row in _rows(path)), default=0))
         unfinished = {folder for folder in _saved(path) if not checksums.is_signed(folder)}
         in_a_save += bool(unfinished - left)
@@ -104,7 +104,7 @@ def _run_and_kill(path: pathlib.Path, kept: pathlib.Path) -> dict[str, Any]:
 
 
 def _saved(path: pathlib.Path) -> list[pathlib.Path]:
-    """The folders of checkpoints and of replay, whole or not."""
+    """The folders of checkpoints and of replay blocks, complete or not."""
     found = [
         *(path / layout.CHECKPOINTS).glob("[0-9]*"),
         *(path / layout.REPLAY).glob("[0-9]*"),
@@ -124,7 +124,7 @@ def _numbers(path: pathlib.Path) -> list[metrics.Row]:
 
 
 def _learner(path: pathlib.Path) -> list[np.ndarray]:
-    """Parameters, target, optimizer, keys and counters at the end, with nothing of this package."""
+    """Parameters, target, optimizer, keys and counters at the end, read without this package."""
     folder = path / layout.CHECKPOINTS
     newest = folder.absolute() / str(checkpoint_folders.steps_in(folder)[-1]) / "learner"
     with ocp.PyTreeCheckpointer() as checkpointer:
@@ -134,7 +134,7 @@ def _learner(path: pathlib.Path) -> list[np.ndarray]:
 
 
 def _whole(path: pathlib.Path) -> list[pathlib.Path]:
-    """The folders that were saved to their end."""
+    """The folders that were saved completely."""
     return [folder for folder in _saved(path) if checksums.is_signed(folder)]
 
 
@@ -177,7 +177,7 @@ def _kept(result: report.Result, figures: dict[str, Any]) -> None:
 
 
 def main() -> int:
-    """Disturbs and compares as the flags say, and reports."""
+    """Disturbs a run and compares as the flags say, and reports."""
     values = flags.FLAGS
     presets.resolve(values.env, "", {"total_steps": values.total_steps})
     result = report.Result(f"endurance_{values.env}", report.out_folder())
@@ -202,9 +202,9 @@ def main() -> int:
         found["training_command"] = " ".join(_command(pathlib.Path("RUN_DIR"))[1:])
         _kept(result, found)
     if not (found.get("same_metrics", True) and found.get("same_learner", True)):
-        raise errors.RunError("the run that was killed ended otherwise")
+        raise errors.RunError("the run that was killed ended differently")
     if found.get("kills", 0) < values.kills:
-        raise errors.RunError("the run ended before it was killed so often: more --total_steps")
+        raise errors.RunError("the run ended before it was killed so often: use more --total_steps")
     grown = found["memory_bytes_at_end"] / found["memory_bytes_at_half"] - 1
     if grown > values.memory_growth:
         raise errors.RunError(f"memory grew by {grown:.1%}, more than {values.memory_growth:.1%}")
@@ -218,9 +218,11 @@ def _define_flags() -> None:
     flags.DEFINE_string("env", "CartPole", "game")
     flags.DEFINE_integer("total_steps", 600_000, "steps of the run", lower_bound=2000)
     flags.DEFINE_integer("checkpoint_every_steps", 2_000, "steps between its checkpoints", **count)
-    flags.DEFINE_integer("kills", 100, "times that it is killed, unless it ends before", **count)
+    flags.DEFINE_integer(
+        "kills", 100, "how many times it is killed, unless it ends earlier", **count
+    )
     flags.DEFINE_float(
-        "longest_life_s", 20.0, "seconds between a start and a kill, at most", 0.1, 1e6
+        "longest_life_s", 20.0, "maximum seconds between a start and a kill", 0.1, 1e6
     )
     flags.DEFINE_float(
         "memory_growth",
@@ -228,8 +230,8 @@ def _define_flags() -> None:
         "share by which memory may grow over the second half; short runs still load libraries then",
         lower_bound=0.0,
     )
-    flags.DEFINE_integer("flips", 1_000, "bits that are flipped", **count)
-    flags.DEFINE_integer("seed", 0, "of the run and of what disturbs it", **count)
+    flags.DEFINE_integer("flips", 1_000, "number of bits to flip", **count)
+    flags.DEFINE_integer("seed", 0, "seed of the run and of its disturbances", **count)
     flags.DEFINE_multi_string("more", [], "another flag of the run, such as --more=--n_step=3")
     report.define_out()
 

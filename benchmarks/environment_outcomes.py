@@ -17,7 +17,7 @@ Found = Mapping[str, Mapping[str, Reasons]]  # family -> outcome -> reasons
 
 
 class Outcome(NamedTuple):
-    """What became of an environment."""
+    """The outcome of an environment."""
 
     env: str  # its id
     outcome: str  # trained, refused or failed

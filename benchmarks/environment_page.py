@@ -11,9 +11,9 @@ _STEPS = environment_trials.STEPS
 _INTRODUCTION = f"""
 # Environments
 
-The environments of EnvPool that `--env` takes, and why it refuses the others. This page is written
-by `python -m benchmarks.environments`: each environment either trained for {_STEPS} steps in a
-process of its own or was refused in one line.
+This page lists the environments of EnvPool that `--env` accepts, and says why it refuses the
+others. `python -m benchmarks.environments` writes it: each environment either trained for
+{_STEPS} steps in its own process or was refused with one line.
 """
 
 
@@ -34,7 +34,7 @@ def table(found: outcomes_lib.Found) -> str:
 
 
 def page(found: outcomes_lib.Found, shown: str, versions: Mapping[str, str | None]) -> str:
-    """The page of a whole walk: a table by family, the reasons, and every id once.
+    """The page of a complete walk: a table by family, the reasons, and every id once.
 
     Args:
       found: the outcomes.
@@ -43,7 +43,7 @@ def page(found: outcomes_lib.Found, shown: str, versions: Mapping[str, str | Non
     """
     lines = [
         _INTRODUCTION.strip(),
-        f"\nThe ids are those of EnvPool {versions['envpool']}; other versions may have others.",
+        f"\nThe ids are those of EnvPool {versions['envpool']}. Other versions may differ.",
         f"\n{shown}\n\n## Reasons for refusal\n",
     ]
     reasons: collections.Counter[str] = collections.Counter()

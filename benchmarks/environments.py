@@ -1,4 +1,4 @@
-r"""Walks through the environments that EnvPool lists: each one trains, or is refused in one line.
+r"""Tries all environments that EnvPool lists: each one trains, or is refused with one line.
 
   python -m benchmarks.environments
   python -m benchmarks.environments --families=classic_control,procgen
@@ -31,7 +31,7 @@ _PAGE = pathlib.Path(__file__).parent.parent / "docs" / "environments.md"
 def _walk(
     envs: Sequence[str], progress: outcomes_lib.Progress, workers: int, limit_s: float
 ) -> None:
-    """Finds out what becomes of each environment that is not in `progress` yet."""
+    """Tries each environment that is not in `progress` yet."""
     left = [env for env in envs if env not in progress.outcomes]
     with tempfile.TemporaryDirectory() as name:
         folder, accepted = pathlib.Path(name), []
@@ -60,7 +60,7 @@ def _chosen() -> list[str]:
     """
     values, ids = flags.FLAGS, games.all_ids()
     if values.envs and values.families:
-        raise errors.SettingError("envs", "and --families do not go together")
+        raise errors.SettingError("envs", "cannot be combined with --families")
     if values.envs:
         try:
             return [registry.resolve(name) for name in values.envs]
@@ -69,13 +69,15 @@ def _chosen() -> list[str]:
     families = sorted({outcomes_lib.family(env) for env in ids})
     for name in values.families or []:
         if name not in families:
-            raise errors.SettingError("families", f"is {name!r}; some of {', '.join(families)}")
+            raise errors.SettingError(
+                "families", f"is {name!r}; must be some of {', '.join(families)}"
+            )
     wanted = values.families or families
     return [env for env in ids if outcomes_lib.family(env) in wanted]
 
 
 def main() -> int:
-    """Walks as the flags say and reports; fails when an environment does."""
+    """Tries environments as the flags say and reports; fails if an environment fails."""
     values = flags.FLAGS
     envs = _chosen()
     is_whole = not values.envs and not values.families
@@ -106,11 +108,19 @@ def main() -> int:
 
 
 def _define_flags() -> None:
-    flags.DEFINE_list("envs", None, "names or ids (default: all that EnvPool lists)")
-    flags.DEFINE_list("families", None, "of EnvPool, such as atari or mujoco.dmc (default: all)")
-    flags.DEFINE_integer("workers", 1, "processes that train side by side", lower_bound=1)
+    flags.DEFINE_list(
+        "envs", None, "names or ids of environments (default: all that EnvPool lists)"
+    )
+    flags.DEFINE_list(
+        "families", None, "families of EnvPool, such as atari or mujoco.dmc (default: all)"
+    )
+    flags.DEFINE_integer(
+        "workers", 1, "number of processes that train at the same time", lower_bound=1
+    )
     flags.DEFINE_float("limit_s", 600.0, "seconds after which a process is ended", lower_bound=1.0)
-    flags.DEFINE_string("page", None, "the Markdown page (default: a whole walk's in docs/)")
+    flags.DEFINE_string(
+        "page", None, "the Markdown page to write (default: for a complete walk, the one in docs/)"
+    )
     report.define_out()
 
 

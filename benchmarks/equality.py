@@ -1,10 +1,10 @@
-r"""Compares two checkouts of this project bit for bit, for changes that must not change a result.
+r"""Compares two checkouts of this project bit for bit, for changes that must not change results.
 
   python -m benchmarks.equality --other=../jaxdqn-before
 
-Both train the same short runs. Every row of metrics but its times, and the exported network, must
-be equal. A run that the other checkout begins and this one ends must be equal too: run directories
-are compatible then.
+Both train the same short runs. Every row of metrics, except for times, and the exported network
+must be equal. A run that the other checkout begins and this one ends must also be equal: then run
+directories are compatible.
 """
 
 import json
@@ -33,7 +33,7 @@ _BREAKOUT = (
     *("--replay_capacity=1600", "--eval_every_steps=2000", "--eval_episodes=2"),
     *("--checkpoint_every_steps=1000", "--max_episode_steps=300"),
 )
-# Flags by the name of a run.
+# The flags of each run, by its name.
 RUNS: Mapping[str, Sequence[str]] = {
     "cartpole": ("--env=CartPole", *_CLASSIC),
     "cartpole_rmsprop_mse": (
@@ -65,7 +65,7 @@ def _run(checkout: pathlib.Path, command: Sequence[str]) -> None:
 
 
 def _stop_early(checkout: pathlib.Path, command: Sequence[str], at: str) -> None:
-    """Starts a run, and asks it to stop when it prints a line that begins so."""
+    """Starts a run, and stops it when it prints a line that begins with `at`."""
     process = subprocess.Popen(
         command, cwd=checkout, env=_environment(checkout), stdout=subprocess.PIPE, text=True
     )
@@ -91,13 +91,13 @@ def _outcome(checkout: pathlib.Path, path: pathlib.Path) -> tuple[list[dict[str,
 
 
 def _difference(one: tuple[Any, Any], two: tuple[Any, Any]) -> str:
-    """What differs between two outcomes; '' for nothing."""
+    """What differs between two outcomes; '' if nothing does."""
     names = ("metrics", "network")
     return ", ".join(name for name, a, b in zip(names, one, two, strict=True) if a != b)
 
 
 def main() -> int:
-    """Trains and compares; exit code 1 where something differs."""
+    """Trains and compares; exit code 1 if something differs."""
     here = pathlib.Path(__file__).parents[1]
     other = pathlib.Path(flags.FLAGS.other).resolve()
     differs = False

@@ -1,4 +1,4 @@
-"""Floating-point operations of matrix products, counted from the network, and their top rate."""
+"""Floating-point operations of matrix products, counted from the network, and their peak rate."""
 
 import math
 from collections.abc import Callable, Iterator
@@ -14,7 +14,7 @@ from jaxdqn.settings import config as config_lib
 
 
 def of_products(function: Callable[..., Any], *args: Any) -> list[int]:
-    """FLOPs of each matrix product and plain convolution that a function computes, in order."""
+    """The FLOPs of each matrix product and plain convolution that a function computes, in order."""
     return list(_of_jaxpr(jax.make_jaxpr(function)(*args).jaxpr))
 
 
@@ -30,16 +30,16 @@ def _of_jaxpr(jaxpr: Any) -> Iterator[int]:
             outputs = kernel.shape[equation.params["dimension_numbers"].rhs_spec[0]]
             yield 2 * out.size * kernel.size // outputs
         for parameter in equation.params.values():
-            inner = getattr(parameter, "jaxpr", parameter)  # of a function called in this one
+            inner = getattr(parameter, "jaxpr", parameter)  # of a function that this one calls
             if hasattr(inner, "eqns"):
                 yield from _of_jaxpr(inner)
 
 
 def of_update(config: config_lib.Config, spec: api.EnvSpec) -> int:
-    """FLOPs of the products in an update with plain convolutions.
+    """The FLOPs of the products in an update with plain convolutions.
 
-    A forward pass each of the online and the target network, one more to choose the action in
-    double Q-learning; for the gradient each product twice over, save for the first layer's input.
+    One forward pass each of the online and the target network, and one more to choose the action in
+    double Q-learning. The gradient needs each product twice, except for the first layer's input.
     """
     network = parts.make_network(config, spec, lambda: "xla")
     like = parts.observation_like(config, spec, config.batch_size)

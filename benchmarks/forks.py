@@ -32,7 +32,7 @@ def call(function: Callable[..., object], args: tuple[Any, ...], limit_s: float)
     if process.exitcode is None:
         process.kill()
         process.join()
-        return f"no end within {limit_s:g} s"
+        return f"did not end within {limit_s:g} s"
     code = process.exitcode
     return f"died of signal {-code}" if code < 0 else f"ended with code {code}" if code else ""
 

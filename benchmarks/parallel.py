@@ -4,9 +4,9 @@ r"""Measures how a run scales over processes, or over the devices of one process
 
 Strong scaling: one run, shared by more workers. Weak scaling: environments, batch, steps per update
 and replay grow with the workers, so that each has as much to do as one alone, and a step is
-replayed as often. Each worker has cores (or a GPU) of its own. The ideal is as many times the speed
-of one as there are workers; all points are taken in turn, over rounds, and a share is the median of
-the rounds' own. The time of the collectives is taken too (`benchmarks.collectives`).
+replayed equally often. Each worker has its own cores or GPU. The ideal is the speed of one worker
+times the number of workers. All points are taken in turn over several rounds, and a share is the
+median of the rounds' shares. The collectives are timed too (`benchmarks.collectives`).
 """
 
 import functools
@@ -40,13 +40,13 @@ _COLUMNS = (
 
 
 class _Point(NamedTuple):
-    """What is measured, round after round."""
+    """A point that is measured in each round."""
 
     workers: int
     is_weak: bool
 
     def settings(self) -> dict[str, int]:
-        """What it sets; its replay ratio is the preset's."""
+        """Its settings; the replay ratio is the preset's."""
         values = flags.FLAGS
         resolved = presets.resolve(values.env, values.preset, {})
         factor = self.workers if self.is_weak else 1
@@ -62,7 +62,7 @@ class _Point(NamedTuple):
 
 
 def _launch(workers: int, *words: str, module: str = "jaxdqn.train") -> None:
-    """Runs a program on so many workers, and ends with the reason where it fails."""
+    """Runs a program on so many workers; raises an error with the reason if it fails."""
     values = flags.FLAGS
     processes, devices = (workers, 1) if values.over == "processes" else (1, workers)
     own = [f"--module={module}", f"--processes={processes}", f"--devices_per_process={devices}"]
@@ -81,7 +81,7 @@ def _cores_per_worker() -> int:
 
 
 def _trained(point: _Point) -> dict[str, Any]:
-    """Steps per second of a training run once it learns, and what it ran on."""
+    """The steps per second of a training run once it learns, and its hardware."""
     with tempfile.TemporaryDirectory() as folder:
         path = pathlib.Path(folder, "run")
         words = [f"--{name}={value}" for name, value in point.settings().items()]
@@ -98,7 +98,7 @@ def _trained(point: _Point) -> dict[str, Any]:
 
 
 def _collectives(workers: int) -> dict[str, Any]:
-    """What `benchmarks.collectives` measures of so many workers."""
+    """The result of `benchmarks.collectives` for so many workers."""
     with tempfile.TemporaryDirectory() as folder:
         each = f"--envs_per_device={max(1, flags.FLAGS.num_envs // 2)}"  # of a group
         _launch(workers, each, f"--out={folder}", module="benchmarks.collectives")
@@ -110,13 +110,13 @@ def _collectives(workers: int) -> dict[str, Any]:
 def _figures(
     point: _Point, rounds: list[dict[str, Any]], ones: list[float], told: dict[str, Any]
 ) -> dict[str, Any]:
-    """What is reported of a point.
+    """The reported figures of a point.
 
     Args:
-      point: it.
-      rounds: what its runs made.
+      point: the point.
+      rounds: steps per second of its runs.
       ones: steps per second of one worker in the same rounds.
-      told: the time of collectives.
+      told: the times of collectives.
     """
     settings, workers = point.settings(), point.workers
     rates = [each["steps_per_second"] for each in rounds]
@@ -132,10 +132,10 @@ def _figures(
         "share_of_ideal_rounds": shares,
         "samples_per_second": updates * settings["batch_size"],
         "updates_per_second": updates,
-        # A ring sends each worker's gradients around once to add and once to tell.
+        # A ring passes each worker's gradients around once to add and once to distribute them.
         "bytes_per_update": int(2 * told["gradient_bytes"] * (workers - 1) / workers),
         "mean_of_gradients_us": told["gradient_mean_us"],
-        # One alone averages nothing.
+        # A single worker averages nothing.
         "mean_of_gradients_share": updates * told["gradient_mean_us"] * 1e-6 * (workers > 1),
         "note_gather_us": told["note_gather_us"],
         "settings": settings,
@@ -148,16 +148,16 @@ def _counts() -> list[int]:
     """The numbers of workers that the user named.
 
     Raises:
-      SettingError: they are no such numbers.
+      SettingError: they are not such numbers.
     """
     try:
         counts = [int(count) for count in flags.FLAGS.counts]
     except ValueError:
-        raise errors.SettingError("counts", "numbers with commas between them") from None
+        raise errors.SettingError("counts", "must be numbers separated by commas") from None
     if counts[:1] != [1]:
         raise errors.SettingError("counts", "begin with 1, which the others are compared to")
     if min(counts) < 1 or len(set(counts)) < len(counts):
-        raise errors.SettingError("counts", f"is {counts}; different numbers from 1 on")
+        raise errors.SettingError("counts", f"is {counts}; must be different numbers from 1 on")
     return counts
 
 
@@ -166,23 +166,23 @@ def _kept(
     rounds: dict[_Point, list[dict[str, Any]]],
     told: dict[int, dict[str, Any]],
 ) -> Callable[[], None]:
-    """Writes what has been measured so far; returns what draws it.
+    """Writes what has been measured so far; returns a function that draws it.
 
     Args:
-      result: where to.
-      rounds: what the runs of each point made; that of one worker comes first.
-      told: the time of collectives, by the number of workers.
+      result: to write to.
+      rounds: steps per second of the runs of each point; the point of one worker comes first.
+      told: the times of collectives, by number of workers.
     """
     ones = [each["steps_per_second"] for each in next(iter(rounds.values()))]
     found = [_figures(point, runs, ones, told[point.workers]) for point, runs in rounds.items()]
-    # One worker is where both begin.
+    # Both curves start at one worker.
     found.insert(len(told), found[0] | {"scaling": "weak"})
     path = result.keep(
         {"over": flags.FLAGS.over, "points": found},
         report.table(_COLUMNS, [[each[name] for name in _COLUMNS] for each in found]),
         {
             "versions": found[-1]["versions"],
-            # A worker tells of its own cores.
+            # A worker only knows its own cores.
             "hardware": found[-1]["hardware"] | {"cores": len(os.sched_getaffinity(0))},
         },
     )
@@ -211,7 +211,7 @@ def main() -> int:
         for count in counts:
             try:
                 told[count] = _collectives(count)
-            except errors.RunError:  # it has told why
+            except errors.RunError:  # it has printed why
                 if count == 1:
                     raise
                 print(f"{values.over} {count:,}: not here", flush=True)
@@ -228,17 +228,26 @@ def main() -> int:
 
 
 def _define_flags() -> None:
-    flags.DEFINE_enum("over", "processes", ["processes", "devices"], "what the workers are")
-    flags.DEFINE_list("counts", ["1", "2", "4", "8"], "workers; what is not here is left out")
-    flags.DEFINE_string("env", "Breakout", "game")
-    flags.DEFINE_string("preset", "", "settings (default: that of the game)")
-    flags.DEFINE_integer(
-        "cores_per_worker", None, "that each has; 0: all share all (default: 1, on GPUs 0)", 0
+    flags.DEFINE_enum("over", "processes", ["processes", "devices"], "kind of workers")
+    flags.DEFINE_list(
+        "counts",
+        ["1", "2", "4", "8"],
+        "numbers of workers; those that this machine lacks are left out",
     )
-    flags.DEFINE_enum("on", None, ["cpu", "gpu"], "what they run on (default: gpu where there are)")
-    flags.DEFINE_integer("num_envs", 32, "environments of one worker", lower_bound=2)
-    flags.DEFINE_integer("replay_capacity", 100_000, "steps, of one worker", lower_bound=1)
-    flags.DEFINE_integer("total_steps", 8_000, "of one worker", lower_bound=1_000)
+    flags.DEFINE_string("env", "Breakout", "game")
+    flags.DEFINE_string("preset", "", "preset (default: that of the game)")
+    flags.DEFINE_integer(
+        "cores_per_worker",
+        None,
+        "CPU cores of each worker; 0: all share all cores (default: 1, on GPUs 0)",
+        0,
+    )
+    flags.DEFINE_enum(
+        "on", None, ["cpu", "gpu"], "platform of the workers (default: gpu if there are any)"
+    )
+    flags.DEFINE_integer("num_envs", 32, "environments of each worker", lower_bound=2)
+    flags.DEFINE_integer("replay_capacity", 100_000, "replay steps of each worker", lower_bound=1)
+    flags.DEFINE_integer("total_steps", 8_000, "total steps of each worker", lower_bound=1_000)
     report.define_flags(rounds=3)
 
 

@@ -1,7 +1,6 @@
 """Trains the DQN of Stable-Baselines3 or SBX on an Atari game and prints its speed as JSON.
 
-Runs in a virtual environment of its own, without jaxdqn: `benchmarks.peers` makes it and calls
-this.
+Runs in its own virtual environment, without jaxdqn; `benchmarks.peers` creates it and calls this.
 """
 
 import argparse
@@ -22,10 +21,10 @@ _STEPS_PER_UPDATE = 4  # whatever the number of environments
 
 
 class Speed(BaseCallback):
-    """Counts steps from `first_step` on, for so many seconds, and ends training then.
+    """Counts steps from `first_step` on for so many seconds, then ends training.
 
-    It ends after a whole number of updates, each with its own steps: where a peer makes few steps
-    in these seconds, a part of an update's steps would count for as much as all of them.
+    It ends after a whole number of updates with all their steps: if a peer makes few steps in these
+    seconds, a part of an update's steps would distort the figure.
     """
 
     def __init__(self, first_step: int, seconds: float):
@@ -106,7 +105,7 @@ def main() -> None:
 
 
 def _num_parameters(model: Any) -> int:
-    """Parameters of the online network."""
+    """The number of parameters of the online network."""
     if hasattr(model.policy, "qf_state"):
         import jax
 

@@ -1,4 +1,4 @@
-"""Plots that lie beside the JSON of a benchmark."""
+"""Plots that are stored beside the JSON of a benchmark."""
 
 import pathlib
 import sys
@@ -14,10 +14,10 @@ def lines(
     ylabel: str,
     log_y: bool = True,
 ) -> None:
-    """Draws curves over a logarithmic axis; without matplotlib it says so and draws nothing."""
+    """Draws curves over a logarithmic axis. Without matplotlib it only prints a line."""
     try:
         import matplotlib
-    except ImportError:  # the figures are there all the same
+    except ImportError:  # the figures are saved anyway
         print("no plot: matplotlib is not installed", file=sys.stderr)
         return
     matplotlib.use("Agg")

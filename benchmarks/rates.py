@@ -1,9 +1,9 @@
-"""The parts of a training run, each of which can be run alone against the clock."""
+"""The parts of a training run, which can be timed separately."""
 
 import dataclasses
 import functools
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import jax
@@ -21,11 +21,11 @@ from jaxdqn.settings import config as config_lib
 from jaxdqn.training import env_groups, loop
 
 _NEVER = 2**62  # no update falls due before this step
-_SYNC_S = 0.5  # work queued on the device between two waits for it
+_SYNC_S = 0.5  # calls queued on the device between two waits
 
 
 class _TimedEnv:
-    """An environment that knows how long it was waited for, and when its actions came."""
+    """An environment that records how long it was waited for, and when its actions came."""
 
     def __init__(self, env: api.VectorEnv):
         self.spec, self.num_envs, self._env = env.spec, env.num_envs, env
@@ -50,12 +50,37 @@ class _TimedEnv:
 
 
 def _the(env: api.VectorEnv, step: int, share: range) -> api.VectorEnv:
-    """The environments that are there already."""
+    """Provides environments that already exist."""
     return env
 
 
+class _TimedCall:
+    """A function that knows when its last call returned."""
+
+    def __init__(self, function: Callable[..., Any]):
+        self._function, self.returned_at = function, 0.0
+
+    def __call__(self, *args: Any) -> Any:
+        result = self._function(*args)
+        self.returned_at = time.perf_counter()
+        return result
+
+
+def _new_state(
+    device: device_lib.Device, programs: replayed.Programs, key: jax.Array, num_groups: int
+) -> run_state.RunState:
+    """A run in which no update falls due."""
+    return run_state.RunState(
+        train_state=programs.init(key),
+        sums=device.init_sums(),
+        actors=[device.init_actor(key) for _ in range(num_groups)],
+        sampler=device.init_sampler(),
+        learning_from_step=_NEVER,
+    )
+
+
 class Rates:
-    """A training run whose parts are measured alone and together, each for `seconds`."""
+    """A training run whose parts are timed separately and together, each for `seconds`."""
 
     def __init__(self, config: config_lib.Config, mesh: Mesh, seconds: float):
         config = dataclasses.replace(config, env_lifetime_steps=0)
@@ -80,13 +105,7 @@ class Rates:
         self._device = device_lib.build(config, self.spec, mesh)
         self._programs = replayed.build_programs(config, self.spec, mesh, dqn.make_learner)
         key = mesh_lib.put(mesh, jax.random.key(config.seed), mesh_lib.REPLICATED)
-        self._state = run_state.RunState(
-            train_state=self._programs.init(key),
-            sums=self._device.init_sums(),
-            actors=[self._device.init_actor(key) for _ in self._groups],
-            sampler=self._device.init_sampler(),
-            learning_from_step=_NEVER,
-        )
+        self._state = _new_state(self._device, self._programs, key, config.num_groups)
         self._slices_per_sync = 1
         self._waited_for_device_s = 0.0
         self._turns = self._timed_turns()
@@ -96,7 +115,7 @@ class Rates:
         self._rows = [self._put(step) for step in self._steps]
 
     def emulators(self) -> float:
-        """Steps/s of the emulators under random actions, their groups in turn."""
+        """Steps/s of the emulators with random actions, group by group in turn."""
         start, steps = time.perf_counter(), 0
         while time.perf_counter() - start < self._seconds:
             for group in self._envs:
@@ -105,7 +124,7 @@ class Rates:
         return steps / (time.perf_counter() - start)
 
     def acting(self) -> float:
-        """Steps/s of the whole way from time steps on the host to their actions there."""
+        """Steps/s of the whole way from time steps on the host to actions on the host."""
         start, steps = time.perf_counter(), 0
         while time.perf_counter() - start < self._seconds:
             for step in self._steps:
@@ -114,7 +133,7 @@ class Rates:
         return steps / (time.perf_counter() - start)
 
     def acting_on_device(self) -> float:
-        """Steps/s of recording and acting where nothing is moved and the host does not wait."""
+        """Steps/s of recording and acting without transfers and without waiting on the host."""
         start, steps = time.perf_counter(), 0
         while time.perf_counter() - start < self._seconds:
             for row in self._rows:
@@ -124,7 +143,7 @@ class Rates:
         return steps / (time.perf_counter() - start)
 
     def updates(self) -> float:
-        """Updates/s, in slices as in training."""
+        """Updates/s, in the slices of training."""
         state = self._state
         start, updates = time.perf_counter(), 0
         while time.perf_counter() - start < self._seconds:
@@ -140,9 +159,9 @@ class Rates:
         return updates / (time.perf_counter() - start)
 
     def training(self) -> dict[str, float]:
-        """Training end to end: steps/s, samples per step, and what the host waited for."""
+        """Training end to end: steps/s, samples per step, and the waiting times of the host."""
         state, counters = self._state, self._state.counters
-        # Half a slice is owed as it begins, which is what is owed on average as it ends.
+        # Half a slice is owed at the start, which is the average that is owed at the end.
         owed = self._config.slice_updates / 2
         state.learning_from_step = counters.steps - round(owed * self._config.steps_per_update)
         state.learning_from_update = counters.updates
@@ -193,23 +212,18 @@ class Rates:
         return note
 
     def _timed_turns(self) -> Iterator[None]:
-        """The loop of training, with the time between an action's order and its arrival taken."""
-        ordered_at = 0.0
-        act = self._device.act_and_record
-
-        def timed_act(*args: Any) -> Any:
-            nonlocal ordered_at
-            out = act(*args)
-            ordered_at = time.perf_counter()
-            return out
-
-        timed = self._device._replace(act_and_record=timed_act)
-        learning = replayed.learning(self._config, self._programs)
-        stop = processes.Stop(signals.StopRequest())  # nothing asks for it
+        """The loop of training; measures the time between an action's order and its arrival."""
+        act = _TimedCall(self._device.act_and_record)
         turns = loop.turns(
-            self._config, timed, self._mesh, self._groups, self._state, learning, stop
+            self._config,
+            self._device._replace(act_and_record=act),
+            self._mesh,
+            self._groups,
+            self._state,
+            replayed.learning(self._config, self._programs),
+            processes.Stop(signals.StopRequest()),  # nothing requests it
         )
         for number, _ in enumerate(turns):
             env = self._envs[number % len(self._envs)]
-            self._waited_for_device_s += env.sent_at - ordered_at
+            self._waited_for_device_s += env.sent_at - act.returned_at
             yield

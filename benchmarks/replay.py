@@ -1,10 +1,10 @@
-r"""Measures adding, sampling and memory of the replay, against flashbax at the same contents.
+r"""Measures adding, sampling and memory of the replay, and of flashbax with the same contents.
 
   pip install -e '.[bench]' && python -m benchmarks.replay
 
-flashbax's trajectory buffer holds the same single frames, and its samples are sequences as long as
-a stack and its successor. It knows no ends of games and rebuilds no stacks; the ring does both in
-the time given here. Of its flat buffer, which stores a whole stack a step, the memory is given.
+flashbax's trajectory buffer holds the same single frames. Its samples are sequences as long as a
+stack and its successor. It does not handle ends of games or rebuild stacks; the time of the ring
+includes both. Of flashbax's flat buffer, which stores a whole stack per step, the memory is given.
 """
 
 import functools
@@ -30,7 +30,7 @@ _STACK, _FRAME, _CALLS = 4, (84, 84), 200
 
 
 def _ring(capacity: int, num_envs: int, batch_size: int) -> tuple[Any, Callable[..., Any], Any]:
-    """A ring full of zeros, its donating add, and its sample."""
+    """A ring full of zeros, its `add` with donation, and its `sample`."""
     num_rows = capacity // num_envs
     layout = ring_lib.Layout(num_rows, _FRAME, jnp.dtype(jnp.uint8), _STACK, stride=1)
     rule = returns.ReturnRule(n_step=1, discount=0.99, reward_clip=1.0, life_loss_ends=True)
@@ -75,7 +75,7 @@ def _row(frame_shape: tuple[int, ...]) -> dict[str, jax.Array]:
 
 
 def measure(capacity: int, num_envs: int, batch_size: int, rounds: int) -> dict[str, Any]:
-    """Microseconds of one add of [num_envs] steps and of one sample, and bytes, of both."""
+    """Microseconds of adding [num_envs] steps and of one sample, and bytes, for both."""
     states: dict[str, Any] = {}
     measurements: dict[str, Callable[[], float]] = {}
     keys = [jax.random.key(number) for number in range(_CALLS)]
@@ -135,7 +135,8 @@ def main() -> int:
     if values.replay_capacity % values.num_envs or values.replay_capacity < smallest:
         raise errors.SettingError(
             "replay_capacity",
-            f"is {values.replay_capacity}; a multiple of --num_envs={values.num_envs}, at least "
+            f"is {values.replay_capacity}; must be a multiple of --num_envs={values.num_envs}, "
+            f"at least "
             f"{smallest}",
         )
     folder = report.out_folder()
@@ -149,7 +150,7 @@ def main() -> int:
 def _define_flags() -> None:
     flags.DEFINE_integer("replay_capacity", 200_000, "steps that the replay holds", lower_bound=1)
     flags.DEFINE_integer("num_envs", 16, "steps added at a time", lower_bound=1)
-    flags.DEFINE_integer("batch_size", 32, "transitions of a sample", lower_bound=1)
+    flags.DEFINE_integer("batch_size", 32, "transitions per sample", lower_bound=1)
     report.define_flags()
 
 

@@ -25,7 +25,7 @@ RESULTS = pathlib.Path(__file__).parent / "results"
 def define_flags(rounds: int = 5) -> None:
     """Defines the flags that the benchmarks share."""
     flags.DEFINE_integer(
-        "rounds", rounds, "rounds that count, after one that does not", lower_bound=1
+        "rounds", rounds, "number of rounds, after a first one that does not count", lower_bound=1
     )
     define_out()
 
@@ -42,7 +42,7 @@ def define_seconds(default: float, text: str, at_least: float = 0.1) -> None:
 
 
 def out_folder() -> pathlib.Path:
-    """The folder that the user named for results. To be asked for before anything is measured.
+    """The folder that the user named for results. Call it before anything is measured.
 
     Raises:
       SettingError: nothing can be written there.
@@ -54,7 +54,7 @@ def out_folder() -> pathlib.Path:
 
 
 def why_not_written(folder: pathlib.Path) -> str:
-    """Makes a folder and tries to write there; returns what is in the way, '' for nothing."""
+    """Creates a folder and tries to write there; returns the problem, '' for none."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         tempfile.TemporaryFile(dir=folder).close()
@@ -72,18 +72,20 @@ def machine(hardware: dict[str, Any]) -> str:
 
 
 class Result:
-    """A benchmark's result, which is on disk from its first figures on: a later piece may fail.
+    """A benchmark's result. It is on disk from the first figures on, because a later part may fail.
 
-    In a `with` statement it prints the table and the file's name at the end, or on an error.
+    In a `with` statement it prints the table and the file's name at the end or on an error.
 
     Args:
       name: the first part of the file's name, before the machine and the date.
-      folder: where to.
+      folder: to write to.
     """
 
     def __init__(self, name: str, folder: pathlib.Path):
         self._name, self._folder = name, folder
-        self._date = datetime.date.today().isoformat()  # one file, even if it ends tomorrow
+        self._date = (
+            datetime.date.today().isoformat()
+        )  # one file, even if the benchmark ends tomorrow
         self._shown, self._path = "", folder
 
     def __enter__(self) -> "Result":
@@ -96,13 +98,13 @@ class Result:
     def keep(
         self, figures: dict[str, Any], shown: str, made_with: dict[str, Any] | None = None
     ) -> pathlib.Path:
-        """Writes all that is known so far; returns the file.
+        """Writes everything that is known so far; returns the file.
 
         Args:
           figures: by name.
           shown: the table.
-          made_with: its `versions` and `hardware`, where another process measured: asking here
-            would take the devices away from the next one.
+          made_with: `versions` and `hardware`, if another process measured: JAX here would take the
+            devices away from the next process.
 
         Raises:
           RunError: it cannot be written.
@@ -124,7 +126,7 @@ class Result:
             with atomic_files.whole(path) as part:
                 part.write_text(json.dumps(whole, indent=1) + "\n")
         except errors.RunError:
-            print(shown, flush=True)  # the figures are there all the same
+            print(shown, flush=True)  # the figures are saved anyway
             raise
         self._shown, self._path = shown, path
         return path
@@ -148,16 +150,15 @@ def _module() -> str:
 
 
 def run(command: Sequence[Any], *, shows_errors: bool = True, **options: Any) -> str:
-    """What a program prints.
+    """Runs a program and returns its output.
 
     Args:
-      command: a Python, and what it runs.
-      shows_errors: whether all that the program printed is shown where it fails, if that is more
-        than its reason.
+      command: a Python and its arguments.
+      shows_errors: if the program fails, print all its output when that is more than the reason.
       **options: of `subprocess.run`.
 
     Raises:
-      RunError: it failed; with the reason that it gave.
+      RunError: it failed; with the reason that it printed.
     """
     words = [str(word) for word in command]
     done = subprocess.run(words, check=False, capture_output=True, text=True, **options)
@@ -172,14 +173,14 @@ def run(command: Sequence[Any], *, shows_errors: bool = True, **options: Any) ->
 
 
 def last_words(printed: str) -> str:
-    """The last line that says it is an error, or the last one, of what a program printed."""
+    """The last line of a program's output that reports an error, or else the last line."""
     lines = [line.strip() for line in printed.splitlines() if line.strip()]
     errors = [line for line in lines if line.lower().startswith("error")]
     return (errors or lines or [""])[-1]
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
-    """A Markdown table, padded so that it reads well on a terminal too."""
+    """A Markdown table, padded so that it is also readable on a terminal."""
     cells = [list(head), *([_shown(cell) for cell in row] for row in rows)]
     widths = [max(len(row[column]) for row in cells) for column in range(len(head))]
     lines = [

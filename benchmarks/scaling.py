@@ -2,9 +2,9 @@ r"""Measures training over environments, batch sizes, capacities, devices and pr
 
   pip install -e '.[bench]' && python -m benchmarks.scaling --env=Breakout
 
-Each point is a process of its own that runs `benchmarks.throughput`; all other settings are those
-of the preset. A plot of each sweep lies beside the JSON. Devices and processes, with strong and
-weak scaling, are `benchmarks.parallel`, to which all goes that comes after `--`.
+Each point runs `benchmarks.throughput` in its own process; all other settings are those of the
+preset. A plot of each sweep is stored beside the JSON. For devices and processes, with strong and
+weak scaling, it runs `benchmarks.parallel`, which receives all arguments after `--`.
 """
 
 import functools
@@ -23,7 +23,7 @@ from jaxdqn import errors
 from jaxdqn.cli import program
 from jaxdqn.settings import presets
 
-# At a larger batch fewer updates keep 8 samples per step.
+# With a larger batch, fewer updates keep 8 samples per step.
 _SWEEPS: dict[str, list[dict[str, int]]] = {
     "num_envs": [{"num_envs": n} for n in (2, 8, 16, 32, 64, 128, 256)],
     "batch_size": [
@@ -49,7 +49,7 @@ _CURVES = {
 
 
 def _point(settings: dict[str, int]) -> dict[str, Any] | None:
-    """Throughput under some settings; None where the machine cannot have them."""
+    """The throughput with some settings; None if the machine cannot run them."""
     values = flags.FLAGS
     whole = {"replay_capacity": values.replay_capacity, **_STARTS} | settings
     whole |= {"env": values.env, "rounds": values.rounds, "seconds": values.seconds}
@@ -57,7 +57,7 @@ def _point(settings: dict[str, int]) -> dict[str, Any] | None:
         words = [f"--{name}={value}" for name, value in (whole | {"out": folder}).items()]
         try:
             report.run([sys.executable, "-m", "benchmarks.throughput", *words])
-        except errors.RunError:  # it has told why
+        except errors.RunError:  # it has printed why
             return None
         (path,) = pathlib.Path(folder).iterdir()
         result: dict[str, Any] = json.loads(path.read_text())
@@ -65,7 +65,7 @@ def _point(settings: dict[str, int]) -> dict[str, Any] | None:
 
 
 def _chosen(name: str) -> list[dict[str, int]]:
-    """The points of a sweep that are wanted.
+    """The requested points of a sweep.
 
     Raises:
       SettingError: there are none.
@@ -79,7 +79,7 @@ def _chosen(name: str) -> list[dict[str, int]]:
 
 
 def _sweep(name: str, folder: pathlib.Path) -> None:
-    """Measures one sweep; what is measured stays when a later point fails."""
+    """Measures one sweep; figures are kept if a later point fails."""
     values, points = flags.FLAGS, []
     for settings in _chosen(name):
         point = _point(settings)
@@ -109,7 +109,7 @@ def _sweep(name: str, folder: pathlib.Path) -> None:
 def main(passed_on: Sequence[str]) -> int:
     """Measures as the flags say and reports."""
     values = flags.FLAGS
-    # What is wrong is refused here.
+    # Wrong settings are refused here.
     presets.resolve(values.env, "", {"replay_capacity": values.replay_capacity, **_STARTS})
     for name in values.sweeps:
         if name in _SWEEPS:
@@ -133,11 +133,11 @@ def main(passed_on: Sequence[str]) -> int:
 def _define_flags() -> None:
     flags.DEFINE_string("env", "Breakout", "game")
     names = [*_SWEEPS, *_PARALLEL]
-    flags.DEFINE_multi_enum("sweeps", names, names, "what is varied; repeatable")
-    flags.DEFINE_list("only", [], "measure these values alone, of those that a sweep has")
-    flags.DEFINE_integer("replay_capacity", 102_400, "steps of replay, where it is not varied")
+    flags.DEFINE_multi_enum("sweeps", names, names, "what to vary; repeatable")
+    flags.DEFINE_list("only", [], "measure only these values of a sweep")
+    flags.DEFINE_integer("replay_capacity", 102_400, "steps of replay, if it is not varied")
     report.define_flags(rounds=3)
-    report.define_seconds(1.5, "of each measurement in a round")
+    report.define_seconds(1.5, "seconds of each measurement in a round")
 
 
 if __name__ == "__main__":

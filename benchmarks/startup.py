@@ -1,8 +1,8 @@
-r"""Measures the time from the command to the first updates, done after 1,024 steps.
+r"""Measures the time from the command to the first updates, after 1,024 steps.
 
   python -m benchmarks.startup --env=Breakout
 
-Cold: with an empty compilation cache. Warm: with the cache of an earlier start.
+A cold start has an empty compilation cache; a warm start has the cache of an earlier one.
 """
 
 import functools
@@ -25,12 +25,12 @@ _SETTINGS = {
     "learning_starts_steps": 1_000,
     "replay_capacity": 16_000,
     "total_steps": 100_000,
-    "log_every_steps": 1_024,  # the first line comes when the first updates are done
+    "log_every_steps": 1_024,  # the first line is printed after the first updates
 }
 
 
 def _first_update_s(cache: str) -> float:
-    """Seconds from the start of a process to the line that tells of its first updates."""
+    """Seconds from the start of a process to the line that shows its first updates."""
     with tempfile.TemporaryDirectory() as run_dir:
         settings = _SETTINGS | {"env": flags.FLAGS.env, "run_dir": run_dir}
         settings["compilation_cache_dir"] = cache
@@ -54,7 +54,7 @@ def _first_update_s(cache: str) -> float:
 
 
 def _kept(result: report.Result, taken: dict[str, list[float]]) -> None:
-    """Writes what has been taken so far."""
+    """Writes what has been measured so far."""
     rates = {name: clock.Rate.of(seconds) for name, seconds in taken.items()}
     rows = [(name, rate.median, rate.lowest, rate.highest) for name, rate in rates.items()]
     figures: dict[str, Any] = {"seconds": {name: rate._asdict() for name, rate in rates.items()}}

@@ -1,10 +1,10 @@
-r"""Runs the whole set of benchmarks on a machine, in pieces of under ten minutes, and reports.
+r"""Runs all benchmarks on a machine, in pieces of under ten minutes, and reports.
 
   pip install -e '.[bench]' && python -m benchmarks.suite
 
-Each piece is a process of its own; `--pieces` picks some, for a machine that is lent for minutes at
-a time. What comes after `--` goes to all of them. One JSON and one Markdown report of all pieces
-that ran on this machine today lie in `benchmarks/results/` afterwards.
+Each piece is a separate process. `--pieces` picks some of them, for a machine that is available for
+minutes at a time. Arguments after `--` are passed to all of them. Afterwards `benchmarks/results/`
+holds a JSON and a Markdown report of all pieces that ran on this machine today.
 """
 
 import contextlib
@@ -50,22 +50,22 @@ _PIECES: dict[str, list[str]] = {
 
 
 class _Outcome(NamedTuple):
-    """What became of a piece."""
+    """The outcome of a piece."""
 
     folder: pathlib.Path | None  # of this machine and day; None: nothing was measured
     complete: bool
 
 
 def _run(name: str, results: pathlib.Path, passed_on: Sequence[str]) -> _Outcome:
-    """Runs a piece and takes what it wrote into the folder of this machine and day."""
+    """Runs a piece and copies its results into the folder of this machine and day."""
     module, *arguments = _PIECES[name]
     print(f"== {name}", flush=True)
     start = time.monotonic()
     with tempfile.TemporaryDirectory() as made:
         command = [sys.executable, "-m", f"benchmarks.{module}", *arguments, f"--out={made}"]
         command += passed_on
-        # A session of its own, so that the processes a piece started end with it: they hold the
-        # device that the next one needs.
+        # In its own session, so that processes started by a piece end with it: they hold the
+        # device that the next piece needs.
         with subprocess.Popen(command, start_new_session=True) as process:
             try:
                 code = process.wait(_LIMIT_S)
@@ -88,7 +88,7 @@ def _run(name: str, results: pathlib.Path, passed_on: Sequence[str]) -> _Outcome
 
 
 def _report(folder: pathlib.Path) -> None:
-    """Joins what lies in the folders of the pieces."""
+    """Joins the results of all pieces."""
     found = {
         name: [json.loads(path.read_text()) for path in sorted((folder / name).glob("*.json"))]
         for name in _PIECES
@@ -112,9 +112,9 @@ def _report(folder: pathlib.Path) -> None:
 
 
 def main(passed_on: Sequence[str]) -> int:
-    """Runs the pieces that the flags name; fails when one did not end well."""
+    """Runs the pieces that the flags name; fails if one of them fails."""
     if any(word.lstrip("-").partition("=")[0] == "out" for word in passed_on):
-        raise errors.SettingError("out", "goes before --")
+        raise errors.SettingError("out", "must be given before --")
     folder = report.out_folder()
     outcomes = [_run(name, folder, passed_on) for name in flags.FLAGS.pieces]
     for folder in sorted({outcome.folder for outcome in outcomes if outcome.folder}):
@@ -124,7 +124,7 @@ def main(passed_on: Sequence[str]) -> int:
 
 def _define_flags() -> None:
     flags.DEFINE_multi_enum(
-        "pieces", list(_PIECES), list(_PIECES), "what is measured; repeatable (default: all)"
+        "pieces", list(_PIECES), list(_PIECES), "pieces to run; repeatable (default: all)"
     )
     report.define_out()
 

@@ -2,11 +2,11 @@ r"""Measures emulators alone, acting alone, updates alone, and training end to e
 
   python -m benchmarks.throughput --env=Breakout
 
-Takes every setting of `jaxdqn.train`. All rates are taken in one process, in turn, over several
-rounds. Nothing is learned here that is worth keeping.
+Accepts every setting of `jaxdqn.train`. All rates are measured in one process, in turn, over
+several rounds. What is learned here is thrown away.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax.numpy as jnp
@@ -26,17 +26,9 @@ from jaxdqn.training import setup
 
 
 def measure(config: config_lib.Config, mesh: Mesh, rounds: int, seconds: float) -> dict[str, Any]:
-    """All figures of one configuration, by name; rates are medians over the rounds.
-
-    `update_floor_ms` is what the products of the plain convolutions and dense layers take at the
-    rate of large products of the same type; minimal filtering, which needs fewer, may go below.
-
-    `bound_steps_per_second` is the slower side on an accelerator. On a CPU, where both sides use
-    the same cores, it is what they make one after the other. The idle shares are worked out from
-    what each side took alone in this run; on a CPU they say how little of the time is whose.
-    """
+    """Measures one configuration; returns all figures by name, as `figures` explains them."""
     parts = rates_lib.Rates(config, mesh, seconds)
-    on_cpu = mesh.devices.flat[0].platform == "cpu"
+    on_cpu = _is_cpu(mesh)
     trainings: list[dict[str, float]] = []
 
     def training() -> float:
@@ -54,20 +46,47 @@ def measure(config: config_lib.Config, mesh: Mesh, rounds: int, seconds: float) 
     taken = clock.interleaved(measurements, rounds)
     parts.close()
     rates = {name: clock.Rate.of(values) for name, values in taken.items()}
-    median = {name: rate.median for name, rate in rates.items()}
-
-    update_s, emulators_s = 1 / median["updates"], 1 / median["emulators"]
-    # Several accelerators multiply at once; virtual devices of a CPU share its cores.
-    product_rate = median["products"] * (1 if on_cpu else mesh.devices.size)
-    update_flops = flops.of_update(config, parts.spec)
-    floor_s = update_flops / product_rate
-    acting_s = 1 / median["acting" if on_cpu else "acting_on_device"]
-    device_s = acting_s + update_s / config.steps_per_update  # of one step
-    bound = 1 / (emulators_s + device_s) if on_cpu else min(1 / emulators_s, 1 / device_s)
     result = {
         "settings": {name: getattr(config, name) for name in _SHOWN},
         "rates": {name: rate._asdict() for name, rate in rates.items()},
         "devices": mesh.devices.size,
+    }
+    median = {name: rate.median for name, rate in rates.items()}
+    result |= figures(config, mesh, flops.of_update(config, parts.spec), median)
+    waits = [name for name in trainings[0] if name != "steps_per_second"]
+    return result | {
+        name: clock.Rate.of([row[name] for row in trainings[1:]]).median for name in waits
+    }
+
+
+def figures(
+    config: config_lib.Config, mesh: Mesh, update_flops: float, median: Mapping[str, float]
+) -> dict[str, float]:
+    """What follows from the rates of the parts.
+
+    `update_floor_ms` is the time that the products of the plain convolutions and dense layers take
+    at the rate of large products of the same type. Minimal filtering, which needs fewer products,
+    may be faster.
+
+    `bound_steps_per_second` is the rate of the slower side on an accelerator. On a CPU, where both
+    sides use the same cores, it is the rate of both one after the other. The idle shares are
+    computed from the time that each side took alone in this run.
+
+    Args:
+      config: the settings.
+      mesh: the devices.
+      update_flops: operations of an update.
+      median: rates by the part's name.
+    """
+    on_cpu = _is_cpu(mesh)
+    update_s, emulators_s = 1 / median["updates"], 1 / median["emulators"]
+    # Several accelerators multiply at the same time; virtual devices of a CPU share its cores.
+    product_rate = median["products"] * (1 if on_cpu else mesh.devices.size)
+    floor_s = update_flops / product_rate
+    acting_s = 1 / median["acting" if on_cpu else "acting_on_device"]
+    device_s = acting_s + update_s / config.steps_per_update  # of one step
+    bound = 1 / (emulators_s + device_s) if on_cpu else min(1 / emulators_s, 1 / device_s)
+    found = {
         "product_gflops": product_rate / 1e9,
         "update_gflop": update_flops / 1e9,
         "update_ms": update_s * 1e3,
@@ -82,16 +101,15 @@ def measure(config: config_lib.Config, mesh: Mesh, rounds: int, seconds: float) 
         "share_of_bound": median["training"] / bound,
         "device_idle": 1 - median["training"] * device_s,
         "emulators_idle": 1 - median["training"] * emulators_s,
-        **{
-            name: clock.Rate.of([row[name] for row in trainings[1:]]).median
-            for name in trainings[0]
-            if name != "steps_per_second"
-        },
     }
-    if on_cpu:  # what is neither emulation nor updates: acting, recording, the host's own work
+    if on_cpu:  # everything except emulation and updates: acting, recording, work on the host
         others_s = 1 / median["training"] - update_s / config.steps_per_update - emulators_s
-        result["other_share_of_step"] = median["training"] * others_s
-    return result
+        found["other_share_of_step"] = median["training"] * others_s
+    return found
+
+
+def _is_cpu(mesh: Mesh) -> bool:
+    return bool(mesh.devices.flat[0].platform == "cpu")
 
 
 _SHOWN = (
@@ -101,9 +119,11 @@ _SHOWN = (
 
 
 def _define_flags() -> None:
-    report.define_flags(rounds=15)  # many short ones: a neighbour's load comes and goes in seconds
-    report.define_seconds(2.0, "of each measurement in a round")
-    flags.DEFINE_integer("devices", None, "the first so many of them (default: all)", lower_bound=1)
+    report.define_flags(
+        rounds=15
+    )  # many short rounds, because a neighbour's load comes and goes within seconds
+    report.define_seconds(2.0, "seconds of each measurement in a round")
+    flags.DEFINE_integer("devices", None, "number of devices to use (default: all)", lower_bound=1)
     devices.define_compilation_cache()
     setting_flags.define_settings()
 
@@ -121,7 +141,9 @@ def main() -> int:
     devices.start_devices()
     mesh = mesh_lib.make_mesh(values.devices)
     if values.devices and mesh.devices.size < values.devices:
-        raise errors.SettingError("devices", f"is {values.devices}; {mesh.devices.size} here")
+        raise errors.SettingError(
+            "devices", f"is {values.devices}; only {mesh.devices.size} are here"
+        )
     setup.check_division(asked, mesh.devices.size)
     config = memory.fit_replay(
         asked,

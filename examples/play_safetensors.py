@@ -1,4 +1,4 @@
-"""Plays from the parameters alone: play_safetensors.py EXPORT_FOLDER NUM_GAMES SEED."""
+"""Plays from the parameters only: play_safetensors.py EXPORT_FOLDER NUM_GAMES SEED."""
 
 import playing
 
@@ -9,9 +9,11 @@ def load(file, policy):
     import numpy as np
     import safetensors.numpy
 
-    jax.config.update("jax_default_matmul_precision", "highest")  # float32 on accelerators too
+    jax.config.update(
+        "jax_default_matmul_precision", "highest"
+    )  # full float32 also on accelerators
     weights, settings = safetensors.numpy.load_file(file), policy["settings"]
-    # The network of Mnih et al. (2015), convolutions of one's own, or none.
+    # The network of Mnih et al. (2015), custom convolutions, or none.
     strides = (4, 2, 1) if settings["network"] == "nature" else settings["conv_strides"]
 
     def dense(x, name):
@@ -25,7 +27,7 @@ def load(file, policy):
         x = observation.astype(np.float32)
         if observation.dtype == np.uint8 and settings["scale_pixels"]:
             x = x / 255
-        if strides:  # frames become the channels of one image, which come last
+        if strides:  # frames become the channels of one image, on the last axis
             x = x.reshape(len(x), -1, *x.shape[-2:]).transpose(0, 2, 3, 1)
         for i, stride in enumerate(strides):
             kernel, bias = weights[f"torso/conv_{i}_kernel"], weights[f"torso/conv_{i}_bias"]

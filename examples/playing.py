@@ -1,4 +1,4 @@
-"""What the examples share: whole games, played by an exported network.
+"""Shared code of the examples: plays whole games with an exported network.
 
 Each example gives `main` a function that loads its format.
 """
@@ -15,11 +15,11 @@ except ImportError as error:
     print(f"error: a package is missing: {error}", file=sys.stderr)
     sys.exit(2)
 
-warnings.filterwarnings("ignore", module="gymnasium")  # of bounds that EnvPool gives as float64
+warnings.filterwarnings("ignore", module="gymnasium")  # about bounds that EnvPool gives as float64
 
 
 def main(kind, load):
-    """Plays what the command line asks for and prints the returns.
+    """Plays the games that the command line asks for and prints the returns.
 
     Args:
       kind: the format, such as "onnx".
@@ -37,20 +37,20 @@ def main(kind, load):
     except (OSError, ValueError, KeyError, TypeError) as error:
         refuse(f"{folder} is not an export: {error}")
     if (exported, version) != (kind, 1):
-        refuse(f"{folder} holds {exported}, version {version}; this plays {kind}, version 1")
+        refuse(f"{folder} holds {exported}, version {version}; this script plays {kind}, version 1")
     try:
         network = load(folder / policy["policy"]["file"], policy)
         env = make_env(policy, num_games, seed)
     except ImportError as error:
         refuse(f"a package is missing: {error}")
-    except Exception as error:  # every library has its own
+    except Exception as error:  # every library has its own kinds
         refuse(f"{folder} cannot be played: {error}")
     returns = play(network, env, policy, num_games)
     print(f"{num_games} games, mean return {returns.mean():.2f}: {returns.tolist()}")
 
 
 def refuse(problem):
-    """Ends the program with one line."""
+    """Exits with one line."""
     print("error:", *str(problem).split(), file=sys.stderr)
     sys.exit(2)
 
@@ -63,9 +63,9 @@ def make_env(policy, num_games, seed):
         options["stack_num"] = 1  # EnvPool stacks frames of some games; `play` stacks those of all
     if policy["settings"]["frame_skip_min"]:
         fewest, most = wanted["frames_per_step"]
-        told = f"{fewest} to {most} frames at random and saw the last; EnvPool plays "
-        told += f"{options['frame_skip']} each and shows the brighter of the last two"
-        print(f"note: the agent's steps had {told}", file=sys.stderr)
+        told = f"a random {fewest} to {most} frames and showed the last one; EnvPool always plays "
+        told += f"{options['frame_skip']} and shows the maximum of the last two"
+        print(f"note: the agent's training steps had {told}", file=sys.stderr)
     return envpool.make_gymnasium(wanted["id"], num_envs=num_games, seed=seed, **options)
 
 
@@ -87,7 +87,7 @@ def play(network, env, policy, num_games):
     while playing.any():
         observation, reward, terminated, truncated, _ = env.step(network(stack).argmax(axis=1))
         stack = np.concatenate([stack[:, 1:], see(observation)], axis=1)
-        returns += reward * playing  # games that have ended start again, and do not count
+        returns += reward * playing  # games that have ended restart, and no longer count
         playing &= ~(terminated | truncated)
     return returns
 
@@ -96,11 +96,11 @@ class Motion:
     """A fading trace of what moved, beside each frame."""
 
     def __init__(self):
-        self.last = None  # [N, H, W], the frames before
+        self.last = None  # [N, H, W], the previous frames
         self.trace = 0.0  # [N, H, W] in 0 to 255
 
     def add(self, frame):
-        """Takes frames [N, H, W] of bytes; returns them with their traces, [N, 2, H, W]."""
+        """Adds frames [N, H, W] of bytes; returns them with their traces, [N, 2, H, W]."""
         frame = frame.astype(np.float32)
         last = frame if self.last is None else self.last  # nothing moves in the first frame
         moved = np.where(np.abs(frame - last) > 20, np.float32(255), np.float32(0))

@@ -1,8 +1,8 @@
-"""The two errors of which a program prints one line: a wrong setting, and anything else."""
+"""The two errors that a program prints as one line: a wrong setting, and anything else."""
 
 
 class SettingError(ValueError):
-    """A setting that cannot be: says which one, its value and what would be right."""
+    """An invalid setting. The message names it, its value and what would be right."""
 
     def __init__(self, setting: str, problem: str):
         self.setting = setting
@@ -10,4 +10,4 @@ class SettingError(ValueError):
 
 
 class RunError(Exception):
-    """What keeps a program from its work although its flags are right: one line, exit code 1."""
+    """A failure although the flags are right: one line, exit code 1."""

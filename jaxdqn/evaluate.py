@@ -1,4 +1,4 @@
-r"""Scores a trained agent over whole games, its parameters frozen.
+r"""Scores a trained agent over whole games, with frozen parameters.
 
   python -m jaxdqn.evaluate --run_dir=runs/Breakout-atari-seed0
 
@@ -21,7 +21,7 @@ def _define_flags() -> None:
     flags.DEFINE_integer(
         "episodes",
         100,
-        "whole games, on up to 64 environments that play equally many, or nearly",
+        "whole games, shared equally or nearly so among up to 64 environments",
         lower_bound=1,
     )
     shared_flags.define_play_seed()
@@ -47,7 +47,7 @@ def main() -> int:
 
 
 def _finite(value: Any) -> Any:
-    """The same with null for numbers that JSON cannot hold."""
+    """The same, with null for numbers that JSON cannot represent."""
     if isinstance(value, dict):
         return {name: _finite(part) for name, part in value.items()}
     if isinstance(value, list):

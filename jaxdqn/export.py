@@ -3,7 +3,7 @@ r"""Exports a trained agent as files that run without this package.
   python -m jaxdqn.export --run_dir=runs/Breakout-atari-seed0 --format=onnx --out=breakout
 
 The folder holds the network, `policy.json` (game, preprocessing, actions, scores, versions) and a
-model card. What was written is run and compared with the network before it is left there.
+model card. The written file is run and compared with the network before it is moved into place.
 """
 
 from absl import flags
@@ -21,10 +21,10 @@ def _define_flags() -> None:
         None,
         _FORMATS,
         "stablehlo: for JAX on CPU, CUDA and TPU; onnx: for ONNX Runtime and others; safetensors: "
-        "the parameters alone",
+        "the parameters only",
     )
-    flags.DEFINE_string("out", None, "the folder to make")
-    flags.DEFINE_boolean("overwrite", False, "replace an export that lies there")
+    flags.DEFINE_string("out", None, "the folder to create")
+    flags.DEFINE_boolean("overwrite", False, "replace an existing export")
     devices.define_compilation_cache()
 
 
@@ -36,7 +36,7 @@ def main() -> int:
         raise errors.SettingError("format", f"name one of {', '.join(_FORMATS)}")
     out = shared_flags.output("out", ())
     if out is None:
-        raise errors.SettingError("out", "name the folder to make")
+        raise errors.SettingError("out", "name the folder to create")
 
     devices.start_devices()
 
@@ -45,7 +45,7 @@ def main() -> int:
 
     if out.exists() and not export.is_export(out):
         raise errors.SettingError(
-            "out", f"{out} exists and holds more than an export; another name"
+            "out", f"{out} exists and holds more than an export; choose another name"
         )
     agent = trained_agent.load(path, values.checkpoint)
     check = export.export(agent, values.format, out)

@@ -2,9 +2,10 @@ r"""Draws what a trained network does.
 
   python -m jaxdqn.inspect --run_dir=runs/Breakout-atari-seed0 --out=inside
 
-Of one game: the states with the highest action value, the greatest and the smallest spread of
-action values, and a life lost, with the values of every action (and as a table, q_values.csv);
-where the network looks (saliency); the filters of each convolution and what they make of a state.
+It plays one game and draws the states with the highest action value, with the greatest and the
+smallest spread of action values, and where a life is lost. Beside each it shows the values of all
+actions (also as a table, q_values.csv) and where the network looks (saliency). It also draws the
+filters of each convolution and their outputs for one state.
 """
 
 from absl import flags
@@ -17,8 +18,8 @@ from jaxdqn.settings import protocols
 def _define_flags() -> None:
     shared_flags.define_saved_run()
     shared_flags.define_protocol()
-    flags.DEFINE_string("out", None, "the folder to make")
-    flags.DEFINE_boolean("overwrite", False, "replace a folder that an inspection made")
+    flags.DEFINE_string("out", None, "the folder to create")
+    flags.DEFINE_boolean("overwrite", False, "replace an existing inspection")
     shared_flags.define_play_seed()
     devices.define_compilation_cache()
 
@@ -29,7 +30,7 @@ def main() -> int:
     path = shared_flags.saved_run_path()
     out = shared_flags.output("out", ())
     if out is None:
-        raise errors.SettingError("out", "name the folder to make")
+        raise errors.SettingError("out", "name the folder to create")
     devices.start_devices()
 
     from jaxdqn.playing import inspection
@@ -37,7 +38,7 @@ def main() -> int:
 
     if out.exists() and not inspection.is_inspection(out):
         raise errors.SettingError(
-            "out", f"{out} exists and holds more than an inspection; another name"
+            "out", f"{out} exists and holds more than an inspection; choose another name"
         )
     agent = trained_agent.load(path, values.checkpoint)
     protocol = values.protocol or protocols.default_for(agent.spec.game)

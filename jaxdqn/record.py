@@ -15,12 +15,14 @@ _SUFFIXES = (".mp4", ".gif")
 def _define_flags() -> None:
     shared_flags.define_saved_run()
     shared_flags.define_protocol()
-    flags.DEFINE_string("out", None, "the film: a .mp4 or .gif")
+    flags.DEFINE_string("out", None, "the film: an .mp4 or a .gif")
     flags.DEFINE_boolean(
-        "overlay", False, "show Q-values, the action taken, the return and the network's input too"
+        "overlay", False, "also show Q-values, the action taken, the return and the network's input"
     )
     flags.DEFINE_string("sheet", None, "a .png of raw and processed frames side by side")
-    flags.DEFINE_boolean("random", False, "film random play, as --protocol=random; no network")
+    flags.DEFINE_boolean(
+        "random", False, "film random play, like --protocol=random; needs no network"
+    )
     flags.DEFINE_integer("episodes", 1, "whole games", lower_bound=1)
     shared_flags.define_play_seed()
     flags.DEFINE_boolean("overwrite", False, "replace files that exist")
@@ -35,9 +37,7 @@ def main() -> int:
     if out is None and sheet is None:
         raise errors.SettingError("out", "name a film, such as --out=play.mp4, or a --sheet")
     if values.random and values.protocol not in (None, "random"):
-        raise errors.SettingError(
-            "random", f"is the protocol of its own name, not {values.protocol}"
-        )
+        raise errors.SettingError("random", f"means --protocol=random, not {values.protocol}")
 
     devices.start_devices()
 

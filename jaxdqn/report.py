@@ -17,11 +17,11 @@ _LONGEST_PATH = 4096  # characters, on Linux
 
 def _define_flags() -> None:
     flags.DEFINE_string(
-        "runs", "runs/*", "folders of runs, by name or with wildcards; commas between them"
+        "runs", "runs/*", "folders of runs, by name or with wildcards, separated by commas"
     )
-    flags.DEFINE_string("out", None, "the page: a .html")
+    flags.DEFINE_string("out", None, "the page: an .html file")
     flags.DEFINE_boolean(
-        "png", False, "write each plot as a PNG too, into a folder beside the page"
+        "png", False, "also write each plot as a PNG, into a folder beside the page"
     )
     flags.DEFINE_boolean("overwrite", False, "replace a page that exists")
 
@@ -51,10 +51,10 @@ def main() -> int:
 def folders_named(named: str) -> list[pathlib.Path]:
     """The folders that `--runs` names, each once.
 
-    A comma may also be part of a name: as many parts as name a folder together are taken as one.
+    A comma may also be part of a name: parts that name a folder together count as one.
 
     Raises:
-      SettingError: some part names no folder.
+      SettingError: a part does not name a folder.
     """
     parts = named.split(",")
     found: list[str] = []
@@ -71,19 +71,19 @@ def folders_named(named: str) -> list[pathlib.Path]:
         start = end
     if missing or not found:
         named = " or ".join(missing) or repr(named)
-        raise errors.SettingError("runs", f"no folder is {named}")
+        raise errors.SettingError("runs", f"no folder matches {named}")
     return list(dict.fromkeys(map(pathlib.Path, found)))
 
 
 def _matching(pattern: str) -> list[str]:
-    """The folder of just this name, or those that match it as a pattern."""
+    """The folder with exactly this name, or those that match it as a pattern."""
     for text in dict.fromkeys((pattern, pattern.strip())):
         path = os.path.expanduser(text)  # noqa: PTH111
         if not text or len(path) > _LONGEST_PATH:
             continue
         if os.path.isdir(path):  # noqa: PTH112
             return [path]
-        # Not `Path.glob`, which takes no absolute patterns.
+        # Not `Path.glob`, which does not accept absolute patterns.
         matches = glob.glob(path)  # noqa: PTH207
         if folders := sorted(match for match in matches if pathlib.Path(match).is_dir()):
             return folders

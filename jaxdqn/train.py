@@ -2,7 +2,7 @@ r"""Trains a deep Q-network.
 
   python -m jaxdqn.train --env=Breakout
 
-The same command again goes on from the last checkpoint.
+The same command, typed again, resumes from the last checkpoint.
 """
 
 from absl import flags
@@ -13,11 +13,11 @@ from jaxdqn.settings import presets
 
 def _define_flags() -> None:
     flags.DEFINE_string("run_dir", None, "folder of the run (default: runs/ENV-PRESET-seedN)")
-    flags.DEFINE_boolean("overwrite", False, "start anew where a run lies already")
+    flags.DEFINE_boolean("overwrite", False, "replace a run that is already there")
     flags.DEFINE_boolean(
         "verbose", False, "print the parameters, and a line for every game of training"
     )
-    flags.DEFINE_boolean("list_presets", False, "tell what each preset is for, and leave")
+    flags.DEFINE_boolean("list_presets", False, "show what each preset is for, and exit")
     flags.DEFINE_enum("track", None, ["wandb"], "mirror the metrics there too, if it is installed")
     shared_flags.define_processes()
     devices.define_compilation_cache()
@@ -35,7 +35,9 @@ def main() -> int:
     values = flags.FLAGS
     path = paths.usable("run_dir", values.run_dir) if values.run_dir else None
 
-    terminal.tolerate_loss("training goes on, and metrics.jsonl in the run's folder has everything")
+    terminal.tolerate_loss(
+        "training continues, and metrics.jsonl in the run's folder has everything"
+    )
     devices.import_jax()
     import jax
 
@@ -43,7 +45,7 @@ def main() -> int:
 
     joining.join(values.coordinator_address, values.num_processes, values.process_id)
     with processes.leaving_at_once():
-        devices.start_devices()  # a C++ compiler runs beside the imports
+        devices.start_devices()  # a C++ compiler runs during the imports
 
         from jaxdqn.rundir import tracking
         from jaxdqn.training import run, setup

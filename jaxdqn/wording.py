@@ -1,4 +1,4 @@
-"""Counts and names as people read them."""
+"""Counts and names as readable text."""
 
 
 def counted(count: int, noun: str) -> str:
@@ -7,10 +7,10 @@ def counted(count: int, noun: str) -> str:
 
 
 def visible(text: object) -> str:
-    r"""Text whose characters can all be seen: a line break becomes '\n'.
+    r"""Text with all characters visible: a line break becomes '\n'.
 
-    The bytes of a file name that are not UTF-8, which Python reads as lone surrogates and no page
-    can hold, become '\udcff' and the like.
+    Bytes of a file name that are not UTF-8, which Python reads as lone surrogates and a page
+    cannot hold, become '\udcff' and the like.
     """
     return "".join(
         character if character.isprintable() else character.encode("unicode_escape").decode()

@@ -1,1 +1,1 @@
-"""Starts training on more than one process: on this machine, on clusters, in sweeps."""
+"""Starts training in several processes: on this machine, on clusters, in sweeps."""

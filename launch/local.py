@@ -1,9 +1,9 @@
-r"""Starts one run of several processes on this machine: on its CPU, or each on GPUs of its own.
+r"""Starts one run of several processes on this machine: on its CPU, or each on its own GPUs.
 
   python -m launch.local --processes=2 -- --env=CartPole
 
-What comes after `--` are flags of `jaxdqn.train`. Each line that a process prints begins with its
-number. A signal is passed on to all; where one process fails, the others are stopped too.
+Arguments after `--` are flags of `jaxdqn.train`. Each line that a process prints begins with its
+number. A signal is passed on to all processes. If one fails, the others are stopped too.
 """
 
 import functools
@@ -26,30 +26,33 @@ from jaxdqn import errors
 from jaxdqn.cli import program, terminal
 from jaxdqn.distributed import signals
 
-_LEAVING_S = 60.0  # in which processes notice that one of them is gone, and leave by themselves
+_LEAVING_S = 60.0  # in which processes notice that one of them is gone, and exit by themselves
 _PAUSE_S = 0.1
-# Exit codes of processes that somebody killed. JAX aborts those that are left.
+# Exit codes of processes that were killed. JAX aborts the remaining ones.
 _KILLED = {-signum for signum in signal.Signals if signum != signal.SIGABRT}
-_NOISE = "[Gloo]"  # begins what its library prints about every connection
+_NOISE = "[Gloo]"  # prefix of what Gloo prints about every connection
 
 
 def _define_flags() -> None:
-    flags.DEFINE_integer("processes", 2, "how many", lower_bound=1)
+    flags.DEFINE_integer("processes", 2, "number of processes", lower_bound=1)
     flags.DEFINE_enum(
-        "devices", None, ["cpu", "gpu"], "what they run on (default: gpu where there are any)"
+        "devices", None, ["cpu", "gpu"], "platform of the processes (default: gpu if there are any)"
     )
     flags.DEFINE_integer(
         "devices_per_process",
         0,
-        "that each has for itself: GPUs, or parts of the CPU, which share its cores; 0: one, and "
-        "one process alone has all GPUs",
+        "devices of each process: GPUs, or parts of the CPU, which share its cores; 0: one device, "
+        "or all GPUs for a single process",
         lower_bound=0,
     )
     flags.DEFINE_integer(
-        "cores_per_process", 0, "that each has for itself; 0: they share all", lower_bound=0
+        "cores_per_process",
+        0,
+        "CPU cores of each process; 0: all processes share all cores",
+        lower_bound=0,
     )
-    flags.DEFINE_string("module", "jaxdqn.train", "the program that they run")
-    flags.DEFINE_boolean("dry_run", False, "print the commands, and run nothing")
+    flags.DEFINE_string("module", "jaxdqn.train", "the program that the processes run")
+    flags.DEFINE_boolean("dry_run", False, "print the commands without running them")
 
 
 def main(train_flags: Sequence[str]) -> int:
@@ -66,12 +69,12 @@ def main(train_flags: Sequence[str]) -> int:
             print(shlex.join([*words, *command]))
         return 0
     cores = _cores(values.processes, values.cores_per_process)
-    terminal.tolerate_loss("the processes go on")
+    terminal.tolerate_loss("the processes continue")
     return _Processes(commands, environments, cores).to_the_end()
 
 
 def _cores(processes: int, each: int) -> list[set[int]]:
-    """The cores of each process; empty sets where they share all.
+    """The cores of each process; empty sets if they share all.
 
     Raises:
       SettingError: there are too few.
@@ -80,7 +83,7 @@ def _cores(processes: int, each: int) -> list[set[int]]:
     if len(here) < processes * each:
         raise errors.SettingError(
             "cores_per_process",
-            f"is {each}, but {processes} processes have {len(here)} cores together",
+            f"is {each}, but there are only {len(here)} cores for {processes} processes",
         )
     return [set(here[i * each : (i + 1) * each]) for i in range(processes)]
 
@@ -109,12 +112,12 @@ def gpus(devices: pathlib.Path = pathlib.Path("/dev")) -> list[str]:
     """
     if "CUDA_VISIBLE_DEVICES" in os.environ:
         return [part for part in os.environ["CUDA_VISIBLE_DEVICES"].split(",") if part]
-    # CUDA counts those that are here from 0, whatever their files are called.
+    # CUDA counts the visible GPUs from 0, whatever their files are called.
     return [str(index) for index, _ in enumerate(devices.glob("nvidia[0-9]*"))]
 
 
 def _environments(devices: str | None, processes: int, each: int) -> list[dict[str, str]]:
-    """What each process finds in its environment beside what is there.
+    """Additional environment variables for each process.
 
     Raises:
       SettingError: there are too few GPUs.
@@ -140,7 +143,7 @@ def _environments(devices: str | None, processes: int, each: int) -> list[dict[s
 
 
 class _Processes:
-    """Processes that begin and end together."""
+    """Processes that start and end together."""
 
     def __init__(
         self,
@@ -155,7 +158,7 @@ class _Processes:
         }
         end_with_parent = signals.end_with_parent()
         for command, added, own in zip(commands, environments, cores, strict=True):
-            # In sessions of their own: a terminal's Ctrl-C would come to them twice.
+            # In their own sessions: a terminal's Ctrl-C would reach them twice.
             process = subprocess.Popen(
                 command,
                 env=os.environ | added,
@@ -179,7 +182,7 @@ class _Processes:
             reader.start()
 
     def to_the_end(self) -> int:
-        """Waits for all; returns the exit code of the first that failed, 0 where none did."""
+        """Waits for all; returns the exit code of the first that failed, or 0."""
         failed, code, since = None, 0, 0.0
         while any(process.poll() is None for process in self._processes):
             time.sleep(_PAUSE_S)
@@ -201,7 +204,7 @@ class _Processes:
         return 128 - code if code < 0 else code
 
     def _first_failure(self) -> tuple[int | None, int]:
-        """A process that failed, and its exit code; rather one that others did not fail for."""
+        """A process that failed, and its exit code; preferably not one that others made fail."""
         codes = [process.returncode for process in self._processes]
         failed = [index for index, code in enumerate(codes) if code]
         if not failed:

@@ -27,28 +27,34 @@ from jaxdqn import errors
 from jaxdqn.cli import paths, program, terminal
 from launch import sweep_runs, sweep_worker
 
-_LOOK_S = 5.0  # between two looks at the runs
+_LOOK_S = 5.0  # between two updates of the table
 
 
 def define_flags() -> None:
     """Defines the flags of the sweep itself."""
-    flags.DEFINE_list("envs", None, "games; atari57: all of them")
-    flags.DEFINE_string("seeds", "0", "such as 0,1,2 or 0-4")
+    flags.DEFINE_list("envs", None, "games, separated by commas; atari57: all 57")
+    flags.DEFINE_string("seeds", "0", "seeds, such as 0,1,2 or 0-4")
     flags.DEFINE_multi_string(
-        "vary", [], "a setting and its values, such as n_step=1,3; several make all combinations"
+        "vary", [], "a setting and its values, such as n_step=1,3; repeat it for all combinations"
     )
-    flags.DEFINE_string("runs_dir", "runs/sweep", "holds the runs, their logs and the report")
-    flags.DEFINE_string("address", None, "of a Ray cluster (default: the one here, or a new one)")
-    flags.DEFINE_float("cpus_per_run", 1.0, "cores that Ray keeps for a run", lower_bound=0.0)
+    flags.DEFINE_string("runs_dir", "runs/sweep", "folder of the runs, their logs and the report")
+    flags.DEFINE_string(
+        "address", None, "address of a Ray cluster (default: the one on this machine, or a new one)"
+    )
+    flags.DEFINE_float(
+        "cpus_per_run", 1.0, "CPU cores that Ray reserves for a run", lower_bound=0.0
+    )
     flags.DEFINE_float(
         "gpus_per_run",
         None,
-        "GPUs, or the share of one and of its memory; 0: on CPUs (default: 1 where there are any)",
+        "GPUs of a run, or its share of one GPU and its memory; 0: CPU (default: 1 if any)",
         lower_bound=0.0,
     )
-    flags.DEFINE_integer("retries", 3, "of a run that was cut off", lower_bound=0)
+    flags.DEFINE_integer(
+        "retries", 3, "how many times a run that was cut off is resumed", lower_bound=0
+    )
     flags.DEFINE_boolean("report", True, "make report.html at the end")
-    flags.DEFINE_boolean("dry_run", False, "print the commands, and run nothing")
+    flags.DEFINE_boolean("dry_run", False, "print the commands without running them")
 
 
 def main(train_flags: Sequence[str]) -> int:
@@ -98,12 +104,12 @@ def _ray(runs_dir: pathlib.Path) -> Any:
     except (ConnectionError, RuntimeError, ValueError) as error:
         raise errors.RunError(f"Ray does not start: {error}") from None
     program.leave_on_signals()  # again, because Ray's own handlers exit with another code
-    terminal.tolerate_loss("the runs go on")
+    terminal.tolerate_loss("the runs continue")
     return ray
 
 
 def _train_all(ray: Any, runs: Sequence[sweep_runs.Run]) -> dict[sweep_runs.Run, str]:
-    """Trains all runs and shows how far they are; returns what is wrong with those that failed."""
+    """Trains all runs and shows their progress; returns the errors of those that failed."""
     from rich import console, live
 
     from launch import sweep_table

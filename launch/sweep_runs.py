@@ -12,7 +12,7 @@ from absl import flags
 from jaxdqn import errors
 from jaxdqn.envs import scores
 
-# Flags of `jaxdqn.train` that each run of a sweep has of its own.
+# Flags of `jaxdqn.train` that the sweep sets for each run.
 _OWN = {"env", "seed", "run_dir", "num_processes", "process_id", "coordinator_address"}
 _LONGEST_NAME_BYTES = 200  # of a run; its logs have longer ones
 
@@ -25,12 +25,12 @@ class Run(NamedTuple):
 
     @property
     def log(self) -> pathlib.Path:
-        """What it prints, over all attempts."""
+        """The file with its output, over all attempts."""
         return self.path.parent / "logs" / f"{self.path.name}.log"
 
     @property
     def attempts_file(self) -> pathlib.Path:
-        """A line with the machine for each attempt."""
+        """The file with a line for each attempt: its machine."""
         return self.log.with_suffix(".attempts")
 
     def attempts(self) -> int:
@@ -67,7 +67,7 @@ def all_runs(
     for env, setting, seed in itertools.product(envs, itertools.product(*varied), _seeds(seeds)):
         name = "-".join([re.sub(r"[^\w.=-]+", "_", part) for part in (env, *setting)])
         if len(os.fsencode(name)) > _LONGEST_NAME_BYTES:
-            raise errors.SettingError("vary", f"makes the name {name}, which is too long")
+            raise errors.SettingError("vary", f"makes the folder name {name}, which is too long")
         path = runs_dir / f"{name}-seed{seed}"
         if path not in made:  # games and seeds may be named twice
             made.add(path)
@@ -83,7 +83,9 @@ def _values_of(text: str) -> list[str]:
     """
     name, equals, values = text.partition("=")
     if not (name.isidentifier() and equals and all(values.split(","))):
-        raise errors.SettingError("vary", f"is {text!r}; a setting and its values: n_step=1,3")
+        raise errors.SettingError(
+            "vary", f"is {text!r}; must be a setting and its values, such as n_step=1,3"
+        )
     return [f"{name}={value}" for value in values.split(",")]
 
 
@@ -111,12 +113,12 @@ def _check_train_flags(train_flags: Sequence[str], varied: Sequence[str]) -> Non
       varied: names of settings that vary.
 
     Raises:
-      SettingError: there is one, or one is to vary twice.
+      SettingError: there is one, or one varies twice.
     """
     for name in varied:
         if name in _OWN or varied.count(name) > 1:
-            right = "--envs and --seeds name those" if name in _OWN else "name its values once"
-            raise errors.SettingError("vary", f"{name} cannot vary so; {right}")
+            right = "use --envs or --seeds" if name in _OWN else "name its values once"
+            raise errors.SettingError("vary", f"{name} cannot vary like this; {right}")
     try:
         given = flags.FLAGS.read_flags_from_files(list(train_flags))
     except flags.Error as error:

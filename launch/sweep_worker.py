@@ -12,7 +12,7 @@ import filelock
 from jaxdqn.distributed import signals
 from launch import sweep_runs
 
-_LOCK_S = 60.0  # in which a process that is being ended leaves its run
+_LOCK_S = 60.0  # for a process that is being stopped to save and exit
 _USAGE = 2  # the exit code for wrong settings, with which a second attempt would fail too
 
 
@@ -21,7 +21,7 @@ class CutOffError(Exception):
 
 
 class RefusedError(Exception):
-    """A run was refused for its settings."""
+    """A run was refused because of its settings."""
 
 
 def command(run: sweep_runs.Run, program: Sequence[str] = ()) -> list[str]:

@@ -3,15 +3,15 @@
 #
 #   launch/tpu_vm.sh my-tpu us-central2-b /mnt/runs/breakout --env=Breakout --num_envs=1024
 #
-# Copies the package to every machine, installs it there, and starts the same command on each: they
-# find each other by themselves. The folder of the run lies where all of them see it, such as on a
-# Filestore volume that they have mounted. It runs on when this ends; what it prints is in jaxdqn.log
-# of each machine. To stop it, saved:
+# Copies the package to every machine, installs it there, and starts the same command on each. The
+# processes find each other by themselves. The folder of the run must be on a disk that all of them
+# see, such as a mounted Filestore volume. Training continues after this script ends; its output is in
+# jaxdqn.log on each machine. To save and stop it:
 #
 #   gcloud compute tpus tpu-vm ssh my-tpu --zone=us-central2-b --worker=all \
 #     --command='pkill -TERM -f jaxdqn.train'
 #
-# With $DRY_RUN set it prints the commands.
+# With $DRY_RUN set, it only prints the commands.
 set -euo pipefail
 
 if (($# < 3)); then
@@ -44,5 +44,5 @@ on_all 'mkdir -p jaxdqn && tar -xzf jaxdqn.tar.gz -C jaxdqn && cd jaxdqn &&
   python3 -m pip install --quiet --user uv && python3 -m uv venv --quiet --python 3.12 --clear .venv &&
   python3 -m uv pip install --quiet --python .venv/bin/python ".[tpu]"'
 printf -v flags '%q ' "$@" "--run_dir=$run_dir"
-# Not '&&': the shell that waited for both would keep the connection open until training ends.
+# Not '&&': a shell that waits for both would keep the connection open until training ends.
 on_all "cd jaxdqn || exit 1; nohup .venv/bin/python -m jaxdqn.train $flags > ../jaxdqn.log 2>&1 < /dev/null &"

@@ -10,7 +10,7 @@ from tests import program
 PLUGINS = "--plugins=tests.toys.plugin"
 FLAGS = (
     *(PLUGINS, "--env=Corridor", "--algorithm=myopic", "--head=twins", "--preset=classic"),
-    *("--num_envs=8", "--total_steps=4000", "--learning_starts_steps=500", "--n_step=3"),
+    *("--num_envs=8", "--total_steps=4000", "--learning_starts_steps=500", "--n_step=5"),
     *("--replay_capacity=2000", "--eval_every_steps=2000", "--eval_episodes=8", "--dueling"),
     *("--checkpoint_every_steps=1000", "--log_every_steps=250", "--hidden_sizes=32"),
 )

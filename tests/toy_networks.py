@@ -4,6 +4,7 @@ import jax
 
 from jaxdqn.agent import learner as learner_lib
 from jaxdqn.agent import losses, networks, q_learning
+from jaxdqn.agent.heads import api as heads
 from jaxdqn.agent.heads import scalar
 
 
@@ -11,7 +12,9 @@ def network(q_values, init=lambda key, observation: None):
     """A network of these action values, with the parameters that `init` makes."""
     return networks.Network(
         init=init,
-        outputs=lambda params, observation, key=None: q_values(params, observation)[..., None],
+        outputs=lambda params, observation, key=None: heads.Outputs(
+            q_values(params, observation)[..., None]
+        ),
         q_values=lambda params, observation, key=None: q_values(params, observation),
     )
 
@@ -29,9 +32,11 @@ def learner(network, optimizer, *, double_q=True, td_loss=huber, **settings):
     """DQN's learner, whose update takes no key and returns no priorities."""
     made = learner_lib.make_learner(
         network.init,
-        q_learning.make_loss(network, scalar.scalar(td_loss), double_q=double_q),
-        optimizer,
-        has_target=True,
-        **settings,
+        learner_lib.UpdateRule(
+            q_learning.make_loss(network, scalar.scalar(td_loss), double_q=double_q),
+            optimizer,
+            has_target=True,
+            **settings,
+        ),
     )
     return made._replace(update=lambda *args: made.update(*args, jax.random.key(0))[:2])

@@ -1,1 +1,1 @@
-"""The mathematics of agents: arrays in, arrays out; no device, environment or file."""
+"""The mathematics of agents: arrays in, arrays out. No devices, environments or files."""

@@ -1,5 +1,6 @@
 """Acting: the rolling stack of frames and the choice of actions."""
 
+import functools
 from collections.abc import Callable
 from typing import Any, NamedTuple, TypeVar
 
@@ -19,10 +20,12 @@ _State = TypeVar("_State")
 class ActorState(flax.struct.PyTreeNode):
     """What acting remembers between steps of E environments."""
 
-    stack: jax.Array  # [E, S, *seen_shape] newest S frames as the network sees them, newest last
+    stack: (
+        jax.Array
+    )  # [E, S, *seen_shape] the newest S frames as the network sees them, newest last
     key: jax.Array  # [] PRNG key, folded with `acts` at every step and never changed
     acts: jax.Array  # [] int32, steps taken
-    motion: motion_lib.MotionState | None = None  # [E, ...], where motion is traced
+    motion: motion_lib.MotionState | None = None  # [E, ...], if motion is traced
     explorer: Any = None  # [E, ...] its state; None where it has none
 
 
@@ -30,9 +33,12 @@ class Actor(NamedTuple):
     """Pure functions that play."""
 
     init: Callable[[jax.Array, int], ActorState]  # (key, E)
-    # (state, frames [E, *frame_shape], is_first [E]) -> state whose stack is what is seen now
+    # (state, frames [E, *frame_shape], is_first [E]) -> state with the stack that is seen now
     see: Callable[[ActorState, jax.Array, jax.Array], ActorState]
-    act: Callable[..., tuple[ActorState, jax.Array, jax.Array]]  # sees, and chooses actions
+    # (params, state, frames, is_first, epsilon [], first, total) -> state, actions [E] int32,
+    # values [E, A]. Sees, and chooses actions. Where these are some of `total` environments, from
+    # number `first` on, they draw what they would draw among all.
+    act: Callable[..., tuple[ActorState, jax.Array, jax.Array]]
 
 
 def roll_stack(stack: jax.Array, frame: jax.Array, is_first: jax.Array) -> jax.Array:
@@ -48,7 +54,7 @@ def roll_stack(stack: jax.Array, frame: jax.Array, is_first: jax.Array) -> jax.A
 
 
 def seen_shape(frame_shape: tuple[int, ...], motion_trace: bool) -> tuple[int, ...]:
-    """Shape of a frame as the network sees it and the replay holds it."""
+    """Shape of a frame as the network sees it and the replay stores it."""
     return (2, *frame_shape) if motion_trace else frame_shape
 
 
@@ -87,36 +93,36 @@ def make_actor(
             explorer=for_each(explorer.init),
         )
 
-    def see(state: ActorState, frame: jax.Array, is_first: jax.Array) -> ActorState:
-        if state.motion is not None:
-            moved = jax.vmap(motion_lib.advance)(state.motion, frame, is_first)
-            state, frame = state.replace(motion=moved), jax.vmap(motion_lib.channels)(moved)
-        return state.replace(stack=jax.vmap(roll_stack)(state.stack, frame, is_first))
+    act = functools.partial(_act, network, explorer, draws_noise)
+    return Actor(init=init, see=_see, act=act)
 
-    def act(
-        params: chex.ArrayTree,
-        state: ActorState,
-        frame: jax.Array,
-        is_first: jax.Array,
-        epsilon: jax.Array,
-        first: jax.Array | int = 0,
-        total: int | None = None,
-    ) -> tuple[ActorState, jax.Array, jax.Array]:
-        """Returns the next state, actions [E] int32 and values [E, A] of frames [E, *frame_shape].
 
-        Where these are some of `total` environments, from number `first` on, they draw what they
-        would draw among all.
-        """
-        state = see(state, frame, is_first)
-        step_key = jax.random.fold_in(state.key, state.acts)
-        key = jax.random.fold_in(step_key, 0)
-        keys = jax.random.split(key, total or frame.shape[0])[first + jnp.arange(frame.shape[0])]
-        noise_key = jax.random.fold_in(step_key, 1) if draws_noise else None
-        q_values = network.q_values(params, state.stack, noise_key)
-        actions, exploring = jax.vmap(explorer.act, in_axes=(0, 0, None, 0, 0))(
-            keys, q_values, epsilon, state.explorer, is_first
-        )
-        state = state.replace(explorer=exploring)
-        return state.replace(acts=state.acts + 1), actions, q_values
+def _see(state: ActorState, frame: jax.Array, is_first: jax.Array) -> ActorState:
+    if state.motion is not None:
+        moved = jax.vmap(motion_lib.advance)(state.motion, frame, is_first)
+        state, frame = state.replace(motion=moved), jax.vmap(motion_lib.channels)(moved)
+    return state.replace(stack=jax.vmap(roll_stack)(state.stack, frame, is_first))
 
-    return Actor(init=init, see=see, act=act)
+
+def _act(
+    network: networks.Network,
+    explorer: explorers.Explorer,
+    draws_noise: bool,
+    params: chex.ArrayTree,
+    state: ActorState,
+    frame: jax.Array,
+    is_first: jax.Array,
+    epsilon: jax.Array,
+    first: jax.Array | int = 0,
+    total: int | None = None,
+) -> tuple[ActorState, jax.Array, jax.Array]:
+    state = _see(state, frame, is_first)
+    step_key = jax.random.fold_in(state.key, state.acts)
+    key = jax.random.fold_in(step_key, 0)
+    keys = jax.random.split(key, total or frame.shape[0])[first + jnp.arange(frame.shape[0])]
+    noise_key = jax.random.fold_in(step_key, 1) if draws_noise else None
+    q_values = network.q_values(params, state.stack, noise_key)
+    actions, exploring = jax.vmap(explorer.act, in_axes=(0, 0, None, 0, 0))(
+        keys, q_values, epsilon, state.explorer, is_first
+    )
+    return state.replace(acts=state.acts + 1, explorer=exploring), actions, q_values

@@ -1,11 +1,11 @@
 """Q-learning by backward sweeps (Pedersen, Hvass-Labs, TensorFlow Tutorial 16, 2017).
 
 A network plays with frozen parameters while a memory fills with states and the action values that
-it gave them. A sweep then takes every environment's rows from the newest to the oldest and puts
-the reward plus the discounted value of the next state, itself swept already, where the value of
-the action taken stood: a reward travels back along a whole game at once. The network is then fitted
-to the swept values, half of every batch (or more) from states whose value changed much, and the
-memory is emptied. No target network: the parameters do not move while targets are made.
+it gave them. A sweep then goes through every environment's rows from the newest to the oldest. It
+replaces the value of the action taken by the reward plus the discounted value of the next state,
+which has been swept already. So a reward travels back along a whole game at once. The network is
+then fitted to the swept values; at least half of every batch comes from states whose value changed
+much. Last, the memory is emptied. There is no target network: parameters do not change meanwhile.
 """
 
 import chex
@@ -17,12 +17,12 @@ from jaxdqn.agent import learner, networks
 
 
 class Segment(flax.struct.PyTreeNode):
-    """T rows of N environments, each what was shown, answered, and came of the answer before."""
+    """T rows of N environments: what was shown, the action, and the outcome of the one before."""
 
     q_values: jax.Array  # [T, N, A] float32, as the network gave them when it acted
     action: jax.Array  # [T, N] int32, chosen on seeing this row
     reward: jax.Array  # [T, N] float32, for learning, of the step that led here
-    ended: jax.Array  # [T, N] bool, nothing is worth more after this row: no bootstrap from it
+    ended: jax.Array  # [T, N] bool, the return ends here: no bootstrap from this row
     is_state: jax.Array  # [T, N] bool, the row and the next are a transition
 
 
@@ -34,7 +34,7 @@ class Targets(flax.struct.PyTreeNode):
 
 
 class Order(flax.struct.PyTreeNode):
-    """Positions of all states of a memory of M rows of environments, large errors first."""
+    """Positions of all states in a memory of M rows, large errors first."""
 
     position: jax.Array  # [M] int32, flat; the last ones are no states
     num_large: jax.Array  # [] int32
@@ -45,11 +45,11 @@ def backward(segment: Segment, discount: float) -> tuple[jax.Array, jax.Array]:
     """Sweeps from the last row to the first.
 
     Returns:
-      The swept values [T, N, A] float32; and by how much each state's changed, [T, N] float32,
-      not negative, 0 in rows that are no states.
+      The swept values [T, N, A] float32; and by how much each state's value changed, [T, N]
+      float32, not negative, 0 in rows that are not states.
     """
     chex.assert_rank(segment.q_values, 3)
-    # What each row's next one is: the last row has none and is no state.
+    # The next row of each row. The last row has none and is not a state.
     following = jax.tree.map(
         lambda leaf: jnp.concatenate([leaf[1:], leaf[-1:]]), (segment.reward, segment.ended)
     )
@@ -70,13 +70,13 @@ def backward(segment: Segment, discount: float) -> tuple[jax.Array, jax.Array]:
 
 
 def shuffle(key: jax.Array, error: jax.Array, is_state: jax.Array, threshold: float) -> Order:
-    """Orders the states at random, those with errors above the threshold before the others.
+    """Orders the states at random; those with errors above the threshold come first.
 
     Args:
       key: consumed here.
       error: [M] float32, flat.
       is_state: [M] bool.
-      threshold: above it an error is large.
+      threshold: errors above it are large.
     """
     is_large = is_state & (error > threshold)
     stratum = jnp.where(is_large, 0, jnp.where(is_state, 1, 2))
@@ -97,15 +97,15 @@ def batch_positions(
 ) -> jax.Array:
     """Positions [batch_size] of an epoch's batch, of which `large_share` have large errors.
 
-    Where more states than that have large errors, the batch has as many of them as the memory. A
-    stratum that is too small for its share leaves the rest to the other. Batches in sequence walk
-    through each stratum, so that a state comes again when all others of its stratum have been.
+    If a larger share of the memory has large errors, so has the batch. If a stratum is too small
+    for its share, the other one fills the batch. Successive batches walk through each stratum, so a
+    state comes again only after all others of its stratum.
 
     Args:
       order: of the epoch.
-      batch: [] int32, batches before this one.
-      batch_size: states.
-      large_share: least share of large errors.
+      batch: [] int32, number of batches before this one.
+      batch_size: number of states.
+      large_share: smallest share of large errors.
     """
     total = order.num_large + order.num_small
     share = jnp.maximum(order.num_large / jnp.maximum(total, 1), large_share)

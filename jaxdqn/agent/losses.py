@@ -9,26 +9,6 @@ import jax.numpy as jnp
 TdLoss = Callable[[jax.Array], jax.Array]  # elementwise, of TD errors
 
 
-def q_td_error(
-    q_tm1: jax.Array, a_tm1: jax.Array, r_t: jax.Array, discount_t: jax.Array, q_t: jax.Array
-) -> jax.Array:
-    """Q-learning error of one transition (Watkins, 1989; Mnih et al., 2015).
-
-    Args:
-      q_tm1: [A] online values in the source state.
-      a_tm1: [] int, the action taken.
-      r_t: [] reward, summed over n steps if there are several.
-      discount_t: [] gamma^n, or 0 where the game ended; gamma^n at a time limit.
-      q_t: [A] target values in the state reached.
-
-    Returns:
-      [] target minus prediction; the gradient flows through the prediction alone.
-    """
-    chex.assert_rank([q_tm1, a_tm1, r_t, discount_t, q_t], [1, 0, 0, 0, 1])
-    target = r_t + discount_t * jnp.max(q_t)
-    return jax.lax.stop_gradient(target) - q_tm1[a_tm1]
-
-
 def double_q_td_error(
     q_tm1: jax.Array,
     a_tm1: jax.Array,
@@ -37,7 +17,9 @@ def double_q_td_error(
     q_value_t: jax.Array,
     q_selector_t: jax.Array,
 ) -> jax.Array:
-    """Double Q-learning error of one transition (van Hasselt et al., arXiv:1509.06461).
+    """Q-learning error of one transition, double or plain.
+
+    Double: van Hasselt et al., arXiv:1509.06461; plain: Watkins, 1989, Mnih et al., 2015.
 
     Args:
       q_tm1: [A] online values in the source state.
@@ -57,7 +39,7 @@ def double_q_td_error(
 
 
 def huber(td_error: jax.Array, delta: float) -> jax.Array:
-    """Half the square up to `delta`, linear beyond (Huber, 1964), elementwise."""
+    """Half the square up to `delta`, linear beyond it (Huber, 1964); elementwise."""
     size = jnp.abs(td_error)
     quadratic = jnp.minimum(size, delta)
     return 0.5 * quadratic**2 + delta * (size - quadratic)

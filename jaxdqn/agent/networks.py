@@ -30,21 +30,22 @@ class QNetwork(nn.Module):
     dtype: DTypeLike
 
     @nn.compact
-    def __call__(self, observation: jax.Array, key: jax.Array | None = None) -> jax.Array:
-        """[B, S, *frame_shape], and a key where something is drawn -> [B, A, K] float32."""
+    def __call__(self, observation: jax.Array, key: jax.Array | None = None) -> heads.Outputs:
+        """[B, S, *frame_shape], and a key where something is drawn -> outputs [B, ...]."""
         x = self.torso(observation)
-        if self.head.embedding is not None:
-            x = self.head.embedding(x, key)
-        outputs = self._outputs(x)  # [B, ..., A, K]
-        # Of several samples of each action, the samples are its outputs.
-        return outputs if outputs.ndim == 3 else jnp.moveaxis(outputs[..., 0], 1, -1)
+        if self.head.embedding is None:
+            return heads.Outputs(self._outputs(x))
+        x, fractions = self.head.embedding(x, key)
+        samples = self._outputs(x)[..., 0]  # [B, T, A]
+        return heads.Outputs(jnp.moveaxis(samples, 1, -1), fractions)
 
     def _outputs(self, x: jax.Array) -> jax.Array:
         if not self.dueling:
             return self._dense(x, self.num_actions)
         value = self._dense(x, 1, "value_")
         advantage = self._dense(x, self.num_actions, "advantage_")
-        # Over the actions of each sample alone: a mean over the batch too would tie samples.
+        # Over the actions of each sample only: a mean over the batch would make samples depend on
+        # each other.
         return value + advantage - advantage.mean(axis=-2, keepdims=True)
 
     def _dense(self, x: jax.Array, rows: int, prefix: str = "Dense_") -> jax.Array:
@@ -67,8 +68,8 @@ class Network(NamedTuple):
     """Pure functions of a Q-network."""
 
     init: Callable[[jax.Array, jax.Array], chex.ArrayTree]  # (key, observation [1, S, *F])
-    # (params, [B, S, *F], key where something is drawn, or None) -> [B, A, K]
-    outputs: Callable[..., jax.Array]
+    # (params, [B, S, *F], key where something is drawn, or None) -> outputs [B, ...]
+    outputs: Callable[..., heads.Outputs]
     q_values: Callable[..., jax.Array]  # of the same -> [B, A]
     # (params, [B, S, *F]) -> by name, what the encoder sows [B, H, W, C]; nothing in an mlp
     feature_maps: Callable[[chex.ArrayTree, jax.Array], dict[str, jax.Array]] = lambda *_: {}
@@ -110,13 +111,13 @@ def make_network(
         )
 
     def init(key: jax.Array, observation: jax.Array) -> chex.ArrayTree:
-        # Parameters are the same however they are used.
+        # The parameters do not depend on how they are used.
         params: Any = module(lambda: "xla").init(key, observation)
         return params
 
     def outputs(
         params: chex.ArrayTree, observation: jax.Array, key: jax.Array | None = None
-    ) -> jax.Array:
+    ) -> heads.Outputs:
         found: Any = module(implementation).apply(params, observation, key)  # flax types it as Any
         return found
 

@@ -20,13 +20,13 @@ def make_optimizer(
 
     Args:
       name: 'adam' (Kingma and Ba, arXiv:1412.6980) or 'rmsprop'.
-      learning_rate: or a schedule over updates.
+      learning_rate: a number, or a schedule over updates.
       epsilon: added to Adam's root, and within RMSProp's.
       max_grad_norm: gradients are clipped to this norm; 0 leaves them.
-      clip_per_tensor: each parameter's gradient has that norm for itself, not all together.
+      clip_per_tensor: clip each parameter's gradient separately, not all together.
       rmsprop_decay: of the running mean of squares.
       rmsprop_centred: subtract the running mean, as Mnih et al. (2015) do.
-      rmsprop_initial: where the mean of squares begins.
+      rmsprop_initial: initial value of the mean of squares.
     """
     if name == "adam":
         optimizer = optax.adam(learning_rate, eps=epsilon)
@@ -40,7 +40,7 @@ def make_optimizer(
             eps_in_sqrt=True,
         )
     else:
-        raise ValueError(f"no optimizer is called {name!r}")
+        raise ValueError(f"unknown optimizer {name!r}")
     if not max_grad_norm:
         return optimizer
     clip = _clip_each if clip_per_tensor else optax.clip_by_global_norm
@@ -48,7 +48,7 @@ def make_optimizer(
 
 
 def _clip_each(max_norm: float) -> optax.GradientTransformation:
-    """Clips the gradient of every parameter to a norm of its own."""
+    """Clips the gradient of every parameter separately."""
 
     def clip(gradient: jax.Array) -> jax.Array:
         norm = jnp.sqrt(jnp.sum(gradient**2))

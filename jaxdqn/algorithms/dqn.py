@@ -15,13 +15,15 @@ def make_learner(
     network = parts.make_network(config, spec)
     return learner_lib.make_learner(
         network.init,
-        q_learning.make_loss(network, parts.make_head(config), double_q=config.double_q),
-        parts.make_optimizer(config),
-        has_target=True,
-        target_tau=config.target_tau,
-        target_period_updates=config.target_period_updates,
-        stop_when_refused=config.on_nonfinite == "stop",
-        axis_name=axis_name,
+        learner_lib.UpdateRule(
+            q_learning.make_loss(network, parts.make_head(config), double_q=config.double_q),
+            parts.make_optimizer(config),
+            has_target=True,
+            target_tau=config.target_tau,
+            target_period_updates=config.target_period_updates,
+            stop_when_refused=config.on_nonfinite == "stop",
+            axis_name=axis_name,
+        ),
     )
 
 

@@ -36,6 +36,17 @@ class Programs(NamedTuple):
     move_target: Callable[[learner_lib.TrainState], learner_lib.TrainState]
 
 
+class _Parts(NamedTuple):
+    """What an update is made of, on each device."""
+
+    layout: ring_lib.Layout
+    rule: returns.ReturnRule
+    sampler: samplers.Sampler
+    learner: learner_lib.Learner
+    local_batch: int  # transitions that each device draws
+    num_updates: int  # in one go
+
+
 def build_programs(
     config: config_lib.Config, spec: envs.EnvSpec, mesh: Mesh, make_learner: MakeLearner
 ) -> Programs:
@@ -49,78 +60,89 @@ def build_programs(
     """
     layout, rule = parts.ring_layout(config, spec), parts.return_rule(config)
     returns.check(layout, rule)
-    sampler = parts.make_sampler(config, layout)
-    learner = make_learner(config, spec, mesh_lib.axis_name(mesh))
-    local_batch = config.batch_size // mesh.devices.size
-    replicated, ring_specs = mesh_lib.REPLICATED, device_programs.RING_SPECS
-    sampler_specs = device_programs.sampler_specs(sampler)
-
-    def draw(
-        state: learner_lib.TrainState, sampler_state: Any, ring: ring_lib.RingState
-    ) -> tuple[samplers.Drawn, returns.Batch, jax.Array]:
-        """What the next update draws, its batch, and a key of its own."""
-        key = jax.random.fold_in(jax.random.fold_in(state.key, state.updates), mesh_lib.index())
-        drawn = sampler.draw(ring, key, sampler_state, local_batch)
-        batch = returns.gather(layout, rule, ring, drawn.row, drawn.env)
-        return drawn, batch, jax.random.fold_in(key, 3)
+    made = _Parts(
+        layout=layout,
+        rule=rule,
+        sampler=parts.make_sampler(config, layout, mesh_lib.axis_name(mesh)),
+        learner=make_learner(config, spec, mesh_lib.axis_name(mesh)),
+        local_batch=config.batch_size // mesh.devices.size,
+        num_updates=config.slice_updates,
+    )
+    alike, ring_specs = mesh_lib.REPLICATED, device_programs.RING_SPECS
+    sampler_specs = device_programs.sampler_specs(made.sampler)
 
     @mesh_lib.on_mesh(
         mesh,
-        in_specs=(replicated, replicated, sampler_specs, ring_specs),
-        out_specs=(replicated, replicated, sampler_specs),
+        in_specs=(alike, alike, sampler_specs, ring_specs),
+        out_specs=(alike, alike, sampler_specs),
         donate_argnums=(0, 1, 2),
     )
-    def learn(
-        train_state: learner_lib.TrainState,
-        sums: jax.Array,
-        sampler_state: Any,
-        ring: ring_lib.RingState,
-    ) -> tuple[learner_lib.TrainState, jax.Array, Any]:
-        def one_update(carry: Any, _: None) -> tuple[Any, None]:
-            state, sums, sampler_state = carry
-            drawn, batch, key = draw(state, sampler_state, ring)
-            state, metrics, priority = learner.update(state, batch, key, drawn.weight)
-            sampler_state = sampler.learned(sampler_state, drawn, priority, metrics["accepted"])
-            return (state, sums + learner_lib.summands(metrics), sampler_state), None
-
-        carry, _ = jax.lax.scan(
-            one_update, (train_state, sums, sampler_state), length=config.slice_updates
-        )
-        learned: tuple[learner_lib.TrainState, jax.Array, Any] = carry
-        return learned
+    def learn(*state: Any) -> tuple[learner_lib.TrainState, jax.Array, Any]:
+        return _learn(made, *state)
 
     @mesh_lib.on_mesh(
-        mesh,
-        in_specs=(replicated, sampler_specs, ring_specs, replicated),
-        out_specs=(replicated, replicated),
+        mesh, in_specs=(alike, sampler_specs, ring_specs, alike), out_specs=(alike, alike)
     )
-    def examine(
-        train_state: learner_lib.TrainState,
-        sampler_state: Any,
-        ring: ring_lib.RingState,
-        rows_since: jax.Array,
-    ) -> tuple[returns.Batch, learner_lib.Metrics]:
-        before = ring.replace(count=ring.count - rows_since)
-        drawn, batch, key = draw(train_state, sampler_state, before)
-        metrics = learner.update(train_state, batch, key, drawn.weight)[1]
+    def examine(*state: Any) -> tuple[returns.Batch, learner_lib.Metrics]:
+        batch, metrics = _examine(made, *state)
         return mesh_lib.gathered(mesh, batch), metrics
 
-    @mesh_lib.on_mesh(mesh, in_specs=replicated, out_specs=replicated, donate_argnums=0)
+    @mesh_lib.on_mesh(mesh, in_specs=alike, out_specs=alike, donate_argnums=0)
     def move_target(train_state: learner_lib.TrainState) -> learner_lib.TrainState:
-        return learner.move_target(train_state)
+        return made.learner.move_target(train_state)
 
-    return Programs(
-        init=device_programs.compiled_init(
-            mesh, learner.init, parts.observation_like(config, spec)
-        ),
-        learn=learn,
-        examine=examine,
-        move_target=move_target,
-    )
+    like = parts.observation_like(config, spec)
+    init = device_programs.compiled_init(mesh, made.learner.init, like)
+    return Programs(init=init, learn=learn, examine=examine, move_target=move_target)
+
+
+def _draw(
+    made: _Parts, state: learner_lib.TrainState, sampler_state: Any, ring: ring_lib.RingState
+) -> tuple[samplers.Drawn, returns.Batch, jax.Array]:
+    """What the next update draws, its batch, and a key of its own."""
+    key = jax.random.fold_in(jax.random.fold_in(state.key, state.updates), mesh_lib.index())
+    drawn = made.sampler.draw(ring, key, sampler_state, made.local_batch)
+    batch = returns.gather(made.layout, made.rule, ring, drawn.row, drawn.env)
+    return drawn, batch, jax.random.fold_in(key, 3)
+
+
+def _learn(
+    made: _Parts,
+    train_state: learner_lib.TrainState,
+    sums: jax.Array,
+    sampler_state: Any,
+    ring: ring_lib.RingState,
+) -> tuple[learner_lib.TrainState, jax.Array, Any]:
+    """Makes a slice of updates."""
+
+    def one_update(carry: Any, _: None) -> tuple[Any, None]:
+        state, sums, sampler_state = carry
+        drawn, batch, key = _draw(made, state, sampler_state, ring)
+        state, metrics, priority = made.learner.update(state, batch, key, drawn.weight)
+        sampler_state = made.sampler.learned(sampler_state, drawn, priority, metrics["accepted"])
+        return (state, sums + learner_lib.summands(metrics), sampler_state), None
+
+    carry = (train_state, sums, sampler_state)
+    learned: tuple[learner_lib.TrainState, jax.Array, Any]
+    learned, _ = jax.lax.scan(one_update, carry, length=made.num_updates)
+    return learned
+
+
+def _examine(
+    made: _Parts,
+    train_state: learner_lib.TrainState,
+    sampler_state: Any,
+    ring: ring_lib.RingState,
+    rows_since: jax.Array,
+) -> tuple[returns.Batch, learner_lib.Metrics]:
+    """A device's share of the batch that was refused last, and metrics of its update."""
+    before = ring.replace(count=ring.count - rows_since)
+    drawn, batch, key = _draw(made, train_state, sampler_state, before)
+    return batch, made.learner.update(train_state, batch, key, drawn.weight)[1]
 
 
 def updates_owed(config: config_lib.Config, state: run_state.RunState) -> int:
-    """Updates that have fallen due and are not done."""
+    """Number of updates that have fallen due and are not done yet."""
     steps = state.counters.steps - state.learning_from_step
     done = state.counters.updates - state.learning_from_update
     return max(0, steps) // config.steps_per_update - done
@@ -129,7 +151,7 @@ def updates_owed(config: config_lib.Config, state: run_state.RunState) -> int:
 def target_is_due(
     config: config_lib.Config, before: run_state.Counters, now: run_state.Counters
 ) -> bool:
-    """Whether the target network moves now by its periods of steps or games."""
+    """Whether the target network is to be updated now, by its periods of steps or games."""
     return run_state.crossed(
         before.steps, now.steps, config.target_period_steps
     ) or run_state.crossed(before.episodes, now.episodes, config.target_period_episodes)

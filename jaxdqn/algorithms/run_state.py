@@ -41,12 +41,12 @@ def _saved(how: Saved | Where) -> dict[str, Saved]:
 
 @dataclasses.dataclass
 class Counters:
-    """Where a run stands; saved with every checkpoint."""
+    """The progress of a run; saved with every checkpoint."""
 
-    steps: int = 0  # agent steps; a game's first row is none
+    steps: int = 0  # agent steps; a game's first row does not count
     updates: int = 0
     episodes: int = 0  # whole games
-    time_s: float = 0.0  # of training, over all starts of the run
+    time_s: float = 0.0  # training time, over all starts of the run
 
 
 def _counters(stored: Mapping[str, Any]) -> Counters:
@@ -107,7 +107,7 @@ class RunState:
     refused: int = field(default=0, metadata=_saved(Where.NOWHERE))
     # What the algorithm has begun and not ended, for itself; None between two pieces of work.
     own: Any = field(default=None, metadata=_saved(Where.ALGORITHM))
-    # Updates fall due from here on; a run that resumes without its replay fills it again first.
+    # Updates fall due from here on. A run that resumes without its replay first fills it again.
     learning_from_step: int = field(default=0, metadata=_saved(Where.NUMBERS))
     learning_from_update: int = field(default=0, metadata=_saved(Where.NUMBERS))
 
@@ -119,10 +119,10 @@ def saved(where: Where) -> dict[str, Saved]:
 
 
 class NonFiniteError(Exception):
-    """An update was refused, and the run is to stop.
+    """An update was refused, and the run must stop.
 
     Args:
-      batch: a tree of arrays, what the update learned from.
+      batch: a tree of arrays: the data of the update.
       metrics: of the update.
     """
 
@@ -140,6 +140,6 @@ def crossed(then: int, now: int, period: int) -> bool:
 
 
 def note_refused(config: config_lib.Config, state: RunState, refused: int) -> bool:
-    """Writes down how many updates were refused; returns whether the run is to stop for that."""
+    """Records how many updates were refused; returns whether the run must stop for that."""
     is_new, state.refused = refused > state.refused, refused
     return is_new and config.on_nonfinite == "stop"

@@ -36,7 +36,7 @@ class Fit:
 
 
 class Schedule(NamedTuple):
-    """What holds for a cycle that begins at some step."""
+    """The constants of a cycle that begins at some step."""
 
     states: int  # that the memory is to hold
     loss_limit: float
@@ -45,7 +45,7 @@ class Schedule(NamedTuple):
 
 
 def schedule(config: config_lib.Config, steps: int) -> Schedule:
-    """The constants of a cycle; they follow the number of states seen, as the tutorial counts."""
+    """The constants of a cycle. They follow the number of states seen, as in the tutorial."""
 
     def at(start: float, end: float) -> float:
         return schedules.linear(steps, start=start, end=end, decay_steps=config.sweep_decay_steps)
@@ -60,7 +60,7 @@ def schedule(config: config_lib.Config, steps: int) -> Schedule:
 
 
 class Cycle:
-    """Cycles of sweeps, each begun when the memory is full enough or the run at its end."""
+    """Runs cycles of sweeps. Each begins when the memory is full enough or the run at its end."""
 
     def __init__(self, config: config_lib.Config, programs: sweep_programs.Programs, mesh: Mesh):
         self._config, self._programs, self._mesh = config, programs, mesh
@@ -103,7 +103,7 @@ class Cycle:
         config = self._config
         wanted = schedule(config, state.counters.steps).states
         is_full = state.rows * config.group_size >= wanted
-        # All groups have as many rows then, and the first one's comes first again.
+        # Then all groups have equally many rows, and the first group's row comes first again.
         is_due = is_full and state.rows % config.num_groups == 0
         at_the_end = state.counters.steps >= config.total_steps
         if not is_due and not (at_the_end and state.rows > 2 * config.num_groups):

@@ -18,7 +18,7 @@ from jaxdqn.replay import returns
 from jaxdqn.replay import ring as ring_lib
 from jaxdqn.settings import config as config_lib
 
-# Of a sweep, over all states of the memory: means of the largest action values, and shares.
+# Statistics of a sweep over all states of the memory: means of the largest action values, shares.
 STATISTICS = (
     "sweep_states",
     "sweep_q_before",
@@ -34,7 +34,7 @@ Q_VALUES = "q_values"  # on which actions were chosen, beside each step
 
 
 class Swept(flax.struct.PyTreeNode):
-    """What a sweep leaves beside the values in the ring."""
+    """What a sweep produces besides the values in the ring."""
 
     error: jax.Array  # [R, E] float32
     is_state: jax.Array  # [R, E] bool
@@ -44,7 +44,7 @@ class Programs(NamedTuple):
     """Compiled functions. Those that take large state donate it: rebind it in the same line."""
 
     init: Callable[[jax.Array], learner_lib.TrainState]  # (key)
-    # (ring) -> ring with swept values, what else came of it, `STATISTICS` [8]
+    # (ring) -> ring with swept values, what else the sweep produces, `STATISTICS` [8]
     sweep: Callable[[ring_lib.RingState], tuple[ring_lib.RingState, Swept, jax.Array]]
     # (train state, swept, updates before the fit [], epoch []) -> the order of an epoch
     shuffle: Callable[..., backward_sweep.Order]
@@ -73,10 +73,12 @@ def make_learner(
     network = parts.make_network(config, spec)
     return learner_lib.make_learner(
         network.init,
-        backward_sweep.make_loss(network),
-        parts.make_optimizer(config, learning_rate=1.0),
-        stop_when_refused=config.on_nonfinite == "stop",
-        axis_name=axis_name,
+        learner_lib.UpdateRule(
+            backward_sweep.make_loss(network),
+            parts.make_optimizer(config, learning_rate=1.0),
+            stop_when_refused=config.on_nonfinite == "stop",
+            axis_name=axis_name,
+        ),
     )
 
 
@@ -186,7 +188,7 @@ def _sweep(
     )
 
     def by_stream(leaf: jax.Array) -> jax.Array:
-        """[R, E, ...] -> [R / G, G * E, ...]: the groups' rows lie in turn."""
+        """[R, E, ...] -> [R / G, G * E, ...]: the groups' rows alternate."""
         return leaf.reshape(leaf.shape[0] // config.num_groups, -1, *leaf.shape[2:])
 
     swept, error = backward_sweep.backward(jax.tree.map(by_stream, segment), config.discount)

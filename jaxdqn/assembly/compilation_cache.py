@@ -1,4 +1,4 @@
-"""What is compiled, by XLA and of C++, kept on disk: the next run of its kind starts sooner."""
+"""Keeps compiled XLA programs and C++ on disk, so that later runs start sooner."""
 
 import atexit
 import hashlib
@@ -16,14 +16,14 @@ from jaxdqn.kernels import native_library
 
 
 def use_cache(folder: str) -> None:
-    """Keeps what is compiled from now on in `folder` and takes from there what fits; '' does not.
+    """Keeps what is compiled from now on in `folder`, and uses what fits from there; '': does not.
 
-    Each kind of machine and version of XLA has a folder of its own in it: code for one CPU can
-    stop with an illegal instruction on another that shares the same home directory. What is damaged
-    there is made anew, and a folder that cannot be used costs time, and nothing else.
+    Each kind of machine and version of XLA has a subfolder: code for one CPU can stop with an
+    illegal instruction on another that shares the same home directory. Damaged files are rebuilt.
+    A folder that cannot be used only costs time.
 
-    For XLA's programs a user's own choice, the environment variable JAX_COMPILATION_CACHE_DIR,
-    goes before. Several processes keep theirs only where all see the same folder.
+    For XLA's programs, the user's environment variable JAX_COMPILATION_CACHE_DIR takes
+    precedence. Several processes keep their programs only in a folder that all of them see.
     """
     path = _own(folder)
     native_library.start(path)
@@ -31,12 +31,12 @@ def use_cache(folder: str) -> None:
     programs = chosen or str(path or "")
     if jax.distributed.is_initialized() and "://" not in programs:  # as a bucket's address has
         jax.config.update("jax_compilation_cache_dir", None)
-        # JAX writes from process 0 alone. Where only that one finds a program at the next start,
-        # the others compile it, and on GPUs XLA shares the search for the fastest kernels out to
-        # all: they would wait for process 0 for ever.
+        # Only process 0 writes. If only it finds a program at the next start, the others compile
+        # it, and on GPUs XLA shares out the search for the fastest kernels to all processes: they
+        # would wait for process 0 forever.
         if not shared_folders.is_shared(pathlib.Path(programs) if programs else None):
             return
-    # The process that writes is the one that checks, and the others wait for it.
+    # The process that writes also checks, and the others wait for it.
     may_use, may_write = processes.from_primary(
         lambda: (False, False) if chosen or path is None else program_cache.check(path)
     )
@@ -45,12 +45,12 @@ def use_cache(folder: str) -> None:
     elif may_use:
         _use(programs, may_write)
         if processes.is_primary():
-            # While what this process has written is as it was written.
+            # As long as what this process wrote is still unchanged.
             atexit.register(program_cache.check, pathlib.Path(programs))
 
 
 def _own(folder: str) -> pathlib.Path | None:
-    """This machine's part of a folder; None where there is none, or no home to find it in."""
+    """This machine's part of a folder; None if there is none, or no home directory for it."""
     try:
         return pathlib.Path(folder).expanduser() / _machine() if folder else None
     except RuntimeError:
@@ -59,12 +59,12 @@ def _own(folder: str) -> pathlib.Path | None:
 
 def _use(folder: str, may_write: bool) -> None:
     jax.config.update("jax_compilation_cache_dir", folder)
-    # The many small functions of a start take as long together as the large ones.
+    # The many small functions of a start together take as long as the large ones.
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
     jax.config.update("jax_persistent_cache_min_entry_size_bytes", 0)
-    if not may_write:  # XLA takes it for an error where it cannot note a GPU's fastest kernels
+    if not may_write:  # XLA fails if it cannot record a GPU's fastest kernels
         jax.config.update("jax_persistent_cache_enable_xla_caches", "none")
-    # What cannot be kept, or is read while another process writes it, is compiled, and no more.
+    # What cannot be kept, or is being written by another process, is simply compiled.
     told = "Error (reading|writing) persistent compilation cache entry"
     warnings.filterwarnings("ignore", told, UserWarning)
 

@@ -1,6 +1,5 @@
 """What the devices run in every run: recording and acting. Algorithms add how they learn."""
 
-import concurrent.futures
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -48,7 +47,7 @@ class Device(NamedTuple):
     # (params, actor state, sampler state, ring, row, note, epsilon []) -> actor state, sampler
     # state, ring, note of all environments with their actions, on every device alike
     act_and_record: Callable[..., tuple[actor_lib.ActorState, Any, ring_lib.RingState, jax.Array]]
-    cut: Callable[[ring_lib.RingState], ring_lib.RingState]  # where environments are made anew
+    cut: Callable[[ring_lib.RingState], ring_lib.RingState]  # when environments are created again
 
 
 def sampler_specs(sampler: samplers.Sampler) -> Any:
@@ -72,7 +71,7 @@ def compiled_init(
       observation: what one is like.
     """
     on_cpu = mesh.devices.flat[0].platform == "cpu"
-    # Of a function that runs once, all that takes time is its compilation.
+    # For a function that runs once, only its compilation takes time.
     once = {"xla_backend_optimization_level": 0} if on_cpu else None
     specs = mesh_lib.REPLICATED
 
@@ -84,102 +83,89 @@ def compiled_init(
     return compiled
 
 
+class _Parts(NamedTuple):
+    """What acting and recording are made of, on each device."""
+
+    config: config_lib.Config
+    actor: actor_lib.Actor
+    layout: ring_lib.Layout
+    sampler: samplers.Sampler
+    local_envs: int  # that each device acts for
+
+
 def build(config: config_lib.Config, spec: api.EnvSpec, mesh: Mesh) -> Device:
     """Builds the devices' side of play."""
-    actor = parts.make_actor(config, spec, in_training=True)
     layout = parts.ring_layout(config, spec)
-    sampler = parts.make_sampler(config, layout)
-    shared = sampler_specs(sampler)
-    local_envs = config.group_size // mesh.devices.size
-    replicated = mesh_lib.REPLICATED
+    made = _Parts(
+        config=config,
+        actor=parts.make_actor(config, spec, in_training=True),
+        layout=layout,
+        sampler=parts.make_sampler(config, layout, mesh_lib.axis_name(mesh)),
+        local_envs=config.group_size // mesh.devices.size,
+    )
+    shared, alike = sampler_specs(made.sampler), mesh_lib.REPLICATED
 
     @mesh_lib.on_mesh(mesh, in_specs=(), out_specs=RING_SPECS)
     def init_ring() -> ring_lib.RingState:
-        return ring_lib.init(layout, local_envs)
+        return ring_lib.init(layout, made.local_envs)
 
-    @mesh_lib.on_mesh(mesh, in_specs=replicated, out_specs=_ACTOR_SPECS)
+    @mesh_lib.on_mesh(mesh, in_specs=alike, out_specs=_ACTOR_SPECS)
     def init_actor(key: jax.Array) -> actor_lib.ActorState:
-        return actor.init(key, local_envs)
+        return made.actor.init(key, made.local_envs)
 
     @mesh_lib.on_mesh(mesh, in_specs=(), out_specs=shared)
     def init_sampler() -> Any:
-        return sampler.init(local_envs)
+        return made.sampler.init(made.local_envs)
+
+    @mesh_lib.on_mesh(mesh, in_specs=(), out_specs=alike)
+    def init_sums() -> jax.Array:
+        return jnp.zeros(len(learner_lib.METRICS) + 1)
 
     @mesh_lib.on_mesh(
         mesh,
-        in_specs=(
-            replicated,
-            _ACTOR_SPECS,
-            shared,
-            RING_SPECS,
-            *(mesh_lib.BY_ENV,) * 2,
-            replicated,
-        ),
-        out_specs=(_ACTOR_SPECS, shared, RING_SPECS, replicated),
+        in_specs=(alike, _ACTOR_SPECS, shared, RING_SPECS, *(mesh_lib.BY_ENV,) * 2, alike),
+        out_specs=(_ACTOR_SPECS, shared, RING_SPECS, alike),
         donate_argnums=(1, 2, 3),
     )
     def act_and_record(
-        params: Any,
-        actor_state: actor_lib.ActorState,
-        sampler_state: Any,
-        ring: ring_lib.RingState,
-        row: ring_lib.Row,
-        note: jax.Array,
-        epsilon: jax.Array,
+        *state: Any,
     ) -> tuple[actor_lib.ActorState, Any, ring_lib.RingState, jax.Array]:
-        actor_state, actions, q_values = actor.act(
-            params,
-            actor_state,
-            row.frame,
-            row.is_first,
-            epsilon,
-            first=mesh_lib.index() * local_envs,
-            total=config.group_size,
-        )
-        if config.motion_trace:  # it is stored: no row of the ring alone shows it
-            row = row.replace(frame=actor_state.stack[:, -1])
-        note = mesh_lib.gathered(mesh, note.at[:, turn_notes.ACTION].set(actions))
-        slot = ring.count % layout.num_rows
-        ring = ring_lib.add(layout, ring, row, actions, {"q_values": q_values})
-        return actor_state, sampler.added(sampler_state, ring, slot), ring, note
+        actor_state, sampler_state, ring, note = _act_and_record(made, *state)
+        return actor_state, sampler_state, ring, mesh_lib.gathered(mesh, note)
 
     @mesh_lib.on_mesh(mesh, in_specs=(RING_SPECS,), out_specs=RING_SPECS, donate_argnums=0)
     def cut(ring: ring_lib.RingState) -> ring_lib.RingState:
         return ring_lib.cut(layout, ring)
 
-    @mesh_lib.on_mesh(mesh, in_specs=(), out_specs=replicated)
-    def init_sums() -> jax.Array:
-        return jnp.zeros(len(learner_lib.METRICS) + 1)
+    return Device(init_ring, init_actor, init_sampler, init_sums, act_and_record, cut)
 
-    return Device(
-        init_ring=init_ring,
-        init_actor=init_actor,
-        init_sampler=init_sampler,
-        init_sums=init_sums,
-        act_and_record=act_and_record,
-        cut=cut,
+
+def _act_and_record(
+    made: _Parts,
+    params: Any,
+    actor_state: actor_lib.ActorState,
+    sampler_state: Any,
+    ring: ring_lib.RingState,
+    row: ring_lib.Row,
+    note: jax.Array,
+    epsilon: jax.Array,
+) -> tuple[actor_lib.ActorState, Any, ring_lib.RingState, jax.Array]:
+    """Chooses the actions of a device's environments and writes them down with what was seen."""
+    actor_state, actions, q_values = made.actor.act(
+        params,
+        actor_state,
+        row.frame,
+        row.is_first,
+        epsilon,
+        first=mesh_lib.index() * made.local_envs,
+        total=made.config.group_size,
     )
-
-
-class Compiler:
-    """Compiles functions on threads of their own, while something else goes on."""
-
-    def __init__(self) -> None:
-        self._threads = concurrent.futures.ThreadPoolExecutor()
-
-    def ahead(self, function: Any, *shaped: Any) -> Callable[..., Any]:
-        """The same function, being compiled for such arguments; its first call waits for that."""
-        task = self._threads.submit(lambda: function.lower(*shaped).compile())
-
-        def call(*args: Any) -> Any:
-            task.result()
-            return function(*args)
-
-        return call
-
-    def close(self) -> None:
-        """Takes no more functions; those under way go on."""
-        self._threads.shutdown(wait=False)
+    if made.config.motion_trace:  # it is stored: no row of the ring alone shows it
+        row = row.replace(frame=actor_state.stack[:, -1])
+    note = note.at[:, turn_notes.ACTION].set(actions)
+    slot = ring.count % made.layout.num_rows
+    ring = ring_lib.add(made.layout, ring, row, actions, {"q_values": q_values})
+    return actor_state, made.sampler.added(sampler_state, ring, slot), ring, note
 
 
 def ring_like(device: Device, mesh: Mesh) -> ring_lib.RingState:
@@ -210,7 +196,7 @@ def blank_turn(
 def put_row(
     mesh: Mesh, row: ring_lib.Row, note: turn_notes.Note, epsilon: float
 ) -> tuple[ring_lib.Row, jax.Array, jax.Array]:
-    """Moves what acting and recording needs of the host to the devices, in one go."""
+    """Moves the host's inputs for acting and recording to the devices in one transfer."""
     specs = (mesh_lib.BY_ENV, mesh_lib.BY_ENV, mesh_lib.REPLICATED)
     moved: tuple[ring_lib.Row, jax.Array, jax.Array] = mesh_lib.put(
         mesh, (row, note, np.float32(epsilon)), specs

@@ -1,4 +1,4 @@
-"""The environment of a run, when the settings fit it."""
+"""The environment of a run, and whether the settings fit it."""
 
 import numpy as np
 
@@ -9,16 +9,16 @@ from jaxdqn.settings import config as config_lib
 
 
 def describe(config: config_lib.Config) -> api.EnvSpec:
-    """The environment of a run, when the settings fit it.
+    """Describes the environment of a run, and checks that the settings fit it.
 
     Raises:
-      SettingError: names the setting that does not.
+      SettingError: names the setting that does not fit.
     """
     try:
         spec = registry.describe(config.env, config.env_options)
     except api.OptionError as error:
         raise errors.SettingError(
-            error.option, f"{error}; the flag or --preset={config.preset} sets it"
+            error.option, f"{error}; set by its flag or by --preset={config.preset}"
         ) from None
     except api.UnsupportedEnvError as error:
         raise errors.SettingError("env", str(error)) from None

@@ -19,22 +19,22 @@ from jaxdqn.envs import api
 from jaxdqn.replay import ring
 from jaxdqn.settings import config as config_lib
 
-# Left for the program, the networks, the emulators and batches (measured: about 0.9 GB on a CPU).
+# Reserved for the program, networks, emulators and batches (measured: about 0.9 GB on a CPU).
 _RESERVE_BYTES = 1_200_000_000
-_JITTER_BYTES = 500_000_000  # by which what is free differs from one start to the next
+_JITTER_BYTES = 500_000_000  # by which free memory differs from one start to the next
 
 
 def free_host_bytes(root: pathlib.Path = pathlib.Path("/")) -> int:
-    """Memory that this process can still take, within the limits of its control groups.
+    """Memory that this process can still allocate, within the limits of its control groups.
 
     Args:
-      root: where /proc and /sys lie.
+      root: the folder that contains /proc and /sys.
     """
     return min([int(psutil.virtual_memory().available), *_control_group_room(root)])
 
 
 def _control_group_room(root: pathlib.Path) -> Iterator[int]:
-    """What each control group around this process leaves, of either version."""
+    """The memory that each control group of this process leaves, of either version."""
     try:
         lines = (root / "proc/self/cgroup").read_text().splitlines()
     except OSError:  # not Linux
@@ -57,25 +57,25 @@ def _control_group_room(root: pathlib.Path) -> Iterator[int]:
 
 
 def _reclaimable_bytes(folder: pathlib.Path) -> int:
-    """File cache that counts as used but gives way."""
+    """File cache that counts as used but can be freed."""
     stats = dict(line.split() for line in (folder / "memory.stat").read_text().splitlines())
     return int(stats.get("total_inactive_file", stats.get("inactive_file", "0")))
 
 
 def free_device_bytes(mesh: Mesh) -> int:
-    """Free memory of all devices of the mesh, as far as equal shares can use it."""
+    """Free memory of all devices of the mesh that equal shares can use."""
     stats = [device.memory_stats() for device in mesh.local_devices]
     if any(not stat or "bytes_limit" not in stat for stat in stats):
         free = (
             free_host_bytes() // processes.sharing_this_machine()
-        )  # it is the devices' memory too
+        )  # which is also the devices' memory
     else:
         free = len(stats) * min(s["bytes_limit"] - s["bytes_in_use"] for s in stats)
     return processes.count() * int(processes.gather(np.int64(free)).min())
 
 
 def used_host_bytes() -> int:
-    """Memory that this process holds."""
+    """Memory that this process uses."""
     return int(psutil.Process().memory_info().rss)
 
 
@@ -93,7 +93,7 @@ def replay_bytes(config: config_lib.Config, spec: api.EnvSpec) -> int:
 
 
 def largest_capacity(config: config_lib.Config, spec: api.EnvSpec, free_bytes: int) -> int:
-    """The most steps of replay that fit, a multiple of the number of environments."""
+    """The largest replay that fits, in steps; a multiple of the number of environments."""
     copied = replay_blocks.COPIED_SHARE if config.checkpoint_replay else 0
     free_bytes -= _reserve_bytes()
     steps = int(free_bytes / (_bytes_per_step(config, spec) * (1 + copied)))
@@ -101,7 +101,7 @@ def largest_capacity(config: config_lib.Config, spec: api.EnvSpec, free_bytes: i
 
 
 def _memories() -> int:
-    """How many memories the replay is shared out to, each with a program's other arrays in it."""
+    """Over how many memories the replay is spread; each also holds a program's other arrays."""
     return processes.count() * (1 if jax.default_backend() == "cpu" else jax.local_device_count())
 
 
@@ -118,13 +118,13 @@ def num_parameters(config: config_lib.Config, spec: api.EnvSpec) -> int:
 
 
 def check_network(config: config_lib.Config, spec: api.EnvSpec, free_bytes: int) -> None:
-    """Refuses a network, or a batch, that the memory does not hold.
+    """Refuses a network or a batch that does not fit into memory.
 
     Raises:
       SettingError: names what is too large.
     """
     parameters = num_parameters(config, spec)
-    # The network and its target, the gradients, and two means of the optimizer.
+    # The network, its target, the gradients, and the optimizer's two means.
     network_bytes = _memories() * parameters * 5 * 4
     observations = parts.observation_like(config, spec, config.batch_size)
     batch_bytes = 2 * math.prod(observations.shape) * observations.dtype.itemsize
@@ -140,7 +140,7 @@ def check_network(config: config_lib.Config, spec: api.EnvSpec, free_bytes: int)
             )
 
 
-_COPIES = f", and to save the replay takes {replay_blocks.COPIED_SHARE:.0%} of it more"
+_COPIES = f", and saving the replay needs another {replay_blocks.COPIED_SHARE:.0%} of its size"
 
 
 def _bytes_per_step(config: config_lib.Config, spec: api.EnvSpec) -> int:
@@ -150,7 +150,7 @@ def _bytes_per_step(config: config_lib.Config, spec: api.EnvSpec) -> int:
 def fit_replay(
     config: config_lib.Config, spec: api.EnvSpec, free_bytes: int, chosen_by_user: bool
 ) -> config_lib.Config:
-    """Makes the replay fit: a preset's capacity shrinks, a user's is refused.
+    """Fits the replay into memory: a preset's capacity shrinks, a user's is refused.
 
     Raises:
       SettingError: names the largest capacity that fits.
@@ -159,15 +159,15 @@ def fit_replay(
     if config.replay_capacity <= largest:
         return config
     if not chosen_by_user:
-        # With room to spare: a run that goes on, with a little less free, asks for the same again.
+        # With room to spare: a resumed run asks for the same again, with a little less free memory.
         largest = largest_capacity(config, spec, free_bytes - _memories() * _JITTER_BYTES)
     needed = config.first_learning_steps
     if chosen_by_user or largest < needed:
         raise errors.SettingError(
             "replay_capacity",
-            f"is {config.replay_capacity}, {replay_bytes(config, spec) / 1e9:.2f} GB, but of "
-            f"{free_bytes / 1e9:.2f} GB that are free {_reserve_bytes() / 1e9:.1f} GB stay for the "
-            f"rest of the program{_COPIES if config.checkpoint_replay else ''}; the largest that "
-            f"fits is {largest}",
+            f"is {config.replay_capacity}, {replay_bytes(config, spec) / 1e9:.2f} GB, but "
+            f"{free_bytes / 1e9:.2f} GB are free, of which the rest of the program needs "
+            f"{_reserve_bytes() / 1e9:.1f} GB{_COPIES if config.checkpoint_replay else ''}; the "
+            f"largest that fits is {largest}",
         )
     return dataclasses.replace(config, replay_capacity=largest)

@@ -1,4 +1,4 @@
-"""The parts of an agent, built from the settings of a run."""
+"""Builds the parts of an agent from the settings of a run."""
 
 from typing import Any
 
@@ -21,7 +21,7 @@ from jaxdqn.settings import registries
 
 
 def convolution_implementation() -> convolution.Implementation:
-    """How this platform convolves."""
+    """How convolutions are computed on this platform."""
     if jax.default_backend() != "cpu":
         return "xla"
     return "native" if native_library.is_ready() else "matmul"
@@ -87,7 +87,7 @@ def seen_shape(config: config_lib.Config, spec: api.EnvSpec) -> tuple[int, ...]:
 def observation_like(
     config: config_lib.Config, spec: api.EnvSpec, batch: Any = 1
 ) -> jax.ShapeDtypeStruct:
-    """What observations [B, S, *seen_shape] are; the size of a batch may be symbolic."""
+    """The shape and type of observations [B, S, *seen_shape]; the batch size may be symbolic."""
     shape = (batch, config.frame_stack, *seen_shape(config, spec))
     return jax.ShapeDtypeStruct(shape, jnp.dtype(spec.frame_dtype))
 
@@ -118,10 +118,18 @@ def return_rule(config: config_lib.Config) -> returns.ReturnRule:
     )
 
 
-def make_sampler(config: config_lib.Config, layout: ring.Layout) -> samplers.Sampler:
-    """What draws transitions from the replay of a run."""
+def make_sampler(
+    config: config_lib.Config, layout: ring.Layout, axis_name: str | None
+) -> samplers.Sampler:
+    """What draws transitions from the replay of a run.
+
+    Args:
+      config: of the run.
+      layout: of its ring.
+      axis_name: mesh axis over which environments are split; None for one device.
+    """
     module = registries.SAMPLERS.load(config.sampler)
-    made: samplers.Sampler = module.make(config, layout, return_rule(config))
+    made: samplers.Sampler = module.make(config, layout, return_rule(config), axis_name)
     return made
 
 

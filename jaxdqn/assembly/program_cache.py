@@ -1,9 +1,9 @@
-"""The programs that JAX keeps on disk, checked before it takes any of them.
+"""Checks the programs that JAX keeps on disk before JAX uses them.
 
-JAX writes a program straight to its place, and never again where one lies. What is left of it when
-the process is killed would be read, in vain, at every later start; and a compressed program may
-decompress with a wrong bit in it, and run. So a file `SHA256SUMS` lists, as `sha256sum` writes and
-checks them, those that were found to be whole: at the end of the process that wrote them or, where
+JAX writes a program directly to its final place and never writes it again. If the process is
+killed, the incomplete program would be read in vain at every later start. And a compressed program
+with a wrong bit may decompress, and run. So a file `SHA256SUMS`, in the format of `sha256sum`,
+lists the programs that were found to be whole: at the end of the process that wrote them or, if
 that was killed, at the next start.
 """
 
@@ -27,7 +27,7 @@ _LIMIT_BYTES = 64 * 2**20  # of programs, all read at every start; those of one 
 
 @functools.cache
 def codec() -> types.ModuleType:
-    """What JAX compresses programs with here, and decompresses them, whatever wrote them."""
+    """What JAX compresses programs with here; it decompresses programs of either kind."""
     for name in ("compression.zstd", "zstandard"):
         try:
             return importlib.import_module(name)
@@ -37,16 +37,16 @@ def codec() -> types.ModuleType:
 
 
 def check(folder: pathlib.Path) -> tuple[bool, bool]:
-    """Deletes the damaged programs in a folder, and the oldest ones where they are too many.
+    """Deletes the damaged programs in a folder, and the oldest ones if there are too many.
 
     Other processes may read and write there meanwhile. A program that is deleted while it is
-    written is lost, and made anew by the next process that needs it.
+    written is lost, and compiled again by the next process that needs it.
 
     Args:
-      folder: is made where it lacks.
+      folder: created if it is missing.
 
     Returns:
-      Whether what is left there may be used, and whether more can be written.
+      Whether the remaining programs may be used, and whether more can be written.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -74,7 +74,7 @@ def check(folder: pathlib.Path) -> tuple[bool, bool]:
 
 
 def _newest_first(folder: pathlib.Path) -> list[tuple[str, os.stat_result]]:
-    """Names of what JAX and XLA would read in a folder, and what lies there."""
+    """The files in a folder that JAX and XLA would read, by name."""
     found = []
     with os.scandir(folder) as entries:
         for entry in entries:
@@ -89,7 +89,7 @@ def _newest_first(folder: pathlib.Path) -> list[tuple[str, os.stat_result]]:
 
 
 def _digest_if_whole(path: pathlib.Path, listed: str | None) -> str | None:
-    """A file's digest; None where it is not what was listed or, not listed yet, is not whole."""
+    """A file's digest; None if it differs from the listed one or, not listed yet, is not whole."""
     try:
         data = path.read_bytes()
     except OSError:
@@ -119,7 +119,7 @@ def _listed(path: pathlib.Path) -> dict[str, str]:
 
 
 def _list(folder: pathlib.Path, digests: dict[str, str]) -> bool:
-    """Writes the list, as a whole; whether that could be done."""
+    """Writes the list atomically; returns whether it succeeded."""
     text = "".join(f"{digest}  {name}\n" for name, digest in sorted(digests.items()))
     try:
         # Several processes may write it at once.

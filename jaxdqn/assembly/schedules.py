@@ -1,10 +1,10 @@
-"""What changes with the steps of a run."""
+"""Values that change with the steps of a run."""
 
 from jaxdqn.settings import config as config_lib
 
 
 def linear(step: int, *, start: float, end: float, begin_step: int = 0, decay_steps: int) -> float:
-    """The value at an agent step: `start` up to `begin_step`, then linear to `end`, which stays."""
+    """The value at an agent step: `start` until `begin_step`, then linear to `end`, which stays."""
     if step <= begin_step:
         return start
     left = max(0.0, 1 - (step - begin_step) / decay_steps) if decay_steps else 0.0
@@ -12,7 +12,7 @@ def linear(step: int, *, start: float, end: float, begin_step: int = 0, decay_st
 
 
 def epsilon(config: config_lib.Config, steps: int) -> float:
-    """The share of random actions at an agent step of the run."""
+    """Epsilon at an agent step of the run."""
     begin_step = config.epsilon_decay_from_step
     return linear(
         steps,

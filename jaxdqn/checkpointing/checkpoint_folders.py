@@ -1,4 +1,4 @@
-"""The folders of a run's checkpoints: their names, and what a killed process leaves of them."""
+"""The folders of a run's checkpoints: their names, and cleaning up after a killed process."""
 
 import contextlib
 import pathlib
@@ -13,7 +13,7 @@ _IS_UNFINISHED = "orbax-checkpoint-tmp"  # in names
 
 
 def steps_in(directory: pathlib.Path) -> list[int]:
-    """The agent steps of the checkpoints in a folder, in order; none where there is none.
+    """The agent steps of the checkpoints in a folder, in order.
 
     Raises:
       RunError: it cannot be read.
@@ -72,7 +72,7 @@ def tidy(directory: pathlib.Path, say: Callable[[str], None]) -> None:
 def newest(
     directory: pathlib.Path, replay_problem: Callable[[int], str], say: Callable[[str], None]
 ) -> tuple[int, bool] | None:
-    """The newest checkpoint that is as it was written; newer ones are moved out of the way.
+    """The newest undamaged checkpoint; newer, damaged ones are moved away.
 
     Args:
       directory: of the checkpoints.
@@ -104,14 +104,14 @@ def newest(
         return None
     if taken is None:
         raise errors.RunError(
-            f"all checkpoints are damaged: {'; '.join(problems.values())}; --overwrite starts anew"
+            f"all checkpoints are damaged: {'; '.join(problems.values())}; --overwrite starts over"
         )
     for step, problem in problems.items():
         if problem and step >= taken:
             say(problem)
     newer = [step for step in steps if step > taken]
     if newer:
-        say(f"going on from the checkpoint before, of step {taken:,}")
+        say(f"resuming from the previous checkpoint, step {taken:,}")
     for step in newer:
         set_aside(directory, step)
     return taken, is_whole

@@ -1,4 +1,4 @@
-"""A trained network's parameters, read without anything else of a checkpoint."""
+"""Reads a trained network's parameters, and nothing else of a checkpoint."""
 
 import contextlib
 import pathlib
@@ -19,14 +19,14 @@ def restore(directory: pathlib.Path, step: int, like: Any) -> Any:
     Args:
       directory: of the checkpoints of a run.
       step: one of `checkpoint_folders.steps_in`.
-      like: tree of `jax.ShapeDtypeStruct` with shardings: what the parameters are to be.
+      like: tree of `jax.ShapeDtypeStruct` with shardings: the expected parameters.
 
     Raises:
       RunError: they are damaged, cannot be read, or are not of these shapes.
     """
     path = directory.absolute() / str(step)
     with contextlib.ExitStack() as stack:
-        # A run under way may delete it: Orbax would leave reads behind that print what they miss.
+        # A run under way may delete it. Orbax would leave reads behind that print errors.
         try:
             temporary = stack.enter_context(tempfile.TemporaryDirectory(prefix="jaxdqn-"))
             copy = pathlib.Path(shutil.copytree(path, pathlib.Path(temporary, path.name)))
@@ -39,7 +39,7 @@ def restore(directory: pathlib.Path, step: int, like: Any) -> Any:
 
 
 def _restore(folder: pathlib.Path, like: Any, path: pathlib.Path) -> Any:
-    """The same from a folder that holds what was found at `path`."""
+    """The same, from a folder that holds a copy of what was found at `path`."""
     arguments = ocp.checkpoint_utils.construct_restore_args({"params": like})
     handler = ocp.PyTreeCheckpointHandler()
     try:
@@ -57,7 +57,7 @@ def _restore(folder: pathlib.Path, like: Any, path: pathlib.Path) -> Any:
 
 
 def check_shapes(stored: Any, like: Any) -> None:
-    """Compares before anything is read: Orbax would leave reads under way.
+    """Compares shapes before anything is read: Orbax would leave reads under way.
 
     Raises:
       ValueError: names a parameter that is missing or of another shape.
@@ -70,5 +70,5 @@ def check_shapes(stored: Any, like: Any) -> None:
         name = jax.tree_util.keystr(where)
         if shapes.get(name) != leaf.shape:
             raise ValueError(
-                f"parameter {name} has shape {shapes.get(name)}, the settings make it {leaf.shape}"
+                f"parameter {name} has shape {shapes.get(name)}; the settings need {leaf.shape}"
             )

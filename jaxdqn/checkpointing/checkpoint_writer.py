@@ -33,9 +33,9 @@ class Outcome(NamedTuple):
     """How a save went."""
 
     step: int
-    error: str  # empty if all is well
+    error: str  # empty if it succeeded
     stall_s: float  # the longest that training stood still, for it or for writing ahead of it
-    write_s: float  # until all was on disk
+    write_s: float  # until everything was on disk
     written_bytes: int  # including what was written ahead
 
 
@@ -110,8 +110,8 @@ class Writer:
         Args:
           learner: what learning changes.
           play: other arrays.
-          run: what JSON can hold; `steps` names the checkpoint, `rows` are in the ring.
-          ring: the replay, where it is kept.
+          run: JSON values; `steps` names the checkpoint, `rows` is the number of rows in the ring.
+          ring: the replay, if it is kept.
           life: of the ring; see `replay_blocks.ReplayFiles.save`.
           is_last: the run is complete, and no checkpoint needs its replay any more.
 
@@ -135,7 +135,7 @@ class Writer:
     def _begin(self, save: _Save, state: _State) -> None:
         folder, run = self._directory / str(save.step), state.run
         self._directory.mkdir(exist_ok=True)
-        if processes.is_primary() and folder.exists():  # of a stop within this step's learning
+        if processes.is_primary() and folder.exists():  # after a stop while it learned
             folder.rename(checkpoint_folders.replaced(folder))
         save.folder = folder
         with jax.transfer_guard("allow"):  # Orbax's copies to the host count as implicit
@@ -184,7 +184,7 @@ class Writer:
         self._ahead.begin(ring, rows, life, is_idle=self._saving is None)
 
     def outcome(self, wait: bool = False) -> Outcome | None:
-        """How the last save went, once; None while it is under way, unless `wait` is set.
+        """How the last save went, returned once. None while it is under way, if not `wait`.
 
         Raises:
           RunError: it failed, and the run has several processes.
@@ -198,7 +198,7 @@ class Writer:
         return outcome
 
     def close(self) -> Outcome | None:
-        """Waits for what is being saved; returns how that went."""
+        """Waits for a save under way; returns how it went."""
         outcome = self.outcome(wait=True)
         self._ahead.collect(wait=True)
         self._thread.shutdown()

@@ -32,7 +32,7 @@ Blocks = block_folders.Blocks
 class Pending(NamedTuple):
     """Blocks that are being written."""
 
-    blocks: Blocks  # of the whole replay, once they are
+    blocks: Blocks  # of the whole replay, once they are written
     rows: int  # written to the ring when they were copied
     life: int  # of the ring
     folder: pathlib.Path | None  # None: nothing new
@@ -175,7 +175,7 @@ class ReplayFiles:
         block_folders.prune(self._directory, (*kept, self._blocks))
 
     def clear(self) -> None:
-        """Deletes all."""
+        """Deletes all blocks."""
         self._blocks, self._rows = {}, 0
         self.prune([])
 

@@ -9,7 +9,7 @@ from jaxdqn.checkpointing import replay_blocks, saving_errors
 from jaxdqn.distributed import processes
 from jaxdqn.replay import ring as ring_lib
 
-_WORTHWHILE_BYTES = 64_000_000  # a small replay is written in no time
+_WORTHWHILE_BYTES = 64_000_000  # a small replay is written quickly
 
 
 class WriteAhead:

@@ -1,1 +1,1 @@
-"""Command lines, and the frame in which every program runs."""
+"""Command lines, and the frame that every program runs in."""

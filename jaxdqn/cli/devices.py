@@ -1,4 +1,4 @@
-"""The start of JAX, which programs put off until their flags are known to be right."""
+"""Starts JAX. Programs do so only after their flags have been checked."""
 
 import os
 import pathlib
@@ -13,7 +13,7 @@ flags.disclaim_key_flags()
 
 
 def cache_dir(name: str) -> str:
-    """The default folder for what can be made anew, its '~' unexpanded."""
+    """The default folder for files that can be rebuilt, with '~' not expanded."""
     return str(pathlib.Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache", "jaxdqn", name))
 
 
@@ -22,28 +22,28 @@ def define_compilation_cache() -> None:
     flags.DEFINE_string(
         "compilation_cache_dir",
         cache_dir("compiled"),
-        "folder of compiled programs, which make later runs start sooner; empty: none",
+        "folder of compiled programs, so that later runs start sooner; empty: keep none",
     )
 
 
 def import_jax() -> None:
-    """Imports JAX, which takes seconds and which `--help` and wrong settings do without.
+    """Imports JAX. This takes seconds, which `--help` and wrong settings do not need.
 
     Raises:
-      RunError: an environment variable asks for what this package cannot do.
+      RunError: an environment variable asks for something that this package cannot do.
     """
     import jax
 
     jax.config.update("jax_numpy_dtype_promotion", "standard")
     if jax.config.jax_disable_jit:
-        raise errors.RunError("JAX_DISABLE_JIT is set; unset it: all that runs is compiled")
+        raise errors.RunError("JAX_DISABLE_JIT is set; unset it: everything here runs compiled")
 
 
 def start_devices() -> None:
-    """Has JAX find the devices, and begins to keep what is compiled for them.
+    """Makes JAX find the devices, and starts to keep what is compiled for them.
 
     Raises:
-      SettingError: the folder for that cannot be one.
+      SettingError: the folder for compiled programs cannot be used.
       RunError: there are no devices of the kind that JAX is asked for.
     """
     import_jax()

@@ -22,9 +22,9 @@ def usable(setting: str, path: str | pathlib.Path) -> pathlib.Path:
     """
     try:
         found = pathlib.Path(path).expanduser()
-    except RuntimeError:  # nobody has this home, or this user has none
+    except RuntimeError:  # no such user, or this user has no home
         raise errors.SettingError(
-            setting, f"{path}: this home folder is not known; give the whole path"
+            setting, f"{path}: this home directory does not exist; give the full path"
         ) from None
     try:
         whole = str(found.absolute())
@@ -33,14 +33,14 @@ def usable(setting: str, path: str | pathlib.Path) -> pathlib.Path:
     except UnicodeEncodeError:
         right = "a path in UTF-8"
         if sys.getfilesystemencoding() != "utf-8":
-            right = "this locale has ASCII alone: set PYTHONUTF8=1, or give a path in ASCII"
+            right = "this locale only has ASCII: set PYTHONUTF8=1, or give a path in ASCII"
         raise errors.SettingError(setting, f"is {_escaped(whole)}; {right}") from None
     except (FileNotFoundError, NotADirectoryError, PermissionError):
         if not _has_working_directory():
             raise errors.SettingError(
                 setting, f"is {found}, but the current folder was deleted"
             ) from None
-    except (OSError, ValueError) as error:  # a name that is too long, a ring of links, a NUL
+    except (OSError, ValueError) as error:  # a name that is too long, a loop of links, a NUL
         raise errors.SettingError(
             setting, f"{_escaped(str(found))[:100]}: {getattr(error, 'strerror', None) or error}"
         ) from None

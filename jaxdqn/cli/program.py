@@ -1,4 +1,4 @@
-"""The frame in which every program runs: its command line, its errors, its exit code."""
+"""The frame that every program runs in: its command line, its errors, its exit code."""
 
 import gc
 import os
@@ -22,7 +22,7 @@ flags.disclaim_key_flags()
 
 
 def take_passed_on() -> list[str]:
-    """Takes what comes after `--` off the command line: arguments for another program."""
+    """Removes what comes after `--` from the command line: arguments for another program."""
     where = sys.argv.index("--") if "--" in sys.argv else len(sys.argv)
     sys.argv, passed_on = sys.argv[:where], sys.argv[where + 1 :]
     return passed_on
@@ -33,60 +33,19 @@ def run_program(
 ) -> None:
     """Parses the command line, runs `main`, and exits with its code.
 
-    Wrong usage, whether absl or a check of settings finds it, is one line and exit code 2; what
-    fails although the usage is right is one line and exit code 1.
+    Wrong usage, found by absl or by a check of settings, gives one line and exit code 2. A
+    failure although the usage is right gives one line and exit code 1.
 
     Args:
       define_flags: defines the program's flags.
       main: the program.
-      handles_signals: whether the program itself sees to SIGTERM and SIGHUP. Others leave nothing
-        half-written when one comes.
+      handles_signals: whether the program itself handles SIGTERM and SIGHUP. Other programs leave
+        nothing half-written when one comes.
     """
-
-    def parse(argv: Sequence[str]) -> list[str]:
-        try:
-            rest = flags.FLAGS(argv)
-        except flags.Error as error:
-            _refuse(str(error))
-        except UnicodeDecodeError as error:
-            _refuse(f"--flagfile: is no text: {error}")
-        if rest[1:]:
-            _refuse(f"unexpected argument {rest[1]!r}: settings are given as --name=value")
-        return rest
-
-    def guarded(_: list[str]) -> None:
-        logging.set_verbosity(logging.WARNING)
-        # Orbax tells of every file, and of every thread with an error that we tell in a line.
-        logging.get_absl_logger().setLevel("CRITICAL")
-        try:
-            registry.load_plugins(flags.FLAGS.plugins)
-            sys.exit(terminal.exit_code(main()))
-        except errors.SettingError as error:
-            _refuse(str(error))
-        except (
-            errors.RunError,
-            api.UnsupportedEnvError,
-            api.UnknownGameError,
-        ) as error:
-            _print_error(str(error))
-            # Leaves at once: what libraries have under way on other threads when something failed
-            # would speak of it while Python shuts down.
-            sys.stdout.flush()
-            os._exit(1)
-        except Exception as error:
-            told = _environment_problem(error)
-            if not told:
-                raise
-            _print_error(told)
-            sys.exit(1)
-        except KeyboardInterrupt:  # outside of what a program itself saves on
-            print("interrupted", file=sys.stderr)
-            sys.exit(130)
-
-    # Imports and tracing make many objects and next to no garbage: looking for it at the default's
-    # pace takes a tenth of a start.
+    # Imports and tracing make many objects and almost no garbage. Collecting it as often as by
+    # default takes a tenth of a start.
     gc.set_threshold(100_000)
-    # No program opens a window. EnvPool imports matplotlib: a notebook's choice may not exist here.
+    # No program opens a window. EnvPool imports matplotlib; a notebook's backend may be missing.
     os.environ["MPLBACKEND"] = "agg"
     terminal.protect()
     if not handles_signals:
@@ -97,11 +56,51 @@ def run_program(
         [],
         "Python modules to import, which register algorithms, environments and the like",
     )
-    app.run(guarded, flags_parser=parse)
+    app.run(lambda _: _guarded(main), flags_parser=_parse)
+
+
+def _parse(argv: Sequence[str]) -> list[str]:
+    """Sets the flags, or ends the program with one line."""
+    try:
+        rest = flags.FLAGS(argv)
+    except flags.Error as error:
+        _refuse(str(error))
+    except UnicodeDecodeError as error:
+        _refuse(f"--flagfile: is not a text file: {error}")
+    if rest[1:]:
+        _refuse(f"unexpected argument {rest[1]!r}: settings are given as --name=value")
+    return rest
+
+
+def _guarded(main: Callable[[], int]) -> None:
+    """Runs `main` and exits; known errors become one line."""
+    logging.set_verbosity(logging.WARNING)
+    # Orbax logs every file, and every thread with an error that we print as one line.
+    logging.get_absl_logger().setLevel("CRITICAL")
+    try:
+        registry.load_plugins(flags.FLAGS.plugins)
+        sys.exit(terminal.exit_code(main()))
+    except errors.SettingError as error:
+        _refuse(str(error))
+    except (errors.RunError, api.UnsupportedEnvError, api.UnknownGameError) as error:
+        _print_error(str(error))
+        # Exits at once: libraries that still work on other threads after a failure would print
+        # errors while Python shuts down.
+        sys.stdout.flush()
+        os._exit(1)
+    except Exception as error:
+        problem = _environment_problem(error)
+        if not problem:
+            raise
+        _print_error(problem)
+        sys.exit(1)
+    except KeyboardInterrupt:  # where the program does not save on it
+        print("interrupted", file=sys.stderr)
+        sys.exit(130)
 
 
 def leave_on_signals() -> None:
-    """Has SIGTERM and SIGHUP end the program in order; a second one ends it at once."""
+    """Makes SIGTERM and SIGHUP end the program in order; a second one ends it at once."""
 
     def leave(signum: int, frame: types.FrameType | None) -> None:
         signal.signal(signum, signal.SIG_DFL)
@@ -113,10 +112,10 @@ def leave_on_signals() -> None:
 
 
 def _environment_problem(error: Exception) -> str:
-    """What keeps a program from its work, where the fault is not its own; else empty."""
+    """The problem, if the environment and not the program is at fault; else empty."""
     last = traceback.extract_tb(error.__traceback__)[-1]
     if pathlib.PurePath(last.filename).parts[-3:] == ("jax", "_src", "config.py"):
-        # JAX refuses an environment variable whenever somebody imports it.
+        # JAX checks its environment variables whenever it is imported.
         return f"JAX does not start: {error}"
     if "Unable to initialize backend" in str(error):
         return f"JAX finds no device: {error}"

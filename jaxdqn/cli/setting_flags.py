@@ -46,7 +46,7 @@ def given_settings() -> dict[str, Any]:
     """The settings that the user gave, by name.
 
     Raises:
-      SettingError: a list of numbers holds something else.
+      SettingError: a list of numbers contains something else.
     """
     names = [field.name for field in dataclasses.fields(config.Config)]
     given = {name: flags.FLAGS[name].value for name in names}
@@ -57,7 +57,7 @@ def given_settings() -> dict[str, Any]:
                 given[name] = tuple(int(item) for item in value)
             except ValueError:
                 raise errors.SettingError(
-                    name, f"is {','.join(value)!r}; whole numbers with commas between them"
+                    name, f"is {','.join(value)!r}; must be whole numbers separated by commas"
                 ) from None
     return given
 

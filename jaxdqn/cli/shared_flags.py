@@ -19,16 +19,16 @@ def define_processes() -> None:
     flags.DEFINE_string(
         "coordinator_address",
         None,
-        "host:port of process 0, where a run has several processes that nothing else (SLURM, "
-        "Kubernetes, Open MPI 4, a Cloud TPU) brings together",
+        "host:port of process 0, for a run of several processes that are not started by SLURM, "
+        "Kubernetes, Open MPI 4 or a Cloud TPU",
     )
     flags.DEFINE_integer(
         "num_processes",
         None,
-        "of the run; 1: this alone, whatever started it",
+        "number of processes of the run; 1: this one alone, whatever started it",
         lower_bound=1,
     )
-    flags.DEFINE_integer("process_id", None, "of this one, from 0", lower_bound=0)
+    flags.DEFINE_integer("process_id", None, "number of this process, from 0", lower_bound=0)
 
 
 def define_saved_run() -> None:
@@ -43,7 +43,7 @@ def saved_run_path() -> pathlib.Path:
     """The folder that the user named.
 
     Raises:
-      SettingError: none was named.
+      SettingError: the user named none.
     """
     path = flags.FLAGS.run_dir
     if not path:
@@ -56,24 +56,24 @@ def define_play_seed() -> None:
     flags.DEFINE_integer(
         "seed",
         0,
-        "environment i plays with seed + i; of random actions too",
+        "seed of random actions; environment i plays with seed + i",
         lower_bound=0,
         upper_bound=2**30,
     )
 
 
 def output(name: str, suffixes: Sequence[str]) -> pathlib.Path | None:
-    """The file that a flag names for writing; None where it names none.
+    """The file to write that a flag names; None if it names none.
 
     Raises:
-      SettingError: it cannot become that file, or lies there already without `--overwrite`.
+      SettingError: it cannot be written, or exists and `--overwrite` is not set.
     """
     value = flags.FLAGS[name].value
     if not value:
         return None
     path = paths.usable(name, value)
     if suffixes and path.suffix not in suffixes:
-        raise errors.SettingError(name, f"is {value}; a name that ends in {' or '.join(suffixes)}")
+        raise errors.SettingError(name, f"is {value}; the name must end in {' or '.join(suffixes)}")
     if path.exists() and not flags.FLAGS.overwrite:
         raise errors.SettingError(name, f"{path} exists; --overwrite replaces it")
     if not path.absolute().parent.is_dir():

@@ -1,7 +1,7 @@
-"""Standard output and standard error, whose faults end no program.
+"""Standard output and standard error that never fail.
 
-The reader of a pipe may leave, a disk may be full, a terminal may be closed. What is printed then
-is lost, and nothing else is.
+The reader of a pipe may leave, a disk may be full, a terminal may be closed. Then only the printed
+text is lost.
 """
 
 import errno
@@ -51,19 +51,19 @@ def protect() -> None:
 
 
 def tolerate_loss(note: str) -> None:
-    """Makes what is printed from now on a matter of convenience: its loss changes no exit code.
+    """From now on, lost output does not change the exit code.
 
     Args:
-      note: is printed to standard error when standard output fails for the first time.
+      note: printed to standard error when standard output first fails.
     """
     global _note
     _note = note
 
 
 def exit_code(code: int) -> int:
-    """The exit code of a program that would end with `code`, had all been printed.
+    """The exit code of a program that would end with `code` if everything had been printed.
 
-    Where the reader of a pipe left, as `head` does when it has enough, it is that of SIGPIPE. After
+    If the reader of a pipe left, as `head` does when it has enough, it is that of SIGPIPE. After
     any other failure it is 1, and one line says why.
     """
     sys.stdout.flush()
@@ -81,7 +81,7 @@ def _told(error: OSError) -> str:
 
 
 def _open_if_closed(fd: int) -> None:
-    """Opens the null device in place of a closed descriptor, which the next file would get."""
+    """Opens the null device on a closed descriptor, or the next file would get its number."""
     try:
         os.fstat(fd)
     except OSError:
@@ -93,7 +93,7 @@ def _open_if_closed(fd: int) -> None:
 
 
 def _text(sink: _Sink, before: TextIO | None) -> TextIO:
-    """A text stream over a sink, buffered by lines like the stream before it on a terminal."""
+    """A text stream over a sink; line-buffered on a terminal, like the stream it replaces."""
     return io.TextIOWrapper(
         io.BufferedWriter(sink),
         encoding=before.encoding if before else "utf-8",

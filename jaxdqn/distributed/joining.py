@@ -1,5 +1,6 @@
 """How the processes of a run find each other."""
 
+import contextlib
 import faulthandler
 import functools
 import importlib.util
@@ -7,34 +8,36 @@ import os
 import pathlib
 import sys
 import threading
+from collections.abc import Iterator
 
 import jax
 
 from jaxdqn import errors
 from jaxdqn.distributed import processes
 
-# A process that cannot be heard for so long is dead, and the others leave.
+# A process that is silent for so long counts as dead, and the others leave.
 _HEARTBEAT_TIMEOUT_S = 30
-_SHUTDOWN_TIMEOUT_S = 60  # in which all reach the program's end
-_START_TIMEOUT_S = 300  # in which all are started
-_QUIET_S = 10  # of waiting for the others before it is told
+_SHUTDOWN_TIMEOUT_S = 60  # within which all reach the program's end
+_START_TIMEOUT_S = 300  # within which all are started
+_ALONE = "--num_processes=1 runs alone"
+_QUIET_S = 10  # of waiting for the others before a line says so
 
 
 def join(
     coordinator_address: str | None, num_processes: int | None, process_id: int | None
 ) -> None:
-    """Makes this process one of several, where it is one of several.
+    """Connects this process to the others of its run, if there are any.
 
-    Without arguments JAX finds the others under SLURM, Kubernetes, Open MPI 4 and on Cloud TPU.
-    Others that do not come in five minutes end the process from within JAX.
+    Without arguments JAX finds the others under SLURM, Kubernetes, Open MPI 4 and on Cloud TPU. JAX
+    ends the process if they do not come within five minutes.
 
     Args:
-      coordinator_address: host:port of process 0; all three are given, or none.
-      num_processes: of the run; 1 alone keeps a process from looking for others.
+      coordinator_address: host:port of process 0; all three arguments are given, or none.
+      num_processes: of the run; 1 alone stops a process from looking for others.
       process_id: of this one, from 0.
 
     Raises:
-      SettingError: the three do not fit.
+      SettingError: the three arguments do not fit together.
       RunError: the others cannot be found.
     """
     if (coordinator_address, num_processes) == (None, 1) and process_id in (None, 0):
@@ -48,51 +51,60 @@ def join(
     given = (coordinator_address, num_processes, process_id)
     if given == (None, None, None) and not started_by:
         return
-    if None not in given:
-        assert coordinator_address and num_processes is not None and process_id is not None
-        _check_given(coordinator_address, num_processes, process_id)
-    elif given != (None, None, None):
-        raise errors.SettingError(
-            "coordinator_address", "goes with --num_processes and --process_id: all three, or none"
-        )
-    # Where one is lost, JAX aborts the others: where each of their threads stood says nothing.
+    _check_given(*given)
+    # If one is lost, JAX aborts the others, whose threads' stacks say nothing.
     faulthandler.disable()
-    # A signal is heard by the run itself, and told to the others by itself.
+    # The run itself hears signals, and passes them on to the others.
     jax.config.update("jax_enable_preemption_service", False)
     where = coordinator_address or f"the others of {started_by}"
-    told = f"waits for {where}, five minutes at most; --num_processes=1 runs alone"
-    late = threading.Timer(_QUIET_S, functools.partial(print, told, file=sys.stderr, flush=True))
-    late.daemon = True
-    late.start()
     try:
-        jax.distributed.initialize(
-            coordinator_address,
-            num_processes,
-            process_id,
-            local_device_ids,
-            # Else it would look for a launcher all the same, and take its share of the GPUs.
-            cluster_detection_method=None if coordinator_address is None else "deactivate",
-            heartbeat_timeout_seconds=_HEARTBEAT_TIMEOUT_S,
-            initialization_timeout=_START_TIMEOUT_S,
-            shutdown_timeout_seconds=_SHUTDOWN_TIMEOUT_S,
-        )
+        with _said_if_late(f"waits for {where}, at most five minutes; {_ALONE}"):
+            _initialize(coordinator_address, num_processes, process_id, local_device_ids)
     except (ValueError, RuntimeError, OSError, KeyError) as error:
         is_unknown = isinstance(error, ValueError) and given == (None, None, None)
         if started_by == "Cloud TPU" and is_unknown and processes.count() == 1:
-            print(f"alone: this TPU's machine knows of no others: {error}", file=sys.stderr)
+            print(f"running alone: this TPU's machine knows no others: {error}", file=sys.stderr)
             return
-        told = f"{error} is not set" if isinstance(error, KeyError) else str(error)
-        raise errors.RunError(
-            f"{where} cannot be reached: {told}; --num_processes=1 runs alone"
-        ) from None
+        problem = f"{error} is not set" if isinstance(error, KeyError) else str(error)
+        raise errors.RunError(f"{where} cannot be reached: {problem}; {_ALONE}") from None
+
+
+@contextlib.contextmanager
+def _said_if_late(text: str) -> Iterator[None]:
+    """Prints a line if the block takes long."""
+    late = threading.Timer(_QUIET_S, functools.partial(print, text, file=sys.stderr, flush=True))
+    late.daemon = True
+    late.start()
+    try:
+        yield
     finally:
         late.cancel()
 
 
+def _initialize(
+    coordinator_address: str | None,
+    num_processes: int | None,
+    process_id: int | None,
+    local_device_ids: int | None,
+) -> None:
+    """Has JAX connect the processes; what is None it finds out by itself."""
+    jax.distributed.initialize(
+        coordinator_address,
+        num_processes,
+        process_id,
+        local_device_ids,
+        # Otherwise it would still look for a launcher, and use only its share of the GPUs.
+        cluster_detection_method=None if coordinator_address is None else "deactivate",
+        heartbeat_timeout_seconds=_HEARTBEAT_TIMEOUT_S,
+        initialization_timeout=_START_TIMEOUT_S,
+        shutdown_timeout_seconds=_SHUTDOWN_TIMEOUT_S,
+    )
+
+
 def _own_of_open_mpi() -> int | None:
-    """The device of this process, where Open MPI started several on a machine; None: all here."""
+    """The device of this process if Open MPI started several on a machine; None: all devices."""
     environment = os.environ
-    # What somebody else has shared out, by JAX's variable or CUDA's, stays so.
+    # Respect devices that were already assigned by JAX's or CUDA's variable.
     visible = environment.get("CUDA_VISIBLE_DEVICES")
     is_shared_out = "JAX_LOCAL_DEVICE_IDS" in environment or (visible and "," not in visible)
     if is_shared_out or _number("OMPI_COMM_WORLD_LOCAL_SIZE", 1) == 1:
@@ -101,11 +113,11 @@ def _own_of_open_mpi() -> int | None:
 
 
 def _number(variable: str, default: int | None = None) -> int:
-    """What a launcher says in an environment variable.
+    """The number that a launcher has put into an environment variable.
 
     Args:
       variable: its name; an empty one counts as not set.
-      default: where it is not set; None: it must be.
+      default: its value if it is not set; None: it must be set.
 
     Raises:
       RunError: it is not set, or is no number.
@@ -116,34 +128,41 @@ def _number(variable: str, default: int | None = None) -> int:
     try:
         return int(value or "")
     except ValueError:
-        told = f"is {value!r}, no number" if value else "is not set"
-        raise errors.RunError(
-            f"the environment variable {variable} {told}; --num_processes=1 runs alone"
-        ) from None
+        problem = f"is {value!r}, not a number" if value else "is not set"
+        raise errors.RunError(f"the environment variable {variable} {problem}; {_ALONE}") from None
 
 
-def _check_given(coordinator_address: str, num_processes: int, process_id: int) -> None:
-    """Checks what the user said.
+def _check_given(
+    coordinator_address: str | None, num_processes: int | None, process_id: int | None
+) -> None:
+    """Checks what the user said; nothing may be said at all.
 
     Raises:
       SettingError: it cannot be.
     """
+    if (coordinator_address, num_processes, process_id) == (None, None, None):
+        return
+    if coordinator_address is None or num_processes is None or process_id is None:
+        raise errors.SettingError(
+            "coordinator_address", "needs --num_processes and --process_id: set all three, or none"
+        )
     host, _, port = coordinator_address.rpartition(":")
     if not host or not port.isdecimal() or not 0 < int(port) < 2**16:
         raise errors.SettingError(
             "coordinator_address",
-            f"is {coordinator_address!r}; host:port of process 0, with a port from 1 to 65535",
+            f"is {coordinator_address!r}; must be host:port of process 0, port 1 to 65535",
         )
     if not 0 <= process_id < num_processes:
         raise errors.SettingError(
-            "process_id", f"is {process_id}; from 0 to {num_processes - 1} of {num_processes}"
+            "process_id",
+            f"is {process_id}; must be from 0 to {num_processes - 1} of {num_processes}",
         )
 
 
 def launcher() -> str:
-    """What started this process as one of several; empty where nothing did."""
+    """What started this process as one of several; empty if nothing did."""
     environment = os.environ
-    # Not SLURM_NTASKS: an interactive shell has that of its whole allocation.
+    # Not SLURM_NTASKS: in an interactive shell that is the number of the whole allocation.
     if _number("SLURM_STEP_NUM_TASKS", 1) > 1:
         return "SLURM"
     if _number("OMPI_COMM_WORLD_SIZE", 1) > 1:

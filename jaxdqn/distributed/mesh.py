@@ -1,7 +1,7 @@
 """Devices: a mesh with one axis, `data`, over which environments, replay and batches are split.
 
-The mesh spans the devices of all processes. Each process holds, of what is split, the share of its
-own devices, which lie next to each other.
+The mesh spans the devices of all processes. Of what is split, each process holds the share of its
+own devices, which are adjacent.
 """
 
 import functools
@@ -29,14 +29,14 @@ def specs(kind: Callable[..., _State], **of_leaves: PartitionSpec) -> _State:
 
 
 def check_devices() -> None:
-    """Has JAX find its devices.
+    """Makes JAX find its devices.
 
     Raises:
       RunError: there are none of the kind that its environment variables ask for.
     """
     try:
         jax.devices()
-    # JAX asserts that it has a default backend where one of several that it was to try is broken.
+    # JAX fails an assertion about its default backend if one of several backends is broken.
     except (RuntimeError, AssertionError) as error:
         asked = os.environ.get("JAX_PLATFORMS")
         hint = f" (JAX_PLATFORMS={asked})" if asked else ""
@@ -55,17 +55,17 @@ def axis_name(mesh: Mesh) -> str | None:
 
 
 def index() -> jax.Array:
-    """Which share of the mesh a function decorated with `on_mesh` works on."""
+    """The index of the share that a function decorated with `on_mesh` works on."""
     return jax.lax.axis_index(AXIS)
 
 
 def put(mesh: Mesh, tree: Any, specs: Any) -> Any:
-    """Moves arrays of the host to the devices in one go.
+    """Moves arrays of the host to the devices in one transfer.
 
     Args:
       mesh: the devices.
       tree: arrays; of what is split, this process's share.
-      specs: one `PartitionSpec` for all of them, or a tree of them that `tree` begins with.
+      specs: one `PartitionSpec` for all of them, or a tree of them that is a prefix of `tree`.
     """
     is_spec = {"is_leaf": lambda part: isinstance(part, PartitionSpec)}
     local = mesh if jax.process_count() == 1 else mesh.local_mesh
@@ -82,7 +82,7 @@ def put(mesh: Mesh, tree: Any, specs: Any) -> Any:
 
 
 def _of_all(mesh: Mesh, spec: PartitionSpec, share: jax.Array) -> jax.Array:
-    """The array of which this process's devices hold a share."""
+    """The global array of which this process's devices hold a share."""
     if jax.dtypes.issubdtype(share.dtype, jax.dtypes.prng_key):
         data = _of_all(mesh, spec, jax.random.key_data(share))
         return jax.random.wrap_key_data(data, impl=jax.random.key_impl(share))
@@ -97,7 +97,7 @@ def _of_all(mesh: Mesh, spec: PartitionSpec, share: jax.Array) -> jax.Array:
 
 
 def here(tree: Any) -> Any:
-    """The same arrays, which all devices hold alike, as one device of this process holds them."""
+    """Arrays that are equal on all devices, as one device of this process holds them."""
     return jax.tree.map(lambda leaf: leaf.addressable_data(0), tree)
 
 
@@ -108,10 +108,10 @@ def on_mesh(
     donate_argnums: int | tuple[int, ...] = (),
     compiler_options: dict[str, Any] | None = None,
 ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """Decorates a function that each device runs on its own share, compiled."""
+    """Decorates a function: compiles it, and each device runs it on its own share."""
 
     def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
-        # The function averages over the axis itself, so replication is its promise, not checked.
+        # The function averages over the axis itself, so replication is promised and not checked.
         mapped = jax.shard_map(
             function, mesh=mesh, in_specs=in_specs, out_specs=out_specs, check_vma=False
         )
@@ -122,7 +122,7 @@ def on_mesh(
 
 
 def gathered(mesh: Mesh, tree: Any) -> Any:
-    """Within a function decorated with `on_mesh`: the shares of all devices, one after another."""
+    """The shares of all devices, one after another. For functions decorated with `on_mesh`."""
     if mesh.devices.size == 1:
         return tree
     return jax.tree.map(lambda leaf: jax.lax.all_gather(leaf, AXIS, tiled=True), tree)

@@ -1,8 +1,8 @@
 """The processes of a run, and what they agree on.
 
-All run the same program on JAX's distributed runtime and take the same decisions in the same order,
-since each decision hangs on what is equal in all of them or is agreed on here. Process 0, the
-primary, alone prints and writes what Orbax does not write.
+All processes run the same program on JAX's distributed runtime and make the same decisions in the
+same order: each decision depends on values that are equal in all of them, or is agreed on here.
+Only process 0, the primary, prints, and writes what Orbax does not write.
 """
 
 import contextlib
@@ -25,14 +25,14 @@ from jax.experimental import multihost_utils
 from jaxdqn import errors
 from jaxdqn.distributed import signals
 
-_LINGER_S = 3  # that a process stays after an error
-_ROUND_S = 0.5  # of work between two looks at what the others want
-# What collectives and barriers say when a process has left them.
+_LINGER_S = 3  # for which a process stays alive after an error
+_ROUND_S = 0.5  # of work between two exchanges with the other processes
+# In error messages of collectives and barriers when a process is gone.
 _LOSS = re.compile(r"Gloo|NCCL|coordination service|[Bb]arrier")
 
 
 def count() -> int:
-    """How many processes there are."""
+    """The number of processes."""
     return jax.process_count()
 
 
@@ -42,17 +42,17 @@ def is_primary() -> bool:
 
 
 def share(total: int) -> range:
-    """Which of `total` things in a row are this process's, as evenly as can be."""
+    """This process's share of `total` consecutive things, split as evenly as possible."""
     index, processes = jax.process_index(), count()
     return range(index * total // processes, (index + 1) * total // processes)
 
 
 def gather(array: Any) -> np.ndarray:
-    """Arrays [...] of one shape and dtype of all processes as [P, ...], bit for bit."""
+    """Gathers arrays [...] of equal shape and dtype from all processes as [P, ...], bit for bit."""
     array = np.asarray(array)
     if count() == 1:
         return array[None]
-    # Whatever JAX would make of its dtype.
+    # As bytes, because JAX may convert the dtype.
     data = np.frombuffer(np.ascontiguousarray(array).tobytes(), np.uint8)
     with jax.transfer_guard("allow"):
         found = np.asarray(multihost_utils.process_allgather(data))
@@ -61,7 +61,7 @@ def gather(array: Any) -> np.ndarray:
 
 
 def wait_for_all() -> None:
-    """Waits until all processes are here."""
+    """Waits until all processes have called this."""
     gather(np.uint8(0))
 
 
@@ -76,7 +76,7 @@ def of_primary(value: int) -> int:
 
 
 def from_primary(find: Callable[[], Any]) -> Any:
-    """What the primary alone finds, and JSON can hold; of what lies on a disk, for instance."""
+    """The result of `find` in the primary, as JSON; for example, what is on disk."""
     if count() == 1:
         return find()
     text = json.dumps(find()).encode() if is_primary() else b""
@@ -86,12 +86,12 @@ def from_primary(find: Callable[[], Any]) -> Any:
 
 
 def are_equal(value: object) -> bool:
-    """Whether what prints alike is the same in all processes."""
+    """Whether the value's `repr` is the same in all processes."""
     return len(set(gather(np.uint32(zlib.crc32(repr(value).encode()))).tolist())) == 1
 
 
 def sharing_this_machine() -> int:
-    """How many processes run on this one's machine, and share its memory."""
+    """The number of processes on this one's machine, which share its memory."""
     if count() == 1:
         return 1
     try:
@@ -104,9 +104,9 @@ def sharing_this_machine() -> int:
 
 @contextlib.contextmanager
 def leaving_at_once() -> Iterator[None]:
-    """Ends a process of several on any error, which it tells, at once.
+    """On any error, prints it and ends a process of several at once.
 
-    To close what it has open would wait for the others, and they wait for it, until it is gone.
+    Closing what it has open would wait for the others, and they wait for it until it is gone.
     """
     try:
         yield
@@ -116,8 +116,8 @@ def leaving_at_once() -> Iterator[None]:
         try:
             _tell(error)
         finally:
-            # With process 0 ends what connects the others, who would die of that in the middle of
-            # saying the same.
+            # The service that connects the others ends with process 0. They would die of that while
+            # printing the same error.
             time.sleep(_LINGER_S)
             os._exit(2 if isinstance(error, errors.SettingError) else 1)
 
@@ -133,7 +133,7 @@ def _tell(error: BaseException) -> None:
 
 
 class Stop:
-    """A wish to stop, of any process, on which all of them act at the same point.
+    """A request to stop, from any process; all processes act on it at the same point.
 
     Args:
       request: the signals of this process.
@@ -144,28 +144,28 @@ class Stop:
 
     @property
     def signum(self) -> int | None:
-        """The signal that they act on; None before they agreed on one."""
+        """The signal that all processes act on; None before they have agreed on one."""
         return self._request.signum if count() == 1 else self._agreed or None
 
     def __bool__(self) -> bool:
         return self.signum is not None
 
     def wish(self) -> int:
-        """The signal that this process has heard; 0: none."""
+        """The signal that this process has received; 0: none."""
         return self._request.signum or 0
 
     def hear(self, wishes: np.ndarray) -> None:
-        """Takes what all processes wish, which each of them hears at the same point."""
+        """Records the requests of all processes. All must call it at the same point."""
         self._agreed = max(self._agreed, int(wishes.max(initial=0)))
 
     def agree(self) -> bool:
-        """Asks all processes, which ask at the same point; whether to stop."""
+        """Asks all processes whether to stop. All must call it at the same point."""
         if count() > 1:
             self.hear(gather(np.int64(self.wish())))
         return bool(self)
 
     def lets(self, work: Iterator[object]) -> bool:
-        """Does work, of which each process has some; False where a wish to stop cut it short."""
+        """Does this process's share of work; returns False if a request to stop interrupted it."""
         is_over = False
         while True:
             began = time.monotonic()

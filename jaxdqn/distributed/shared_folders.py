@@ -1,4 +1,4 @@
-"""Whether several processes see the same folder, and not each one of its own by that name."""
+"""Checks whether several processes see the same folder, not different ones with the same name."""
 
 import contextlib
 import pathlib
@@ -7,15 +7,15 @@ import time
 
 from jaxdqn.distributed import processes
 
-MARK = "seen-"  # begins the name of what process 0 leaves there for the others to see
+MARK = "seen-"  # prefix of the file that process 0 leaves there for the others to see
 
 
 def is_shared(folder: pathlib.Path | None, wait_s: float = 0.0) -> bool:
-    """Whether all processes have a folder, and it is the same one; all ask at the same point.
+    """Whether all processes have a folder and it is the same one. All must call it together.
 
     Args:
-      folder: is made where it lacks; None: this process has none.
-      wait_s: for what process 0 wrote, which a network's disk may show late.
+      folder: created if it is missing; None: this process has none.
+      wait_s: for the file of process 0, which a network's disk may show late.
     """
     name = MARK + processes.from_primary(lambda: secrets.token_hex(8))
     mark = folder / name if folder else None

@@ -1,4 +1,4 @@
-"""SIGINT, SIGTERM and SIGHUP as a polite request to save and leave."""
+"""SIGINT, SIGTERM and SIGHUP as a request to save and stop."""
 
 import contextlib
 import ctypes
@@ -11,15 +11,15 @@ from collections.abc import Callable
 from types import FrameType, TracebackType
 from typing import Self
 
-_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)  # the last: a session was closed
-# In which another SIGTERM or SIGHUP is taken for the same one: launchers pass on to all what all
-# got already.
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)  # SIGHUP: a session was closed
+# In which another SIGTERM or SIGHUP counts as the same one: launchers pass on signals that all
+# processes have already received.
 ECHO_S = 5.0
 _PR_SET_PDEATHSIG = 1
 
 
 def to_be_heard() -> list[signal.Signals]:
-    """The signals that ask to leave; without SIGHUP where it is ignored, as under `nohup`."""
+    """The signals that ask to stop; without SIGHUP if it is ignored, as under `nohup`."""
     outlives = signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
     return [signum for signum in _SIGNALS if not (outlives and signum == signal.SIGHUP)]
 
@@ -27,12 +27,12 @@ def to_be_heard() -> list[signal.Signals]:
 class StopRequest:
     """While entered, the first signal is remembered; a second one ends the process at once.
 
-    A SIGTERM or SIGHUP within five seconds of the first signal is none: SLURM's srun, for one,
-    passes on what SLURM has sent to its processes too. A second Ctrl-C counts whenever it comes.
-    SIGHUP stays ignored where it is, as under `nohup`.
+    A SIGTERM or SIGHUP within five seconds of the first signal is ignored: SLURM's srun, for
+    example, passes on signals that SLURM has also sent to its processes. A second Ctrl-C always
+    counts. SIGHUP stays ignored if it was ignored before, as under `nohup`.
 
-    Python tells the main thread of a signal only between two of its instructions, and that thread
-    may wait for emulators or for a compiler. So another thread listens too.
+    Python handles signals on the main thread between two of its instructions, and that thread may
+    wait for emulators or for a compiler. So another thread listens too.
     """
 
     def __init__(self) -> None:
@@ -56,7 +56,7 @@ class StopRequest:
         trace: TracebackType | None,
     ) -> None:
         for signum, handler in self._before.items():
-            # The process is leaving, and an echo may still come.
+            # The process is about to exit, and an echo may still come.
             echoes = signum != signal.SIGINT and self.signum is not None
             signal.signal(signum, signal.SIG_IGN if echoes else handler)
         signal.set_wakeup_fd(self._arrive_before)
@@ -64,7 +64,7 @@ class StopRequest:
 
     def _remember(self, signum: int, frame: FrameType | None) -> None:
         self.signum = self.signum or signum
-        # The system ends the process by itself, whatever holds up Python's threads.
+        # Then the system ends the process, whatever blocks Python's threads.
         signal.signal(signal.SIGINT, signal.SIG_DFL)
 
     def _listen(self) -> None:
@@ -77,7 +77,7 @@ class StopRequest:
                 self.signum, first_s = self.signum or signum, now
             elif signum == signal.SIGINT or now - first_s > ECHO_S:
                 with contextlib.suppress(OSError):
-                    os.write(2, b"error: ended by a second signal before all was saved\n")
+                    os.write(2, b"error: ended by a second signal before everything was saved\n")
                 os._exit(128 + signum)
         os.close(self._came)
 
@@ -86,13 +86,13 @@ class StopRequest:
 
 
 def end_with_parent() -> Callable[[], None]:
-    """What a new process is to call first, as `subprocess.Popen(preexec_fn=...)`.
+    """A function that a new process calls first, for `subprocess.Popen(preexec_fn=...)`.
 
-    The system then sends it SIGTERM, on which a run saves, when the process that started it ends,
-    even if that is killed. It counts as ended when the thread that starts the process ends. Does
-    nothing on systems other than Linux.
+    The system then sends the process SIGTERM, on which a run saves, when its parent ends, even if
+    the parent is killed. The parent counts as ended when the thread that started the process ends.
+    Does nothing on systems other than Linux.
     """
-    # Looked up here: after the fork of a process with many threads, nothing may be.
+    # Looked up here, because after the fork of a process with many threads that is not safe.
     prctl = ctypes.CDLL(None).prctl if sys.platform == "linux" else None
 
     def ask() -> None:

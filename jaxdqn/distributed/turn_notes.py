@@ -1,7 +1,7 @@
-"""What processes tell each other at every turn, beside the devices' own work.
+"""What processes tell each other at every turn, besides the devices' own work.
 
-Numbers of the host ride along with the actions: each environment has a row of them, and all
-processes get the rows of all environments. So each of them counts every game, and has every action.
+Numbers of the host travel with the actions: each environment has a row of them, and all processes
+get the rows of all environments. So each process counts every game and has every action.
 """
 
 from collections.abc import Sequence
@@ -19,7 +19,7 @@ Note = npt.NDArray[np.int32]  # [E, 6]
 
 
 def write(num_envs: int, games: Sequence[episodes.Game], wish: int) -> Note:
-    """A note of this process's environments, whose actions are not chosen yet.
+    """A note about this process's environments, without their actions, which are not chosen yet.
 
     Args:
       num_envs: E, of this process.

@@ -18,7 +18,7 @@ class UnsupportedEnvError(ValueError):
 
 
 class OptionError(ValueError):
-    """An option whose value the environment does not take."""
+    """An option with a value that the environment does not accept."""
 
     def __init__(self, option: str, problem: str):
         self.option = option
@@ -35,14 +35,14 @@ class UnknownOptionError(OptionError):
 class TimeStep(NamedTuple):
     """What E environments show after their last actions.
 
-    A row with `is_first` opens a game: it follows the last row of another game, whose action the
-    environment ignored, so the two rows are no transition and the first is no agent step.
+    A row with `is_first` opens a game. It follows the last row of another game, whose action the
+    environment ignored. So the two rows are not a transition, and the first row is not a step.
     """
 
-    frame: npt.NDArray[np.generic]  # [E, *frame_shape] the newest frame alone
+    frame: npt.NDArray[np.generic]  # [E, *frame_shape] only the newest frame
     reward: npt.NDArray[np.float32]  # [E] as the game gave it
     terminated: npt.NDArray[np.bool_]  # [E] the game itself ended
-    truncated: npt.NDArray[np.bool_]  # [E] the time limit ended it; may come with terminated
+    truncated: npt.NDArray[np.bool_]  # [E] the time limit ended it; may be set with terminated
     is_first: npt.NDArray[np.bool_]  # [E] first observation of a game
     life_lost: npt.NDArray[np.bool_]  # [E] a life was lost in this step
 
@@ -67,7 +67,7 @@ class GameInfo(NamedTuple):
 
 
 class EnvSpec(NamedTuple):
-    """What stays the same over the life of an environment."""
+    """What stays constant over the life of an environment."""
 
     env_id: str
     # Of one frame of one environment, channels dropped if there is one.
@@ -77,7 +77,7 @@ class EnvSpec(NamedTuple):
     # Emulator frames per agent step, the mean where it varies; 1 where the notion does not exist.
     frame_skip: int
     has_lives: bool = False  # whether `TimeStep.life_lost` can ever be set
-    # Steps after which it ends a game whatever `max_episode_steps` says; None: it keeps to that.
+    # Steps after which it ends a game whatever `max_episode_steps` says; None: it obeys that.
     own_step_limit: int | None = None
     steps_per_second: float = 30.0  # agent steps in a second of play as people know it
     action_names: tuple[str, ...] = ()  # in order; empty where nobody named them
@@ -92,8 +92,8 @@ class EnvSpec(NamedTuple):
 class VectorEnv(Protocol):
     """E environments stepped together; `send` returns at once, `receive` waits.
 
-    The first `receive` returns the first observations; after that each `receive` answers one
-    `send`. An ended game restarts by itself on the next `send`.
+    The first `receive` returns the first observations. After that each `receive` answers one
+    `send`. A game that has ended restarts by itself on the next `send`.
     """
 
     spec: EnvSpec
@@ -103,7 +103,7 @@ class VectorEnv(Protocol):
         """Starts the step that plays `actions` [E] int32."""
 
     def receive(self) -> TimeStep:
-        """Waits for the step under way."""
+        """Waits for the pending step."""
 
     def close(self) -> None:
         """Frees the emulators."""

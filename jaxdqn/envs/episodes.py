@@ -15,7 +15,7 @@ class Game(NamedTuple):
     env: int  # index of its environment
     game_return: float
     length: int  # steps
-    capped: bool  # the time limit ended it, and not the game itself
+    capped: bool  # the time limit ended it, not the game itself
 
 
 class EpisodeTracker:
@@ -26,15 +26,15 @@ class EpisodeTracker:
         self._lengths = np.zeros(num_envs, np.int64)
 
     def so_far(self, env: int) -> tuple[float, int]:
-        """Return and length of the game that an environment plays."""
+        """Return and length of an environment's current game."""
         return float(self._returns[env]), int(self._lengths[env])
 
     def add(self, step: api.TimeStep) -> list[Game]:
-        """Takes one time step; returns the games that ended."""
+        """Adds one time step; returns the games that ended."""
         self._returns[step.is_first] = 0.0
         self._lengths[step.is_first] = 0
         self._returns += step.reward
-        self._lengths += ~step.is_first  # a first row is no agent step
+        self._lengths += ~step.is_first  # a first row is not an agent step
         ended = np.flatnonzero(step.terminated | step.truncated)
         return [
             Game(
@@ -58,7 +58,7 @@ class RecentGames:
         return list(self._games)
 
     def add(self, game_return: float, length: int) -> None:
-        """Takes one finished game."""
+        """Adds one finished game."""
         self._games.append((game_return, length))
 
     def means(self) -> tuple[float | None, float | None]:

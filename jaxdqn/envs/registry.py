@@ -136,7 +136,7 @@ def _near(name: str) -> str:
     """The known names nearest to a wrong one, for a message."""
     plain = {known.lower(): known for source in _SOURCES for known in source.plain_names()}
     every = {known.lower(): known for source in _SOURCES for known in source.ids()} | plain
-    # Plain names first: they are what a user most likely meant.
+    # Plain names first: the user most likely meant one of them.
     near = difflib.get_close_matches(name.lower(), plain, n=3, cutoff=0.6)
     near = near or difflib.get_close_matches(name.lower(), every, n=3, cutoff=0.6)
     return ", ".join(every[match] for match in near) or "Breakout, Pong, CartPole"

@@ -1,7 +1,7 @@
-"""Scores of random play and of a human tester on the 57 games, and scores measured against them.
+"""Scores of random play and of a human tester on the 57 games, and scores relative to them.
 
 The figures are those of Wang et al. (arXiv:1511.06581), which dqn_zoo lists in `atari_data.py`:
-means over games that up to 30 no-ops open and 108,000 frames end.
+means over games that open with up to 30 no-ops and end after at most 108,000 frames.
 """
 
 from collections.abc import Mapping
@@ -69,7 +69,7 @@ ATARI_57: Mapping[str, api.Reference] = {
 }
 
 
-# Of other systems, where they are known: mean returns after so many frames. Nature DQN: Mnih et al.
+# Known mean returns of other systems after so many frames. Nature DQN: Mnih et al.
 # (2015); CleanRL's DQN and Stable-Baselines3's (RL Zoo): their published benchmarks; Dopamine's DQN
 # with Adam plays with sticky actions.
 PUBLISHED: Mapping[str, Mapping[str, float]] = {
@@ -122,7 +122,7 @@ def published(game: api.GameInfo) -> dict[str, float]:
 
 
 def human_normalised(reference: api.Reference | None, score: float) -> float | None:
-    """A score as a share of the way from random play, 0, to the human, 1.
+    """A score as a share of the way from random play (0) to the human (1).
 
     Args:
       reference: of the game; None where it has none.

@@ -26,7 +26,7 @@ def check(env_id: str, actions: Any, observations: Any) -> None:
         )
     if int(actions.start) != 0:
         raise api.UnsupportedEnvError(
-            f"{env_id} does not count its Discrete actions from 0 (but from {actions.start})"
+            f"{env_id} counts its Discrete actions from {actions.start}, not from 0"
         )
     if type(observations).__name__ != "Box" or not observations.shape:
         raise api.UnsupportedEnvError(
@@ -36,13 +36,13 @@ def check(env_id: str, actions: Any, observations: Any) -> None:
     dtype = np.dtype(observations.dtype)
     if dtype.kind not in "iuf" or dtype.itemsize > 4:
         raise api.UnsupportedEnvError(
-            f"{env_id} has observations of a type ({dtype}) that a Q-network does not take: "
-            "integers or floats of at most 32 bits"
+            f"{env_id} has observations of type {dtype}; a Q-network needs integers or floats "
+            "of at most 32 bits"
         )
 
 
 def _detail(space: Any) -> str:
-    """What a space consists of, in brackets, as far as a line has room for it."""
+    """The details of a space in brackets, shortened to fit a line."""
     if type(space).__name__ == "Dict":
         return f" ({', '.join(space.spaces)})"
     return f" ({'x'.join(map(str, space.shape))})" if space.shape else ""

@@ -1,7 +1,7 @@
-"""Notices environments that do not answer any more.
+"""Notices environments that no longer answer.
 
-A thread that waits for an emulator waits in native code, where no signal reaches it. Another one
-looks at the clock.
+A thread that waits for an emulator waits in native code, where no signal reaches it. So another
+thread watches the clock.
 """
 
 import threading
@@ -12,8 +12,8 @@ import numpy.typing as npt
 
 from jaxdqn.envs import api
 
-_PAUSE_S = 1.0  # between two looks
-_HURRIED_S = 5.0  # that a wait may take when a signal asks to leave
+_PAUSE_S = 1.0  # between two checks
+_HURRIED_S = 5.0  # that a wait may take once a signal asks the run to stop
 
 
 class Watchdog:
@@ -21,9 +21,9 @@ class Watchdog:
 
     Args:
       seconds: that a wait may take.
-      is_hurried: whether no wait may take more than five seconds any more.
-      on_timeout: called then, while the wait cannot end, with the name of the environments and
-        the seconds waited for; to end the process is up to it.
+      is_hurried: returns whether waits are now limited to five seconds.
+      on_timeout: called then with the name of the environments and the limit in seconds. The
+        wait cannot end meanwhile; `on_timeout` decides whether to end the process.
     """
 
     def __init__(
@@ -34,27 +34,27 @@ class Watchdog:
     ):
         self._seconds, self._is_hurried, self._on_timeout = seconds, is_hurried, on_timeout
         self._pause = min(_PAUSE_S, seconds / 4)
-        self._looks = 0  # at the wait that goes on: while the process is stopped there are none
+        self._looks = 0  # checks during the current wait; a stopped process makes none
         self._awaited = ""
         self._lock = threading.Lock()
         self._closed = threading.Event()
         threading.Thread(target=self._watch, daemon=True).start()
 
     def watched(self, env: api.DrawnEnv, name: str) -> "WatchedEnv":
-        """The same environments, whose answers are waited for under this eye."""
+        """The same environments, watched by this watchdog."""
         return WatchedEnv(env, name, self)
 
     def begin(self, name: str) -> None:
-        """A wait begins."""
+        """Records that a wait begins."""
         self._looks, self._awaited = 0, name
 
     def end(self) -> None:
-        """It is over; where it came too late, this does not return."""
+        """Records that the wait is over. If that came too late, this does not return."""
         with self._lock:
             self._awaited = ""
 
     def close(self) -> None:
-        """Looks no more."""
+        """Stops watching."""
         self._closed.set()
 
     def _watch(self) -> None:
@@ -68,7 +68,7 @@ class Watchdog:
 
 
 class WatchedEnv:
-    """Environments whose answers a watchdog waits for too."""
+    """Environments that a watchdog watches."""
 
     def __init__(self, env: api.DrawnEnv, name: str, watchdog: Watchdog):
         self.spec, self.num_envs = env.spec, env.num_envs

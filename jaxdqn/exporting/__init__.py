@@ -1,1 +1,1 @@
-"""Agents that are used without this package."""
+"""Agents for use without this package."""

@@ -1,4 +1,4 @@
-"""An agent as a folder that runs without this package: the network, what it needs, a model card."""
+"""Exports an agent as a folder: the network, what it needs to run without jaxdqn, a model card."""
 
 import dataclasses
 import itertools
@@ -20,30 +20,30 @@ from jaxdqn.storage import atomic_files
 
 POLICY_FILE = "policy.json"
 _FORMAT = "jaxdqn-policy"
-# Real frames on which a file is compared with the network, every fourth step of play.
+# Real frames, every fourth step of play, on which a file is compared with the network.
 _NUM_FRAMES, _STRIDE = 256, 4
-# Of the largest action value: what float32 loses when sums are taken in another order, and more.
+# Relative to the largest action value; more than float32 loses by another order of summation.
 _TOLERANCE = 2e-5
 
 
 _MOTION = [
-    "give each frame a second channel, the trace of what moved: 0.75 times the trace before, plus "
+    "give each frame a second channel, the trace of what moved: 0.75 times the previous trace plus "
     "255 where the frame differs from the last by more than 20, at most 255; 0 as a game begins",
 ]
 
 
 class Check(NamedTuple):
-    """What came of comparing a file with the network."""
+    """The result of comparing a file with the network."""
 
     frames: int
-    equal_actions: int  # of so many frames
+    equal_actions: int  # out of so many frames
     largest_difference: float  # of action values
     tolerance: float
     largest_q_value: float
 
 
 def export(agent: trained_agent.SavedRun, format_name: str, out: pathlib.Path) -> Check:
-    """Writes a folder, whole or not at all, after what was written has been run and compared.
+    """Writes a folder, whole or not at all, after running it and comparing it with the network.
 
     Args:
       agent: what is exported.
@@ -56,7 +56,7 @@ def export(agent: trained_agent.SavedRun, format_name: str, out: pathlib.Path) -
     chosen = formats.FORMATS[format_name]
     with atomic_files.whole_folder(out) as part:
         file = part / f"policy{chosen.suffix}"
-        # Float32 as it is, on accelerators too, where products of fewer digits are the default.
+        # Full float32, on accelerators too, where products have fewer digits by default.
         with jax.default_matmul_precision("highest"):
             chosen.write(agent, file)
             check = _compare(agent, chosen.load(agent, file))
@@ -67,7 +67,7 @@ def export(agent: trained_agent.SavedRun, format_name: str, out: pathlib.Path) -
 
 
 def is_export(path: pathlib.Path) -> bool:
-    """Whether a folder holds an export and nothing else, so that it may give way to another."""
+    """Whether a folder holds only an export, so that it may be replaced."""
     ours = {
         POLICY_FILE,
         "README.md",
@@ -104,26 +104,26 @@ def _compare(agent: trained_agent.SavedRun, q_values: formats.QValues) -> Check:
     difference = float(np.abs(found - expected).max())
     equal = found.argmax(axis=1) == expected.argmax(axis=1)
     best_two = np.sort(expected, axis=1)[:, -2:]
-    # Of values closer than that either is the network's choice.
+    # If the best two values are closer than that, either action is right.
     decided = np.ptp(best_two, axis=1) > tolerance
     if difference > tolerance or not equal[decided].all():
         raise errors.RunError(
             f"the exported file disagrees with the network: action values differ by up to "
-            f"{difference:.2g}, allowed are {tolerance:.2g}; actions on {(~equal).sum()} of "
+            f"{difference:.2g} ({tolerance:.2g} allowed); actions differ on {(~equal).sum()} of "
             f"{len(stacks)} frames"
         )
-    # A single frame too: the number of observations is free.
+    # Also with a single frame: the batch size is free.
     if np.abs(q_values(stacks[:1]) - expected[:1]).max() > tolerance:
-        raise errors.RunError("the exported file gives one frame other values than many")
+        raise errors.RunError("the exported file gives other values for one frame than for many")
     return Check(len(stacks), int(equal.sum()), difference, tolerance, largest)
 
 
 def describe(
     agent: trained_agent.SavedRun, format_name: str, file: str, check: Check
 ) -> dict[str, Any]:
-    """What somebody without this package needs to run the file, as JSON holds it."""
+    """What is needed to run the file without this package, as a JSON object."""
     config, spec = agent.config, agent.spec
-    game, reference, score = spec.game, spec.game.reference, agent.evaluation
+    game = spec.game
     return {
         "format": _FORMAT,
         "format_version": 1,
@@ -153,7 +153,7 @@ def describe(
             model_card.options_key(game.source): registry.export_options(
                 spec.env_id, config.env_options, config.frame_stack
             ),
-            # Of random length: EnvPool alone cannot play such steps, its options are the nearest.
+            # EnvPool alone cannot play steps of random length; its options are the nearest.
             "frames_per_step": [
                 config.frame_skip_min or spec.frame_skip,
                 config.frame_skip or spec.frame_skip,
@@ -162,30 +162,37 @@ def describe(
         "preprocessing": _preprocessing(agent),
         "checkpoint": agent.step,
         "frames": agent.step * spec.frame_skip,
-        "scores": {
-            "return_mean": score["eval_return_mean"],
-            "return_std": score["eval_return_std"],
-            "episodes": score["eval_episodes"],
-            "epsilon": config.eval_epsilon,
-            "human_normalised": scores.human_normalised(reference, score["eval_return_mean"]),
-            "random": reference.random if reference else None,
-            "human": reference.human if reference else None,
-        }
-        if score
-        else None,
+        "scores": _scores(agent),
         "check": check._asdict(),
         "settings": dataclasses.asdict(config),
         "versions": provenance.versions(),
     }
 
 
+def _scores(agent: trained_agent.SavedRun) -> dict[str, Any] | None:
+    """The run's own evaluation of these parameters, and those it compares with; None for none."""
+    evaluation, reference = agent.evaluation, agent.spec.game.reference
+    if not evaluation:
+        return None
+    mean = evaluation["eval_return_mean"]
+    return {
+        "return_mean": mean,
+        "return_std": evaluation["eval_return_std"],
+        "episodes": evaluation["eval_episodes"],
+        "epsilon": agent.config.eval_epsilon,
+        "human_normalised": scores.human_normalised(reference, mean),
+        "random": reference.random if reference else None,
+        "human": reference.human if reference else None,
+    }
+
+
 def _preprocessing(agent: trained_agent.SavedRun) -> list[str]:
-    """From the emulator's frames to the network's input, step by step."""
+    """The steps from the emulator's frames to the network's input."""
     config, spec = agent.config, agent.spec
     if spec.game.family != api.ATARI:
         return [
-            f"the last {config.frame_stack} observations; the first one of a game fills them all",
-            "as they are: the network scales nothing"
+            f"take the last {config.frame_stack} observations; a game's first one fills them all",
+            "use them as they are: the network does not scale them"
             if spec.frame_dtype != np.uint8
             else _bytes(config),
         ]
@@ -196,8 +203,8 @@ def _preprocessing(agent: trained_agent.SavedRun) -> list[str]:
         *_MOTION * config.motion_trace,
         f"stack the newest {config.frame_stack}; the first one of a game fills the whole stack",
         f"keep {_bytes(config)}",
-        f"a game opens with up to {config.noop_max or 30} no-ops"
-        + (", and FIRE where the game waits for it" if config.use_fire_reset else ""),
+        f"open a game with up to {config.noop_max or 30} no-ops"
+        + (", and FIRE if the game waits for it" if config.use_fire_reset else ""),
     ]
 
 
@@ -209,7 +216,7 @@ def _repeats(config: config_lib.Config) -> list[str]:
             f"repeat each action for {most} emulator frames",
             f"{luminance}, the maximum of the last two frames",
         ]
-    drawn = f"{fewest} to {most} emulator frames, drawn anew each time"
+    drawn = f"{fewest} to {most} emulator frames, a new random number each time"
     return [f"repeat each action for {drawn}", f"{luminance} of the last one"]
 
 

@@ -1,7 +1,7 @@
-"""A Q-network as a file that runs without this package, and back: one pair of functions a format.
+"""Writes and loads a Q-network as a file that runs without this package: two functions per format.
 
-All compute in float32 with plain convolutions, so that a file does not depend on the machine that
-wrote it. Loading executes nothing of a file but the operations of a network.
+All compute in float32 with plain convolutions, so a file does not depend on the machine that wrote
+it. Loading executes nothing from a file except the operations of a network.
 """
 
 import contextlib
@@ -26,7 +26,7 @@ QValues = Callable[[np.ndarray], np.ndarray]  # [B, S, *frame_shape] -> [B, A] f
 
 
 class Format(NamedTuple):
-    """How a network becomes a file and how that is run."""
+    """How a network is written to a file, and how the file is run."""
 
     suffix: str
     write: Callable[[trained_agent.SavedRun, pathlib.Path], None]
@@ -34,13 +34,13 @@ class Format(NamedTuple):
 
 
 def network(agent: trained_agent.SavedRun) -> networks.Network:
-    """The agent's network as it is exported."""
+    """The agent's network in the form that is exported."""
     config = dataclasses.replace(agent.config, compute_dtype="float32")
     return parts.make_network(config, agent.spec, lambda: "xla")
 
 
 def _function(agent: trained_agent.SavedRun) -> Callable[[jax.Array], jax.Array]:
-    """Action values with the parameters built in."""
+    """The function from observations to action values, with the parameters built in."""
     return lambda observation: network(agent).q_values(agent.params, observation)
 
 
@@ -62,7 +62,7 @@ def _load_stablehlo(_: trained_agent.SavedRun, path: pathlib.Path) -> QValues:
 
 
 def _write_onnx(agent: trained_agent.SavedRun, path: pathlib.Path) -> None:
-    # It tells of every plugin for a library that is not here.
+    # It logs every plugin whose library is not installed.
     logging.getLogger("jax2onnx").setLevel(logging.CRITICAL)
     logging.getLogger("onnx_ir").setLevel(logging.ERROR)
     with _optional("onnx"):
@@ -117,16 +117,16 @@ def _name(where: Any) -> str:
 
 @contextlib.contextmanager
 def _optional(name: str) -> Iterator[None]:
-    """Imports what not everybody installs.
+    """For imports of optional packages.
 
     Raises:
-      RunError: it is not here; says how to install it.
+      RunError: a package is missing; says how to install it.
     """
     try:
         yield
     except ImportError as error:
         raise errors.RunError(
-            f"--format={name} needs more packages ({error}): the extra 'export', as in pip "
+            f"--format={name} needs more packages ({error}); install the extra 'export': pip "
             "install -e '.[export]'"
         ) from None
 

@@ -1,4 +1,4 @@
-"""The model card of an exported agent: Markdown with the header that Hugging Face reads."""
+"""The model card of an exported agent: Markdown with a header for Hugging Face."""
 
 import json
 from collections.abc import Mapping
@@ -32,11 +32,10 @@ def write(described: Mapping[str, Any]) -> str:
     """A model card.
 
     Args:
-      described: what `export.describe` says of the export.
+      described: the export, as `export.describe` returns it.
     """
-    env, policy, score = described["env"], described["policy"], described["scores"]
-    shape = " x ".join(map(str, policy["input"]["shape"]))
-    fewest, most = env["frames_per_step"]
+    env, check = described["env"], described["check"]
+    versions = ", ".join(f"{name} {version}" for name, version in described["versions"].items())
     lines = [
         *_header(described),
         "",
@@ -47,26 +46,11 @@ def write(described: Mapping[str, Any]) -> str:
         "",
         "## Score",
         "",
-        *_score(score),
+        *_score(described["scores"]),
         "",
         "## Use",
         "",
-        f"`{policy['file']}` takes observations [{shape}] {policy['input']['dtype']} "
-        f"({policy['input']['meaning']}) and gives action values [batch x "
-        f"{len(described['actions'])}]; the policy takes the action with the largest. Actions: "
-        f"{', '.join(described['actions'])}. `policy.json` says the same for programs.",
-        "",
-        "```python",
-        _LOADING[policy["kind"]],
-        "```",
-        "",
-        "An observation is made so:",
-        "",
-        *(f"{i}. {text}" for i, text in enumerate(described["preprocessing"], start=1)),
-        "",
-        f"{env['source']} gives the frames with these options: "
-        f"`{json.dumps(env[options_key(env['source'])], sort_keys=True)}`"
-        + ("." if fewest == most else "; the nearest, since its steps are equally long."),
+        *_use(described),
         "",
         "## Training",
         "",
@@ -78,19 +62,42 @@ def write(described: Mapping[str, Any]) -> str:
             if each.on_card
         ),
         "",
-        "Exported with "
-        + ", ".join(f"{name} {version}" for name, version in described["versions"].items())
-        + ".",
+        f"Exported with {versions}.",
         "",
         "## Limits",
         "",
-        f"It plays {env['game']} under these conditions and is good for nothing else. On "
-        f"{described['check']['frames']} frames of play the file and the network in float32 "
-        f"differ by at most {described['check']['largest_difference']:.1g} in action values of up "
-        f"to {described['check']['largest_q_value']:.3g}.",
+        f"The agent plays {env['game']} under these conditions, and nothing else. On "
+        f"{check['frames']} frames of play the file and the network in float32 differ by at most "
+        f"{check['largest_difference']:.1g} in action values of up to "
+        f"{check['largest_q_value']:.3g}.",
         "",
     ]
     return "\n".join(lines)
+
+
+def _use(described: Mapping[str, Any]) -> list[str]:
+    """How the file is loaded, and how its observations are made."""
+    env, policy = described["env"], described["policy"]
+    shape = " x ".join(map(str, policy["input"]["shape"]))
+    fewest, most = env["frames_per_step"]
+    return [
+        f"`{policy['file']}` takes observations [{shape}] {policy['input']['dtype']} "
+        f"({policy['input']['meaning']}) and returns action values [batch x "
+        f"{len(described['actions'])}]; the policy takes the action with the largest. Actions: "
+        f"{', '.join(described['actions'])}. `policy.json` says the same for programs.",
+        "",
+        "```python",
+        _LOADING[policy["kind"]],
+        "```",
+        "",
+        "How to make an observation:",
+        "",
+        *(f"{i}. {text}" for i, text in enumerate(described["preprocessing"], start=1)),
+        "",
+        f"{env['source']} gives the frames with these options: "
+        f"`{json.dumps(env[options_key(env['source'])], sort_keys=True)}`"
+        + ("." if fewest == most else " (the nearest ones: its steps all have the same length)."),
+    ]
 
 
 def _cell(value: Any) -> str:
@@ -98,7 +105,7 @@ def _cell(value: Any) -> str:
 
 
 def _header(described: Mapping[str, Any]) -> list[str]:
-    """YAML, of which JSON is a part."""
+    """The YAML header; JSON is valid YAML."""
     env, score = described["env"], described["scores"]
     header: dict[str, Any] = {
         "library_name": "jaxdqn",
@@ -123,7 +130,7 @@ def _header(described: Mapping[str, Any]) -> list[str]:
 
 def _score(score: Mapping[str, Any] | None) -> list[str]:
     if not score:
-        return ["The run did not score itself at this step."]
+        return ["The run did not evaluate itself at this step."]
     lines = [
         f"Mean return {score['return_mean']:.2f}, standard deviation {score['return_std']:.2f}, "
         f"over {score['episodes']} whole games with {score['epsilon']:.1%} random actions; "

@@ -1,1 +1,1 @@
-"""Convolutions that JAX's own are too slow for on CPUs, and the build of their C++."""
+"""Convolutions for CPUs, where JAX's own are too slow, and the build of their C++."""

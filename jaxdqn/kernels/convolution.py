@@ -1,8 +1,8 @@
 """Valid 2-D convolutions with ReLU, for CPUs in C++ or as matrix products of XLA.
 
-XLA's own CPU convolutions are slow in their gradients and, inside `lax.scan`, slower tenfold. The
-C++ functions of `native` are the fastest. Where they are not at hand, or a size does not suit
-them, XLA multiplies matrices: a convolution of stride `s` becomes one of stride 1 by space to
+XLA's own CPU convolutions have slow gradients and are ten times slower inside `lax.scan`. The C++
+functions of `native_calls` are the fastest. If they are missing, or do not support a size, XLA
+multiplies matrices: a convolution of stride `s` becomes one of stride 1 by space to
 depth. If its window is then 2 x 2, as where a window is twice the stride, minimal filtering
 (`winograd`) saves 7 of 16 products. Any other window becomes one product of *patches*: every window
 of the input, `[rows, taps * C] x [taps * C, O]`.
@@ -27,14 +27,14 @@ def conv2d_relu(
     stride: int,
     implementation: Implementation,
 ) -> jax.Array:
-    """Convolves without padding, adds a bias and takes the positive part.
+    """Convolves without padding, adds a bias and applies ReLU.
 
     Args:
       x: [B, H, W, C] floats, or bytes, which stand for the floats 0 to 255 and have no gradient.
       kernel: [kh, kw, C, O], of the type to compute in.
       bias: [O], of that type.
       stride: the step along both axes.
-      implementation: for CPUs 'native', which takes 'matmul' where it does not fit, or 'matmul';
+      implementation: for CPUs 'native', which uses 'matmul' where it does not fit, or 'matmul';
         'xla' for everything else.
 
     Returns:
@@ -51,8 +51,8 @@ def conv2d_relu(
         and native_calls.fits(x, folded, stride)
     ):
         return native_calls.conv2d_relu(x, folded, bias, stride)
-    # Bytes that lie side by side move as words; floats keep their axes, so that this undoes the
-    # interleaving of a layer before it and costs nothing.
+    # Adjacent bytes move as words. Floats keep their axes, so that this undoes the interleaving of
+    # the layer before and costs nothing.
     inner = (stride * x.shape[3],) if x.dtype == jnp.uint8 else (stride, x.shape[3])
     x = _pack(x.reshape(x.shape[0], rows, stride, columns, *inner))
     x = x.transpose(0, 1, 3, 2, *range(4, x.ndim))
@@ -113,14 +113,14 @@ def _merge(kernel: jax.Array) -> jax.Array:
 
 
 def _pack(x: jax.Array) -> jax.Array:
-    """Bytes as words of four where the last axis allows, for moving; the rest as it is."""
+    """Packs bytes into words of four for moving, if the last axis allows; the rest as it is."""
     if x.dtype != jnp.uint8 or x.shape[-1] % 4:
         return x
     return jax.lax.bitcast_convert_type(x.reshape(*x.shape[:-1], -1, 4), jnp.uint32)
 
 
 def _unpack(x: jax.Array, dtype: jnp.dtype) -> jax.Array:
-    """Floats from what `_pack` returned."""
+    """Converts what `_pack` returned to floats."""
     if jnp.issubdtype(x.dtype, jnp.floating):
         return x
     x = jax.lax.optimization_barrier(x)  # move bytes or words first, then convert in one sweep

@@ -1,6 +1,6 @@
 """Convolutions with ReLU by the C++ functions in `cpp`, for CPUs.
 
-A program that calls them can be compiled once `runtime.native` has built and registered them.
+A program that calls them can be compiled once `native_library` has built and registered them.
 """
 
 import functools
@@ -16,7 +16,7 @@ FORWARD, BACKWARD = TARGETS = ("jaxdqn_convolution_forward", "jaxdqn_convolution
 
 
 def fits(x: jax.Array, kernel: jax.Array, stride: int) -> bool:
-    """Whether the functions can do a convolution: see `conv2d_relu` for what they take."""
+    """Whether the functions support a convolution; `conv2d_relu` says what they support."""
     window, depth, outputs = kernel.shape[:2], kernel.shape[2], kernel.shape[3]
     return (
         kernel.dtype == jnp.float32
@@ -28,7 +28,7 @@ def fits(x: jax.Array, kernel: jax.Array, stride: int) -> bool:
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(3,))
 def conv2d_relu(x: jax.Array, kernel: jax.Array, bias: jax.Array, stride: int) -> jax.Array:
-    """Convolves x after space to depth, adds a bias and takes the positive part.
+    """Convolves x after space to depth, adds a bias and applies ReLU.
 
     Args:
       x: [B, H, W, C] float32; or [B, C, H, W] bytes, which stand for the floats 0 to 255 and have
@@ -75,9 +75,9 @@ conv2d_relu.defvjp(_forward, _backward)
 
 
 def _tile(height: int, width: int, window: int) -> int:
-    """Outputs of a tile along an axis, by which the fewest products are made."""
+    """The outputs of a tile along an axis that need the fewest products."""
     if window == 3:
-        return 2  # larger ones lose precision
+        return 2  # larger tiles lose precision
     return min(2, 3, key=lambda m: -(-height // m) * -(-width // m) * (m + window - 1) ** 2)
 
 

@@ -1,8 +1,8 @@
-"""The C++ functions of `agent/cpp`: built by the machine's compiler, kept on disk, known to XLA.
+"""Builds the C++ functions in `kernels/cpp`, keeps them on disk and registers them with XLA.
 
-A kept library's name holds the digest of what it was built from and that of its own bytes. It gets
-its name when it is whole and has been loaded once, and its bytes are checked before it is loaded
-again: code in a damaged file can end a process.
+The name of a kept library holds the digest of what it was built from and that of its own bytes. It
+gets this name when it is complete and has been loaded once. Its bytes are checked before it is
+loaded again: code in a damaged file can crash a process.
 """
 
 import concurrent.futures
@@ -26,10 +26,12 @@ from jaxdqn.storage import atomic_files
 
 _SOURCES = pathlib.Path(functions.__file__).parent / "cpp"
 _OPTIONS = ("-std=c++17", "-O3", "-march=native", "-fPIC", "-shared")
-_BUILDING = "building-"  # begins the name of a folder in which a library is built
-_BUILD_LIMIT_S = 300  # in which a compiler ends; 2 are usual
+_BUILDING = "building-"  # prefix of a folder in which a library is built
+_BUILD_LIMIT_S = 300  # for the compiler; it usually needs 2
 
-_building: concurrent.futures.Future[str] | None = None  # why there are none; empty if there are
+_building: concurrent.futures.Future[str] | None = (
+    None  # why there is no library; empty if there is one
+)
 
 
 class UnavailableError(Exception):
@@ -37,14 +39,14 @@ class UnavailableError(Exception):
 
 
 class _HangingError(UnavailableError):
-    """A compiler does not end: it is not started again."""
+    """A compiler hangs; it is not started again."""
 
 
 def start(folder: pathlib.Path | None) -> None:
-    """Begins to build, on a thread of its own, what a CPU needs; the first call counts.
+    """Starts to build the library for CPUs on its own thread; only the first call counts.
 
     Args:
-      folder: holds what was built before; None: it is built for this process alone.
+      folder: keeps the library; None: it is built for this process only.
     """
     global _building
     if _building is not None or jax.default_backend() != "cpu":
@@ -60,21 +62,21 @@ def is_ready() -> bool:
 
 
 def why_not() -> str:
-    """Why the functions cannot be called, in one line; empty where they can, or need not."""
+    """Why the functions cannot be called, in one line; empty if they can, or are not needed."""
     return "" if _building is None else _building.result()
 
 
 def load(folder: pathlib.Path | None, version_limit_s: float = 10) -> ctypes.CDLL:
-    """The library, loaded: the one kept in a folder, or else one that is built now and kept there.
+    """Loads the library kept in a folder, or builds it and keeps it there.
 
-    A folder that cannot be used costs the time to build, and nothing else.
+    A folder that cannot be used only costs the time to build.
 
     Args:
-      folder: is made where it lacks; None: nothing is kept.
-      version_limit_s: in which the compiler has to say which one it is.
+      folder: created if it is missing; None: nothing is kept.
+      version_limit_s: for the compiler to print its version.
 
     Raises:
-      UnavailableError: there is none, and none can be built.
+      UnavailableError: there is no library, and none can be built.
     """
     compiler = _compiler()
     try:
@@ -97,7 +99,7 @@ def load(folder: pathlib.Path | None, version_limit_s: float = 10) -> ctypes.CDL
         except _HangingError:
             raise
         except UnavailableError:
-            pass  # on a full disk, or one from which nothing may be run: another one may do
+            pass  # the disk may be full or forbid execution; another one may work
     return _build(command, None, stem)
 
 
@@ -113,12 +115,12 @@ def _load_and_register(folder: pathlib.Path | None) -> str:
 
 
 def _compiler() -> tuple[str, ...]:
-    """The command that the user names, or the usual one."""
+    """The compiler command that the user names, or the usual one."""
     named = os.environ.get("CXX") or "c++"
     try:
         words = shlex.split(named)
     except ValueError as error:
-        raise UnavailableError(f"CXX={named!r} is no command: {_one_line(error)}") from None
+        raise UnavailableError(f"CXX={named!r} is not a command: {_one_line(error)}") from None
     if not words:
         raise UnavailableError(f"CXX={named!r} names no C++ compiler")
     if shutil.which(words[0]) is None:
@@ -127,17 +129,17 @@ def _compiler() -> tuple[str, ...]:
 
 
 def _version(compiler: tuple[str, ...], limit_s: float) -> str:
-    """What a compiler says of itself; empty where it does not know the question."""
+    """A compiler's version; empty if it does not know `--version`."""
     try:
         result = _run((*compiler, "--version"), limit_s, LC_ALL="C")
     except subprocess.TimeoutExpired:
-        problem = f"does not tell its version in {limit_s} s"
+        problem = f"does not print its version within {limit_s} s"
         raise _HangingError(f"the C++ compiler {compiler[0]!r} {problem}") from None
     return result.stdout if result.returncode == 0 else ""
 
 
 def _load_kept(folder: pathlib.Path, stem: str) -> ctypes.CDLL | None:
-    """The library that lies in a folder; what is damaged there is deleted, not loaded."""
+    """The library in a folder; a damaged one is deleted and not loaded."""
     try:
         paths = [path for path in folder.iterdir() if path.name.startswith(stem)]
     except OSError:
@@ -152,7 +154,7 @@ def _load_kept(folder: pathlib.Path, stem: str) -> ctypes.CDLL | None:
 
 
 def _build(command: tuple[str, ...], folder: pathlib.Path | None, stem: str) -> ctypes.CDLL:
-    """Builds the library in a folder of its own and loads it; `folder` keeps it where it can."""
+    """Builds the library in a temporary folder and loads it; keeps it in `folder` if possible."""
     try:
         if folder is not None:
             folder.mkdir(parents=True, exist_ok=True)
@@ -164,13 +166,13 @@ def _build(command: tuple[str, ...], folder: pathlib.Path | None, stem: str) -> 
             _compile((*command, "-o", str(made)), temporary)
             library = _loaded(made)
             if folder is not None:
-                # Several programs may build at once: each moves what it has made into place,
-                # whole, and touches no file that another one may have loaded.
+                # Several programs may build at once. Each moves its complete file into place and
+                # touches no file that another one may have loaded.
                 with contextlib.suppress(OSError):
                     made.replace(folder / _kept_name(made, stem))
             return library
     except OSError as error:
-        problem = f"what the C++ compiler {command[0]!r} builds cannot be kept or used"
+        problem = f"the library built by the C++ compiler {command[0]!r} cannot be saved or loaded"
         raise UnavailableError(f"{problem}: {_one_line(error)}") from None
 
 
@@ -178,19 +180,19 @@ def _compile(command: tuple[str, ...], temporary: str) -> None:
     try:
         result = _run(command, _BUILD_LIMIT_S, TMPDIR=temporary)
     except subprocess.TimeoutExpired:
-        problem = f"does not end in {_BUILD_LIMIT_S} s"
+        problem = f"does not finish within {_BUILD_LIMIT_S} s"
         raise _HangingError(f"the C++ compiler {command[0]!r} {problem}") from None
     if result.returncode:
         lines = (line for line in result.stderr.splitlines() if line.strip())
-        told = _one_line(next(lines, "it told nothing"))
+        told = _one_line(next(lines, "it printed nothing"))
         raise UnavailableError(f"the C++ compiler {command[0]!r} fails: {told}")
 
 
 def _loaded(path: pathlib.Path) -> ctypes.CDLL:
-    """A library that has the functions.
+    """Loads a library that has the functions.
 
     Raises:
-      OSError: it cannot be loaded, or lacks one.
+      OSError: it cannot be loaded, or lacks a function.
     """
     library = ctypes.CDLL(str(path))
     for name in functions.TARGETS:
@@ -204,7 +206,7 @@ def _kept_name(path: pathlib.Path, stem: str) -> str:
 
 
 def _delete_abandoned(folder: pathlib.Path) -> None:
-    """Deletes what programs that were killed while they built have left."""
+    """Deletes folders of programs that were killed while building."""
     for path in folder.glob(f"{_BUILDING}*"):
         with contextlib.suppress(OSError):
             if path.stat().st_mtime < time.time() - 2 * _BUILD_LIMIT_S:
@@ -214,10 +216,10 @@ def _delete_abandoned(folder: pathlib.Path) -> None:
 def _run(
     command: tuple[str, ...], limit_s: float, **environment: str
 ) -> subprocess.CompletedProcess[str]:
-    """Runs a command that asks for nothing and may be ended with all that it starts.
+    """Runs a command without input; after the time limit, kills it and its children.
 
     Raises:
-      TimeoutExpired: it was ended.
+      TimeoutExpired: it was killed.
       UnavailableError: it cannot be started.
     """
     try:

@@ -5,11 +5,11 @@ Along one axis, of inputs d, kernel g and outputs y:
   y0 = d0 g0 + d1 g1 = (d0 - d1) g0 + d1 (g0 + g1)
   y1 = d1 g0 + d2 g1 = d1 (g0 + g1) + (d2 - d1) g1
 
-three products for two outputs instead of four; along both axes nine for four instead of sixteen.
-The transforms only add and subtract, so in float32 little precision is lost.
+This takes three products for two outputs instead of four; along both axes, nine for four outputs
+instead of sixteen. The transforms only add and subtract, so float32 loses little precision.
 
-Arrays stand in grids, lists of lists: [along the height][along the width]. As one array with two
-more axes they would have to be copied together first.
+Arrays are kept in grids, lists of lists: [along the height][along the width]. One array with two
+more axes would first have to be assembled by copying.
 """
 
 from collections.abc import Callable
@@ -33,7 +33,7 @@ _KERNELS: dict[tuple[int, int], Callable[[list[jax.Array]], list[jax.Array]]] = 
 
 
 def multiply(product: Callable[[jax.Array, jax.Array], jax.Array], a: Grid, b: Grid) -> Grid:
-    """Applies a product to the arrays of two grids, place by place."""
+    """Applies a product to the arrays of two grids, element by element."""
     return [[product(x, y) for x, y in zip(*rows, strict=True)] for rows in zip(a, b, strict=True)]
 
 
@@ -50,7 +50,7 @@ def inputs(x: jax.Array) -> Grid:
 
 def inputs_transposed(grid: Grid, height: int, width: int) -> jax.Array:
     """The transpose of `inputs`: 3 x 3 gradients -> [B, height, width, C]."""
-    # What tile t adds to the gradients at 2t, 2t + 1 and 2t + 2.
+    # The contributions of tile t to the gradients at 2t, 2t + 1 and 2t + 2.
     parts = _along_both(lambda d: [d[0], d[1] - d[0] - d[2], d[2]], grid)
     return resize(_overlap([_overlap(row, axis=2) for row in parts], axis=1), height, width)
 
@@ -58,7 +58,7 @@ def inputs_transposed(grid: Grid, height: int, width: int) -> jax.Array:
 def kernels(kernel: jax.Array, tile: int = 2) -> Grid:
     """[n, n, C, O] -> p x p of [C, O], p = tile + n - 1, for tiles of 2 x 2 or 3 x 3 outputs.
 
-    All but tiles of 2 with windows of 2 are for the functions of `native` alone.
+    Only the functions of `native_calls` use anything but tiles of 2 with windows of 2.
     """
     window = range(kernel.shape[0])
     return _along_both(
@@ -84,8 +84,8 @@ def outputs_transposed(grid: Grid) -> Grid:
 def join(grid: Grid) -> jax.Array:
     """2 x 2 outputs of tiles [B, H, W, O] -> [B, 2 H, 2 W, O]."""
     batch, height, width, channels = grid[0][0].shape
-    # Side by side they are what space to depth with stride 2 makes of the result, so that a next
-    # layer of that stride takes them as they are.
+    # Side by side they equal the result of space to depth with stride 2, so a next layer of that
+    # stride can use them directly.
     y = jnp.concatenate([part for row in grid for part in row], -1)
     y = y.reshape(batch, height, width, 2, 2, channels).transpose(0, 1, 3, 2, 4, 5)
     return y.reshape(batch, 2 * height, 2 * width, channels)
@@ -100,7 +100,7 @@ def split(y: jax.Array) -> Grid:
 
 
 def resize(x: jax.Array, height: int, width: int, axes: tuple[int, int] = (1, 2)) -> jax.Array:
-    """Crops the height and the width, which stand at `axes`, at their end, or pads with zeros."""
+    """Crops the height and the width (the axes in `axes`) at their end, or pads with zeros."""
     padding = [(0, 0, 0)] * x.ndim
     for axis, size in zip(axes, (height, width), strict=True):
         padding[axis] = (0, size - x.shape[axis], 0)
@@ -114,7 +114,7 @@ def _along_both(function: Callable[[list[jax.Array]], list[jax.Array]], grid: Gr
 
 
 def _overlap(d: list[jax.Array], axis: int) -> jax.Array:
-    """Adds up what tile t holds of the places 2t, 2t + 1 and 2t + 2."""
+    """Adds up the contributions of tile t to the places 2t, 2t + 1 and 2t + 2."""
     ahead, behind = [(0, 0)] * 4, [(0, 0)] * 4
     ahead[axis], behind[axis] = (0, 1), (1, 0)
     even, odd = jnp.pad(d[0], ahead) + jnp.pad(d[2], behind), jnp.pad(d[1], ahead)

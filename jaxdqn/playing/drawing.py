@@ -1,4 +1,4 @@
-"""Pictures of play: an enlarged screen, what the network thinks beside it, and sheets of frames."""
+"""Pictures of play: an enlarged screen, the network's view beside it, and sheets of frames."""
 
 from collections.abc import Mapping, Sequence
 
@@ -7,12 +7,12 @@ from PIL import Image, ImageDraw, ImageFont
 
 from jaxdqn.playing import pictures, rollout
 
-_HEIGHT = 560  # pixels, about what a screen is enlarged to
-_PANEL = 320  # width of what stands beside the screen
+_HEIGHT = 560  # pixels, the approximate height of an enlarged screen
+_PANEL = 320  # width of the panel beside the screen
 _GAP = 12
 _SEAM = 4  # between frames
-_NUMBER, _LINES = 72, 8  # pixels of a number, and most lines of them
-_LEAST = 9  # pixels of the row of an action, below which the lowest are left out
+_NUMBER, _LINES = 72, 8  # pixels of a number, and maximum lines of them
+_LEAST = 9  # minimum pixels of an action's row; below it, low values are left out
 _SALIENT = 252  # pixels of the longer side of a frame with its saliency
 _GRID = 1200  # pixels, about the longer side of a grid of tiles
 _LINE = 0.5  # grey of the lines between them
@@ -21,7 +21,7 @@ _TAKEN, _BAR = (52, 211, 153), (82, 82, 91)
 
 
 def screen(moment: rollout.Moment) -> Image.Image:
-    """The screen, enlarged by a whole number so that its pixels stay sharp; even sides."""
+    """The screen, enlarged by a whole number so that pixels stay sharp; with even sides."""
     picture = Image.fromarray(moment.screen)
     scale = max(1, round(_HEIGHT / picture.height))
     picture = picture.resize((picture.width * scale, picture.height * scale), Image.Resampling.BOX)
@@ -47,7 +47,7 @@ def overlay(moment: rollout.Moment, action_names: Sequence[str]) -> Image.Image:
 
 
 def sheet(moments: Sequence[rollout.Moment]) -> Image.Image:
-    """One row for each moment: the raw screen, and the frames that the network sees of it."""
+    """One row for each moment: the raw screen, and the frames that the network sees."""
     rows = []
     for moment in moments:
         raw = Image.fromarray(moment.screen)
@@ -80,7 +80,7 @@ def _draw_q_values(
     moment: rollout.Moment,
     action_names: Sequence[str],
 ) -> None:
-    """A bar for each action, from the lowest value to the highest, the one taken in colour."""
+    """A bar for each action, from the lowest to the highest value; the one taken in colour."""
     x, y, right, bottom = box
     shown = _shown(moment, max(1, (bottom - y) // _LEAST))
     values = {i: f"{q:.2f}" if abs(q) < 1e6 else f"{q:.3g}" for i, q in enumerate(moment.q_values)}
@@ -109,24 +109,24 @@ def _draw_q_values(
 
 
 def _shown(moment: rollout.Moment, most: int) -> list[int]:
-    """The actions for which there is room, in their order: those of the highest values."""
+    """The actions for which there is room, in order: those with the highest values."""
     count = len(moment.q_values)
     if count <= most:
         return list(range(count))
     best = np.argsort(-np.nan_to_num(moment.q_values, nan=-np.inf), kind="stable")
     others = [int(i) for i in best if i != moment.action]
-    return sorted([moment.action, *others[: max(0, most - 2)]])  # a line says how many are not
+    return sorted([moment.action, *others[: max(0, most - 2)]])  # a line says how many are left out
 
 
 def _stack_picture(stack: np.ndarray, width: int, height: int) -> Image.Image:
-    """A stack of frames as pictures within `width` x `height`, or as numbers."""
+    """A stack of frames as pictures that fit `width` x `height`, or as numbers."""
     frames = pictures.of_stack(stack)
     if frames is None:
         return _numbers(stack, width)
     count, rows, columns = frames.shape[:3]
 
     def scale(across: int) -> float:
-        """How large frames are with so many beside each other."""
+        """The scale of frames if so many are beside each other."""
         down = -(-count // across)
         return min(
             (width - (across - 1) * _SEAM) / (across * columns),
@@ -146,7 +146,7 @@ def _stack_picture(stack: np.ndarray, width: int, height: int) -> Image.Image:
 
 
 def _numbers(stack: np.ndarray, width: int) -> Image.Image:
-    """Frames as numbers, those of a frame in lines of their own; the newest for which is room."""
+    """Frames as numbers, each on lines of its own; the newest frames for which there is room."""
     across = max(1, width // _NUMBER)
     frames = [
         [f"{value:.3g}" for value in frame]
@@ -172,9 +172,9 @@ def tiles(grid: np.ndarray, *, signed: bool) -> Image.Image:
     """Small pictures [rows, columns, H, W] in a grid, enlarged.
 
     Args:
-      grid: their values; what is not a number is as grey as the lines between the tiles.
-      signed: blue below zero, red above it, as strong as the share of the largest; else black to
-        white, each picture by its own largest.
+      grid: their values; NaN is as grey as the lines between the tiles.
+      signed: blue below zero, red above it, relative to the largest absolute value; else black to
+        white, relative to the largest value of each picture.
     """
     rows, columns, height, width = grid.shape
     scale = max(1, round(_GRID / max(rows * height, columns * width)))
@@ -198,14 +198,14 @@ def tiles(grid: np.ndarray, *, signed: bool) -> Image.Image:
 
 
 def salient(stack: np.ndarray, saliency: np.ndarray) -> Image.Image:
-    """Frames [S, H, W] or [S, C, H, W] side by side in grey, in red where the network looks.
+    """Frames [S, H, W] or [S, C, H, W] side by side in grey, with red where the network looks.
 
     Args:
       stack: of any type, oldest first.
       saliency: of the same shape, in [0, 1].
     """
     grey = pictures.as_bytes(stack).astype(np.float32)
-    rest = grey * (1 - saliency)  # else what is white would stay white
+    rest = grey * (1 - saliency)  # otherwise white pixels would stay white
     red = np.maximum(grey, 255 * saliency)
     frames = np.stack([red, rest, rest], axis=-1).astype(np.uint8)
     frames = frames.reshape(-1, *frames.shape[-3:])

@@ -1,4 +1,4 @@
-"""Scores frozen parameters: whole games on environments of their own, rewards unclipped."""
+"""Scores frozen parameters: whole games in separate environments, with unclipped rewards."""
 
 import contextlib
 import functools
@@ -20,25 +20,25 @@ class Scores(NamedTuple):
 
     returns: np.ndarray  # [N] float64
     lengths: np.ndarray  # [N] int64, steps
-    capped: np.ndarray  # [N] bool, ended by the time limit and not by the game
+    capped: np.ndarray  # [N] bool, ended by the time limit, not by the game
 
     def mean_and_std(self) -> tuple[float, float]:
-        """Of the returns; infinite or NaN where one of them is."""
+        """Mean and standard deviation of the returns; infinite or NaN if one of them is."""
         with np.errstate(over="ignore", invalid="ignore"):
             return float(self.returns.mean()), float(self.returns.std())
 
 
 def num_envs_for(num_episodes: int) -> int:
-    """Environments, up to `MAX_ENVS`, that share games: equally if many can, else nearly so."""
+    """Number of environments, up to `MAX_ENVS`, that share games equally or nearly so."""
     most = min(MAX_ENVS, num_episodes)
     equal = max(n for n in range(1, most + 1) if num_episodes % n == 0)
     return equal if 2 * equal >= most else most
 
 
 def quotas(num_episodes: int, num_envs: int) -> np.ndarray:
-    """Games that each of E environments plays [E]: as many as any other, or one more.
+    """Number of games that each of E environments plays, [E]: equal, or one more for some.
 
-    Which ones play more is fixed beforehand: the first N games to end would favour short ones.
+    Which ones play more is fixed beforehand: the first N games to end would favour short games.
     """
     return np.bincount(np.arange(num_episodes) % num_envs, minlength=num_envs)
 
@@ -64,8 +64,8 @@ def evaluate(
     """Plays `num_episodes` whole games.
 
     Args:
-      actor: how to play, from `compiled`.
-      params: of the network, as they shall be scored.
+      actor: from `compiled`.
+      params: of the network, to be scored.
       env: fresh environments, which share the games as `quotas` says; closed here.
       num_episodes: games over all environments.
       epsilon: share of random actions.
@@ -89,16 +89,16 @@ def evaluate_together(
     key: jax.Array,
     stop: processes.Stop,
 ) -> Scores | None:
-    """The same by all processes, each on its share of the environments, with equal results.
+    """The same with all processes, each on its share of the environments; results are equal.
 
     Args:
-      actor: how to play, from `compiled`.
+      actor: from `compiled`.
       params: of the network, on this process's devices.
       make_env: starts some of the environments, by number.
       num_episodes: games over all environments.
       epsilon: share of random actions.
       key: of those actions.
-      stop: an evaluation that it cuts short returns None.
+      stop: interrupts the evaluation, which then returns None.
     """
     num_envs = num_envs_for(num_episodes)
     quota, envs = quotas(num_episodes, num_envs), processes.share(num_envs)
@@ -133,11 +133,11 @@ def steps(
     """Plays until each environment has played its quota of whole games; yields before each step.
 
     Args:
-      actor: how to play.
+      actor: from `compiled`.
       params: of the network.
       make_env: starts environments, which are closed here.
-      played: gets the games of each of them.
-      quotas: games of each.
+      played: receives the games of each environment.
+      quotas: number of games of each environment.
       epsilon: share of random actions.
       key: of those actions.
       first: number of the first of these environments among all.
@@ -165,7 +165,7 @@ def steps(
 
 
 def table(played: Sequence[Sequence[episodes.Game]], most: int) -> np.ndarray:
-    """Return, length and cap [E, most, 3] float64 of games; zeros where one played fewer."""
+    """Return, length and cap of games, [E, most, 3] float64; zeros if one played fewer."""
     rows = np.zeros((len(played), most, 3))
     for row, games in zip(rows, played, strict=True):
         for cells, game in zip(row, games, strict=False):
@@ -174,7 +174,7 @@ def table(played: Sequence[Sequence[episodes.Game]], most: int) -> np.ndarray:
 
 
 def scores(table: np.ndarray, quotas: np.ndarray) -> Scores:
-    """The scores of a table of games, as many of each environment as its quota."""
+    """The scores in a table of games, limited to each environment's quota."""
     is_game = np.arange(table.shape[1]) < quotas[:, None]
     returns, lengths, capped = table[is_game].T
     return Scores(returns, lengths.astype(np.int64), capped.astype(bool))

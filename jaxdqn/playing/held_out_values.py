@@ -1,4 +1,4 @@
-"""Action values of observations that nothing is learned from, as Mnih et al. (2013) follow them."""
+"""Action values of observations that are not used for learning, as in Mnih et al. (2013)."""
 
 from collections.abc import Callable
 from typing import Any
@@ -14,8 +14,8 @@ from jaxdqn.envs import api, registry
 from jaxdqn.settings import config as config_lib
 
 _ENVS = 16
-_STRIDE = 4  # steps between two observations of an environment that are kept
-_CHUNK = 32  # observations that pass through the network at a time
+_STRIDE = 4  # steps between two observations that are kept of an environment
+_CHUNK = 32  # observations in one pass of the network
 
 
 def observe(
@@ -23,14 +23,14 @@ def observe(
     spec: api.EnvSpec,
     watched: Callable[[api.DrawnEnv], api.DrawnEnv] = lambda env: env,
 ) -> np.ndarray:
-    """Plays at random in environments of its own.
+    """Plays at random in separate environments.
 
-    Equal settings and seeds give equal observations, in a run that goes on too.
+    Equal settings and seeds give equal observations, also in a run that resumes.
 
     Args:
       config: of the run.
       spec: of its environments.
-      watched: is given the environments, and what it returns is played.
+      watched: receives the environments and returns those to play.
 
     Returns:
       `config.held_out_observations` observations [N, S, *seen_shape].
@@ -59,7 +59,7 @@ def measure(
 ) -> Callable[[Any], float | None]:
     """Builds the function from parameters to the mean of the largest action values.
 
-    It plays when it is first called; where no observations are wanted it gives None. The arguments
+    It plays when it is first called. It returns None if no observations are wanted. The arguments
     are those of `observe`.
     """
     network, replicated = parts.make_network(config, spec), mesh_lib.REPLICATED

@@ -1,4 +1,4 @@
-"""What a network does: its filters, what they make of a state, where it looks, states of note."""
+"""Draws what a network does: filters, their outputs, where it looks, and notable states."""
 
 import csv
 import itertools
@@ -21,11 +21,11 @@ _LONGEST_STEPS = 5_000
 
 
 def inspect(agent: trained_agent.SavedRun, out: pathlib.Path, *, seed: int) -> list[str]:
-    """Plays a game and draws; the folder is there when all of it is.
+    """Plays a game and draws; the folder appears when everything is complete.
 
     Args:
-      agent: whose network; its settings are the conditions of play.
-      out: the folder to make.
+      agent: whose network is drawn; its settings are the conditions of play.
+      out: the folder to create.
       seed: of the game.
 
     Returns:
@@ -53,16 +53,16 @@ def inspect(agent: trained_agent.SavedRun, out: pathlib.Path, *, seed: int) -> l
 
 
 def is_inspection(path: pathlib.Path) -> bool:
-    """Whether a folder holds an inspection and nothing else, so that it may give way to another."""
+    """Whether a folder holds only an inspection, so that it may be replaced."""
     ours = re.compile(r"q_values\.csv|states\.png|saliency\.png|(filters|outputs)_conv_\d+\.png")
     names = [part.name for part in path.iterdir()] if path.is_dir() else []
     return "q_values.csv" in names and all(map(ours.fullmatch, names))
 
 
 def of_note(moments: Iterable[rollout.Moment]) -> dict[str, rollout.Moment]:
-    """The moments of a game that tell most, by what is of note in them.
+    """The most telling moments of a game, by what is notable about them.
 
-    Action values that are not all finite count where there are no others.
+    Moments with values that are not finite count only if there are no others.
     """
     noted: dict[str, rollout.Moment] = {}
 
@@ -84,9 +84,9 @@ def of_note(moments: Iterable[rollout.Moment]) -> dict[str, rollout.Moment]:
 
 
 def saliency(agent: trained_agent.SavedRun, stack: np.ndarray) -> np.ndarray:
-    """By how much each pixel moves the largest action value: the gradient's absolute value.
+    """How strongly each pixel affects the largest action value: the gradient's absolute value.
 
-    Simonyan et al. (arXiv:1312.6034); Wang et al. (arXiv:1511.06581) show it so for Q-networks.
+    Simonyan et al. (arXiv:1312.6034); Wang et al. (arXiv:1511.06581) use it for Q-networks.
 
     Args:
       agent: whose network.
@@ -100,7 +100,7 @@ def saliency(agent: trained_agent.SavedRun, stack: np.ndarray) -> np.ndarray:
     def largest(pixels: jax.Array) -> jax.Array:
         return network.q_values(agent.params, pixels[None]).max()
 
-    # Floats are taken as they are where bytes are divided by 255.
+    # Floats are used as they are; bytes would be divided by 255.
     scale = 1 / 255 if agent.config.scale_pixels and stack.dtype == np.uint8 else 1.0
     gradient = np.abs(jax.grad(largest)(jnp.asarray(stack, jnp.float32) * scale))
     gradient = np.nan_to_num(gradient)
@@ -110,7 +110,7 @@ def saliency(agent: trained_agent.SavedRun, stack: np.ndarray) -> np.ndarray:
 def _pictures(
     agent: trained_agent.SavedRun, noted: Mapping[str, rollout.Moment], names: tuple[str, ...]
 ) -> Iterable[tuple[str, Image.Image]]:
-    """Names and pictures of all that is drawn."""
+    """The names and pictures of everything that is drawn."""
     yield "states", drawing.titled({what: drawing.overlay(m, names) for what, m in noted.items()})
     moment = noted["greatest spread of action values"]
     network = parts.make_network(agent.config, agent.spec)
@@ -134,7 +134,7 @@ def _pictures(
 
 
 def _grid(images: np.ndarray) -> np.ndarray:
-    """Images [N, H, W] in rows and columns, [R, C, H, W] with R * C >= N; those beyond are NaN."""
+    """Images [N, H, W] in rows and columns, [R, C, H, W] with R * C >= N; unused places are NaN."""
     columns = 2 ** int(np.ceil(np.log2(len(images)) / 2))
     missing = -len(images) % columns
     padded = np.pad(images, ((0, missing), (0, 0), (0, 0)), constant_values=np.nan)

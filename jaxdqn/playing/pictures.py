@@ -2,7 +2,7 @@
 
 import numpy as np
 
-_SMALLEST_COLOUR = 16  # pixels; three channels of less are three things on a board
+_SMALLEST_COLOUR = 16  # pixels; smaller frames with three channels are three things on a board
 _SCREEN = 200  # pixels, about the height of an Atari screen
 
 
@@ -10,12 +10,12 @@ def of_stack(stack: np.ndarray) -> np.ndarray | None:
     """The frames of a stack as pictures, oldest first.
 
     Args:
-      stack: [S, *frame_shape] of any type. A frame [H, W] is a grey picture, and one of three
-        channels, [3, H, W] or [H, W, 3], a coloured one. Of other channels, such as frames and
-        their traces of motion, each is a grey picture of its own.
+      stack: [S, *frame_shape] of any type. A frame [H, W] is a grey picture, and one with three
+        channels, [3, H, W] or [H, W, 3], a coloured one. Each of any other channels, such as
+        frames and their traces of motion, is a grey picture of its own.
 
     Returns:
-      [N, H, W] or [N, H, W, 3] uint8; None where a frame is no picture.
+      [N, H, W] or [N, H, W, 3] uint8; None if a frame is not a picture.
     """
     if stack.ndim == 3:
         return as_bytes(stack)
@@ -30,7 +30,7 @@ def of_stack(stack: np.ndarray) -> np.ndarray | None:
 
 
 def screen(frame: np.ndarray) -> np.ndarray | None:
-    """One frame as a screen for people, [H, W, 3] uint8, enlarged; None where it is no picture."""
+    """One frame as an enlarged screen, [H, W, 3] uint8; None if it is not a picture."""
     found = of_stack(frame[None])
     if found is None:
         return None
@@ -42,16 +42,16 @@ def screen(frame: np.ndarray) -> np.ndarray | None:
 
 
 def as_bytes(values: np.ndarray) -> np.ndarray:
-    """Bytes as they are; other numbers from the smallest, black, to the largest, white."""
+    """Bytes as they are; other numbers from the smallest (black) to the largest (white)."""
     if values.dtype == np.uint8:
         return values
     return np.rint(255 * shares(values)).astype(np.uint8)
 
 
 def shares(values: np.ndarray) -> np.ndarray:
-    """Where numbers lie between the smallest, 0, and the largest, 1.
+    """Where numbers lie between the smallest (0) and the largest (1).
 
-    Infinite ones are as the nearest finite ones, and what is not a number is 0.
+    Infinite numbers count as the nearest finite ones, NaN as 0.
     """
     wide = values.astype(np.float64)
     finite = wide[np.isfinite(wide)]

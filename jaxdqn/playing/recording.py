@@ -1,4 +1,4 @@
-"""Films and sheets of a saved agent's play."""
+"""Films and sheets of frames of a saved agent's play."""
 
 import contextlib
 import itertools
@@ -16,7 +16,7 @@ from jaxdqn.settings import config as config_lib
 from jaxdqn.storage import atomic_files
 
 _ROWS = 6  # of a sheet
-_LONGEST_S = 300  # of a film made while training waits
+_LONGEST_S = 300  # of a film that is made while training waits
 
 
 def record(
@@ -31,15 +31,15 @@ def record(
     """Plays whole games and writes what was seen.
 
     Args:
-      agent: who plays, under the conditions of its settings.
+      agent: plays under the conditions of its settings.
       out: the film; None for none.
       sheet: raw and processed frames of some moments of the first game; None for none.
-      with_overlay: show the network's side too.
+      with_overlay: also show the network's view.
       seed: of the environment.
       num_episodes: games.
 
     Returns:
-      What was written, in a line for each file.
+      What was written, one line for each file.
 
     Raises:
       RunError: a file cannot be written, or the environment has no picture to show.
@@ -65,7 +65,7 @@ def record(
     told = []
     if out:
         told.append(
-            f"{out}: {frames / rate:.0f} s at {rate:g} frames a second, "
+            f"{out}: {frames / rate:.0f} s at {rate:g} frames per second, "
             f"return {', '.join(f'{value:g}' for value in returns)}"
         )
     if sheet:
@@ -85,18 +85,18 @@ def record_in_training(
     watched: Callable[[api.DrawnEnv], api.DrawnEnv],
     show: Callable[[bytes, int, int], None],
 ) -> Generator[None, None, None]:
-    """Films one game, or its first five minutes, beside the training that it is a sample of.
+    """Films one game, or its first five minutes, during training.
 
-    It yields before every step. Closed before its end, it leaves no film.
+    It yields before every step. If it is closed before its end, it leaves no film.
 
     Args:
-      config: of the run; it sets the share of random actions too.
+      config: of the run; it also sets the share of random actions.
       spec: of its environment.
       params: of the network.
       path: the film, enlarged.
       seed: of the environment.
-      watched: is given the environment, and what it returns is played.
-      show: gets the film as a GIF of the screen's own size, its height and its width.
+      watched: receives the environment and returns the one to play.
+      show: receives the film as a GIF of the screen's own size, its height and its width.
 
     Raises:
       RunError: the film cannot be written, or the environment has no picture to show.
@@ -120,14 +120,14 @@ def record_in_training(
 
 
 class _Spread:
-    """Up to `limit` moments, evenly spread over as many as come."""
+    """Keeps up to `limit` moments, evenly spread over all that are added."""
 
     def __init__(self, limit: int):
         self.kept: list[rollout.Moment] = []
         self._limit, self._stride, self._count = limit, 1, 0
 
     def add(self, moment: rollout.Moment) -> None:
-        """Takes the next moment."""
+        """Adds the next moment."""
         if self._count % self._stride == 0:
             self.kept.append(moment)
         if len(self.kept) > self._limit:

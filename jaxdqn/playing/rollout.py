@@ -1,4 +1,4 @@
-"""Plays frozen parameters and shows every step of it."""
+"""Plays with frozen parameters and yields every step."""
 
 import contextlib
 from collections.abc import Callable, Generator
@@ -19,13 +19,13 @@ _NOTHING = np.zeros((0, 0, 3), np.uint8)
 class Moment(NamedTuple):
     """What there is to see at one step of a game."""
 
-    screen: np.ndarray  # [H, W, 3] uint8, drawn for people; empty where nobody asked
+    screen: np.ndarray  # [H, W, 3] uint8, drawn for people; empty if not asked for
     stack: np.ndarray  # [S, *seen_shape], what the network sees
     q_values: np.ndarray  # [A] float32
     action: int  # chosen now
     game_return: float  # so far
     length: int  # steps so far
-    life_lost: bool  # by the action before
+    life_lost: bool  # by the previous action
     is_last: bool
 
 
@@ -47,8 +47,8 @@ def play(
       params: of the network.
       seed: of the environment and of the random actions.
       num_episodes: games.
-      with_screen: draw the screen too.
-      watched: is given the environment, and what it returns is played.
+      with_screen: also draw the screen.
+      watched: receives the environment and returns the one to play.
 
     Raises:
       RunError: the environment has no picture to show.
@@ -86,10 +86,10 @@ def play(
 
 
 def look(env: api.DrawnEnv, frame: np.ndarray) -> np.ndarray:
-    """What an environment draws; where it draws nothing, its frame if that is a picture.
+    """What an environment draws; if it draws nothing, its frame if that is a picture.
 
     Args:
-      env: its first environment is looked at.
+      env: only its first environment is used.
       frame: what that one shows.
 
     Returns:

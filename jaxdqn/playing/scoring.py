@@ -12,49 +12,33 @@ from jaxdqn.assembly import parts
 from jaxdqn.envs import registry, scores
 from jaxdqn.playing import evaluation
 from jaxdqn.rundir import provenance, trained_agent
+from jaxdqn.settings import config as config_lib
 from jaxdqn.settings import protocols
 
 
 def score(
     agent: trained_agent.SavedRun, protocol: str, num_episodes: int, seed: int
 ) -> dict[str, Any]:
-    """Plays whole games and sums them up.
+    """Plays whole games and summarizes them.
 
     Args:
-      agent: who plays.
+      agent: to score.
       protocol: a name in `protocols.PROTOCOLS`.
       num_episodes: games.
       seed: environment i plays with seed + i.
 
     Returns:
-      What can stand in a JSON file: the conditions, the `return` as `summary` gives it, and the
-      `returns` and `lengths` (in steps) of all games.
+      A JSON object: the conditions, the `return` as `summary` gives it, and the `returns` and
+      `lengths` (in steps) of all games.
 
     Raises:
       SettingError: the protocol is unknown or not for this game.
     """
     config = protocols.apply(protocol, agent.config, agent.spec)
-    env = registry.make(
-        config.env,
-        evaluation.num_envs_for(num_episodes),
-        seed,
-        config.env_options,
-        config.env_threads,
-    )
-    with tqdm.tqdm(
-        total=num_episodes, unit=" games", leave=False, disable=not sys.stderr.isatty()
-    ) as bar:
-        played = evaluation.evaluate(
-            evaluation.compiled(parts.make_actor(config, agent.spec)),
-            agent.params,
-            env,
-            num_episodes=num_episodes,
-            epsilon=config.eval_epsilon,
-            key=jax.random.key(seed),
-            on_game=bar.update,
-        )
+    num_envs = evaluation.num_envs_for(num_episodes)
+    played = _play(agent, config, num_envs, num_episodes, seed)
     reference = agent.spec.game.reference
-    summed_up = summary(played)
+    statistics = summary(played)
     return {
         "run_dir": str(agent.path),
         "checkpoint": agent.step,
@@ -65,10 +49,10 @@ def score(
         "env_options": config.env_options,
         "seed": seed,
         "episodes": num_episodes,
-        "num_envs": env.num_envs,
+        "num_envs": num_envs,
         "capped": int(played.capped.sum()),
-        "return": summed_up,
-        "human_normalised": scores.human_normalised(reference, summed_up["mean"]),
+        "return": statistics,
+        "human_normalised": scores.human_normalised(reference, statistics["mean"]),
         "random_score": reference.random if reference else None,
         "human_score": reference.human if reference else None,
         "returns": played.returns.tolist(),
@@ -77,12 +61,34 @@ def score(
     }
 
 
+def _play(
+    agent: trained_agent.SavedRun,
+    config: config_lib.Config,
+    num_envs: int,
+    num_episodes: int,
+    seed: int,
+) -> evaluation.Scores:
+    """Plays the games, with a bar on a terminal."""
+    env = registry.make(config.env, num_envs, seed, config.env_options, config.env_threads)
+    is_hidden = not sys.stderr.isatty()
+    with tqdm.tqdm(total=num_episodes, unit=" games", leave=False, disable=is_hidden) as bar:
+        return evaluation.evaluate(
+            evaluation.compiled(parts.make_actor(config, agent.spec)),
+            agent.params,
+            env,
+            num_episodes=num_episodes,
+            epsilon=config.eval_epsilon,
+            key=jax.random.key(seed),
+            on_game=bar.update,
+        )
+
+
 def summary(played: evaluation.Scores) -> dict[str, Any]:
-    """What is told of the returns of games.
+    """Statistics of the returns of games.
 
     Returns:
       `mean`, `std` (of the games, not of the mean), `median`, `min`, `max` and `interval_95`: the
-      ends of the percentile bootstrap interval of the mean, or None for a single game and where a
+      ends of the percentile bootstrap interval of the mean, or None for a single game and if a
       return is not finite.
     """
     returns = played.returns

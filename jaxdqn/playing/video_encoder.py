@@ -1,4 +1,4 @@
-"""Films: MP4 and GIF, encoded by ffmpeg, which `imageio_ffmpeg` brings, while they are made."""
+"""Films: MP4 and GIF, encoded while they are made by ffmpeg, which `imageio_ffmpeg` brings."""
 
 import contextlib
 import pathlib
@@ -13,23 +13,23 @@ import numpy as np
 from jaxdqn.storage import atomic_files
 
 _ENCODING = {
-    # As every player takes it, its index first so that a page can begin to show it.
+    # For every player, with the index first so that a web page can start to show it.
     ".mp4": ("-c:v", "libx264", "-pix_fmt", "yuv420p", "-movflags", "+faststart"),
-    # A palette for every frame: one for all would have to wait for the last frame.
+    # One palette for each frame: a common one would have to wait for the last frame.
     ".gif": ("-vf", "split[a][b];[a]palettegen=stats_mode=single[p];[b][p]paletteuse=new=1"),
 }
 
 
 @contextlib.contextmanager
 def writer(path: pathlib.Path, frames_per_second: float) -> Iterator[Callable[[np.ndarray], None]]:
-    """Gives a function that appends a frame [H, W, 3] uint8 of even height and width.
+    """Yields a function that appends a frame [H, W, 3] uint8 of even height and width.
 
-    The file is there when all of it is, and not before; frames pass through and are not held.
+    The file appears only when it is complete. Frames pass through and are not held.
 
     Args:
-      path: its suffix, .mp4 or .gif, says what it becomes.
-      frames_per_second: of the film. A GIF counts in hundredths of a second: its frames last
-        unequally, so that on the whole it keeps the rate.
+      path: its suffix, .mp4 or .gif, sets the format.
+      frames_per_second: of the film. A GIF counts in hundredths of a second; its frames have
+        unequal lengths, so that it keeps the rate on the whole.
 
     Raises:
       RunError: it cannot be written.
@@ -46,7 +46,7 @@ def writer(path: pathlib.Path, frames_per_second: float) -> Iterator[Callable[[n
 
         try:
             yield add
-        except BrokenPipeError:  # it has ended, and told why
+        except BrokenPipeError:  # it has ended and printed why
             pass
         except BaseException:
             if process is not None:
@@ -63,10 +63,10 @@ def writer(path: pathlib.Path, frames_per_second: float) -> Iterator[Callable[[n
 def _start(
     path: pathlib.Path, frame: np.ndarray, frames_per_second: float, told: IO[bytes]
 ) -> subprocess.Popen[bytes]:
-    """Starts the encoder, which takes frames like `frame` and tells of errors in `told`.
+    """Starts the encoder, which takes frames like `frame` and writes errors to `told`.
 
     Raises:
-      OSError: it is not here.
+      OSError: there is no ffmpeg.
     """
     try:
         program = imageio_ffmpeg.get_ffmpeg_exe()
@@ -81,5 +81,5 @@ def _start(
         ],
         stdin=subprocess.PIPE,
         stderr=told,
-        start_new_session=True,  # a Ctrl-C is for this program, which then ends the encoder
+        start_new_session=True,  # Ctrl-C must reach only this program, which then ends the encoder
     )

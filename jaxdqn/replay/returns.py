@@ -49,11 +49,11 @@ class Batch(flax.struct.PyTreeNode):
 
 
 class Outcomes(NamedTuple):
-    """What came of the steps that led to each row of a ring that has not wrapped."""
+    """The outcomes of the steps that led to each row of a ring that has not wrapped around."""
 
     reward: jax.Array  # [R, E] float32, for learning
-    ended: jax.Array  # [R, E] bool, no return goes on from here
-    is_state: jax.Array  # [R, E] bool: its stack is whole, and the stream's next row answers it
+    ended: jax.Array  # [R, E] bool, the return ends here
+    is_state: jax.Array  # [R, E] bool: its stack is complete, and the stream's next row follows it
 
 
 def check(layout: ring.Layout, rule: ReturnRule) -> None:
@@ -78,7 +78,7 @@ def transition_rows(
 
 
 def learned_reward(rule: ReturnRule, reward: jax.Array, flags: jax.Array) -> jax.Array:
-    """Rewards to learn from, of steps that led to rows with such flags."""
+    """The rewards to learn from, of steps that led to rows with these flags."""
     if rule.reward_clip:
         reward = jnp.clip(reward, -rule.reward_clip, rule.reward_clip)
     reward = rule.reward_scale * reward

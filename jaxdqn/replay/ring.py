@@ -18,9 +18,9 @@ import jax.numpy as jnp
 import numpy as np
 import numpy.typing as npt
 
-# Bits of RingState.flags. CUT: the environments were given up here, in the middle of a game or not.
+# Bits of RingState.flags. CUT: the environments were replaced here, perhaps within a game.
 FIRST, TERMINATED, TRUNCATED, LIFE_LOST, CUT = 1, 2, 4, 8, 16
-LAST = TERMINATED | TRUNCATED | CUT  # the stream's next row begins another game
+LAST = TERMINATED | TRUNCATED | CUT  # the stream's next row opens another game
 
 
 class Layout(NamedTuple):
@@ -41,7 +41,7 @@ class Layout(NamedTuple):
 
 
 class Row(flax.struct.PyTreeNode):
-    """What E environments showed at one moment; on the host or on the devices."""
+    """What E environments showed at one moment, on the host or on the devices."""
 
     frame: jax.Array  # [E, *frame_shape] as the environment gave it
     reward: jax.Array  # [E] float32, unclipped, of the step that led here
@@ -52,7 +52,7 @@ class Row(flax.struct.PyTreeNode):
 
 
 def blank_row(num_envs: int, frame_shape: tuple[int, ...], frame_dtype: npt.DTypeLike) -> Row:
-    """A row of the host, all zeros."""
+    """A row of zeros on the host."""
 
     def zeros(shape: tuple[int, ...], dtype: npt.DTypeLike) -> Any:
         return np.zeros((num_envs, *shape), dtype)
@@ -67,7 +67,7 @@ def blank_row(num_envs: int, frame_shape: tuple[int, ...], frame_dtype: npt.DTyp
 class RingState(flax.struct.PyTreeNode):
     """R rows of E environments."""
 
-    frame: jax.Array  # [R, E, D] frames, flat: devices that tile memory would pad small images
+    frame: jax.Array  # [R, E, D] frames, flattened: devices that tile memory would pad small images
     reward: jax.Array  # [R, E] float32, unclipped, of the step that led to this frame
     action: jax.Array  # [R, E] int32, chosen on seeing this frame
     flags: jax.Array  # [R, E] uint8, bits FIRST, TERMINATED, TRUNCATED, LIFE_LOST, CUT
@@ -143,7 +143,7 @@ def stack_rows(layout: Layout, state: RingState, row: jax.Array, env: jax.Array)
     positions = jnp.arange(layout.frame_stack)
     window = row[:, None] - layout.stride * (layout.frame_stack - 1 - positions)[None, :]
     is_first = state.flags[window % layout.num_rows, env[:, None]] & FIRST != 0
-    # The first frame of a game stands for all that would lie before it.
+    # The first frame of a game replaces all frames before it.
     start = jnp.max(jnp.where(is_first, positions[None, :], 0), axis=1)
     reached = jnp.maximum(positions[None, :], start[:, None])
     return row[:, None] - layout.stride * (layout.frame_stack - 1 - reached)

@@ -1,1 +1,1 @@
-"""One page about many runs."""
+"""One page that compares many runs."""

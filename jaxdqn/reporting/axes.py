@@ -11,7 +11,7 @@ from jaxdqn.reporting import report_packages
 
 # After Okabe and Ito: colour-blind readers can distinguish them, and they suit white and black.
 COLOURS = ("#3B8FD9", "#E0662A", "#1AA37A", "#CC79A7", "#D99A00", "#8C5A2B")
-INK = "#123457"  # stands for the page's text colour until the picture is written
+INK = "#123457"  # placeholder for the page's text colour until the picture is written
 LINE_HEIGHT = 8 * 1.25 / 72  # of names, in inches
 
 
@@ -37,12 +37,12 @@ def draw(
     """Draws a group: its runs faintly, its points, its mean with a band.
 
     Args:
-      axes: which have their limits.
-      group: what is drawn.
+      axes: with their limits set.
+      group: to draw.
       look: colour and style of lines.
       marker: of points.
       scale: of lines and points.
-      strength: of all but the mean.
+      strength: opacity of everything except the mean.
     """
     colour = look["color"]
     dots = {"color": colour, "linestyle": "none", "marker": marker, "markeredgewidth": 0}
@@ -52,7 +52,9 @@ def draw(
         if len(one[0]):
             axes.plot(*one, markersize=3 * scale, alpha=0.6 * strength, **dots)
     if group.size > 2:
-        low = np.maximum(group.low, axes.get_ylim()[0])  # a logarithmic axis has no place below
+        low = np.maximum(
+            group.low, axes.get_ylim()[0]
+        )  # a logarithmic axis cannot show lower values
         axes.fill_between(
             group.mean[0], low, group.high, color=colour, alpha=0.2 * strength, linewidth=0
         )
@@ -63,7 +65,7 @@ def draw(
 
 
 def furnish(axes: Any, frame: Frame, x_ticks: bool = True, y_ticks: bool = True) -> None:
-    """Gives axes their limits, scale and levels; ticks, which take long to draw, as asked for."""
+    """Sets limits, scale and levels of axes; ticks, which are slow to draw, only if asked for."""
     ticker = report_packages.matplotlib().ticker
     axes.set(xlim=frame.x_limits, ylim=frame.y_limits, yscale="log" if frame.log else "linear")
     axes.xaxis.set_visible(x_ticks)
@@ -83,7 +85,7 @@ def furnish(axes: Any, frame: Frame, x_ticks: bool = True, y_ticks: bool = True)
                 (1, level),
                 xycoords=("axes fraction", "data"),
                 ha="right",
-                # Labels of levels that are close do not meet.
+                # Keeps labels of close levels from overlapping.
                 va="bottom" if level == max(frame.levels.values()) else "top",
                 fontsize=8,
                 alpha=0.8,

@@ -1,4 +1,4 @@
-"""Learning curves of groups of runs: what a plot shows of them, as numbers."""
+"""Learning curves of groups of runs, as the numbers that a plot shows."""
 
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -9,16 +9,16 @@ import numpy as np
 from jaxdqn.reporting import found_runs, statistics
 from jaxdqn.rundir import metrics
 
-_LARGEST = 1e150  # of what is drawn: the arithmetic of axes overflows beyond
+_LARGEST = 1e150  # largest value that is drawn: the arithmetic of axes overflows beyond it
 _SMALLEST = 1 / _LARGEST  # on a logarithmic axis
 
 Curve = tuple[np.ndarray, np.ndarray]  # x [T], y [T], float64
 
 
 class Group(NamedTuple):
-    """What a plot shows of a group. NaN interrupts its lines."""
+    """What a plot shows of a group. NaN interrupts lines."""
 
-    size: int  # how many of its runs have a curve
+    size: int  # number of its runs that have a curve
     runs: Curve  # the lines of several runs, one after the other
     mean: Curve
     low: np.ndarray  # [T] of the mean: the ends of its interval
@@ -27,7 +27,7 @@ class Group(NamedTuple):
 
 
 def curve(rows: Sequence[Mapping[str, Any]], x: str, y: str) -> Curve:
-    """One metric over another, sorted by x; rows without both as finite numbers are left out."""
+    """One metric over another, sorted by x. Rows without both as finite numbers are left out."""
     xs, ys = _column(rows, x), _column(rows, y)
     kept = np.isfinite(xs) & np.isfinite(ys)
     xs, ys = xs[kept], ys[kept]
@@ -36,7 +36,7 @@ def curve(rows: Sequence[Mapping[str, Any]], x: str, y: str) -> Curve:
 
 
 def _column(rows: Sequence[Mapping[str, Any]], name: str) -> np.ndarray:
-    """A metric in all rows, NaN where it is no number."""
+    """A metric in all rows; NaN where it is not a number."""
     numbers = (metrics.number(row.get(name)) for row in rows)
     return np.array([math.nan if value is None else value for value in numbers], np.float64)
 
@@ -44,7 +44,7 @@ def _column(rows: Sequence[Mapping[str, Any]], name: str) -> np.ndarray:
 def of_runs(
     groups: Mapping[str, Sequence[found_runs.Run]], choose: Callable[[found_runs.Run], Curve]
 ) -> dict[str, list[Curve]]:
-    """The curve that `choose` takes of each run, by group."""
+    """The curve of each run, as `choose` returns it, by group."""
     return {label: [choose(run) for run in members] for label, members in groups.items()}
 
 
@@ -62,15 +62,15 @@ def summary(
       curves: of its runs.
       points: of its runs, to be drawn as single points.
       mean_points: of the mean, between 0 and the end of the longest run.
-      run_points: the most of each run's line.
-      log: whether y is logarithmic, with no place for what is not positive.
+      run_points: maximum number for each run's line.
+      log: whether y is logarithmic; then values that are not positive cannot be shown.
     """
     kept = [_clipped(one) for one in curves if len(one[0])]
     where, mean, low, high = np.empty((4, 0))
     if kept:
         where = np.linspace(0, max(xs[-1] for xs, _ in kept), mean_points)
         stacked = np.stack([np.interp(where, *one, left=math.nan, right=math.nan) for one in kept])
-        # A mean over other runs at every point would jump where one of them ends.
+        # A mean over fewer runs would jump where one of them ends.
         everywhere = np.isfinite(stacked).all(axis=0)
         where = where[everywhere]
         mean, low, high = statistics.over_seeds(stacked[:, everywhere])
@@ -87,7 +87,7 @@ def summary(
 
 
 def one_line(curves: Sequence[Curve], log: bool) -> Curve:
-    """Curves one after the other, NaN between them: one line makes a smaller picture than many."""
+    """Joins curves with NaN between them: one line makes a smaller picture than many."""
     gap = np.array([math.nan])
     xs = [part for one in curves for part in (one[0], gap)]
     ys = [part for one in curves for part in (_drawable(one[1], log), gap)]
@@ -100,7 +100,7 @@ def has_place(ys: np.ndarray) -> np.ndarray:
 
 
 def alone(one: Curve) -> Curve:
-    """The points of a curve that have no neighbour to which a line would lead."""
+    """The points of a curve without a neighbour that a line could connect them to."""
     is_gap = np.pad(~np.isfinite(one[1]), 1, constant_values=True)
     is_alone = ~is_gap[1:-1] & is_gap[:-2] & is_gap[2:]
     return one[0][is_alone], one[1][is_alone]
@@ -109,10 +109,10 @@ def alone(one: Curve) -> Curve:
 def limits(
     groups: Sequence[Group], levels: Sequence[float], log: bool
 ) -> tuple[tuple[float, float], tuple[float, float]]:
-    """The ends of the axes on which groups and levels of y have some room: of x and of y."""
+    """The limits of the x and y axes, with some room around groups and levels of y."""
     xs = np.concatenate([part[0] for g in groups for part in (g.runs, g.mean, g.points)])
     ys = [part for g in groups for part in (g.runs[1], g.mean[1], g.points[1], g.high)]
-    if not log:  # where an interval that comes near zero would leave the curves no room
+    if not log:  # on a logarithmic axis an interval near zero would leave no room for the curves
         ys += [g.low for g in groups]
     of_y = np.concatenate([*ys, np.array(levels, np.float64)])
     of_y = of_y[np.isfinite(of_y)]
@@ -122,7 +122,7 @@ def limits(
 
 def _linear_limits(ys: np.ndarray) -> tuple[float, float]:
     low, high = (float(ys.min()), float(ys.max())) if len(ys) else (0.0, 1.0)
-    # Of equal values the difference may be nothing but rounding.
+    # The difference of equal values may be only rounding.
     room = 0.07 * max(high - low, 1e-6 * abs(high)) or 1.0
     return low - room, high + room
 
@@ -138,7 +138,7 @@ def _clipped(one: Curve) -> Curve:
 
 
 def _drawable(ys: np.ndarray, log: bool) -> np.ndarray:
-    """Values [T], NaN for those that have no place on a logarithmic axis."""
+    """Values [T]; NaN for those that a logarithmic axis cannot show."""
     return np.where(has_place(ys), ys, math.nan) if log else ys
 
 

@@ -13,19 +13,19 @@ _FINER = re.compile(r"(\.\d\d)\d+")
 
 
 def svg(figure: Any) -> str:
-    """A figure as SVG for the middle of a page: as wide as there is room, text as text."""
+    """A figure as SVG to embed in a page: as wide as there is room, with text as text."""
     stream = io.StringIO()
     settings = {"svg.fonttype": "none", "svg.hashsalt": "jaxdqn"}
     with report_packages.matplotlib().rc_context(settings):
         figure.savefig(stream, format="svg", transparent=True, metadata={"Date": None})
     text = stream.getvalue().replace(axes.INK, "currentColor")
     text = _COORDINATES.sub(_shortened, text)
-    text = re.sub(r'<g id="[^"]*">', "<g>", text)  # a page has several figures, with equal ones
+    text = re.sub(r'<g id="[^"]*">', "<g>", text)  # several figures on a page would have equal ids
     return text[text.index("<svg") :]
 
 
 def _shortened(coordinates: re.Match[str]) -> str:
-    """Coordinates in less than half of the room: hundredths of a point, no 'L' again and again."""
+    """Shortens coordinates to less than half: hundredths of a point, and no repeated 'L'."""
     return _FINER.sub(r"\1", coordinates[0]).replace(" \nL ", " ")
 
 

@@ -8,19 +8,19 @@ import numpy as np
 from jaxdqn.reporting import curves as curves_lib
 from jaxdqn.reporting import found_runs, group_names, plots
 
-_TRAINING = "Mean of the last 100 games of training, with its exploration"
+_TRAINING = "Mean of the last 100 training games, with exploration"
 # Metrics of training below the returns: title, name, whether on a logarithmic axis, what it is.
 _DIAGNOSTICS = (
-    ("Loss", "loss", True, "Mean over the updates since the row before."),
+    ("Loss", "loss", True, "Mean over the updates since the previous row."),
     ("Action values", "q_mean", False, "Mean of the largest action value of sampled states."),
     (
         "Held-out action values",
         "avg_max_q_value",
         False,
-        "Mean of the largest action value over observations of random play, the same throughout.",
+        "Mean of the largest action value over a fixed set of observations of random play.",
     ),
-    ("Exploration", "epsilon", False, "Share of random actions."),
-    ("Speed", "steps_per_second", False, "Agent steps a second, evaluations left out."),
+    ("Exploration", "epsilon", False, "Probability of a random action."),
+    ("Speed", "steps_per_second", False, "Agent steps per second, without evaluations."),
 )
 
 
@@ -74,7 +74,7 @@ def _diagnostics(groups: found_runs.Groups) -> Iterator[Figure]:
         if not len(values):
             continue  # all runs are older than this metric
         if log and 0 < np.count_nonzero(curves_lib.has_place(values)) < len(values):
-            caption += " Gaps: values that a logarithmic axis cannot show, such as zero."
+            caption += " Gaps are values that a logarithmic axis cannot show, such as zero."
         figure = plots.lines(curves, {}, x="agent steps", y=title.lower(), levels={}, log=log)
         yield Figure(name, title, caption, figure)
 

@@ -9,7 +9,7 @@ from jaxdqn.reporting import found_runs
 
 
 class Films:
-    """The newest film of each run, as long as the page stays small enough to be sent.
+    """The newest film of each run, as long as the page stays small enough to send.
 
     Args:
       limit_bytes: of all films of a page.

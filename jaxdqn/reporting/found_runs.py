@@ -1,4 +1,4 @@
-"""Runs as a report finds them: whole, under way, or broken in some way."""
+"""Runs as a report finds them: complete, under way, or broken in some way."""
 
 import datetime
 import pathlib
@@ -12,30 +12,30 @@ from jaxdqn.rundir import layout, metrics, trained_agent
 from jaxdqn.settings import config as config_lib
 from jaxdqn.settings import setting
 
-_MOST_STEPS = 2**63  # more are no steps of a run, and would overflow what is worked out of them
+_MOST_STEPS = 2**63  # larger numbers are not steps of a run, and would overflow
 
 
 class Run(NamedTuple):
     """What the folder of a run holds."""
 
     path: pathlib.Path
-    problem: str  # why it cannot be shown, or '' where it can
-    notes: Sequence[str]  # what is wrong with it though it can be shown
+    problem: str  # why it cannot be shown; '' if it can
+    notes: Sequence[str]  # what is wrong with it although it can be shown
     config: config_lib.Config | None
     training: Sequence[metrics.Row]
-    evaluations: Sequence[metrics.Row]  # those without a score too
+    evaluations: Sequence[metrics.Row]  # including those without a score
     written: datetime.datetime | None  # when it last wrote metrics
     videos: Sequence[pathlib.Path]  # oldest first
     step: int  # the last agent step in its metrics
 
     @property
     def state(self) -> str:
-        """'complete', how far it is, 'started' before its first row, or 'broken'."""
+        """'complete', 'at 50%', 'started' (before its first row), or 'broken'."""
         if self.problem or self.config is None:
             return "broken"
         if not self.step:
             return "started"
-        # The last thing that a run does is to score itself.
+        # The last thing that a run does is an evaluation.
         last = self.evaluations if self.config.eval_episodes else self.training
         if last and last[-1]["step"] >= self.config.total_steps:
             return "complete"
@@ -43,14 +43,14 @@ class Run(NamedTuple):
 
     @property
     def score(self) -> float | None:
-        """The mean return of the last evaluation; None where there is none or it is not finite."""
+        """The mean return of the last evaluation; None if there is none or it is not finite."""
         return (
             metrics.number(self.evaluations[-1]["eval_return_mean"]) if self.evaluations else None
         )
 
     @property
     def best_score(self) -> float | None:
-        """The highest mean return of an evaluation, of those that are finite."""
+        """The highest finite mean return of an evaluation."""
         found = (metrics.number(row["eval_return_mean"]) for row in self.evaluations)
         return max((score for score in found if score is not None), default=None)
 
@@ -60,7 +60,7 @@ ByGame = Mapping[str, Groups]  # by the name of the game
 
 
 def read(path: pathlib.Path) -> Run:
-    """Reads a run's settings and metrics; what cannot be read becomes its problem, not an error."""
+    """Reads a run's settings and metrics. If that fails, it sets `problem` and does not raise."""
     try:
         config = trained_agent.read_config(path)
         rows, notes = _rows(path / metrics.FILE)
@@ -84,9 +84,9 @@ def read(path: pathlib.Path) -> Run:
 
 
 def labels(found: Sequence[Run]) -> list[str]:
-    """What tells the runs' settings apart, their seeds and games left out; equal for one group.
+    """The settings that distinguish the runs, without seeds and games; equal within a group.
 
-    Over all games: runs of two games are one group only when they learn in the same way.
+    Over all games: runs of two games are in one group only if they learn in the same way.
     """
     configs = [run.config for run in found if run.config]
     by_preset: dict[str, list[config_lib.Config]] = {}
@@ -138,12 +138,12 @@ def _natural(label: str) -> list[str | float]:
 
 
 def typed(value: Any) -> str:
-    """A setting's value; a list as it stands on a command line."""
+    """A setting's value; a list as on a command line."""
     return ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
 
 
 def differences(configs: Sequence[config_lib.Config]) -> dict[str, list[Any]]:
-    """The settings in which configs differ, each with its value in every one of them."""
+    """The settings in which configs differ, each with its values."""
     values = {name: [getattr(config, name) for config in configs] for name in vars(configs[0])}
     return {name: column for name, column in values.items() if any(v != column[0] for v in column)}
 
@@ -153,7 +153,7 @@ def _broken(path: pathlib.Path, problem: str) -> Run:
 
 
 def _rows(path: pathlib.Path) -> tuple[list[metrics.Row], list[str]]:
-    """The rows that can be read, and what there is to say of the others."""
+    """The rows that can be read, and notes about the others."""
     text = path.read_text(encoding="utf-8") if path.exists() else ""
     rows = [row for row in metrics.parse(text) if 0 <= row["step"] < _MOST_STEPS]
     lost = sum(1 for line in text.splitlines() if line.strip()) - len(rows)
@@ -165,7 +165,7 @@ def _written(path: pathlib.Path) -> datetime.datetime | None:
 
 
 def _films(folder: pathlib.Path) -> list[pathlib.Path]:
-    """The films of a run, oldest first; links could lead out of a folder that is a stranger's."""
+    """The films of a run, oldest first. Links are skipped: they could point outside the folder."""
     if folder.is_symlink():
         return []
     found = (film for film in folder.glob("*.mp4") if film.stem.isdecimal())

@@ -1,25 +1,25 @@
-"""Names of groups of runs, short enough for a plot."""
+"""Names for groups of runs that are short enough for a plot."""
 
 import textwrap
 from collections.abc import Sequence
 
 from jaxdqn import wording
 
-SHARED_AXES = 12  # most groups that one pair of axes holds; more get a panel each
-# Characters of a line, lines of a whole name, and lines of names that are cut.
+SHARED_AXES = 12  # maximum number of groups on shared axes; more get a panel each
+# Characters of a line, lines of a complete name, and lines of a shortened name.
 _IN_LEGEND = (72, 2, 1)
 _IN_TITLE = (28, 3, 2)
 
 
 def short(labels: Sequence[str]) -> list[str]:
-    """What plots call groups: their labels, less what all have in common, in lines.
+    """Names of groups in plots: their labels without what all have in common, in lines.
 
     Args:
-      labels: of the groups, different ones: settings with ', ' between them.
+      labels: of the groups, all different: settings separated by ', '.
 
     Returns:
-      A name for each. Where one has to be cut, all begin with the number of their group, from 1:
-      a page can list the whole labels by it.
+      A name for each. If one has to be shortened, all begin with the number of their group, from
+      1, so that a page can list the complete labels by number.
     """
     width, most, most_if_cut = _IN_LEGEND if len(labels) <= SHARED_AXES else _IN_TITLE
     telling = _without_common_parts(labels)
@@ -31,7 +31,7 @@ def short(labels: Sequence[str]) -> list[str]:
 
 
 def are_cut(labels: Sequence[str]) -> bool:
-    """Whether the names of groups in plots need a list of the whole labels beside them."""
+    """Whether the names of groups in plots are shortened and need a list of the complete labels."""
     return any(name.endswith("…") for name in short(labels))
 
 

@@ -113,7 +113,7 @@ def _section(
 
 
 def _file_name(game: str) -> str:
-    """A game's name as part of a file's: a run from elsewhere may hold anything for it."""
+    """A game's name for use in a file name: a run from elsewhere may hold any text."""
     return re.sub(r"[^\w.-]", "_", game, flags=re.ASCII)[:100]
 
 

@@ -39,7 +39,7 @@ def draw(names: Sequence[str], drawn: Sequence[curves_lib.Group], frame: axes_li
         bottom = height - _TOP - row * pitch - title - _HEIGHT
         axes = figure.add_axes(np.array([left, bottom, width, _HEIGHT]) / whole)
         axes_lib.furnish(axes, frame, x_ticks=index + columns >= len(drawn), y_ticks=column == 0)
-        # The last label would run into the first one of the next panel.
+        # The last label would overlap the first one of the next panel.
         axes.xaxis.set_major_locator(matplotlib.ticker.MaxNLocator(4, prune="upper"))
         axes.set_title(name, fontsize=8, loc="left", pad=3)
         if not index:
@@ -58,7 +58,7 @@ def _backdrop(
 ) -> dict[str, Any]:
     """The means of all groups as one marker of the size of a panel.
 
-    It is the same in all panels, and SVG holds a marker once, however often it is drawn.
+    It is the same in all panels, and SVG stores a marker once, however often it is drawn.
     """
     path = report_packages.matplotlib().path.Path
     line = curves_lib.one_line([group.mean for group in drawn], log=False)

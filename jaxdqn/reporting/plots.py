@@ -34,9 +34,9 @@ def lines(
       points: curves drawn as single points in the colour of their group.
       x: label of that axis.
       y: label of that axis.
-      levels: dotted horizontal lines, by their label.
-      log: whether y is logarithmic. Values that are not positive interrupt the curves then; where
-        no value is positive, y is linear.
+      levels: dotted horizontal lines, by label.
+      log: whether y is logarithmic. Then values that are not positive interrupt the curves; if no
+        value is positive, y is linear.
     """
     log = log and any(curves_lib.has_place(ys).any() for c in groups.values() for _, ys in c)
     shared = len(groups) <= group_names.SHARED_AXES
@@ -93,7 +93,7 @@ def _on_shared_axes(
 
 
 def _legend_columns(names: Sequence[str]) -> int:
-    """How many columns of names are as wide as a figure, the names spread evenly over them."""
+    """The number of columns of names that fit the width of a figure, with names spread evenly."""
     longest = max(len(line) for name in names for line in name.splitlines())
     most = max(1, 104 // (longest + 10))
     return math.ceil(len(names) / math.ceil(len(names) / most))

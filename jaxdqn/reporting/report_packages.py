@@ -38,5 +38,5 @@ def _named_if_missing() -> Iterator[None]:
         yield
     except ImportError:
         raise errors.RunError(
-            "a report needs the extra 'report', as in pip install -e '.[report]'"
+            "a report needs the extra 'report': pip install -e '.[report]'"
         ) from None

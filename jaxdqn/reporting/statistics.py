@@ -1,8 +1,8 @@
 """Scores over several seeds and games: point estimates and their intervals.
 
 The measures are those of Agarwal et al. (arXiv:2108.13264) and their library, rliable:
-the interquartile mean and the optimality gap of the human-normalised scores of all runs, median and
-mean of those of the games, with runs drawn anew within each game.
+the interquartile mean and the optimality gap of the human-normalised scores of all runs, and the
+median and mean of the games' scores. The bootstrap resamples runs within each game.
 """
 
 import math
@@ -16,7 +16,7 @@ _RESAMPLES = 2_000
 
 
 class Estimate(NamedTuple):
-    """A figure with the ends of its 95% interval; equal to it where nothing can be said."""
+    """A figure with the ends of its 95% interval; both equal the figure if there is no interval."""
 
     value: float
     low: float
@@ -29,18 +29,18 @@ def interquartile_mean(scores: np.ndarray) -> np.ndarray:
 
 
 def optimality_gap(scores: np.ndarray) -> np.ndarray:
-    """By how much scores [..., N] fall short of 1 on average; those above it count as 1."""
+    """By how much scores [..., N] fall short of 1 on average; scores above 1 count as 1."""
     return np.asarray(1 - _mean(np.minimum(scores, 1)))
 
 
 def _scaled(measure: Callable[[np.ndarray], np.ndarray], values: np.ndarray) -> np.ndarray:
-    """A measure that grows with its values [...], taken where no sum of large ones overflows."""
+    """A measure that scales with its values [...], computed so that large sums do not overflow."""
     scale = _scale(values)
     return measure(values / scale) * scale
 
 
 def _scale(values: np.ndarray) -> float:
-    """A power of two that brings values [...] to about 1. Dividing by it is exact."""
+    """A power of two that scales values [...] to about 1. Dividing by it is exact."""
     largest = float(np.abs(values).max(initial=0))
     return math.ldexp(1.0, min(math.frexp(largest)[1], 1023))
 
@@ -73,7 +73,7 @@ def over_games(scores: Mapping[str, Sequence[float]]) -> dict[str, Estimate]:
     """Aggregates human-normalised scores by stratified bootstrap.
 
     Args:
-      scores: of each game those of its runs, finite.
+      scores: for each game the finite scores of its runs.
 
     Returns:
       An estimate for each of `MEASURES`.
@@ -91,8 +91,8 @@ def over_games(scores: Mapping[str, Sequence[float]]) -> dict[str, Estimate]:
 def over_seeds(curves: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Mean of curves [N, T] at each point and its 95% interval by Student's t.
 
-    Of fewer than three runs the interval is the mean itself: theirs would say nothing. An end of it
-    that is beyond the largest float64 is infinite.
+    With fewer than three runs the interval is the mean itself: an interval would mean nothing. An
+    end beyond the largest float64 is infinite.
 
     Returns:
       Mean, low and high end: [T] each.

@@ -11,7 +11,7 @@ from jaxdqn.envs import api, scores
 from jaxdqn.reporting import found_runs, group_names, statistics
 from jaxdqn.rundir import metrics
 
-_LONG_TABLE = 40  # rows from which on a table of settings is folded
+_LONG_TABLE = 40  # number of rows from which a table of settings is folded
 _DIGITS = 1e15  # larger numbers are written with an exponent
 _NOT_FINITE = "not finite"
 
@@ -24,7 +24,7 @@ def _finals(members: Sequence[found_runs.Run]) -> list[float]:
 
 
 def _without_score(members: Sequence[found_runs.Run]) -> int:
-    """How many complete runs have a last evaluation that is not finite."""
+    """The number of complete runs whose last evaluation is not finite."""
     complete = (run for run in members if run.state == "complete" and run.evaluations)
     return sum(run.score is None for run in complete)
 
@@ -49,7 +49,7 @@ def final_scores(by_game: found_runs.ByGame) -> Table | None:
                 rows.append([name, count, *cells, *_known(infos[game], published)])
     head = ["game", "runs", "return", "interval", "human", "random", "human tester", *published]
     without_scores = wording.counted(left_out, "complete run")
-    note = f"Left out: {without_scores} whose last evaluation is not finite."
+    note = f"Not included: {without_scores} whose last evaluation is not finite."
     return {"head": head, "rows": rows, "note": note if left_out else ""} if rows else None
 
 
@@ -62,7 +62,7 @@ def _known(game: api.GameInfo, published: Sequence[str]) -> list[str]:
 
 
 def _score_cells(reference: api.Reference | None, finals: Sequence[float]) -> tuple[str, str, str]:
-    """The mean of some scores, its interval, and the mean human-normalised."""
+    """The mean of some scores, its interval, and the human-normalised mean."""
     if not finals:
         return _NOT_FINITE, "", ""
     mean, low, high = (
@@ -74,7 +74,7 @@ def _score_cells(reference: api.Reference | None, finals: Sequence[float]) -> tu
 
 
 def aggregates(by_game: found_runs.ByGame) -> Table | None:
-    """Measures over the 57 games, for each group that has played at least two of them."""
+    """Aggregates over the 57 games, for each group that has played at least two of them."""
     rows = []
     for label in dict.fromkeys(label for groups in by_game.values() for label in groups):
         normalised = {
@@ -153,7 +153,7 @@ def differing_settings(shown: Sequence[found_runs.Run]) -> Table | None:
 
 
 def _number(value: Any, form: str = "{:,.1f}", unit: str = "") -> str:
-    """A finite number as people read it; '' for anything else."""
+    """A finite number as text; '' for anything else."""
     value = metrics.number(value)
     if value is None:
         return ""
@@ -161,7 +161,7 @@ def _number(value: Any, form: str = "{:,.1f}", unit: str = "") -> str:
 
 
 def _interval(low: float, high: float, form: str = "{:,.1f}") -> str:
-    """'1.0 to 2.0'; '' for an interval that says nothing."""
+    """'1.0 to 2.0'; '' for an empty interval."""
     if not low < high:
         return ""
     return f"{_number(low, form) or -math.inf} to {_number(high, form) or math.inf}"

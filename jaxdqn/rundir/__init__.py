@@ -1,1 +1,1 @@
-"""What the folder of a run holds."""
+"""The contents of a run's folder."""

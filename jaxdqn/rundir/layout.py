@@ -1,4 +1,4 @@
-"""A run's folder: what makes it one, what may be in it, and whether settings fit it."""
+"""A run's folder: how it is recognised, what may be in it, and whether settings match it."""
 
 import contextlib
 import dataclasses
@@ -28,7 +28,7 @@ _WANDB = "wandb"
 VIDEOS = "videos"
 _CONFIG_PART = f"{CONFIG_FILE}.part"
 _PARTS = (_CONFIG_PART, atomic_files.part_name(metrics.FILE), atomic_files.part_name(tracking.FILE))
-# The settings go last: what is left when deleting is cut short still is a run.
+# The settings go last: if deletion is interrupted, the folder still is a run.
 _OURS = (
     CHECKPOINTS,
     REPLAY,
@@ -53,16 +53,16 @@ SEEN_WITHIN_S = 90.0  # NFS remembers for a minute that a file is not there
 
 
 def default_path(config: config_lib.Config) -> pathlib.Path:
-    """The folder of a run whose user named none."""
+    """The folder of a run if the user named none."""
     name = f"{registry.game(config.env).plain_name}-{config.preset}-seed{config.seed}"
     return pathlib.Path("runs") / name
 
 
 def read_settings(path: pathlib.Path) -> dict[str, Any] | None:
-    """The settings stored in a run directory, or None where nothing or an empty folder lies.
+    """The settings stored in a run directory; None if the folder is missing or empty.
 
     Raises:
-      SettingError: there is something else.
+      SettingError: something else is there.
       RunError: it cannot be read at the moment.
     """
     try:
@@ -85,13 +85,13 @@ def read_settings(path: pathlib.Path) -> dict[str, Any] | None:
 
 
 def _read(path: pathlib.Path) -> dict[str, Any]:
-    """The file that makes a folder a run.
+    """The content of a run's configuration file.
 
     Raises:
       OSError: it cannot be read.
       ValueError, KeyError, TypeError, RecursionError: it is another file.
     """
-    if not (path / CONFIG_FILE).is_file():  # a pipe would be read for ever
+    if not (path / CONFIG_FILE).is_file():  # reading a pipe would never end
         raise FileNotFoundError
     stored = json.loads((path / CONFIG_FILE).read_text())
     if stored["format"] != _FORMAT:
@@ -100,13 +100,13 @@ def _read(path: pathlib.Path) -> dict[str, Any]:
 
 
 def check_same(path: pathlib.Path, stored: dict[str, Any], config: config_lib.Config) -> None:
-    """Refuses to go on with a run under other settings.
+    """Refuses to resume a run with other settings.
 
     Raises:
       SettingError: names the settings that differ.
     """
     now = json.loads(json.dumps(dataclasses.asdict(config)))
-    # A setting that came after the run began had no other value then than its default.
+    # A setting that was added after the run began had its default value then.
     stored = json.loads(json.dumps(dataclasses.asdict(config_lib.Config()))) | stored
     may_change = {
         name for name, described in setting.described(config).items() if described.may_change
@@ -120,12 +120,12 @@ def check_same(path: pathlib.Path, stored: dict[str, Any], config: config_lib.Co
         raise errors.SettingError(
             "run_dir",
             f"{path} was begun with other settings: {', '.join(differing)}; "
-            "give the same, another --run_dir, or --overwrite to start anew",
+            "use the same ones, another --run_dir, or --overwrite to start over",
         )
 
 
 def check_same_jax(path: pathlib.Path) -> None:
-    """Refuses to go on with a run where JAX's environment variables say otherwise.
+    """Refuses to resume a run with other values of JAX's environment variables.
 
     Raises:
       SettingError: names the variable that differs.
@@ -136,22 +136,22 @@ def check_same_jax(path: pathlib.Path) -> None:
             raise errors.SettingError(
                 "run_dir",
                 f"{path} was begun with the environment variable {name}={before[name]}, and now it "
-                f"is {value}; set it as it was, or give another --run_dir",
+                f"is {value}; set it as before, or use another --run_dir",
             )
 
 
 def check_writable(path: pathlib.Path) -> None:
-    """Refuses a folder that cannot be made or written, without making anything.
+    """Refuses a folder that cannot be created or written. Creates nothing.
 
-    A link inside, in a folder from a stranger, would lead what is written or deleted elsewhere.
+    Links inside a folder from a stranger would redirect what is written or deleted.
 
     Raises:
-      SettingError: names the folder, or the link, that stands in the way.
+      SettingError: names the folder or the link that is the problem.
     """
     if any(sign in str(path.absolute()) for sign in "[*?"):
         raise errors.SettingError(
             "run_dir",
-            f"is {path.absolute()}; below a name with [, * or ? Orbax loses what it saves",
+            f"is {path.absolute()}; Orbax cannot save in a folder whose path has a [, * or ?",
         )
     nearest = path.absolute()
     while not nearest.exists():
@@ -164,12 +164,12 @@ def check_writable(path: pathlib.Path) -> None:
     for name in (*_OURS, _LOCK):
         for link in _links(path / name):
             raise errors.SettingError(
-                "run_dir", f"{link} is a symbolic link, which a run's own files are not"
+                "run_dir", f"{link} is a symbolic link; a run's own files must not be links"
             )
 
 
 def _links(path: pathlib.Path) -> Iterator[pathlib.Path]:
-    """Symbolic links at or below a path, whose targets nobody looks at."""
+    """Symbolic links at or below a path; they are not followed."""
     if path.is_symlink():
         yield path
     elif path.name != _WANDB:  # which makes links of its own
@@ -179,10 +179,10 @@ def _links(path: pathlib.Path) -> Iterator[pathlib.Path]:
 
 
 def create(path: pathlib.Path, config: config_lib.Config) -> None:
-    """Makes the folder of a new run with its `config.json`.
+    """Creates the folder of a new run with its `config.json`.
 
     Raises:
-      SettingError: the folder cannot be made.
+      SettingError: the folder cannot be created.
     """
     stored = {
         "format": _FORMAT,
@@ -203,24 +203,24 @@ def create(path: pathlib.Path, config: config_lib.Config) -> None:
 
 @contextlib.contextmanager
 def locked(path: pathlib.Path, wait_s: float = 0.0) -> Iterator[None]:
-    """Keeps other processes from training in a folder; the system frees it when this one dies.
+    """Locks a folder for training; the system releases the lock when this process dies.
 
     Args:
       path: of the run.
-      wait_s: for another process to leave; where a machine dies, a network's disk notices later.
+      wait_s: for another process to exit; a network's disk notices late that a machine died.
 
     Raises:
-      SettingError: it cannot be made.
-      RunError: another process has it.
+      SettingError: the folder cannot be created.
+      RunError: another process has the lock.
     """
-    # Without the system's own locks, a file that stands for one would outlive a process that dies.
+    # Without the system's locks, filelock's lock file would outlive a process that dies.
     lock = filelock.FileLock(path / _LOCK, timeout=wait_s, fallback_to_soft=False)
     try:
         path.mkdir(parents=True, exist_ok=True)
         lock.acquire()
     except filelock.Timeout:
         raise errors.RunError(
-            f"--run_dir: {path} is in use: another process trains there; wait, or give another"
+            f"--run_dir: {path} is in use: another process trains there; wait, or choose another"
         ) from None
     except OSError as error:
         raise _unusable(path, error) from None
@@ -231,27 +231,27 @@ def locked(path: pathlib.Path, wait_s: float = 0.0) -> Iterator[None]:
 
 
 def check_shared(path: pathlib.Path) -> None:
-    """Sees to it that all processes write into the same folder; all ask at the same point.
+    """Checks that all processes see the same folder. All must call it together.
 
     Raises:
-      RunError: it is another one for some.
+      RunError: some processes see another folder.
     """
     if processes.count() > 1 and not shared_folders.is_shared(path, SEEN_WITHIN_S):
         raise errors.RunError(
-            f"--run_dir: {path} is not the folder that process 0 writes, for one process at least: "
-            "it must lie on a disk that all processes see"
+            f"--run_dir: {path} is not the same folder in all processes: it must be on a disk that "
+            "all of them see"
         )
 
 
 def clear(path: pathlib.Path) -> None:
-    """Deletes what a run wrote into its folder, and nothing else that lies there."""
+    """Deletes what a run wrote into its folder, and nothing else."""
     marks = (mark.name for mark in path.glob(f"{shared_folders.MARK}*"))  # of one killed meanwhile
     for name in (*marks, *_OURS):
         atomic_files.discard(path / name)
 
 
 def _unusable(path: pathlib.Path, error: OSError) -> Exception:
-    """What to raise: a full disk, or a network's that is away, may be better at another start."""
+    """The error to raise. A full disk or an absent network disk may work at the next start."""
     told = f"{path} cannot be used: {error.strerror}"
     if error.errno in _PASSING:
         return errors.RunError(f"--run_dir: {told}")

@@ -1,4 +1,4 @@
-"""Where metrics go: `metrics.jsonl`, one object a line, and TensorBoard events of those names."""
+"""Where metrics go: `metrics.jsonl`, one object a line, and TensorBoard events of equal names."""
 
 import contextlib
 import json
@@ -12,7 +12,7 @@ from jaxdqn.rundir import tensorboard
 from jaxdqn.storage import append_log, atomic_files
 
 FILE = "metrics.jsonl"
-# What equal runs do not share: time, and memory and bytes that depend on it.
+# Metrics that differ between equal runs: time, and memory and bytes that depend on it.
 VARYING = frozenset(
     {
         *("time_s", "steps_per_second", "memory_used_bytes", "device_memory_used_bytes"),
@@ -26,21 +26,21 @@ Row = dict[str, Any]
 
 
 class Listener:
-    """Takes rows and writes none: another process does. It knows the scores of all evaluations.
+    """Accepts rows without writing them: another process does. Knows the scores of all evaluations.
 
     Args:
-      rows: of the run so far; of no use are others than `known` gives.
-      from_step: where the run goes on.
+      rows: of the run so far, from `known`.
+      from_step: the step from which the run resumes.
     """
 
     def __init__(self, rows: Sequence[Row], from_step: int):
-        # What a run that goes on at this step tells again: it was saved before it had told it.
+        # Rows that a run resumed at this step writes again: it was saved before it wrote them.
         self._from_step = from_step
         self._told = {frozenset(row) for row in rows if row["step"] == from_step}
         self._evaluations = evaluations(rows)
 
     def write(self, step: int, values: Mapping[str, Value]) -> None:
-        """Writes one row; what is None or not finite stands as null and in no TensorBoard curve."""
+        """Writes a row. None and values that are not finite become null, without a point."""
         row = {"step": step} | {
             name: value if value is not None and math.isfinite(value) else None
             for name, value in values.items()
@@ -61,7 +61,7 @@ class Listener:
 
     @property
     def problem(self) -> str:
-        """Why rows are not on disk yet; empty if all are, or are not to be."""
+        """Why rows are not on disk yet; empty if there is no problem."""
         return ""
 
     @property
@@ -75,7 +75,7 @@ class Listener:
         return best(self._evaluations)
 
     def best_among(self, steps: Collection[int]) -> Row | None:
-        """The same of evaluations at these steps."""
+        """The best evaluation among these steps."""
         return best([row for row in self._evaluations if row["step"] in steps])
 
     def close(self) -> None:
@@ -83,12 +83,12 @@ class Listener:
 
 
 class Writer(Listener):
-    """Appends rows. Opening it drops rows that lie ahead of `from_step`: they will come anew.
+    """Appends rows. Opening it drops rows after `from_step`, which will be written again.
 
     Args:
       directory: of the run.
-      from_step: where the run goes on.
-      mirror: gets every row as it is written.
+      from_step: the step from which the run resumes.
+      mirror: receives every row as it is written.
 
     Raises:
       RunError: the files cannot be written.
@@ -134,7 +134,7 @@ class Writer(Listener):
 
 
 def known(directory: pathlib.Path, from_step: int) -> list[Row]:
-    """The rows of a run that say what it has done up to a step: its evaluations, and the last."""
+    """The rows of a run up to a step that `Listener` needs: evaluations, and those of the step."""
     rows = [row for row in read(directory / FILE) if row["step"] <= from_step]
     return [row for row in rows if row["step"] == from_step or evaluations([row])]
 
@@ -150,7 +150,7 @@ def checkpoints(rows: Iterable[Row]) -> list[Row]:
 
 
 def evaluations(rows: Iterable[Row]) -> list[Row]:
-    """The rows of evaluations, those without a score included."""
+    """The rows of evaluations, including those without a score."""
     return [row for row in rows if _SCORE in row]
 
 
@@ -164,7 +164,7 @@ def scored(rows: Iterable[Row]) -> list[Row]:
 
 
 def number(value: Any) -> float | None:
-    """A value of a row as a number; None for what is none, is not finite, or overflows."""
+    """A value of a row as a number; None if it is not a number, not finite, or overflows."""
     if type(value) is float:  # which almost all are
         return value if math.isfinite(value) else None
     if isinstance(value, bool) or not isinstance(value, int | float):
@@ -176,9 +176,9 @@ def number(value: Any) -> float | None:
 
 
 def best(rows: Sequence[Row]) -> Row | None:
-    """Of rows of evaluations the one with the highest mean return; of equal ones the last.
+    """The evaluation with the highest mean return; the last of equal ones.
 
-    One whose mean return is not finite is never the best; None where there is no other.
+    An evaluation whose mean return is not finite is never the best; None if there is no other.
     """
     return max(scored(rows), key=lambda row: (row[_SCORE], row["step"]), default=None)
 
@@ -188,7 +188,7 @@ def _line(row: Row) -> str:
 
 
 def read(path: pathlib.Path) -> Iterator[Row]:
-    """The rows of a file; a line that was cut off while it was written is left out.
+    """The rows of a file; a line that was only partly written is left out.
 
     Raises:
       RunError: it cannot be read.
@@ -202,7 +202,7 @@ def read(path: pathlib.Path) -> Iterator[Row]:
 
 
 def parse(text: str) -> Iterator[Row]:
-    """The same of what stands in a file."""
+    """The rows in the text of a file."""
     for line in text.splitlines():
         with contextlib.suppress(ValueError, RecursionError):
             row = json.loads(line)

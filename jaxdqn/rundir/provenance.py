@@ -1,4 +1,4 @@
-"""What a run or a benchmark was made with: versions and hardware, as they are stored beside it."""
+"""The versions and hardware that a run or a benchmark was made with, as they are stored with it."""
 
 import importlib.metadata
 import os
@@ -12,8 +12,8 @@ import psutil
 
 _PACKAGES = ("jaxdqn", "jax", "jaxlib", "flax", "optax", "envpool", "numpy", "orbax-checkpoint")
 
-# JAX's settings that change the numbers of a run, by the names of their environment variables, and
-# what they are where nobody sets them.
+# JAX's settings that change the numbers of a run, by the names of their environment variables, with
+# their default values.
 JAX_DEFAULTS: Mapping[str, Any] = {
     "JAX_DEFAULT_MATMUL_PRECISION": None,
     "JAX_DEFAULT_PRNG_IMPL": "threefry2x32",
@@ -24,7 +24,7 @@ JAX_DEFAULTS: Mapping[str, Any] = {
 
 
 def jax_settings() -> dict[str, Any]:
-    """`JAX_DEFAULTS` as they are in this process."""
+    """The values of `JAX_DEFAULTS` in this process."""
     return {name: getattr(jax.config, name.lower()) for name in JAX_DEFAULTS}
 
 

@@ -16,11 +16,11 @@ class Events:
     """One event file.
 
     Args:
-      directory: where it comes, among those of earlier starts.
-      purge_step: what these hold from this step on is shown no more.
+      directory: where to create it, beside those of earlier starts.
+      purge_step: points of earlier files from this step on are no longer shown.
 
     Raises:
-      OSError: it cannot be made.
+      OSError: it cannot be created.
     """
 
     def __init__(self, directory: pathlib.Path, purge_step: int):
@@ -48,7 +48,7 @@ class Events:
 
     @property
     def problem(self) -> str:
-        """Why something is not on disk yet; empty if all is."""
+        """Why something is not on disk yet; empty if everything is."""
         return self._file.problem
 
     def close(self) -> None:

@@ -1,4 +1,4 @@
-"""Metrics mirrored to a tracking service, for those who have it installed."""
+"""Mirrors metrics to a tracking service, if it is installed."""
 
 import contextlib
 import dataclasses
@@ -13,7 +13,7 @@ from jaxdqn.rundir import metrics
 from jaxdqn.settings import config as config_lib
 from jaxdqn.storage import atomic_files
 
-FILE = "tracking.json"  # under which name the service knows the run
+FILE = "tracking.json"  # the service's name for the run
 
 
 def check_installed(service: str) -> None:
@@ -32,15 +32,15 @@ def check_installed(service: str) -> None:
         if hasattr(found, "init"):
             return
         where = ", ".join(map(str, getattr(found, "__path__", ())))
-        problem = f"{service} is not installed: {where} is another folder of that name"
-    raise errors.SettingError("track", f"{problem}: pip install {service}, or leave --track out")
+        problem = f"{service} is not installed: {where} is an unrelated folder with that name"
+    raise errors.SettingError("track", f"{problem}: pip install {service}, or omit --track")
 
 
 class Wandb:
-    """Weights & Biases: one run of theirs for one run of ours, whatever its restarts.
+    """Weights & Biases: one of its runs for each of ours, across restarts.
 
-    Where it goes is theirs to say: WANDB_PROJECT, WANDB_ENTITY, WANDB_MODE=offline. A service that
-    fails later is left out from then on: the run has its metrics all the same.
+    Its own variables decide where metrics go: WANDB_PROJECT, WANDB_ENTITY, WANDB_MODE=offline. If
+    the service fails later, it is no longer used; the run keeps its metrics all the same.
 
     Args:
       path: of the run.
@@ -65,11 +65,11 @@ class Wandb:
                 resume="allow",
                 dir=path,
                 config=dataclasses.asdict(config),
-                # What the program prints is its own.
+                # wandb must not capture what the program prints.
                 settings=wandb.Settings(console="off", silent=True),
             )
-            # Over our steps, not over their count of rows: that never goes back, as a run does
-            # that begins again at a checkpoint.
+            # Over our steps, not over wandb's count of rows: that count never goes back, but a run
+            # that resumes from a checkpoint does.
             self._run.define_metric("*", step_metric="step")
         except Exception as error:  # of many kinds: no key, no network, a run that was deleted
             raise errors.RunError(f"--track=wandb: {error}") from None
@@ -93,6 +93,6 @@ class Wandb:
         except Exception as error:  # of many kinds: its process died, it cannot write, ...
             self._has_failed = True
             told = " ".join(str(error).split()) or type(error).__name__
-            self._say(f"WARNING: --track=wandb gets no metrics any more: {told}")
-            with contextlib.suppress(Exception):  # or it would complain as the program ends
+            self._say(f"WARNING: --track=wandb receives no more metrics: {told}")
+            with contextlib.suppress(Exception):  # or it would print errors as the program ends
                 self._module.teardown()

@@ -1,4 +1,4 @@
-"""A trained agent, read from the folder of its run."""
+"""A trained agent, read from its run's folder."""
 
 import pathlib
 from typing import Any, NamedTuple
@@ -15,7 +15,7 @@ from jaxdqn.settings import config as config_lib
 
 
 class SavedRun(NamedTuple):
-    """Parameters of one checkpoint, and the run that they are of."""
+    """The parameters of one checkpoint, and their run."""
 
     path: pathlib.Path
     config: config_lib.Config
@@ -26,9 +26,9 @@ class SavedRun(NamedTuple):
 
 
 def load(path: pathlib.Path, checkpoint: str) -> SavedRun:
-    """Reads a run's parameters. Nothing is written, and nothing of the file can be executed.
+    """Reads a run's parameters. It writes nothing and executes nothing from the files.
 
-    The run may be under way: a checkpoint that it deletes meanwhile gives way to a newer one.
+    The run may be under way: if it deletes the checkpoint meanwhile, a newer one is read.
 
     Args:
       path: the run directory.
@@ -36,7 +36,7 @@ def load(path: pathlib.Path, checkpoint: str) -> SavedRun:
 
     Raises:
       SettingError: there is no such run or no such checkpoint.
-      RunError: what lies there cannot be read.
+      RunError: it cannot be read.
     """
     config = read_config(path)
     spec = env_spec.describe(config)
@@ -53,11 +53,11 @@ def load(path: pathlib.Path, checkpoint: str) -> SavedRun:
 
 
 def untrained(path: pathlib.Path) -> SavedRun:
-    """A run's agent before its first step, for play at random; needs no checkpoint.
+    """A run's agent before its first step, for random play; needs no checkpoint.
 
     Raises:
       SettingError: there is no such run.
-      RunError: what lies there cannot be read.
+      RunError: it cannot be read.
     """
     config = read_config(path)
     spec = env_spec.describe(config)
@@ -68,11 +68,11 @@ def untrained(path: pathlib.Path) -> SavedRun:
 
 
 def read_config(path: pathlib.Path) -> config_lib.Config:
-    """The settings of the run that lies in a folder.
+    """The settings of the run in a folder.
 
     Raises:
       SettingError: there is no run.
-      RunError: its settings are not those of this version.
+      RunError: this version cannot read its settings.
     """
     stored = layout.read_settings(path)
     if stored is None:
@@ -86,11 +86,11 @@ def read_config(path: pathlib.Path) -> config_lib.Config:
 
 
 def _choose(path: pathlib.Path, checkpoint: str) -> tuple[int, metrics.Row | None]:
-    """The step of the checkpoint that is asked for, and the run's own evaluation of it.
+    """The step of the requested checkpoint, and the run's own evaluation of it.
 
     Raises:
       SettingError: there is none.
-      RunError: what lies there cannot be read.
+      RunError: it cannot be read.
     """
     steps = checkpoint_folders.steps_in(path / layout.CHECKPOINTS)
     if not steps:
@@ -103,14 +103,15 @@ def _choose(path: pathlib.Path, checkpoint: str) -> tuple[int, metrics.Row | Non
         best = metrics.best(list(scored.values()))
         if best is None:
             raise errors.SettingError(
-                "checkpoint", f"{path} has no checkpoint that was evaluated; latest or a step"
+                "checkpoint", f"{path} has no checkpoint that was evaluated; use latest or a step"
             )
         step = best["step"]
     else:
         saved = ", ".join(map(str, steps))
         if not checkpoint.isdecimal():
             raise errors.SettingError(
-                "checkpoint", f"is {checkpoint!r}; latest, best or a step: {saved}"
+                "checkpoint",
+                f"is {checkpoint!r}; must be latest, best or one of these steps: {saved}",
             )
         if int(checkpoint) not in steps:
             raise errors.SettingError("checkpoint", f"is {checkpoint}; {path} has {saved}")

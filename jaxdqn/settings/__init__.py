@@ -1,1 +1,1 @@
-"""What a run is told: its settings, presets and protocols. Nothing here imports JAX."""
+"""The settings of a run, presets and protocols. Nothing here imports JAX."""

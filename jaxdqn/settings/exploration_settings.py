@@ -18,20 +18,22 @@ class ExplorationSettings:
         registries.EXPLORERS.names,
     )
     epsilon_start: float = setting.setting(
-        1.0, "chance that a random action begins, when learning starts", ranges.SHARE
+        1.0, "probability that a random action begins, when learning starts", ranges.SHARE
     )
     epsilon_end: float = setting.setting(
-        0.01, "chance that a random action begins, after the decay", ranges.SHARE
+        0.01, "probability that a random action begins, after the decay", ranges.SHARE
     )
     epsilon_decay_steps: int = setting.setting(
-        250_000, "steps of the linear decay", ranges.STEPS_OR_ZERO
+        250_000, "steps of the linear decay of epsilon", ranges.STEPS_OR_ZERO
     )
     epsilon_decay_from_step: int | None = setting.setting(
-        None, "step at which the decay begins (default: when learning starts)", ranges.STEPS_OR_ZERO
+        None,
+        "step at which epsilon starts to decay (default: when learning starts)",
+        ranges.STEPS_OR_ZERO,
     )
     explore_max_steps: int = setting.setting(
         1,
-        "steps that a random action lasts at most: k or more with probability 1/k",
+        "maximum steps that a random action lasts; it lasts k or more with probability 1/k",
         ranges.COUNT,
         read_if=_LASTING,
     )

@@ -15,11 +15,11 @@ class GameSettings:
         splits_groups=False,
     )
     preset: str = setting.setting(
-        "", "named settings that the other flags change (default: by the game)", on_card=True
+        "", "named settings that other flags override (default: depends on the game)", on_card=True
     )
     seed: int = setting.setting(
         0,
-        "seed of everything random in the run",
+        "seed of all randomness in the run",
         ranges.Range(lambda value: 0 <= value < 2**31, "at least 0, below 2**31"),
         splits_groups=False,
         on_card=True,
@@ -32,43 +32,45 @@ class GameSettings:
     )
     num_envs: int = setting.setting(
         32,
-        "environments played side by side; an even number plays in halves",
+        "environments that play side by side; an even number is split into two halves",
         ranges.at_most(2**16),
         on_card=True,
     )
     env_threads: int = setting.setting(
         0,
-        "emulator threads of each half; 0 leaves it to EnvPool",
+        "emulator threads of each half; 0: EnvPool decides",
         ranges.at_most(1_024, least=0),
         may_change=True,
         splits_groups=False,
     )
-    frame_stack: int = setting.setting(1, "newest frames that the network sees", ranges.COUNT)
+    frame_stack: int = setting.setting(
+        1, "number of newest frames that the network sees", ranges.COUNT
+    )
     # None leaves an option to the environment, which refuses those that it does not have.
     frame_skip: int | None = setting.setting(
         None, "emulator frames per agent step (Atari)", ranges.COUNT, is_env_option=True
     )
     frame_skip_min: int | None = setting.setting(
         None,
-        "fewest frames of a step, drawn anew for each up to --frame_skip (Atari)",
+        "fewest frames of a step; each step draws a number up to --frame_skip (Atari)",
         ranges.COUNT,
         is_env_option=True,
     )
     noop_max: int | None = setting.setting(
         None,
-        "most random no-ops that open a game, at least 1 (Atari)",
+        "maximum number of random no-ops that open a game, at least 1 (Atari)",
         ranges.COUNT,
         is_env_option=True,
     )
     repeat_action_probability: float | None = setting.setting(
         None,
-        "chance that the emulator repeats the last action: sticky actions (Atari)",
+        "probability that the emulator repeats the last action: sticky actions (Atari)",
         ranges.SHARE,
         on_card=True,
         is_env_option=True,
     )
     full_action_space: bool | None = setting.setting(
-        None, "all 18 joystick actions (Atari)", is_env_option=True
+        None, "use all 18 joystick actions (Atari)", is_env_option=True
     )
     use_fire_reset: bool | None = setting.setting(
         None, "press FIRE to open a game (Atari)", is_env_option=True
@@ -83,18 +85,18 @@ class GameSettings:
         None, "time limit of a game in agent steps", ranges.COUNT, is_env_option=True
     )
     motion_trace: bool = setting.setting(
-        False, "a second channel beside each frame: a fading trace of what moved (images)"
+        False, "add a second channel to each frame: a fading trace of what moved (images)"
     )
     env_timeout_seconds: float = setting.setting(
         300.0,
-        "seconds after which environments that do not answer are dead: the run saves and stops",
+        "seconds to wait for environments that do not answer; then the run saves and stops",
         ranges.POSITIVE,
         may_change=True,
         splits_groups=False,
     )
     env_lifetime_steps: int = setting.setting(
         31_250,
-        "steps of each environment after which all are made anew, which ends their games; a run "
-        "that goes on from a checkpoint plays again what came since; 0: they last for ever",
+        "steps of each environment after which all are created again, which ends their games. A "
+        "run that resumes plays again what happened since then; 0: never",
         ranges.STEPS_OR_ZERO,
     )

@@ -20,7 +20,7 @@ class LearningSettings:
         "dqn", f"how the run learns. {registries.ALGORITHMS.listing()}", registries.ALGORITHMS.names
     )
     discount: float = setting.setting(
-        0.99, "discount factor gamma of one step", ranges.SHARE, on_card=True
+        0.99, "discount factor gamma for one step", ranges.SHARE, on_card=True
     )
     n_step: int = setting.setting(
         1, "rewards summed before bootstrapping", ranges.COUNT, on_card=True
@@ -29,27 +29,30 @@ class LearningSettings:
         True, "choose the bootstrap action with the online network", on_card=True, read_if=_UPDATES
     )
     loss: str = setting.setting(
-        "huber", "loss of a TD error: huber or mse", ranges.one_of("huber", "mse"), read_if=_TD_LOSS
+        "huber",
+        "loss of the TD error: huber or mse",
+        ranges.one_of("huber", "mse"),
+        read_if=_TD_LOSS,
     )
     loss_scale: float = setting.setting(
-        1.0, "factor of the loss", ranges.POSITIVE, read_if=_TD_LOSS
+        1.0, "factor that the loss is multiplied by", ranges.POSITIVE, read_if=_TD_LOSS
     )
     huber_delta: float = setting.setting(
-        1.0, "TD error at which the Huber loss turns linear", ranges.POSITIVE, read_if=_HUBER
+        1.0, "TD error at which the Huber loss becomes linear", ranges.POSITIVE, read_if=_HUBER
     )
     reward_clip: float = setting.setting(
         0.0,
-        "clip rewards to [-x, x] for learning; 0 leaves them. Returns are never clipped",
+        "clip rewards to [-x, x] for learning; 0: do not clip. Returns are never clipped",
         ranges.NOT_NEGATIVE,
     )
     reward_scale: float = setting.setting(
         1.0,
-        "factor of rewards for learning, after clipping. Returns are never scaled",
+        "multiply rewards by this for learning, after clipping. Returns are never scaled",
         ranges.POSITIVE,
     )
     terminal_reward: float | None = setting.setting(
         None,
-        "reward to learn from where a game itself ends (default: the game's own)",
+        "reward to learn from when a game itself ends (default: the game's own)",
         ranges.FINITE,
     )
     life_loss_ends: bool = setting.setting(
@@ -66,13 +69,13 @@ class LearningSettings:
     )
     learning_rate_end: float | None = setting.setting(
         None,
-        "learning rate at the end of its decay, reached linearly (default: it stays)",
+        "learning rate at the end of its linear decay (default: constant)",
         ranges.NOT_NEGATIVE,
     )
     learning_rate_decay_steps: int = setting.setting(
         0,
-        "steps of that decay, after learning starts (in sweeps from the first step on); 0: up to "
-        "the end of the run",
+        "steps of that decay, counted from the start of learning (for sweeps from the first step); "
+        "0: until the end of the run",
         ranges.STEPS_OR_ZERO,
     )
     optimizer_epsilon: float = setting.setting(1e-8, "the optimizer's epsilon", ranges.POSITIVE)
@@ -83,39 +86,48 @@ class LearningSettings:
         True, "subtract RMSProp's running mean of gradients", read_if=_RMSPROP
     )
     rmsprop_initial: float = setting.setting(
-        0.0, "where RMSProp's running mean of squares begins", ranges.NOT_NEGATIVE, read_if=_RMSPROP
+        0.0,
+        "initial value of RMSProp's running mean of squares",
+        ranges.NOT_NEGATIVE,
+        read_if=_RMSPROP,
     )
     max_grad_norm: float = setting.setting(
-        10.0, "clip gradients to this norm; 0 does not", ranges.NOT_NEGATIVE
+        10.0, "clip gradients to this norm; 0: do not clip", ranges.NOT_NEGATIVE
     )
     clip_per_tensor: bool = setting.setting(
         False,
-        "clip the gradient of each parameter for itself, instead of all together",
+        "clip the gradient of each parameter separately, instead of all together",
         read_if=_CLIPPED,
     )
     target_tau: float = setting.setting(
         0.005,
-        "share of the online network moved into the target at a time; 1 copies it",
+        "share of the online network that moves into the target each time; 1: a full copy",
         ranges.PART,
         on_card=True,
         read_if=_TARGET,
     )
     target_period_updates: int = setting.setting(
         1,
-        "updates between moves of the target network; 0: none by updates",
+        "updates between target network updates; 0: do not count updates",
         ranges.COUNT_OR_ZERO,
         on_card=True,
         read_if=_TARGET,
     )
     target_period_steps: int = setting.setting(
-        0, "steps between them; 0: none by steps", ranges.STEPS_OR_ZERO, read_if=_TARGET
+        0,
+        "steps between target network updates; 0: do not count steps",
+        ranges.STEPS_OR_ZERO,
+        read_if=_TARGET,
     )
     target_period_episodes: int = setting.setting(
-        0, "games between them; 0: none by games", ranges.COUNT_OR_ZERO, read_if=_TARGET
+        0,
+        "games between target network updates; 0: do not count games",
+        ranges.COUNT_OR_ZERO,
+        read_if=_TARGET,
     )
     on_nonfinite: str = setting.setting(
         "stop",
-        "what becomes of an update whose loss, values or gradients are not finite: stop the run "
+        "what to do with an update whose loss, values or gradients are not finite: stop the run "
         "before it, or skip it",
         ranges.one_of("stop", "skip"),
         may_change=True,

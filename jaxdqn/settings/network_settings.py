@@ -18,12 +18,12 @@ class NetworkSettings:
         registries.ENCODERS.names,
     )
     conv_features: tuple[int, ...] = setting.setting(
-        (), "outputs of each convolution, comma-separated", ranges.COUNT
+        (), "output channels of each convolution, comma-separated", ranges.COUNT
     )
     conv_sizes: tuple[int, ...] = setting.setting(
-        (), "lengths of their square windows", ranges.COUNT
+        (), "side lengths of the convolutions' square windows", ranges.COUNT
     )
-    conv_strides: tuple[int, ...] = setting.setting((), "their strides", ranges.COUNT)
+    conv_strides: tuple[int, ...] = setting.setting((), "strides of the convolutions", ranges.COUNT)
     conv_padding: str = setting.setting(
         "valid",
         "valid, or same (zeros around images)",
@@ -31,27 +31,27 @@ class NetworkSettings:
         read_if=_CONVOLUTIONS,
     )
     hidden_sizes: tuple[int, ...] = setting.setting(
-        (512,), "sizes of the dense layers, of each stream of a dueling network", ranges.COUNT
+        (512,), "sizes of the dense layers; in a dueling network, of each stream", ranges.COUNT
     )
     head: str = setting.setting(
         "scalar",
         f"what the network's outputs mean. {registries.HEADS.listing()}",
         registries.HEADS.names,
     )
-    dueling: bool = setting.setting(False, "value and advantages in streams of their own")
+    dueling: bool = setting.setting(False, "use separate streams for value and advantages")
     conv_init: str = setting.setting(
         "lecun_normal",
-        "how kernels of convolutions begin: lecun_normal, glorot_uniform, he_normal or "
+        "initial kernels of convolutions: lecun_normal, glorot_uniform, he_normal or "
         "truncated_normal (standard deviation 0.02)",
         INITIALIZERS,
         read_if=_CONVOLUTIONS,
     )
     dense_init: str = setting.setting(
-        "lecun_normal", "how kernels of dense layers begin; the same names", INITIALIZERS
+        "lecun_normal", "initial kernels of dense layers; the same names", INITIALIZERS
     )
     scale_pixels: bool = setting.setting(True, "divide pixels by 255")
     compute_dtype: str = setting.setting(
         "float32",
-        "what the network computes in: float32 or bfloat16; parameters stay float32",
+        "type that the network computes in: float32 or bfloat16; parameters stay float32",
         ranges.one_of("float32", "bfloat16"),
     )

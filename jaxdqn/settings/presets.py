@@ -1,4 +1,4 @@
-"""Named settings. Each says what it should produce, or that nobody has run it yet."""
+"""Named settings. Each says what it should produce, or that it has not been run yet."""
 
 import dataclasses
 import textwrap
@@ -16,7 +16,7 @@ class Preset(NamedTuple):
 
     settings: Mapping[str, Any]
     expected: str  # command, hardware, time, score, seeds, date
-    env: str = ""  # the game that it is for, where it is for one
+    env: str = ""  # the game that it is for; '' if it is for several
 
 
 _ATARI: Mapping[str, Any] = {
@@ -71,7 +71,7 @@ GENERAL: Mapping[str, Preset] = {
             "network": "mlp",
             "hidden_sizes": (256, 256),
             "n_step": 5,
-            # With a reward a step values reach a hundred, and Huber's loss would be all linear.
+            # With a reward of 1 a step, values reach a hundred, and the Huber loss would be linear.
             "reward_scale": 0.1,
             "learning_rate": 3e-3,
             "learning_rate_end": 0.0,
@@ -84,7 +84,7 @@ GENERAL: Mapping[str, Preset] = {
             "checkpoint_every_steps": 5_000,
             "log_every_steps": 1_000,
         },
-        expected="CartPole: as opensourc_cartpole; other games not yet run with these constants",
+        expected="CartPole: like opensourc_cartpole; other games not yet run with these constants",
     ),
 }
 
@@ -102,7 +102,7 @@ PRESETS: Mapping[str, Preset] = {
 
 
 def listing() -> str:
-    """Every preset with its game and what it should produce, for people."""
+    """Every preset with its game and what it should produce, as text."""
     lines = []
     for name, preset in PRESETS.items():
         kind = "any Atari game" if "frame_skip" in preset.settings else "any game"
@@ -112,7 +112,7 @@ def listing() -> str:
 
 
 def default_for(game: api.GameInfo) -> str:
-    """The preset that a game starts from when the user names none."""
+    """The preset of a game if the user names none."""
     return game.preset or ("atari" if game.family == api.ATARI else "classic")
 
 
@@ -125,10 +125,12 @@ def resolve(env: str, preset: str, changes: Mapping[str, Any]) -> config_lib.Con
       changes: settings by name, as the user gave them.
 
     Raises:
-      SettingError: no game, an unknown game or preset, or settings that cannot be.
+      SettingError: no game, an unknown game or preset, or invalid settings.
     """
     if preset and preset not in PRESETS:
-        raise errors.SettingError("preset", f"is {preset!r}; one of {', '.join(sorted(PRESETS))}")
+        raise errors.SettingError(
+            "preset", f"is {preset!r}; must be one of {', '.join(sorted(PRESETS))}"
+        )
     env = env or (PRESETS[preset].env if preset else "")
     if not env:
         raise errors.SettingError("env", "name a game, such as --env=Breakout")
@@ -140,7 +142,7 @@ def resolve(env: str, preset: str, changes: Mapping[str, Any]) -> config_lib.Con
     merged = {**PRESETS[preset].settings, **changes, "env": env_id, "preset": preset}
     num_envs = merged.get("num_envs", config_lib.Config.num_envs)
     if "replay_capacity" not in changes and "replay_capacity" in merged and num_envs > 0:
-        # The preset's capacity gives way to the user's number of environments.
+        # The preset's capacity adapts to the user's number of environments.
         merged["replay_capacity"] -= merged["replay_capacity"] % num_envs
     config = dataclasses.replace(config_lib.Config(), **merged)
     for name in changes:  # who sets one that is not read expects what will not happen

@@ -1,4 +1,4 @@
-"""Named protocols: under which conditions frozen parameters are scored."""
+"""Named protocols: the conditions under which frozen parameters are scored."""
 
 import dataclasses
 from collections.abc import Callable, Mapping
@@ -12,7 +12,7 @@ _CAP_FRAMES = 108_000  # half an hour of play
 
 
 class Protocol(NamedTuple):
-    """Settings that it fixes; the others are those of the run."""
+    """Settings that a protocol fixes; the others are those of the run."""
 
     text: str
     changes: Callable[[api.EnvSpec], Mapping[str, Any]]
@@ -37,8 +37,8 @@ PROTOCOLS: Mapping[str, Protocol] = {
     ),
     # The random actions and the cap are Dopamine's, whose scores are the ones most compared with.
     "machado": Protocol(
-        "Machado et al. (arXiv:1709.06009): actions stick with 25%, one no-op, and 0.1% random "
-        "actions and 108,000 frames as in Dopamine",
+        "Machado et al. (arXiv:1709.06009): 25% sticky actions, one no-op; 0.1% random "
+        "actions and 108,000 frames, as in Dopamine",
         lambda spec: {
             "eval_epsilon": 0.001,
             "noop_max": 1,
@@ -50,13 +50,13 @@ PROTOCOLS: Mapping[str, Protocol] = {
     "greedy": Protocol(
         "no random actions, in the run's environment", lambda _: {"eval_epsilon": 0.0}, False
     ),
-    "random": Protocol("random actions alone", lambda _: {"eval_epsilon": 1.0}, False),
+    "random": Protocol("random actions only", lambda _: {"eval_epsilon": 1.0}, False),
     "run": Protocol("as the run evaluates itself", lambda _: {}, False),
 }
 
 
 def default_for(game: api.GameInfo) -> str:
-    """The protocol of a game when the user names none."""
+    """The protocol of a game if the user names none."""
     return "nature" if game.family == api.ATARI else "greedy"
 
 
@@ -72,10 +72,11 @@ def apply(name: str, config: config_lib.Config, spec: api.EnvSpec) -> config_lib
       SettingError: no protocol has this name, or the game is not one of its games.
     """
     if name not in PROTOCOLS:
-        raise errors.SettingError("protocol", f"is {name!r}; one of {', '.join(PROTOCOLS)}")
+        raise errors.SettingError("protocol", f"is {name!r}; must be one of {', '.join(PROTOCOLS)}")
     protocol = PROTOCOLS[name]
     if protocol.atari_only and spec.game.family != api.ATARI:
         raise errors.SettingError(
-            "protocol", f"{name} is for Atari games and {config.env} is none; greedy, random or run"
+            "protocol",
+            f"{name} is for Atari games only, not {config.env}; use greedy, random or run",
         )
     return dataclasses.replace(config, **protocol.changes(spec))

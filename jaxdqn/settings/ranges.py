@@ -1,4 +1,4 @@
-"""What values a setting can have, and how that is said."""
+"""Which values a setting can have, and how messages say so."""
 
 import math
 from collections.abc import Callable
@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 
 class Range(NamedTuple):
-    """A test of a value, and what would be right where it fails."""
+    """A test of a value, and what would be right if it fails."""
 
     holds: Callable[[Any], bool]
     right: str | Callable[[], str]  # or a function, where it is not known yet

@@ -8,7 +8,7 @@ from jaxdqn.settings import registry
 
 def _check_sweep(config: Any) -> None:
     if config.n_step != 1:
-        raise errors.SettingError("n_step", f"is {config.n_step}; a sweep is not summed: 1")
+        raise errors.SettingError("n_step", f"is {config.n_step}; must be 1 for sweeps")
 
 
 # Groups of settings that algorithms read: 'updates' of those that learn from the replay every so

@@ -26,7 +26,7 @@ class ReplaySettings:
     )
     updates_per_slice: int = setting.setting(
         0,
-        "updates the device runs in one go; 0: as many as fall due in one turn",
+        "updates that the device runs at a time; 0: as many as fall due in one turn",
         ranges.COUNT_OR_ZERO,
         read_if=_UPDATES,
     )
@@ -35,9 +35,9 @@ class ReplaySettings:
     )
     terminal_repeats: int = setting.setting(
         1,
-        "how often a step that ends a game itself is drawn for one draw of another",
+        "how many times as often a step that ends a game itself is drawn as any other step",
         ranges.Range(lambda value: value in (1, 2, 3), "1, 2 or 3"),
     )
     checkpoint_replay: bool = setting.setting(
-        True, "keep the replay in checkpoints, so that a run goes on as if it had never stopped"
+        True, "keep the replay in checkpoints, so that a run resumes as if it had never stopped"
     )

@@ -17,22 +17,22 @@ class ReportSettings:
     )
     eval_episodes: int = setting.setting(
         30,
-        "whole games of an evaluation, on up to 64 environments that play equally many, or nearly; "
-        "0 evaluates never",
+        "whole games of an evaluation, shared equally or nearly so among up to 64 environments; "
+        "0: never evaluate",
         ranges.COUNT_OR_ZERO,
     )
     eval_epsilon: float = setting.setting(
-        0.01, "share of random actions in evaluations", ranges.SHARE
+        0.01, "probability of a random action in evaluations", ranges.SHARE
     )
     checkpoint_every_steps: int = setting.setting(
         250_000,
-        "steps between checkpoints, beside those of the best evaluations; 0: only at the end",
+        "steps between checkpoints, besides those of the best evaluations; 0: only at the end",
         ranges.STEPS_OR_ZERO,
         splits_groups=False,
     )
     keep_checkpoints: int = setting.setting(
         3,
-        "newest checkpoints kept; the best by evaluation stays too",
+        "number of newest checkpoints to keep; the best by evaluation is kept too",
         ranges.COUNT,
         may_change=True,
         splits_groups=False,
@@ -45,7 +45,7 @@ class ReportSettings:
     )
     held_out_observations: int = setting.setting(
         512,
-        "observations of random play whose action values are followed; 0: none",
+        "observations of random play whose action values are logged; 0: none",
         ranges.at_most(2**16, least=0),
         splits_groups=False,
     )

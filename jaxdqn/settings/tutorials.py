@@ -1,7 +1,7 @@
-"""Five published tutorial systems as presets; `docs/tutorials.md` tells of each.
+"""Five published tutorial systems as presets; `docs/tutorials.md` describes each.
 
-A name alone is the system with its faults mended and its constants tuned; with `_literal` it has
-the tutorial's own constants, for study.
+The plain name is the system with its faults fixed and its constants tuned. The name with `_literal`
+has the tutorial's own constants, for study.
 """
 
 from collections.abc import Mapping
@@ -21,8 +21,8 @@ _KERAS_GLOROT: Mapping[str, Any] = {
     "conv_init": "glorot_uniform",
     "dense_init": "glorot_uniform",
 }
-# As the tutorials learn, but for what each sets: one environment, an update after every step, from
-# the first batch on; nothing is clipped. Keras gives Adam an epsilon of 1e-7.
+# What the tutorials have in common: one environment, an update after every step from the first
+# batch on, no clipping. In Keras, Adam has an epsilon of 1e-7.
 _LITERAL: Mapping[str, Any] = {
     **_KERAS_GLOROT,
     "num_envs": 1,
@@ -116,7 +116,7 @@ TUTORIALS: Mapping[str, Tutorial] = {
             "noop_max": 1,
             "use_fire_reset": False,
             "max_episode_steps": 1_000,
-            "time_limit_ends": False,  # the cap was the training loop's, which went on from it
+            "time_limit_ends": False,  # the cap was the training loop's, which continued
             "scale_pixels": False,
             "replay_capacity": 100_000,
             "discount": 0.6,

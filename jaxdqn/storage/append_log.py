@@ -1,11 +1,11 @@
-"""Files that grow by whole pieces, and that a full disk does not break."""
+"""Files that grow by whole pieces, even if the disk is full at times."""
 
 import contextlib
 import pathlib
 
 
 class Appender:
-    """Appends to a file. What cannot be written waits and is tried again with the next piece.
+    """Appends to a file. What cannot be written is tried again with the next piece.
 
     Args:
       path: of the file, which need not exist.
@@ -18,10 +18,10 @@ class Appender:
         self._file = path.open("ab", buffering=0)
         self._size = self._file.tell()
         self._waiting = b""
-        self.problem = ""  # why something waits
+        self.problem = ""  # why something is not written yet
 
     def append(self, piece: bytes = b"") -> None:
-        """Writes a piece, and before it all that waits: whole or, for now, not at all."""
+        """Writes a piece, after all that was not written before: whole or, for now, not at all."""
         self._waiting += piece
         try:
             rest = memoryview(self._waiting)

@@ -1,4 +1,4 @@
-"""Files and folders that are there when they are whole, and not before."""
+"""Files and folders that appear only when they are complete."""
 
 import contextlib
 import hashlib
@@ -9,12 +9,12 @@ from collections.abc import Iterator
 
 from jaxdqn import errors
 
-_LONGEST_NAME_BYTES = 255  # that file systems take
-_SUFFIX = 32  # characters kept of an ending, for those who tell kinds of files by it
+_LONGEST_NAME_BYTES = 255  # longest name that file systems accept
+_SUFFIX = 32  # characters of a suffix that are kept, for programs that need it
 
 
 def part_name(name: str) -> str:
-    """What a file is called while it is written; it ends as the file's own name does."""
+    """The name of a file while it is written; it keeps the suffix."""
     path = pathlib.PurePath(name)
     part = f".{path.stem}.part{path.suffix}"
     if len(os.fsencode(part)) <= _LONGEST_NAME_BYTES:
@@ -24,14 +24,14 @@ def part_name(name: str) -> str:
 
 @contextlib.contextmanager
 def whole(path: pathlib.Path) -> Iterator[pathlib.Path]:
-    """Gives a name to write under; what was written takes `path`'s place when the block ends well.
+    """Yields a path to write to; the file is moved to `path` if the block succeeds.
 
     Raises:
       RunError: it cannot be written.
     """
     part = path.with_name(part_name(path.name))
     try:
-        part.unlink(missing_ok=True)  # or, where it is a link, another file would be written
+        part.unlink(missing_ok=True)  # a link would redirect what is written
         yield part
         part.replace(path)
     except OSError as error:
@@ -42,7 +42,7 @@ def whole(path: pathlib.Path) -> Iterator[pathlib.Path]:
 
 @contextlib.contextmanager
 def whole_folder(path: pathlib.Path) -> Iterator[pathlib.Path]:
-    """The same for a folder; one that lies there gives way.
+    """The same for a folder; an existing one is replaced.
 
     Raises:
       RunError: it cannot be written.
@@ -63,7 +63,7 @@ def whole_folder(path: pathlib.Path) -> Iterator[pathlib.Path]:
 
 
 def discard(path: pathlib.Path) -> None:
-    """Deletes what lies there, a file or a folder with all that is in it.
+    """Deletes a file, or a folder with its contents.
 
     Raises:
       OSError: it cannot be deleted.

@@ -1,7 +1,7 @@
-"""Checksums of saved folders: what is read is what was written.
+"""Checksums of saved folders, so that what is read is what was written.
 
-A folder's file `SHA256SUMS` lists all others, as `sha256sum` writes and checks them. It comes last,
-when the folder is whole, and goes first: without it a folder is none.
+The file `SHA256SUMS` lists all other files of a folder, in the format of `sha256sum`. It is written
+last, when the folder is complete, and deleted first. A folder without it does not count.
 """
 
 import hashlib
@@ -15,12 +15,12 @@ _NAME = "SHA256SUMS"
 
 
 def is_signed(folder: pathlib.Path) -> bool:
-    """Whether a folder was written to its end."""
+    """Whether a folder was written completely."""
     return (folder / _NAME).exists()
 
 
 def delete(folder: pathlib.Path) -> None:
-    """Deletes a folder; what is left when that is cut short has a name that ends in `DELETED`."""
+    """Deletes a folder. If that is interrupted, the rest has a name that ends in `DELETED`."""
     gone = folder.with_name(f"{folder.name}{DELETED}")
     if gone.exists():
         shutil.rmtree(gone)
@@ -29,7 +29,7 @@ def delete(folder: pathlib.Path) -> None:
 
 
 def write(folder: pathlib.Path) -> int:
-    """Writes the checksums of a whole folder; returns its size in bytes.
+    """Writes the checksums of a complete folder; returns its size in bytes.
 
     Raises:
       RunError: they cannot be written.
@@ -41,9 +41,9 @@ def write(folder: pathlib.Path) -> int:
 
 
 def problem(folder: pathlib.Path) -> str:
-    """What is wrong with a folder, in one line; empty where nothing is.
+    """What is wrong with a folder, in one line; empty if nothing is.
 
-    The file's own names are compared and never opened: they cannot lead out of the folder.
+    Names in the list are compared but never opened, so they cannot point outside the folder.
     """
     if not folder.is_dir():
         return f"{folder} is missing"
@@ -53,14 +53,14 @@ def problem(folder: pathlib.Path) -> str:
         stored = {name: digest for digest, name in (line.split("  ", 1) for line in lines)}
         found = _digests(folder)
     except FileNotFoundError:
-        return f"{folder} was not written to its end: it has no {_NAME}"
+        return f"{folder} was not written completely: it has no {_NAME}"
     except (OSError, ValueError) as error:
         return f"{sums} cannot be read: {error}"
     for name in sorted({*stored, *found}):
         if name not in found:
             return f"{folder / name} is missing"
         if found[name] != stored.get(name):
-            return f"{folder / name} is not what was written"
+            return f"{folder / name} differs from what was written"
     return ""
 
 

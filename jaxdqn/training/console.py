@@ -1,4 +1,4 @@
-"""What a person sees: the plan, a progress bar on a terminal, plain lines elsewhere."""
+"""What users see: the plan, a progress bar on a terminal, plain lines elsewhere."""
 
 import datetime
 import sys
@@ -41,14 +41,14 @@ def plan(setup: setup_lib.Setup, params: Any, from_step: int) -> str:
         f"{_gigabytes(setup.free_device_bytes)}, host {_gigabytes(setup.free_host_bytes)}",
         "steps": f"{config.total_steps:,} ({config.total_steps * spec.frame_skip:,} frames)",
         "updates": algorithms.chosen(config).plan(config),
-        "time": "told once updates are made",
-        "run_dir": str(setup.path) + (f", going on from step {from_step:,}" if from_step else ""),
+        "time": "shown after the first updates",
+        "run_dir": str(setup.path) + (f", resuming from step {from_step:,}" if from_step else ""),
     }
     return "\n".join(f"{name:>8}  {text}" for name, text in lines.items())
 
 
 def layers(params: Any) -> str:
-    """Every parameter with its shape and size, one a line."""
+    """Every parameter with its shape and size, one per line."""
     leaves = jax.tree_util.tree_leaves_with_path(params["params"])
     rows = [
         (
@@ -76,7 +76,7 @@ def _duration(seconds: float) -> str:
 
 
 class Progress:
-    """Shows how far a run is."""
+    """Shows the progress of a run."""
 
     def __init__(self, total_steps: int, from_step: int):
         self._total, self._is_shown = total_steps, processes.is_primary()
@@ -101,8 +101,8 @@ class Progress:
         """Moves the bar.
 
         Args:
-          step: where the run stands.
-          find_loss: is asked now and then, as long as no loss is known.
+          step: the current step.
+          find_loss: called now and then, as long as no loss is known.
         """
         if self._bar is not None:
             self._bar.update(min(step, self._total) - self._bar.n)
@@ -126,7 +126,7 @@ class Progress:
         if left_s is not None and row["loss"] is not None and not self._is_time_told:
             self._is_time_told = True
             whole = _duration((row["time_s"] or 0) + left_s)
-            self.say(f"    time  about {whole} in all, at {speed:,.0f} steps/s")
+            self.say(f"    time  about {whole} in total, at {speed:,.0f} steps/s")
         if self._bar is not None:
             self._shown = shown | {"memory": used}
             self._bar.set_postfix(self._shown)
@@ -146,7 +146,7 @@ class Progress:
         recent: episodes.RecentGames,
         epsilon: float,
     ) -> None:
-        """Shows a game of training that has ended."""
+        """Shows a training game that has ended."""
         self.say(
             f"game {number:,}  step {step:,}  return {game.game_return:g}  length {game.length:,}  "
             f"mean of the last 100 {_short(recent.means()[0])}  loss {self._loss}  "
@@ -161,7 +161,7 @@ class Progress:
             print(line, flush=True)
 
     def close(self) -> None:
-        """Ends the bar."""
+        """Closes the bar."""
         if self._bar is not None:
             self._bar.close()
 

@@ -81,7 +81,7 @@ def log(run: Session) -> None:
     if not run.is_complete:
         run.saver.write_ahead(state)
     if run.writer.problem:
-        run.say(f"WARNING: metrics wait to be written: {run.writer.problem}")
+        run.say(f"WARNING: metrics could not be written yet: {run.writer.problem}")
 
 
 def evaluate(run: Session) -> None:
@@ -93,7 +93,7 @@ def evaluate(run: Session) -> None:
         is_scored = run.interludes.evaluate(state.train_state.params, step)
     best = run.writer.best_evaluation
     if is_scored and best and best["step"] == step:
-        save(run)  # the best is kept, whatever the period of checkpoints
+        save(run)  # the best is saved whatever the checkpoint period
 
 
 def record(run: Session) -> None:

@@ -17,7 +17,7 @@ from jaxdqn.training.session import Session
 def finish(run: Session, how: str) -> int:
     """Saves, scores and films the final parameters; returns an exit code."""
     steps = run.state.counters.steps
-    due_work.save(run)  # first: an evaluation takes time, in which a machine may be taken away
+    due_work.save(run)  # first: the machine may be taken away during a long evaluation
     score = ""
     if run.config.eval_episodes:
         if run.evaluated_step != steps:
@@ -50,12 +50,12 @@ def leave(run: Session, saved: bool = False) -> int:
         due_work.save(run)
         run.saver.wait(step)
     run.close()
-    processes.wait_for_all()  # one may need longer to end than the others would wait
+    processes.wait_for_all()  # one may need longer to close than the others would wait
     again = "the same command"
     if run.setup.overwrite:
         again += " without --overwrite"
     session.print_once(
-        f"stopped by signal {signum} at step {step:,}; saved in {run.path}: {again} goes on from "
+        f"stopped by signal {signum} at step {step:,}; saved in {run.path}: {again} resumes from "
         "there"
     )
     return 128 + signum
@@ -85,7 +85,7 @@ def environments_died(run: Session, name: str, seconds: float) -> None:
     )
     try:
         print(what, file=sys.stderr, flush=True)
-        # The main thread waits: nothing changes meanwhile. Other processes would not save too.
+        # The main thread waits, so nothing changes meanwhile. Other processes would not save.
         if run.is_playing and processes.count() == 1:
             due_work.save(run)
             run.saver.wait(step)

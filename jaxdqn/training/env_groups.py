@@ -1,7 +1,7 @@
-"""Groups of environments that can be brought back to where they stand.
+"""Groups of environments whose state can be restored.
 
-Emulators cannot be saved. But equal seeds and equal actions make equal games: a group remembers
-what it was sent since it was made, and another one, made alike, plays it again.
+Emulators cannot be saved. But equal seeds and equal actions make equal games: a group remembers the
+actions it was sent since it was created, and a new group with the same seeds plays them again.
 """
 
 import zlib
@@ -16,11 +16,11 @@ from jaxdqn.envs import api, episodes
 
 
 class Sent(NamedTuple):
-    """What brings a group of environments back."""
+    """What restores a group of environments."""
 
     made_at_step: int
-    actions: npt.NDArray[np.unsignedinteger]  # [T, E], in the least type for them
-    fingerprint: int  # of what they show then
+    actions: npt.NDArray[np.unsignedinteger]  # [T, E], in the smallest type that holds them
+    fingerprint: int  # of what they show after these actions
     opening: int  # environments whose next row opens a game
 
 
@@ -28,15 +28,15 @@ NOTHING_SENT = Sent(0, np.zeros((0, 0), np.uint8), 0, 0)
 
 
 class Group:
-    """Environments stepped together, and the games that they are in.
+    """Environments that are stepped together, and their current games.
 
-    Each process has its share of them, and knows what all of them were sent.
+    Each process has its share of them, and knows the actions that all of them were sent.
 
     Args:
-      make: starts environments: those of a range, of which number i plays with a seed that follows
-        from an agent step of the run and from i.
-      num_envs: E, of all processes.
-      step: that step.
+      make: starts the environments of a range at an agent step of the run; the seed of number i
+        follows from the step and from i.
+      num_envs: E, over all processes.
+      step: the agent step at which the environments are created.
     """
 
     def __init__(self, make: Callable[[int, range], api.VectorEnv], num_envs: int, step: int = 0):
@@ -48,47 +48,47 @@ class Group:
         self._env = self._make(step, self._share)
         self._tracker = episodes.EpisodeTracker(len(self._share))
         self._dtype = np.min_scalar_type(self._env.spec.num_actions - 1)
-        self.turns = 0  # that they have had
+        self.turns = 0  # that this group has had
         self.opening = self.num_envs  # environments whose next row opens a game
         self._bytes_sent = bytearray()  # a list of arrays would take ten times as much
         self._frame: npt.NDArray[np.generic] = np.zeros(0)
 
     def receive(self) -> tuple[api.TimeStep, list[episodes.Game]]:
-        """Waits for this process's time step under way; returns it and the games that end."""
+        """Waits for this process's pending time step; returns it and the games that ended."""
         step = self._env.receive()
         self._frame = step.frame
         return step, self._tracker.add(step)
 
     def send(self, actions: npt.NDArray[np.integer], ended: int) -> None:
-        """Starts the step that plays `actions` [E], after so many games have ended."""
+        """Starts the step that plays `actions` [E]; `ended` games have just ended."""
         self._bytes_sent += np.asarray(actions).astype(self._dtype).tobytes()
         self.turns += 1
         self.opening = ended
         self._env.send(actions[self._share.start : self._share.stop])
 
     def restart(self, step: int) -> None:
-        """Gives the environments up, games and all, for new ones."""
+        """Replaces the environments by new ones; their games are abandoned."""
         self._env.close()
         self._begin(step)
 
     def sent(self) -> Sent:
-        """All that was sent since the environments were made; all processes ask together."""
+        """What was sent since the environments were created. All processes call it together."""
         actions = np.frombuffer(bytes(self._bytes_sent), self._dtype).reshape(-1, self.num_envs)
         return Sent(self.made_at_step, actions, self.fingerprint(), self.opening)
 
     def replay(self, sent: Sent) -> Iterator[None]:
-        """Plays what another group was sent; yields after every step."""
+        """Plays the actions that another group was sent; yields after every step."""
         for actions in sent.actions:
             self.receive()
             self.send(actions.astype(np.int32), sent.opening)
             yield
 
     def has_come_back(self, sent: Sent) -> bool:
-        """Whether it shows what the other one did; all processes ask at the same point."""
+        """Whether it shows what the other group showed. All processes must call it together."""
         return not len(sent.actions) or self.fingerprint() == sent.fingerprint
 
     def fingerprint(self) -> int:
-        """Tells whether two groups show the same; all processes ask at the same point."""
+        """Equal for groups that show the same frames. All processes must call it together."""
         own = [zlib.crc32(np.ascontiguousarray(frame).tobytes()) for frame in self._frame]
         return zlib.crc32(processes.gather(np.array(own, np.uint32)).tobytes())
 

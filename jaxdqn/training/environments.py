@@ -6,24 +6,24 @@ from jaxdqn.training import seeds
 
 
 class RunEnvs:
-    """Starts environments, of which each use has seeds of its own, and watches over them.
+    """Starts environments, with separate seeds for each use, and watches over them.
 
     Args:
       config: of the run.
-      watchdog: notices those that do not answer.
+      watchdog: notices environments that do not answer.
     """
 
     def __init__(self, config: config_lib.Config, watchdog: watchdog.Watchdog):
         self._config, self._watchdog = config, watchdog
 
     def training(self, group: int, step: int, envs: range) -> api.VectorEnv:
-        """Some of a group's environments, as they are made at a step."""
+        """Some of a group's environments, as they are created at a step."""
         first = group * self._config.group_size
         name = f"environments {first + envs.start} to {first + envs.stop - 1}"
         return self._make(name, envs, seeds.Stream.ENVS, group, step)
 
     def evaluation(self, step: int, envs: range) -> api.VectorEnv:
-        """Some of those in which the parameters of a step are scored."""
+        """Some of the environments in which the parameters of a step are scored."""
         return self._make("the evaluation's environments", envs, seeds.Stream.EVALUATION, step)
 
     def watched(self, env: api.DrawnEnv, name: str) -> api.DrawnEnv:

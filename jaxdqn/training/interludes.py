@@ -1,4 +1,4 @@
-"""Evaluations and films of a run, for which its training stands still."""
+"""Evaluations and films of a run; training pauses for them."""
 
 import contextlib
 import functools
@@ -18,13 +18,13 @@ from jaxdqn.training import setup as setup_lib
 
 
 class Interludes:
-    """What is done with parameters as they are, and changes nothing of the run.
+    """Evaluates and films the current parameters without changing the run.
 
     Args:
       setup: the run.
       envs: starts environments.
-      stop: cuts short what is under way.
-      writer: gets evaluations and films.
+      stop: interrupts what is under way.
+      writer: receives evaluations and films.
       say: prints a line.
     """
 
@@ -41,7 +41,7 @@ class Interludes:
         self._actor = evaluation.compiled(parts.make_actor(setup.config, setup.spec))
 
     def evaluate(self, params: Any, step: int) -> bool:
-        """Scores the parameters of a step; False where a signal came meanwhile."""
+        """Scores the parameters of a step; returns False if a signal came meanwhile."""
         config = self._setup.config
         with jax.transfer_guard("allow"):
             scores = evaluation.evaluate_together(
@@ -70,14 +70,14 @@ class Interludes:
         return True
 
     def film(self, params: Any, step: int) -> None:
-        """Lets the primary film a game with the parameters of a step, once."""
+        """The primary process films a game with the parameters of a step, once."""
         path = self._setup.path / layout.VIDEOS / f"{step}.mp4"
         work: Generator[None, None, None] = (None for _ in ())
         if processes.is_primary() and not path.exists():  # made before a restart
             work = self._filming(params, path, step)
         with contextlib.closing(work), jax.transfer_guard("allow"):
             if not self._stop.lets(work):
-                self._say(f"step {step:,}: no film: a signal to stop came before its end")
+                self._say(f"step {step:,}: no film: interrupted by a signal to stop")
 
     def _filming(self, params: Any, path: pathlib.Path, step: int) -> Generator[None, None, None]:
         from jaxdqn.playing import recording  # late: most runs draw nothing, and all of them start

@@ -44,7 +44,7 @@ def turns(
         yield events.TurnOver(())
     while True:
         state.turn_began = dataclasses.replace(state.counters)
-        # The first of those that have had the fewest turns.
+        # The first of the groups that have had the fewest turns.
         index = min(range(len(groups)), key=lambda index: groups[index].turns)
         lifetime = config.env_lifetime_steps * config.num_envs
         if index == 0 and run_state.crossed(groups[0].made_at_step, state.counters.steps, lifetime):

@@ -7,7 +7,7 @@ import jax
 
 from jaxdqn import errors
 from jaxdqn.algorithms import events, run_state
-from jaxdqn.assembly import device_programs
+from jaxdqn.assembly import compile_ahead, device_programs
 from jaxdqn.distributed import processes, signals
 from jaxdqn.kernels import native_library
 from jaxdqn.rundir import layout
@@ -15,12 +15,12 @@ from jaxdqn.training import due_work, endings, env_groups, loop
 from jaxdqn.training import setup as setup_lib
 from jaxdqn.training.session import Session
 
-# For which several processes wait for one before them, whose machine is gone and held a lock.
+# How long several processes wait for a lock of an earlier process whose machine is gone.
 _LOCK_S = 120.0
 
 
 def train(setup: setup_lib.Setup, *, track: str | None = None, verbose: bool = False) -> int:
-    """Trains to the end, from the last checkpoint if there is one.
+    """Trains to the end, starting from the last checkpoint if there is one.
 
     Args:
       setup: the run.
@@ -35,7 +35,7 @@ def train(setup: setup_lib.Setup, *, track: str | None = None, verbose: bool = F
       RunError: what lies there cannot be resumed, or the run could not be saved, or another
         process trains there.
     """
-    processes.wait_for_all()  # until each has looked at the folder as it was
+    processes.wait_for_all()  # until each has looked at the folder
     with _lock(setup), signals.StopRequest() as request, jax.transfer_guard("disallow"):
         _make_folder(setup)
         try:
@@ -75,7 +75,7 @@ def _make_folder(setup: setup_lib.Setup) -> None:
 def _to_the_end(run: Session) -> int:
     """Trains until all steps are done or a signal comes. Returns an exit code."""
     if run.is_complete:
-        run.checkpoints.drop_replay()  # a process may have been killed before it did
+        run.checkpoints.drop_replay()  # an earlier process may have been killed before it
         return endings.finish(run, "complete since before")
     _compile_ahead(run)
     if not _start_emulators(run):
@@ -93,7 +93,7 @@ def _compile_ahead(run: Session) -> None:
     """Begins to compile acting and learning. A first call waits for its own function alone:
     play begins while learning is being compiled.
     """
-    compiler = device_programs.Compiler()
+    compiler = compile_ahead.Compiler()
     config, spec, mesh, state = run.config, run.setup.spec, run.setup.mesh, run.state
     ring = device_programs.ring_like(run.device, mesh)
     act_and_record = compiler.ahead(
@@ -112,7 +112,7 @@ def _compile_ahead(run: Session) -> None:
 
 
 def _start_emulators(run: Session) -> bool:
-    """Starts the emulators and brings them where they stood; False if a signal came first.
+    """Starts and restores the emulators; returns False if a signal came first.
 
     Raises:
       RunError: they do not come back there.
@@ -137,7 +137,7 @@ def _play(run: Session) -> None:
     """Plays and learns until all steps are done or a signal comes."""
     config, state = run.config, run.state
     if state.own is None:
-        due_work.do(run, state.turn_began)  # what a signal cut short
+        due_work.do(run, state.turn_began)  # work that a signal interrupted
         if run.is_complete or run.stop:
             return
     turns = loop.turns(
@@ -161,6 +161,6 @@ def _play(run: Session) -> None:
 
 
 def _loss_since_row(state: run_state.RunState) -> float | None:
-    """Mean loss of the updates since the last row of metrics; None where there are none."""
+    """Mean loss of the updates since the last row of metrics; None if there were none."""
     loss, *_, count = jax.device_get(state.sums).tolist()
     return loss / count if count else None

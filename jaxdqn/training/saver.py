@@ -1,4 +1,4 @@
-"""Keeps a run on disk while it trains, and tells how that goes."""
+"""Saves a run while it trains, and reports how saving went."""
 
 import pathlib
 from collections.abc import Callable, Sequence
@@ -16,12 +16,12 @@ from jaxdqn.training import env_groups, state_files
 
 
 class Saver:
-    """Saves the state of a run, without making it wait.
+    """Saves the state of a run in the background.
 
     Args:
       path: of the run.
       store: its checkpoints; closed here.
-      writer: gets a row for every checkpoint.
+      writer: receives a row for every checkpoint.
       say: prints a line.
       own: how the algorithm packs what is its own; None where it has nothing.
     """
@@ -36,13 +36,13 @@ class Saver:
     ):
         self._path, self._store, self._writer, self._say = path, store, writer, say
         self._own = own
-        self.must_save = False  # what was to be saved could not be
+        self.must_save = False  # the last save failed
 
     def save(
         self, state: run_state.RunState, groups: Sequence[env_groups.Group], *, is_last: bool
     ) -> None:
-        """Begins to save, when the save before is over. The last checkpoint has no replay."""
-        self._writer.try_again()  # what comes before a checkpoint does not come again
+        """Starts to save after the previous save is over. The last checkpoint has no replay."""
+        self._writer.try_again()  # rows from before a checkpoint are not written again
         play, run = state_files.pack(state, groups, self._own)
         ring = None if is_last else state.ring
         self._tell(
@@ -50,19 +50,19 @@ class Saver:
         )
 
     def look(self) -> None:
-        """Tells how the last save went, if it is over."""
+        """Reports how the last save went, if it is over."""
         self._tell(self._store.outcome())
 
     def write_ahead(self, state: run_state.RunState) -> None:
-        """Begins to write replay that a later checkpoint will need."""
+        """Starts to write replay blocks that a later checkpoint will need."""
         if state.ring is not None:
             self._store.write_ahead(state.ring, state.rows, state.ring_life)
 
     def wait(self, steps: int) -> None:
-        """Sees to it that what was saved last, at this step, is on disk.
+        """Waits until what was saved last, at this step, is on disk.
 
         Raises:
-          RunError: it is not.
+          RunError: it could not be saved.
         """
         outcome = self._store.outcome(wait=True)
         if outcome and outcome.error:
@@ -92,14 +92,14 @@ class Saver:
         return f"is in {path}"
 
     def _tell(self, outcome: checkpoints.Outcome | None) -> None:
-        """Writes down how a save went, and asks for another where it failed."""
+        """Reports how a save went, and requests another one if it failed."""
         if outcome is None:
             return
         self.must_save = bool(outcome.error)
         if outcome.error:
             self._say(
-                f"WARNING: the checkpoint of step {outcome.step:,} could not be saved; a later one "
-                f"is tried: {outcome.error}"
+                f"WARNING: the checkpoint of step {outcome.step:,} could not be saved; trying "
+                f"again later: {outcome.error}"
             )
             return
         self._writer.write(

@@ -1,4 +1,4 @@
-"""The random streams of a run, which grow from its one seed and never meet."""
+"""The random streams of a run, which follow from its one seed and never overlap."""
 
 import enum
 
@@ -7,7 +7,7 @@ import numpy as np
 
 
 class Stream(enum.IntEnum):
-    """What draws from a stream of its own; the numbers are part of what a seed means."""
+    """What has a random stream of its own. Changing the numbers would change all runs."""
 
     LEARNER = 0
     ACTORS = 1
@@ -17,7 +17,7 @@ class Stream(enum.IntEnum):
 
 
 def key(seed: int, stream: Stream, *numbers: int) -> jax.Array:
-    """A key of the default device, equal in all processes; the numbers part a stream further."""
+    """A key on the default device, equal in all processes; the numbers split a stream further."""
     made = jax.random.key(seed)
     for number in (stream, *numbers):
         beyond, within = divmod(int(number), 2**32)
@@ -28,6 +28,6 @@ def key(seed: int, stream: Stream, *numbers: int) -> jax.Array:
 
 
 def env_seed(seed: int, stream: Stream, *numbers: int) -> int:
-    """A seed of environments, to which EnvPool adds the number of each."""
+    """A seed for environments; EnvPool adds the number of each environment to it."""
     entropy = np.random.SeedSequence([seed, int(stream), *numbers]).generate_state(1)
     return int(entropy[0]) % (2**31 - 2**16)  # below 2**31, with room for that number

@@ -87,7 +87,7 @@ class Session:
         self.stopwatch = stopwatch.Stopwatch()
 
     def say(self, text: str) -> None:
-        """Prints a line, above the progress bar where there is one."""
+        """Prints a line, above the progress bar if there is one."""
         self.progress.say(text)
 
     @property
@@ -97,7 +97,7 @@ class Session:
 
     @property
     def evaluated_step(self) -> int:
-        """The step of the last evaluation; one that a signal cut short is made up for."""
+        """The step of the last evaluation. An evaluation that a signal interrupted is repeated."""
         last = self.writer.last_evaluation
         return last["step"] if last else 0
 
@@ -106,7 +106,7 @@ class Session:
         _forgive(self.state, self.config.on_nonfinite == "stop")
 
     def close(self) -> None:
-        """Ends all that holds files or runs emulators."""
+        """Closes everything that holds files or runs emulators."""
         self._watchdog.close()
         for group in self.groups:
             group.close()
@@ -129,7 +129,7 @@ class Session:
         )
 
     def _best_step(self, steps: Collection[int]) -> int | None:
-        """Of these steps that of the best evaluation."""
+        """The one of these steps that has the best evaluation."""
         best = self.writer.best_among(steps)
         return best["step"] if best else None
 

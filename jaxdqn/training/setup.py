@@ -1,9 +1,9 @@
-"""What is checked, and decided, before a run writes anything."""
+"""What is checked and decided before a run writes anything."""
 
 import contextlib
 import dataclasses
 import pathlib
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from jax.sharding import Mesh
@@ -15,11 +15,12 @@ from jaxdqn.distributed import processes
 from jaxdqn.envs import api, registry
 from jaxdqn.playing import rollout
 from jaxdqn.rundir import layout, provenance
+from jaxdqn.settings import checks
 from jaxdqn.settings import config as config_lib
 
 
 class Setup(NamedTuple):
-    """A run that can begin."""
+    """A run that is ready to start."""
 
     config: config_lib.Config  # with a replay that fits
     spec: api.EnvSpec
@@ -38,23 +39,23 @@ def prepare(
     overwrite: bool,
     capacity_chosen_by_user: bool,
 ) -> Setup:
-    """Checks all that can be checked before anything is written.
+    """Checks everything that can be checked before anything is written.
 
     Args:
       config: settings that fit each other.
       path: the run directory; None for the default one.
-      overwrite: whether a run that lies there gives way.
-      capacity_chosen_by_user: a replay of the user's size is refused where it does not fit; that
-        of a preset shrinks.
+      overwrite: whether to replace a run that is already there.
+      capacity_chosen_by_user: if it does not fit, a replay of the user's size is refused; one of
+        a preset's size shrinks.
 
     Raises:
-      SettingError: names the setting that cannot be.
+      SettingError: names the invalid setting.
     """
     mesh = mesh_lib.make_mesh()
     if len(mesh.local_devices) * processes.count() != mesh.devices.size:
         raise errors.SettingError(
             "num_processes",
-            f"{processes.count()} processes do not share {mesh.devices.size} devices equally: this "
+            f"{processes.count()} processes cannot share {mesh.devices.size} devices equally: this "
             f"one has {len(mesh.local_devices)}",
         )
     check_division(config, mesh.devices.size)
@@ -66,28 +67,12 @@ def prepare(
         check_effects(config, spec)
         check_films(config)
     else:
-        if not capacity_chosen_by_user:
-            # It may have shrunk to the memory that was free when the run began.
-            capacity_chosen_by_user = True
-            config = dataclasses.replace(config, replay_capacity=stored["replay_capacity"])
-        layout.check_same(path, stored, config)
-        layout.check_same_jax(path)
+        config = _as_begun(config, path, stored, capacity_chosen_by_user)
+        capacity_chosen_by_user = True  # when the run began
     free_bytes = memory.free_device_bytes(mesh)
     memory.check_network(config, spec, free_bytes)
     fitted = memory.fit_replay(config, spec, free_bytes, capacity_chosen_by_user)
-    if not processes.are_equal(
-        (
-            dataclasses.asdict(fitted),
-            overwrite,
-            provenance.versions(),
-            provenance.jax_settings(),
-        )
-    ):
-        raise errors.SettingError(
-            "num_processes",
-            "the processes have other settings or versions than each other, or do not see the same "
-            "--run_dir",
-        )
+    _check_agreement(fitted, overwrite)
     return Setup(
         config=fitted,
         spec=spec,
@@ -100,10 +85,44 @@ def prepare(
     )
 
 
-def check_effects(config: config_lib.Config, spec: api.EnvSpec) -> None:
-    """Sees to it that the environment gives effect to what was asked of it.
+def _as_begun(
+    config: config_lib.Config, path: pathlib.Path, stored: dict[str, Any], capacity_is_asked: bool
+) -> config_lib.Config:
+    """The settings of a run that is resumed, whose replay may have shrunk when it began.
 
-    Runs that were begun are not checked: they can be gone on with and scored as they are.
+    Raises:
+      SettingError: it was begun with other settings.
+    """
+    if not capacity_is_asked:
+        config = dataclasses.replace(config, replay_capacity=stored["replay_capacity"])
+    layout.check_same(path, stored, config)
+    layout.check_same_jax(path)
+    return config
+
+
+def _check_agreement(config: config_lib.Config, overwrite: bool) -> None:
+    """Refuses processes of one run that were told different things.
+
+    Raises:
+      SettingError: they were.
+    """
+    found = (
+        dataclasses.asdict(config),
+        overwrite,
+        provenance.versions(),
+        provenance.jax_settings(),
+    )
+    if not processes.are_equal(found):
+        raise errors.SettingError(
+            "num_processes",
+            "the processes differ in their settings or versions, or do not see the same --run_dir",
+        )
+
+
+def check_effects(config: config_lib.Config, spec: api.EnvSpec) -> None:
+    """Checks that settings of the environment have an effect.
+
+    Existing runs are not checked: they can be resumed and scored as they are.
 
     Raises:
       SettingError: names a setting without effect.
@@ -113,19 +132,19 @@ def check_effects(config: config_lib.Config, spec: api.EnvSpec) -> None:
     if not config.scale_pixels and spec.frame_dtype != np.uint8:
         raise errors.SettingError(
             "scale_pixels",
-            f"is false, which has no effect: {spec.env_id} shows no pixels but {spec.frame_dtype}",
+            f"is false, which has no effect: {spec.env_id} shows {spec.frame_dtype}, not pixels",
         )
     limit, own_limit = config.max_episode_steps, spec.own_step_limit
     if limit is not None and own_limit is not None and limit < own_limit:
         raise errors.SettingError(
             "max_episode_steps",
-            f"is {limit}, which has no effect: {spec.env_id} ends its games by itself, after up to "
+            f"is {limit}, which has no effect: {spec.env_id} ends its own games after at most "
             f"{own_limit} steps",
         )
 
 
 def check_films(config: config_lib.Config) -> None:
-    """Sees to it that there is something to film, where films are asked for.
+    """Checks that there is something to film, if films are asked for.
 
     Raises:
       SettingError: the environment draws no picture.
@@ -144,10 +163,10 @@ def check_films(config: config_lib.Config) -> None:
 
 
 def check_division(config: config_lib.Config, num_devices: int) -> None:
-    """Sees to it that each device holds an equal share of each group and of the batch.
+    """Checks that each device can hold an equal share of each group and of the batch.
 
     Raises:
-      SettingError: names the setting that does not divide, and the nearest that would.
+      SettingError: names the setting that cannot be divided, and the nearest values that can.
     """
     for name, factor in (
         ("num_envs", num_devices * config.num_groups),
@@ -158,5 +177,5 @@ def check_division(config: config_lib.Config, num_devices: int) -> None:
             raise errors.SettingError(
                 name,
                 f"is {value}, which {num_devices} devices cannot share equally; "
-                f"nearest: {config_lib.nearest_multiples(value, factor)}",
+                f"nearest: {checks.nearest_multiples(value, factor)}",
             )

@@ -25,7 +25,7 @@ _OWN = "fit"  # what `RunState.own` is called in a checkpoint
 def pack(
     state: run_state.RunState, groups: Sequence[env_groups.Group], own: api.OwnState | None
 ) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Arrays for a checkpoint's `play` and numbers for its `run`.
+    """The arrays of a checkpoint's `play` and the numbers of its `run`.
 
     Args:
       state: all but its learner and its replay is packed.
@@ -77,12 +77,12 @@ def restore(
     init_ring: Callable[[], ring_lib.RingState],
     say: Callable[[str], None],
 ) -> list[env_groups.Sent]:
-    """Puts a run where a checkpoint left it, all but its emulators.
+    """Restores a run from a checkpoint, except for its emulators.
 
     Args:
       state: of the run before its first step.
       store: the checkpoints.
-      step: one of them, that is whole.
+      step: of an undamaged checkpoint.
       config: the run's settings.
       mesh: the devices.
       num_actions: of the environment.
@@ -90,7 +90,7 @@ def restore(
       say: prints a line.
 
     Returns:
-      What the emulators were sent; nothing of a run that is complete.
+      What the emulators were sent; empty if the run is complete.
 
     Raises:
       RunError: another version wrote the checkpoint, or a run with another network.
@@ -103,7 +103,8 @@ def restore(
         unpack(state, play, run, own)
     except (KeyError, TypeError, ValueError, AttributeError, MemoryError) as error:
         raise errors.RunError(
-            f"the checkpoint of step {step} is not of this run: {type(error).__name__} {error}"
+            f"the checkpoint of step {step} does not belong to this run: "
+            f"{type(error).__name__} {error}"
         ) from None
     if is_complete(state, config.total_steps):
         return []
@@ -130,7 +131,7 @@ def _play_like(
     num_actions: int,
     ring: ring_lib.RingState,
 ) -> Any:
-    """What the arrays of a checkpoint are like."""
+    """The shapes and types of a checkpoint's arrays."""
     play = _arrays(state)
     sent_type = np.min_scalar_type(num_actions - 1)
     play["sent"] = {
@@ -167,7 +168,7 @@ def unpack(
 
 
 def _sent_of(play: Mapping[str, Any], run: Mapping[str, Any]) -> list[env_groups.Sent]:
-    """What each group of environments was sent."""
+    """The actions that each group of environments was sent."""
     nothing = env_groups.NOTHING_SENT.actions
     return [
         env_groups.Sent(
@@ -181,10 +182,10 @@ def _sent_of(play: Mapping[str, Any], run: Mapping[str, Any]) -> list[env_groups
 
 
 def _check_format(run: Mapping[str, Any]) -> None:
-    """Refuses what another version wrote.
+    """Refuses a checkpoint of another format.
 
     Raises:
-      RunError: another version did.
+      RunError: another version wrote it.
     """
     if run.get("format") != FORMAT:
         raise errors.RunError(

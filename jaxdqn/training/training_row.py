@@ -1,4 +1,4 @@
-"""What a row of training metrics holds."""
+"""A row of training metrics."""
 
 from collections.abc import Sequence
 
@@ -15,12 +15,12 @@ def of_training(
     sums: Sequence[float],
     avg_max_q_value: float | None,
 ) -> dict[str, metrics.Value]:
-    """A row of what happened since the row before it.
+    """A row about what happened since the previous row.
 
     Args:
       setup: the run.
-      state: where it stands.
-      sums: `learner.METRICS` summed over the updates since then, and the number of these.
+      state: of the run.
+      sums: `learner.METRICS` summed over the updates since then, and their number.
       avg_max_q_value: of held-out observations.
     """
     config = setup.config

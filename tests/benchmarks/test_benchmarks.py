@@ -32,14 +32,14 @@ WRONG = [
     ("endurance --longest_life_s=0", "--longest_life_s=0"),
     ("parallel --out=FILE", "--out: FILE cannot be written: File exists"),
     ("parallel --counts=2,4", "--counts: begin with 1"),
-    ("parallel --counts=1,0", "--counts: is [1, 0]; different numbers from 1 on"),
+    ("parallel --counts=1,0", "--counts: is [1, 0]; must be different numbers"),
     ("parallel --env=Breakot", "nearest: Breakout"),
     ("parallel --rounds=0", "--rounds=0"),
     ("peers --out=FILE", "--out: FILE cannot be written: File exists"),
     ("peers --peers_dir=FILE", "--peers_dir: FILE cannot be written: File exists"),
-    ("peers --env=CartPole", "--env: is CartPole; the peers play Atari games alone"),
+    ("peers --env=CartPole", "--env: is CartPole; the peers only play Atari games"),
     ("peers --peers=dopamine", "--peers=dopamine"),
-    ("peers --peer_python=sbx=FILE", "--peer_python: is 'sbx=FILE'; a peer and its Python"),
+    ("peers --peer_python=sbx=FILE", "--peer_python: is 'sbx=FILE'; must be a peer"),
     ("peers --seconds=0", "--seconds=0"),
     ("peers --rounds=0", "--rounds=0"),
     ("replay --out=FILE/below", "--out: FILE/below cannot be written: Not a directory"),
@@ -54,7 +54,7 @@ WRONG = [
     ("startup --rounds=0", "--rounds=0"),
     ("suite --out=FILE", "--out: FILE cannot be written: File exists"),
     ("suite --pieces=everything", "--pieces=everything"),
-    ("suite -- --out=elsewhere", "--out: goes before --"),
+    ("suite -- --out=elsewhere", "--out: must be given before --"),
     ("throughput --env=CartPole --out=FILE", "--out: FILE cannot be written: File exists"),
     ("throughput --seconds=nan", "--seconds=nan: must be a finite number"),
     ("throughput --rounds=0", "--rounds=0"),
@@ -250,7 +250,7 @@ def test_peers(tmp_path):
     sbx = speeds | {"32 environments": 512}
     assert told["search"] == {"stable_baselines3": pytest.approx(speeds), "sbx": pytest.approx(sbx)}
     failed = "peer_dqn.py failed with code 1: "
-    short = "trained on 0.00 samples per step, not 8, even over 4 times the time"
+    short = "trained on 0.00 samples per step, not 8, even over 4 times the window"
     crashed = f"{failed}OSError: no room for so many processes"
     assert told["left_out"] == {
         "stable_baselines3, 32 environments": short,

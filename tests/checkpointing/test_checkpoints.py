@@ -103,7 +103,7 @@ def test_every_flipped_bit_is_noticed(tmp_path, seed):
         file.write_bytes(content)
         assert not checksums.problem(folder)
     (folder / "more").write_text("")
-    assert "more is not what was written" in checksums.problem(folder)
+    assert "more differs from what was written" in checksums.problem(folder)
 
 
 def test_the_newest_whole_checkpoint_is_taken_and_others_set_aside(tmp_path):
@@ -112,9 +112,9 @@ def test_the_newest_whole_checkpoint_is_taken_and_others_set_aside(tmp_path):
     (tmp_path / "4" / "play").mkdir(parents=True)  # a process was killed before it was signed
     (tmp_path / "5.orbax-checkpoint-tmp").mkdir()
     assert store.newest_whole(said.append) == 2
-    assert "4 was not written to its end" in said[0]
-    assert "_CHECKPOINT_METADATA is not what was written" in said[1]
-    assert said[2] == "going on from the checkpoint before, of step 2"
+    assert "4 was not written completely" in said[0]
+    assert "_CHECKPOINT_METADATA differs from what was written" in said[1]
+    assert said[2] == "resuming from the previous checkpoint, step 2"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["1", "2", "damaged"]
     assert sorted(path.name for path in (tmp_path / "damaged").iterdir()) == ["3", "4"]
     # The same step can be saved again, and is pruned and read as any other.

@@ -19,7 +19,7 @@ ODD = "b\u00fccher (1), 'x' & $y"
 @pytest.mark.parametrize(
     ("path", "message"),
     [
-        ("~nosuchuser/run", "~nosuchuser/run: this home folder is not known; give the whole path"),
+        ("~nosuchuser/run", "~nosuchuser/run: this home directory does not exist; give the full"),
         ("x" * 256, "File name too long"),
         ("x/" * 1_800, "is a path of 3,"),
         ("x/" * 4_000, "File name too long"),
@@ -73,7 +73,7 @@ def test_a_locale_of_ascii(tmp_path):
         )
 
     assert run(str(tmp_path / "plain")).stdout.strip() == str(tmp_path / "plain")
-    assert "this locale has ASCII alone: set PYTHONUTF8=1" in run(str(tmp_path / ODD)).stderr
+    assert "this locale only has ASCII: set PYTHONUTF8=1" in run(str(tmp_path / ODD)).stderr
 
 
 @pytest.mark.parametrize("length", [1, 245, 248, 251])
@@ -117,6 +117,6 @@ def test_a_run_in_an_odd_folder(tmp_path):
 
 @pytest.mark.parametrize("name", ["a[1]", "a*", "what?"])
 def test_names_by_which_files_are_searched_are_no_run_directories(tmp_path, name):
-    with pytest.raises(errors.SettingError, match="Orbax loses what it saves"):
+    with pytest.raises(errors.SettingError, match="Orbax cannot save in a folder"):
         layout.check_writable(tmp_path / name / "run")
     layout.check_writable(tmp_path / "a]")

@@ -33,7 +33,7 @@ def test_record_films_a_run_and_random_play(run, tmp_path):
         "record", f"--run_dir={run}", f"--out={tmp_path / 'play.mp4'}", "--overlay"
     )
     assert result.returncode == 0 and result.stderr == "", result.stderr
-    assert "15 frames a second" in result.stdout
+    assert "15 frames per second" in result.stdout
     (tmp_path / "bare").mkdir()
     shutil.copy(run / "config.json", tmp_path / "bare")
     result = program.run(
@@ -65,7 +65,7 @@ def change_shapes(run):
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
-        (cut_files, "is not what was written"),
+        (cut_files, "differs from what was written"),
         (change_shapes, "cannot be read: parameter"),
         (change_shapes, "has shape (4,), the settings make it (3,)"),
     ],

@@ -36,7 +36,7 @@ def test_training_goes_on_where_its_output_lies_on_a_full_disk(tmp_path):
     _, stderr = process.end()
     assert process.returncode == 0
     (warning,) = stderr.splitlines()
-    assert warning.startswith(f"WARNING: {NO_SPACE}: training goes on")
+    assert warning.startswith(f"WARNING: {NO_SPACE}: training continues")
     assert is_complete(tmp_path / "run")
 
 
@@ -62,7 +62,7 @@ def test_where_launched_processes_go_on(tmp_path):
     launcher.stdout.close()
     assert launcher.wait() == 0
     (warning,) = launcher.errors().splitlines()
-    assert "Broken pipe: the processes go on" in warning
+    assert "Broken pipe: the processes continue" in warning
     assert is_complete(tmp_path / "run")
 
 

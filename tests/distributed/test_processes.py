@@ -135,10 +135,10 @@ def test_a_signal_to_one_stops_all(tmp_path, undisturbed):
     processes = start(2, tmp_path / "run")
     processes[0].wait_for("step 6")
     printed = end_by_signal_to_the_second(processes)
-    assert "goes on from there" in printed[0]
+    assert "resumes from there" in printed[0]
     codes, printed, errors = end(start(2, tmp_path / "run"))
     assert codes == [0, 0], errors
-    assert re.search(r"going on from step (6|7)\d\d", printed[0])
+    assert re.search(r"resuming from step (6|7)\d\d", printed[0])
     program.assert_same_end(tmp_path / "run", undisturbed)
 
 
@@ -156,7 +156,7 @@ def test_a_lost_process_is_noticed_and_the_run_goes_on(tmp_path, undisturbed):
         assert re.search(told, errors[1 - victim]), errors
     codes, printed, errors = end(start(2, tmp_path / "run"))
     assert codes == [0, 0], errors
-    assert "going on from step 8" in printed[0]
+    assert "resuming from step 8" in printed[0]
     program.assert_same_end(tmp_path / "run", undisturbed)
 
 
@@ -239,7 +239,7 @@ def test_a_run_goes_on_with_other_numbers_of_processes(tmp_path):
         assert set(codes) == {143}, errors
         now = rows_of(path)
         if before is not None:
-            assert "holds no replay" not in printed[0]
+            assert "has no replay" not in printed[0]
             whole = int(np.flatnonzero(before["frame"].any(axis=(1, 2)))[-1]) - 1
             assert whole > 120
             for name, leaf in before.items():
@@ -312,7 +312,7 @@ def test_processes_with_other_settings_are_refused(tmp_path):
     codes, _, errors = end(processes)
     assert codes == [2, 2]
     for error in errors:
-        assert "error: --num_processes: the processes have other settings" in error
+        assert "error: --num_processes: the processes differ in their settings" in error
     assert not (tmp_path / "run").exists()
 
 
@@ -324,13 +324,13 @@ def test_processes_with_folders_of_their_own_are_refused(tmp_path, undisturbed):
     impatient = "from jaxdqn.rundir import layout; layout.SEEN_WITHIN_S = 2"
     codes, _, errors = end(start(2, "run", driver=impatient, folders=folders))
     assert codes[1] == 1 and codes[0] not in (0, None)
-    assert "--run_dir: run is not the folder that process 0 writes" in errors[1]
+    assert "--run_dir: run is not the same folder in all processes" in errors[1]
 
 
 @pytest.mark.parametrize(
     ("words", "told"),
     [
-        (["--num_processes=2"], "--coordinator_address: goes with --num_processes"),
+        (["--num_processes=2"], "--coordinator_address: needs --num_processes"),
         (["--coordinator_address=here", "--num_processes=2", "--process_id=0"], "host:port"),
         (["--coordinator_address=a:1", "--num_processes=2", "--process_id=2"], "from 0 to 1 of 2"),
     ],
@@ -346,7 +346,7 @@ def test_a_film_of_one_process_is_cut_short_for_another(tmp_path):
     processes = start(2, tmp_path / "run", "--record_every_steps=400", driver=SLOW_FILM)
     processes[0].wait_for("filming")
     printed = end_by_signal_to_the_second(processes)
-    assert "no film: a signal to stop came before its end" in printed[0]
+    assert "no film: interrupted by a signal to stop" in printed[0]
     assert not list((tmp_path / "run" / "videos").glob("*.mp4"))
 
 
@@ -448,8 +448,8 @@ def test_a_share_of_the_environments_plays_as_among_all(key):
 @pytest.mark.parametrize(
     ("variables", "flags", "message"),
     [
-        ({"SLURM_STEP_NUM_TASKS": "x"}, (), "SLURM_STEP_NUM_TASKS is 'x', no number"),
-        ({"OMPI_COMM_WORLD_SIZE": "x"}, (), "OMPI_COMM_WORLD_SIZE is 'x', no number"),
+        ({"SLURM_STEP_NUM_TASKS": "x"}, (), "SLURM_STEP_NUM_TASKS is 'x', not a number"),
+        ({"OMPI_COMM_WORLD_SIZE": "x"}, (), "OMPI_COMM_WORLD_SIZE is 'x', not a number"),
         (
             {"OMPI_COMM_WORLD_SIZE": "2"},
             ("localhost:1234", None, None),
@@ -487,5 +487,5 @@ def test_an_empty_variable_of_a_launcher_is_none(monkeypatch):
 
 @pytest.mark.parametrize("address", ["localhost", ":1234", "localhost:", "localhost:99999", "h:0"])
 def test_addresses_that_cannot_be(address):
-    with pytest.raises(errors.SettingError, match="with a port from 1 to 65535"):
+    with pytest.raises(errors.SettingError, match="port 1 to 65535"):
         joining.join(address, 2, 0)

@@ -217,9 +217,9 @@ REFUSED = {
     "SparrowMahjong-v1": r"several players \(3\)",
     "IntersectionMultiAgent-v0": r"several players \(2\)",
     "MarlGrid-4AgentEmpty9x9-v0": r"several players \(4\)",
-    "VizdoomCustom-v1": "cannot be made by EnvPool: File .*does not exist",
-    "Mjlab-Tracking-Flat-Unitree-G1-v0": "cannot be made by EnvPool: .*motion_file",
-    "Craftax-Classic-Symbolic-AutoReset-v1": "shows the next game where one ends",
+    "VizdoomCustom-v1": "cannot be created by EnvPool: File .*does not exist",
+    "Mjlab-Tracking-Flat-Unitree-G1-v0": "cannot be created by EnvPool: .*motion_file",
+    "Craftax-Classic-Symbolic-AutoReset-v1": "shows the next game when one ends",
     "MiniGrid-Empty-5x5-v0": r"Dict observations \(direction, image, mission\)",
     "Play2048-v1": r"MultiBinary observations \(4x4x31\)",
 }
@@ -355,11 +355,11 @@ def test_a_later_time_limit_leaves_an_environments_own_one_as_it_is():
     ("env", "changes", "setting", "message"),
     [
         ("CartPole", {"life_loss_ends": True}, "life_loss_ends", "CartPole-v1 has no lives"),
-        ("LunarLander-v3", {"scale_pixels": False}, "scale_pixels", "no pixels but float32"),
-        ("Blackjack-v1", {"scale_pixels": False}, "scale_pixels", "no pixels but int32"),
-        ("Catch", {"max_episode_steps": 8}, "max_episode_steps", "after up to 9 steps"),
-        ("Highway-v0", {"max_episode_steps": 39}, "max_episode_steps", "after up to 40 steps"),
-        ("Blackjack-v1", {"max_episode_steps": 5}, "max_episode_steps", "after up to 21 steps"),
+        ("LunarLander-v3", {"scale_pixels": False}, "scale_pixels", "shows float32, not pixels"),
+        ("Blackjack-v1", {"scale_pixels": False}, "scale_pixels", "shows int32, not pixels"),
+        ("Catch", {"max_episode_steps": 8}, "max_episode_steps", "after at most 9 steps"),
+        ("Highway-v0", {"max_episode_steps": 39}, "max_episode_steps", "after at most 40 steps"),
+        ("Blackjack-v1", {"max_episode_steps": 5}, "max_episode_steps", "after at most 21 steps"),
     ],
 )
 def test_settings_without_effect_are_refused(env, changes, setting, message):

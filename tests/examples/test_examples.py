@@ -52,8 +52,8 @@ WRONG = [
     (("play_onnx.py", "nowhere", "4", "0"), "nowhere is not an export: "),
     (("play_onnx.py", "empty", "4", "0"), "empty is not an export: "),
     (("play_onnx.py", "other", "4", "0"), "other is not an export: "),
-    (("play_onnx.py", "blackjack.stablehlo", "4", "0"), "holds stablehlo, version 1; this plays"),
-    (("play_safetensors.py", "later", "4", "0"), "version 2; this plays safetensors, version 1"),
+    (("play_onnx.py", "blackjack.stablehlo", "4", "0"), "holds stablehlo, version 1; this script"),
+    (("play_safetensors.py", "later", "4", "0"), "version 2; this script plays safetensors"),
     (("play_onnx.py", "cut.onnx", "4", "0"), "cut.onnx cannot be played: "),
     (("play_stablehlo.py", "cut.stablehlo", "4", "0"), "cut.stablehlo cannot be played: "),
     (("play_safetensors.py", "cut.safetensors", "4", "0"), "cut.safetensors cannot be played: "),
@@ -173,7 +173,7 @@ def test_an_example_plays_as_the_agent_does(results, own_returns, name, kind):
     code, out, errors = results[0][words]
     assert code == 0, errors
     if name == "random steps":  # EnvPool plays others, which are near
-        assert "2 to 4 frames at random" in errors and "EnvPool plays 3 each" in errors
+        assert "a random 2 to 4 frames" in errors and "EnvPool always plays 3 " in errors
         assert len(errors.splitlines()) == 1 and out.startswith(f"{NUM_GAMES} games, mean return ")
     else:
         returns = own_returns[name]

@@ -170,13 +170,16 @@ def test_what_a_killed_build_left_is_deleted(folder, compiler):
     ("named", "told"),
     [
         (" ", "CXX=' ' names no C++ compiler"),
-        ('g++ "x', "CXX='g++ \"x' is no command: No closing quotation"),
+        ('g++ "x', "CXX='g++ \"x' is not a command: No closing quotation"),
         ("no-such-compiler -g", "there is no C++ compiler 'no-such-compiler'"),
         ("{folder}", "there is no C++ compiler '{folder}'"),
         ("{folder}/text", "there is no C++ compiler '{folder}/text'"),
         ("{folder}/program", "the C++ compiler '{folder}/program' cannot be started: "),
-        ("true", "what the C++ compiler 'true' builds cannot be kept or used: "),
-        ("c++ -fsyntax-only", "what the C++ compiler 'c++' builds cannot be kept or used: "),
+        ("true", "the library built by the C++ compiler 'true' cannot be saved or loaded: "),
+        (
+            "c++ -fsyntax-only",
+            "the library built by the C++ compiler 'c++' cannot be saved or loaded: ",
+        ),
     ],
 )
 def test_a_compiler_that_cannot_be_used_is_told_in_a_line(tmp_path, monkeypatch, named, told):
@@ -224,7 +227,9 @@ def test_a_compiler_that_never_tells_its_version_is_ended(tmp_path, monkeypatch)
     script.write_text(f"#!/bin/sh\nsleep 1000 & echo $! > '{number}'; wait\n")
     script.chmod(0o755)
     monkeypatch.setenv("CXX", str(script))
-    with pytest.raises(native_library.UnavailableError, match="does not tell its version in 1 s"):
+    with pytest.raises(
+        native_library.UnavailableError, match="does not print its version within 1 s"
+    ):
         native_library.load(tmp_path / "kept", version_limit_s=1)
     stat = pathlib.Path("/proc", number.read_text().strip(), "stat")
 

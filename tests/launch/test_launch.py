@@ -45,7 +45,7 @@ def test_a_signal_reaches_all_processes_and_their_run_goes_on(tmp_path, signum):
     launcher.send_signal(signum)
     printed, errors = launcher.end()
     assert launcher.returncode == 128 + signum and not errors
-    assert "goes on from there" in printed
+    assert "resumes from there" in printed
     assert program.newest(tmp_path / "run") >= 300
 
 
@@ -148,7 +148,7 @@ def test_runs_of_a_sweep_take_a_gpu_each_where_there_are_any(words, platforms, r
         (["sweep", "--envs=Pong", "--", "--overwrite"], "--overwrite: would delete"),
         (["sweep", "--envs=Pong", "--seeds=2-0"], "--seeds: is '2-0'"),
         (["sweep", "--envs=Pong", "--vary=n_step=1,"], "--vary: is 'n_step=1,'"),
-        (["sweep", "--envs=Pong", "--vary=seed=1,2"], "--vary: seed cannot vary so; --envs and"),
+        (["sweep", "--envs=Pong", "--vary=seed=1,2"], "--vary: seed cannot vary like this; use"),
         (["sweep", "--envs=Pong", "--", "--seed=3"], "--seed: cannot be set for all runs: the"),
         (["sweep", "--envs=Pong", "--", "--run_dir", "x"], "--run_dir: cannot be set for all"),
         (
@@ -217,7 +217,7 @@ def test_a_sweep_ends_with_all_runs_though_one_was_killed(tmp_path):
         assert program.rows(path)[0][-1]["step"] >= 4000
         attempts = (runs / "logs" / f"{path.name}.attempts").read_text().splitlines()
         assert len(attempts) == 1 + (path == victim)
-    assert "going on from step" in (runs / "logs" / f"{victim.name}.log").read_text()
+    assert "resuming from step" in (runs / "logs" / f"{victim.name}.log").read_text()
     assert told.count("complete") == 4 and "4 runs" in told
     assert (runs / "report.html").stat().st_size > 100_000
 

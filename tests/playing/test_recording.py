@@ -55,7 +55,7 @@ def test_a_film_is_the_game_at_its_speed(agent, tmp_path):
     assert moments[-1].is_last and moments[-1].length == len(moments) - 1 <= 60
     rate, frames = film_of(tmp_path / "play.mp4")
     assert rate == 15 and frames.shape == (len(moments), 630, 480, 3)
-    assert f"return {moments[-1].game_return:g}" in told and "15 frames a second" in told
+    assert f"return {moments[-1].game_return:g}" in told and "15 frames per second" in told
     for i in (0, len(moments) - 1):  # encoding loses a little
         shown = np.asarray(drawing.screen(moments[i]), int)
         assert np.abs(shown - frames[i]).mean() < 4
@@ -258,7 +258,7 @@ def test_a_film_that_cannot_be_written_says_so(agent, tmp_path):
 def test_games_that_nothing_draws_show_their_frames(tmp_path):
     agent = saved.make_agent("Catch", {})
     told = record(agent, out=tmp_path / "play.gif", sheet=tmp_path / "sheet.png", with_overlay=True)
-    assert "30 frames a second" in told
+    assert "30 frames per second" in told
     with Image.open(tmp_path / "play.gif") as gif:
         assert gif.size == (300 + 320, 600)  # ten rows of five, 60 pixels each
     with Image.open(tmp_path / "sheet.png") as sheet:

@@ -216,7 +216,7 @@ def test_a_run_whose_last_score_is_not_finite_is_complete_and_counts_for_no_mean
     html = page.build([found_runs.read(path) for path in made])
     assert "3 runs: 3 complete" in html
     assert row_of(html, "Breakout, atari")[1:3] == ["2 of 3", "100.0"]
-    assert "Left out: 1 complete run whose last evaluation is not finite." in html
+    assert "Not included: 1 complete run whose last evaluation is not finite." in html
     assert row_of(html, "/odd")[3:5] == ["not finite", "70.0"]
     # And where nothing is left to average.
     html = page.build([run])
@@ -247,7 +247,7 @@ def test_values_of_all_sizes_in_plots_and_tables(tmp_path, value):
 
 
 def test_zeros_that_a_logarithmic_axis_leaves_out_are_told_of(tmp_path):
-    note = "Gaps: values that a logarithmic axis cannot show"
+    note = "Gaps are values that a logarithmic axis cannot show"
     path = make_run(tmp_path / "run")
     rows = [json.loads(line) for line in (path / "metrics.jsonl").read_text().splitlines()]
     assert note not in page.build([found_runs.read(path)])
@@ -324,7 +324,7 @@ def test_many_groups_make_one_readable_page(tmp_path):
     assert "400 runs: 400 complete" in html and len(html) < 3_000_000
     titles = re.findall(r">(n_step=\d+)</text>", html)
     assert titles == [f"n_step={i}" for i in range(1, 41)] * 6  # by number: 2 before 10
-    assert "40 groups, each in colour, the means of all in grey" in html
+    assert "40 groups, each in colour; the means of all groups in grey" in html
     assert "<details><summary>Settings that differ between 400 runs" in html
 
 
@@ -383,12 +383,12 @@ def test_folders_are_named_by_name_or_by_wildcards(tmp_path, monkeypatch):
     ):
         assert [path.name for path in report.folders_named(named)] == expected, named
     for named, told in (
-        ("runs/z", "no folder is runs/z"),
-        ("runs/a,runs/z,runs/y*", "no folder is runs/z or runs/y*"),
-        ("runs/file", "no folder is runs/file"),
-        ("", "no folder is ''"),
-        ("~nobody-of-this-name/a", "no folder is ~nobody-of-this-name/a"),
-        ("x" * 5000, "no folder is x"),
+        ("runs/z", "no folder matches runs/z"),
+        ("runs/a,runs/z,runs/y*", "no folder matches runs/z or runs/y*"),
+        ("runs/file", "no folder matches runs/file"),
+        ("", "no folder matches ''"),
+        ("~nobody-of-this-name/a", "no folder matches ~nobody-of-this-name/a"),
+        ("x" * 5000, "no folder matches x"),
     ):
         with pytest.raises(errors.SettingError, match=re.escape(told)):
             report.folders_named(named)
@@ -410,7 +410,7 @@ def test_report_as_a_program(tmp_path):
     before = (tmp_path / "report.html").read_bytes()
     for words, message in (
         ("--runs=runs/* --out=report.html", "report.html exists"),
-        ("--runs=nothing/* --out=other.html", "--runs: no folder is nothing/*"),
+        ("--runs=nothing/* --out=other.html", "--runs: no folder matches nothing/*"),
         ("--runs=runs/*", "--out: name the page"),
         ("--out=report.pdf", "ends in .html"),
     ):

@@ -23,11 +23,8 @@ def run(tmp_path_factory):
 
 def test_latest_best_and_a_step(run):
     before = saved.listing(run)
-    built = dqn.build_programs(
-        trained_agent.read_config(run),
-        env_spec.describe(trained_agent.read_config(run)),
-        mesh.make_mesh(1),
-    )
+    config = trained_agent.read_config(run)
+    built = dqn.ALGORITHM.build(config, env_spec.describe(config), mesh.make_mesh(1))
     for asked, step in (("latest", 30), ("best", 20), ("10", 10)):
         agent = trained_agent.load(run, asked)
         assert agent.step == agent.evaluation["step"] == step
@@ -41,7 +38,10 @@ def test_latest_best_and_a_step(run):
     ("asked", "message"),
     [
         ("15", "--checkpoint: is 15; .* has 10, 20, 30"),
-        ("newest", "--checkpoint: is 'newest'; latest, best or a step: 10, 20, 30"),
+        (
+            "newest",
+            "--checkpoint: is 'newest'; must be latest, best or one of these steps: 10, 20, 30",
+        ),
         ("-10", "--checkpoint: is '-10'"),
     ],
 )

@@ -23,10 +23,12 @@ def make_learner(config, spec, axis_name):
 
     return learner.make_learner(
         network.init,
-        loss,
-        parts.make_optimizer(config),
-        stop_when_refused=config.on_nonfinite == "stop",
-        axis_name=axis_name,
+        learner.UpdateRule(
+            loss,
+            parts.make_optimizer(config),
+            stop_when_refused=config.on_nonfinite == "stop",
+            axis_name=axis_name,
+        ),
     )
 
 

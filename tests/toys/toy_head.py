@@ -8,12 +8,15 @@ from jaxdqn.settings import registries
 
 
 def make(config):
+    def values(outputs):
+        return jnp.mean(outputs.numbers, axis=-1)
+
     def loss(outputs_tm1, a_tm1, r_t, discount_t, outputs_t, values_t):
-        target = r_t + discount_t * jnp.mean(outputs_t[jnp.argmax(values_t)])
-        errors = jax.lax.stop_gradient(target) - outputs_tm1[a_tm1]
+        target = r_t + discount_t * values(outputs_t)[jnp.argmax(values_t)]
+        errors = jax.lax.stop_gradient(target) - outputs_tm1.numbers[a_tm1]
         return config.loss_scale * jnp.sum(errors**2), jnp.max(jnp.abs(errors))
 
-    return api.Head(num_outputs=2, values=lambda outputs: jnp.mean(outputs, axis=-1), loss=loss)
+    return api.Head(num_outputs=2, values=values, loss=loss)
 
 
 def register():

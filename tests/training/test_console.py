@@ -58,7 +58,7 @@ def test_the_time_of_a_run_is_told_once_it_is_known(capsys):
     progress.row(30_000, ROW | {"loss": 0.5, "time_s": 300.0})
     lines = capsys.readouterr().out.splitlines()
     assert [line for line in lines if "time" in line] == [
-        "    time  about 0:16:40 in all, at 100 steps/s"
+        "    time  about 0:16:40 in total, at 100 steps/s"
     ]
     assert lines[0].startswith("step 10,000/100,000  100 steps/s  left 0:15:00")
     console.Progress(10**15, 0).row(1, ROW | {"steps_per_second": 0.1})

@@ -79,9 +79,9 @@ def go_on(path, flags=FLAGS):
 
 def assert_resumed_to_the_same_end(path, stdout, signum, undisturbed):
     if signum != signal.SIGKILL:
-        assert "goes on from there" in stdout.splitlines()[-1]
+        assert "resumes from there" in stdout.splitlines()[-1]
         assert program.newest(path) >= 1100
-    assert "going on from step 1," in go_on(path)
+    assert "resuming from step 1," in go_on(path)
     program.assert_same_end(path, undisturbed)
 
 
@@ -163,12 +163,12 @@ def test_damage_is_noticed_and_the_checkpoint_before_it_taken(copy, undisturbed,
         victim.write_bytes(content[: len(content) // 2] if harm == "truncate" else content)
     stdout = go_on(path)
     if harm == "unsign":
-        assert f"{folder} was not written to its end: it has no SHA256SUMS" in stdout
+        assert f"{folder} was not written completely: it has no SHA256SUMS" in stdout
     else:
-        problem = "is missing" if harm == "remove" else "is not what was written"
+        problem = "is missing" if harm == "remove" else "differs from what was written"
         assert f"{victim} {problem}" in stdout
-        assert "going on from the checkpoint before, of step 1,00" in stdout
-    assert "going on from step 1,00" in stdout
+        assert "resuming from the previous checkpoint, step 1,00" in stdout
+    assert "resuming from step 1,00" in stdout
     assert (path / "checkpoints" / "damaged" / str(newest)).is_dir()
     program.assert_same_end(path, undisturbed)
 
@@ -201,7 +201,7 @@ def test_what_does_not_fit_is_one_line(copy):
     settings["settings"]["hidden_sizes"] = [64]
     (path / "config.json").write_text(json.dumps(settings))
     line = refused("--hidden_sizes=64")
-    assert "has shape (32,), the settings make it (64,)" in line and "of this run" in line
+    assert "has shape (32,); the settings need (64,)" in line and "to this run" in line
     (path / "config.json").write_bytes(kept[path / "config.json"])
     program.assert_equal(  # nothing was lost
         {name: content for name, content in kept.items() if "tensorboard" not in str(name)},
@@ -297,7 +297,7 @@ def test_a_late_second_sigterm_leaves_at_once(tmp_path):
     process.send_signal(signal.SIGTERM)
     _, stderr = process.end()
     assert process.returncode == 128 + signal.SIGTERM
-    assert stderr == "error: ended by a second signal before all was saved\n"
+    assert stderr == "error: ended by a second signal before everything was saved\n"
 
 
 PRINT_LEAVING = """
@@ -321,7 +321,7 @@ def test_an_echo_of_a_signal_changes_nothing(tmp_path):
     process.send_signal(signal.SIGTERM)
     stdout, stderr = process.end()
     assert process.returncode == 143 and stderr == ""
-    assert "the same command without --overwrite goes on from there" in stdout
+    assert "the same command without --overwrite resumes from there" in stdout
     assert program.newest(path) >= 375
 
 
@@ -463,7 +463,7 @@ def test_a_full_disk(tmp_path, undisturbed, recovers):
         assert process.returncode == 1, stdout
         (line,) = stderr.splitlines()
         assert line.startswith("error: step 2,00") and "could not be saved" in line
-        assert "is tried" not in stdout.splitlines()[-1]
+        assert "trying again" not in stdout.splitlines()[-1]
         assert program.newest(path) == first
         go_on(path)
         program.assert_same_end(path, undisturbed)
@@ -516,10 +516,10 @@ pool.EnvPoolEnv.receive = rich
     process = program.start(*FLAGS, f"--run_dir={path}", driver=endless)
     stdout, stderr = process.end()
     assert process.returncode == 0 and stderr == ""
-    assert stdout.splitlines()[-1].endswith(": mean return that is not finite of 2 games")
+    assert stdout.splitlines()[-1].endswith(": mean return that is not finite over 2 games")
     _, evaluations = program.rows(path)
     assert [row["step"] // 500 for row in evaluations] == [1, 2, 3, 4]
     assert {row["eval_return_mean"] for row in evaluations} == {None}
-    assert "complete since before" in go_on(path)  # and with another score it would not be
+    assert "already complete" in go_on(path)  # and with another score it would not be
     refused = program.run("evaluate", f"--run_dir={path}", "--checkpoint=best")
     assert refused.returncode == 2 and "has no checkpoint that was evaluated" in refused.stderr

@@ -83,7 +83,7 @@ def test_the_plan_comes_first(breakout):
         assert part in text
     assert "8 samples per step" in text and "150 of 32" in text
     assert re.search(
-        r"^complete, 80\d steps, in .*: mean return .* of 2 games$",
+        r"^complete, 80\d steps, in .*: mean return .* over 2 games$",
         result.stdout.splitlines()[-1],
     )
     assert result.stderr == ""
@@ -102,7 +102,7 @@ def test_a_complete_run_stays_complete(breakout):
     metrics = (run_dir / "metrics.jsonl").read_bytes()
     before = program.saved_parameters(run_dir, program.newest(run_dir))
     result = program.train("--env=Breakout", *program.SMALL, cwd=run_dir.parent.parent)
-    assert result.returncode == 0 and "complete since before" in result.stdout
+    assert result.returncode == 0 and "already complete" in result.stdout
     after = program.saved_parameters(run_dir, program.newest(run_dir))
     jax.tree.map(np.testing.assert_array_equal, before, after)
     assert (run_dir / "metrics.jsonl").read_bytes() == metrics

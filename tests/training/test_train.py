@@ -101,7 +101,7 @@ def test_a_tracker_that_dies_is_left_out(tmp_path, monkeypatch):
     result = program.train(*flags)
     assert result.returncode == 0 and result.stderr == ""
     warnings = [line for line in result.stdout.splitlines() if "WARNING" in line]
-    assert warnings == ["WARNING: --track=wandb gets no metrics any more: Connection lost"]
+    assert warnings == ["WARNING: --track=wandb receives no more metrics: Connection lost"]
     training, evaluations = program.rows(tmp_path / "run")
     assert len(training) == 3 and len(evaluations) == 1
 
@@ -109,7 +109,7 @@ def test_a_tracker_that_dies_is_left_out(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("wandb/data.txt", "", "wandb is another folder of that name: pip install wandb"),
+        ("wandb/data.txt", "", "wandb is an unrelated folder with that name: pip install wandb"),
         ("wandb.py", "import no_such_library", "No module named 'no_such_library': pip install"),
         ("wandb.py", "raise RuntimeError('broken')", "RuntimeError: broken: pip install wandb"),
     ],
@@ -179,7 +179,7 @@ def test_overwrite_starts_anew_and_spares_other_files(tmp_path):
     (tmp_path / "run" / "thesis.txt").write_text("mine")
     result = program.train(*flags, "--eval_episodes=0", "--seed=3", "--overwrite")
     assert result.returncode == 0, result.stderr
-    assert "going on" not in result.stdout
+    assert "resuming" not in result.stdout
     config = json.loads((tmp_path / "run" / "config.json").read_text())
     assert config["settings"]["seed"] == 3
     assert (tmp_path / "run" / "thesis.txt").read_text() == "mine"

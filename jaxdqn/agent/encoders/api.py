@@ -28,5 +28,5 @@ class Encoder(NamedTuple):
 
 
 def pixel_scale(observation: jax.Array, scale_pixels: bool) -> float:
-    """What takes an observation to about [-1, 1]: bytes are divided by 255, floats stay."""
+    """The factor that scales an observation to about [-1, 1]: 1/255 for bytes, 1 for floats."""
     return 1 / 255 if scale_pixels and observation.dtype == jnp.uint8 else 1.0

@@ -81,7 +81,7 @@ def output_shape(
 
 
 def _pad_same(x: jax.Array, layer: Convolution, axes: tuple[int, int]) -> jax.Array:
-    """Zeros around images, the odd one behind, so that a valid convolution is a 'same' one."""
+    """Pads images with zeros, the odd one last, so that a valid convolution is a 'same' one."""
     padding = [(0, 0)] * x.ndim
     for axis in axes:
         length = x.shape[axis]
@@ -128,5 +128,5 @@ class Convolutions(nn.Module):
             else:
                 kernel = kernel.astype(self.dtype)
                 x = convolution.conv2d_relu(x, kernel, bias, layer.stride, implementation)
-            self.sow("intermediates", f"conv_{i}", x)  # nothing, unless somebody asks for them
+            self.sow("intermediates", f"conv_{i}", x)  # does nothing unless they are asked for
         return x.reshape(x.shape[0], -1)

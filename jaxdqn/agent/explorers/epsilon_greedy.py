@@ -14,7 +14,7 @@ def make(_: config_lib.Config) -> api.Explorer:
 
 
 def epsilon_greedy(key: jax.Array, q_values: jax.Array, epsilon: jax.Array) -> jax.Array:
-    """A random action with probability epsilon, else the best; for one environment.
+    """A random action with probability epsilon, else the best one; for one environment.
 
     Args:
       key: consumed here; every environment needs its own.

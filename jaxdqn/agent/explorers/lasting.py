@@ -27,7 +27,7 @@ class Repeat(flax.struct.PyTreeNode):
     """A random action under way in one environment."""
 
     action: jax.Array  # [] int32
-    left: jax.Array  # [] int32, steps for which it goes on; 0: there is none
+    left: jax.Array  # [] int32, remaining steps; 0: no action is under way
 
 
 def no_repeat() -> Repeat:
@@ -44,10 +44,10 @@ def lasting_epsilon_greedy(
     *,
     max_steps: int,
 ) -> tuple[jax.Array, Repeat]:
-    """With probability epsilon begins a random action that lasts n steps, else takes the best.
+    """Begins a random action of n steps with probability epsilon, else takes the best one.
 
-    P(n >= k) = 1 / k: mostly one step, now and then very many (Dabney et al., arXiv:2006.01782). It
-    reaches what single random actions, which undo each other, hardly ever do.
+    P(n >= k) = 1 / k: mostly one step, now and then very many (Dabney et al., arXiv:2006.01782).
+    This reaches states that single random actions, which undo each other, hardly ever reach.
 
     Args:
       key: consumed here; every environment needs its own.
@@ -58,7 +58,7 @@ def lasting_epsilon_greedy(
       max_steps: longest n.
 
     Returns:
-      [] int32 action, and what is under way then.
+      [] int32 action, and the random action under way after this step.
     """
     chex.assert_rank([q_values, epsilon, is_first], [1, 0, 0])
     explore_key, action_key, length_key = jax.random.split(key, 3)

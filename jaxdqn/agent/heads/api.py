@@ -12,14 +12,23 @@ import flax.linen as nn
 import jax
 
 
+class Outputs(NamedTuple):
+    """What a network gives for one observation; with a leading [B] for a batch."""
+
+    numbers: jax.Array  # [A, K] float32
+    # [K] float32, of quantiles, where they are drawn anew; None where each of K has one meaning
+    fractions: jax.Array | None = None
+
+
 class Head(NamedTuple):
     """What K numbers for each action mean."""
 
     num_outputs: int  # K of the last dense layer
-    values: Callable[[jax.Array], jax.Array]  # outputs [A, K] -> action values [A]
-    # (outputs_tm1 [A, K], a_tm1 [], r_t [], discount_t [], outputs_t [A, K] of the target network,
-    # values_t [A] that choose the action) -> loss [], priority [] for a sampler
+    values: Callable[[Outputs], jax.Array]  # action values [A]
+    # (outputs_tm1, a_tm1 [], r_t [], discount_t [], outputs_t of the target network, values_t [A]
+    # that choose the action) -> loss [], priority [] for a sampler
     loss: Callable[..., tuple[jax.Array, jax.Array]]
     # A layer between the encoder and the dense layers, (features [B, F], key or None) -> features
-    # [B, T, F], of which each of T gives one number for each action; None: there is none.
+    # [B, T, F], fractions [B, T]. Each of T gives one number for each action, and K is T. Without a
+    # key the fractions are fixed. None: there is no such layer.
     embedding: nn.Module | None = None

@@ -25,17 +25,20 @@ def scalar(td_loss: losses.TdLoss) -> api.Head:
       td_loss: elementwise loss of TD errors.
     """
 
+    def values(outputs: api.Outputs) -> jax.Array:
+        return outputs.numbers[:, 0]
+
     def loss(
-        outputs_tm1: jax.Array,
+        outputs_tm1: api.Outputs,
         a_tm1: jax.Array,
         r_t: jax.Array,
         discount_t: jax.Array,
-        outputs_t: jax.Array,
+        outputs_t: api.Outputs,
         values_t: jax.Array,
     ) -> tuple[jax.Array, jax.Array]:
         td_error = losses.double_q_td_error(
-            outputs_tm1[:, 0], a_tm1, r_t, discount_t, outputs_t[:, 0], values_t
+            values(outputs_tm1), a_tm1, r_t, discount_t, values(outputs_t), values_t
         )
         return td_loss(td_error), abs(td_error)
 
-    return api.Head(num_outputs=1, values=lambda outputs: outputs[:, 0], loss=loss)
+    return api.Head(num_outputs=1, values=values, loss=loss)

@@ -10,8 +10,8 @@ _ALL = (
     "NOOP FIRE UP RIGHT LEFT DOWN UPRIGHT UPLEFT DOWNRIGHT DOWNLEFT UPFIRE RIGHTFIRE LEFTFIRE "
     "DOWNFIRE UPRIGHTFIRE UPLEFTFIRE DOWNRIGHTFIRE DOWNLEFTFIRE"
 )
-# The actions that have an effect -> the games in which these do, read from the emulator. Games that
-# are not here have all of them.
+# Actions that have an effect -> the games in which they do, read from the emulator. Games that are
+# not listed have all of them.
 _MINIMAL: Mapping[str, str] = {
     "FIRE RIGHT LEFT": "Backgammon",
     "NOOP RIGHT LEFT": "Skiing",

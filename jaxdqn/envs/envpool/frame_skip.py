@@ -1,8 +1,8 @@
-"""Steps of random length, as Gym's Atari games of version 0 had: 2, 3 or 4 frames, drawn anew.
+"""Steps of random length, as in Gym's Atari games of version 0: 2, 3 or 4 frames.
 
 EnvPool repeats an action for a fixed number of frames. Here it plays frame by frame, and in each
-step environments drop out as their numbers of frames are reached. What is shown is the last frame
-alone, as in Gym: no maximum over two.
+step environments drop out when their numbers of frames are reached. Only the last frame is shown,
+as in Gym: no maximum over two.
 """
 
 from collections.abc import Mapping
@@ -20,7 +20,7 @@ _DRAWN_AHEAD = 1024  # steps whose numbers of frames are drawn at a time
 
 
 def mean_frames(options: Mapping[str, Any]) -> int:
-    """Frames of a step of an Atari game on average, as a whole number."""
+    """Average frames of a step of an Atari game, as a whole number."""
     return round(sum(_frames(options)) / 2)
 
 
@@ -59,19 +59,19 @@ def make(
 
 
 def nearest_fixed(options: Mapping[str, Any]) -> dict[str, Any]:
-    """Options that EnvPool itself has: steps of random length become equally long on average."""
+    """Options that EnvPool itself has: random steps become fixed ones of average length."""
     told = {name: value for name, value in options.items() if name != OPTION}
     return told | ({"frame_skip": mean_frames(options)} if OPTION in options else {})
 
 
 def _frames(options: Mapping[str, Any]) -> tuple[int, int]:
-    """Fewest and most frames of a step of an Atari game."""
+    """Minimum and maximum frames of a step of an Atari game."""
     most = options.get("frame_skip", _DEFAULT_FRAMES)
     return options.get(OPTION, most), most
 
 
 def _frame_by_frame(options: Mapping[str, Any]) -> dict[str, Any]:
-    """What EnvPool is told, which then counts frames where it otherwise counts steps."""
+    """Options for EnvPool, which then counts frames instead of steps."""
     told = {name: value for name, value in options.items() if name != OPTION}
     steps = told.get("max_episode_steps", _DEFAULT_STEPS)
     return told | {"frame_skip": 1, "max_episode_steps": steps * mean_frames(options)}
@@ -105,7 +105,7 @@ class RandomFrameSkip:
         step = api.TimeStep(*(np.array(part) for part in self._env.receive()))
         frames = self._draw()
         for played in range(1, self._most):
-            # A row that opens a game is no step, and a game that has ended has no more frames.
+            # A row that opens a game is not a step, and a game that has ended has no more frames.
             going = (frames > played) & ~(step.is_first | step.terminated | step.truncated)
             envs = np.flatnonzero(going)
             if not len(envs):

@@ -8,7 +8,7 @@ from jaxdqn.envs import api, scores
 
 SOURCE = "EnvPool"  # its name
 
-# EnvPool's families whose games are known by a plain name too, and the version that a name means.
+# Games of EnvPool that also have a plain name, and the version that it means.
 _PLAIN_NAMES = {
     "Acrobot": "Acrobot-v1",
     "CartPole": "CartPole-v1",
@@ -34,7 +34,9 @@ _PRESETS = {"MountainCar-v0": "toptal_mountaincar"}
 def _families() -> Mapping[str, str]:
     """EnvPool id -> the module that implements it."""
     try:
-        from envpool import registration  # late: over a second, and --help needs none of it
+        from envpool import (
+            registration,
+        )  # imported late: it takes over a second, and --help does not need it
     except (ImportError, OSError) as error:  # a library or a folder of its own is missing
         raise api.UnknownGameError(f"EnvPool cannot be imported: {error}") from None
     return {env_id: entry[0] for env_id, entry in registration.registry.specs.items()}
@@ -80,7 +82,7 @@ def steps_per_second(env_id: str, frame_skip: int, declared: float | None = None
 
     Args:
       env_id: EnvPool's id.
-      frame_skip: frames of a step; an Atari console draws 60 in a second.
+      frame_skip: frames of a step; an Atari console draws 60 per second.
       declared: what the environment's own settings say.
     """
     if is_atari(env_id):

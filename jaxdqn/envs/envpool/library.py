@@ -15,12 +15,12 @@ def module() -> ModuleType:
 
 @contextlib.contextmanager
 def quietly() -> Iterator[None]:
-    """Silences Gymnasium's remarks on bounds that EnvPool declares in float64."""
+    """Silences Gymnasium's warnings about bounds that EnvPool declares in float64."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield
 
 
 def first_line(error: Exception) -> str:
-    """The beginning of what an exception says; pybind11 goes on with signatures and values."""
+    """The first line of an exception's message; pybind11 appends signatures and values."""
     return next(iter(str(error).splitlines()), type(error).__name__)

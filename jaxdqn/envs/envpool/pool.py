@@ -1,7 +1,7 @@
 """EnvPool's environments as `VectorEnv`s.
 
-EnvPool (Weng et al., arXiv:2206.10558) restarts an ended game on the step after its end: that step
-ignores its action and returns the first observation with reward 0. See `api.TimeStep.is_first`.
+EnvPool (Weng et al., arXiv:2206.10558) restarts a game on the step after its end: that step ignores
+its action and returns the first observation with reward 0. See `api.TimeStep.is_first`.
 """
 
 from collections.abc import Mapping
@@ -15,13 +15,13 @@ from jaxdqn.envs.envpool import library, specs
 
 
 class EnvPoolEnv:
-    """A pool in synchronous mode: rows come in the order of the environments, whatever the threads.
+    """A pool in synchronous mode: rows come in the order of the environments.
 
     Args:
       env_id: EnvPool's id, such as 'Breakout-v5'.
       num_envs: E.
       seed: environment i plays with `seed + i`; below 2**31 - E.
-      options: what EnvPool should not take its default for, such as `frame_skip`.
+      options: that differ from EnvPool's defaults, such as `frame_skip`.
       num_threads: emulator threads; 0 lets EnvPool choose.
       with_screen: whether `screen` will be asked.
 
@@ -55,9 +55,9 @@ class EnvPoolEnv:
                 raise api.UnsupportedEnvError(
                     f"{env_id} cannot be started by EnvPool: {library.first_line(error)}"
                 ) from None
-            # EnvPool would make its spaces at the first step, and Gymnasium remark on them there.
+            # EnvPool would create its spaces at the first step, and Gymnasium would warn there.
             _ = self._pool.observation_space
-        self._awaited = np.arange(num_envs)  # environments whose step is under way
+        self._awaited = np.arange(num_envs)  # environments whose step is pending
         self._ended = np.ones(num_envs, bool)  # the row before this one closed a game
         self._lives = np.zeros(num_envs, np.int32)
         self._pool.async_reset()
@@ -67,12 +67,12 @@ class EnvPoolEnv:
         actions: npt.NDArray[np.integer],
         envs: npt.NDArray[np.integer] | None = None,
     ) -> None:
-        """Starts the step that plays `actions`: of all environments, or of `envs` alone."""
+        """Starts the step that plays `actions`, in all environments or only in `envs`."""
         self._awaited = np.arange(self.num_envs) if envs is None else np.asarray(envs)
         self._pool.send(np.asarray(actions, np.int32), self._awaited.astype(np.int32))
 
     def receive(self) -> api.TimeStep:
-        """Waits for the step under way; its rows are those of the environments that were sent."""
+        """Waits for the pending step; its rows are those of the environments that were sent."""
         observation, reward, terminated, truncated, info = self._pool.recv()
         # EnvPool's `terminated` excludes an end that falls on the time limit; the emulator's own
         # game over does not.
@@ -82,7 +82,7 @@ class EnvPoolEnv:
         is_first = self._ended[envs]
         step = api.TimeStep(
             frame=observation.reshape(len(envs), *self.spec.frame_shape),
-            # With `reward_clip` off, EnvPool's two rewards agree; the info one is never clipped.
+            # With `reward_clip` off, EnvPool's two rewards agree; the one in info is never clipped.
             reward=info.get("reward", reward).astype(np.float32),
             terminated=game_over,
             truncated=truncated.astype(bool),
@@ -111,7 +111,7 @@ class EnvPoolEnv:
 
 
 def _heeded(options: Mapping[str, Any], spec: api.EnvSpec) -> dict[str, Any]:
-    """Options less a time limit beyond the environment's own, which would hide that one."""
+    """The options without a time limit beyond the environment's own, which would hide that one."""
     told, longest = dict(options), spec.own_step_limit
     if longest is not None and told.get("max_episode_steps", 0) >= longest:
         del told["max_episode_steps"]

@@ -14,7 +14,7 @@ class NativeSpec(NamedTuple):
     """EnvPool's own description of an environment."""
 
     config: Any  # a NamedTuple of its settings
-    state_keys: frozenset[str]  # what a time step holds
+    state_keys: frozenset[str]  # the fields of a time step
     actions: Any  # their Gymnasium space
     observations: Any  # their Gymnasium space
 
@@ -25,7 +25,7 @@ class NativeSpec(NamedTuple):
 
 
 def native(env_id: str, options: Mapping[str, Any]) -> NativeSpec:
-    """How EnvPool describes an environment; see `describe` for what is raised."""
+    """EnvPool's description of an environment; raises what `describe` raises."""
     return _cached(env_id, tuple(sorted(options.items())))
 
 
@@ -36,7 +36,9 @@ def _cached(env_id: str, options: tuple[tuple[str, Any], ...]) -> NativeSpec:
     try:
         return _make(env_id, dict(options))
     except ImportError as error:
-        raise api.UnsupportedEnvError(f"{env_id} lacks a library of the system: {error}") from None
+        raise api.UnsupportedEnvError(
+            f"{env_id} needs a system library that is missing: {error}"
+        ) from None
     except Exception as error:  # whatever EnvPool's families raise
         _check_options(env_id, options)
         raise api.UnsupportedEnvError(
@@ -53,9 +55,9 @@ def _make(env_id: str, options: Mapping[str, Any]) -> NativeSpec:
 
 
 def _check_options(env_id: str, options: tuple[tuple[str, Any], ...]) -> None:
-    """Raises OptionError for the first option that the environment does not take.
+    """Raises OptionError for the first option that the environment does not accept.
 
-    One that cannot be made without options either is not to blame on them.
+    Does nothing if the environment cannot be created without options either.
     """
     try:
         known = _make(env_id, {}).config._fields
@@ -76,10 +78,10 @@ def describe(env_id: str, options: Mapping[str, Any]) -> api.EnvSpec:
     """The shapes of an environment, without starting it.
 
     Raises:
-      OptionError: an option that this environment does not have, or a value that it does not take.
-      UnsupportedEnvError: EnvPool cannot make it, or a Q-network cannot play it: it has several
+      OptionError: an option that this environment does not have, or a value that it refuses.
+      UnsupportedEnvError: EnvPool cannot create it, or a Q-network cannot play it: it has several
         players, actions that are not discrete, observations that are not one array of numbers, or
-        games that restart unseen.
+        games that restart within a step.
     """
     spec = native(env_id, options)
     players = int(getattr(spec.config, "max_num_players", 1))
@@ -87,7 +89,7 @@ def describe(env_id: str, options: Mapping[str, Any]) -> api.EnvSpec:
         raise api.UnsupportedEnvError(f"{env_id} has several players ({players}); a run plays one")
     if getattr(spec.config, "auto_reset", False):
         raise api.UnsupportedEnvError(
-            f"{env_id} shows the next game where one ends (auto_reset), never its last observation"
+            f"{env_id} shows the next game when one ends (auto_reset), never its last observation"
         )
     spaces.check(env_id, spec.actions, spec.observations)
     shape = tuple(spec.observations.shape)
@@ -108,22 +110,22 @@ def describe(env_id: str, options: Mapping[str, Any]) -> api.EnvSpec:
     )
 
 
-# Games that always end within so many steps, and do not heed `max_episode_steps`: EnvPool would
-# only call an end after so many steps truncated. Blackjack: 21 aces are the longest hand.
+# Games that always end within so many steps and ignore `max_episode_steps`: EnvPool would only
+# call an end after so many steps truncated. Blackjack: 21 aces are the longest hand.
 _LONGEST = {"Catch-v0": 9, "Blackjack-v1": 21, "tabular/Blackjack-v0": 21}
-# Families that do not heed it either: each game has the limit that it is registered with.
+# Families that also ignore it: each game has the limit that it is registered with.
 _LIMITED_BY_THEMSELVES = ("envpool.highway", "envpool.procgen")
 
 
 def _own_step_limit(env_id: str) -> int | None:
-    """Steps after which an environment ends its games by itself, and not at `max_episode_steps`."""
+    """Steps after which an environment ends its games by itself, ignoring `max_episode_steps`."""
     if games.family(env_id) in _LIMITED_BY_THEMSELVES:
         return int(native(env_id, {}).config.max_episode_steps)
     return _LONGEST.get(env_id)
 
 
 def _declared_rate(config: Any) -> float | None:
-    """Agent steps in a second, as the settings of a family declare them."""
+    """Agent steps per second, as the settings of a family declare them."""
     if hasattr(config, "policy_frequency"):  # driving
         return float(config.policy_frequency)
     if hasattr(config, "physics_steps_per_frame"):  # football: a step of its physics is 10 ms

@@ -1,8 +1,8 @@
 """What a sampler is to the rest of the program.
 
 The module of a sampler, registered in `settings.registries`, defines
-`make(config, layout, rule) -> Sampler`. All functions are pure, and each device runs them on the
-environments that it holds.
+`make(config, layout, rule, axis_name) -> Sampler`. All functions are pure, and each device runs
+them on the environments that it holds; `axis_name` is the mesh axis that splits them, or None.
 """
 
 from collections.abc import Callable

@@ -7,13 +7,15 @@ from jaxdqn.replay import returns, ring
 from jaxdqn.replay.samplers import api
 from jaxdqn.settings import config as config_lib
 
-# Rows drawn for one transition; the first that is not a game's last row is taken. Were one row in
-# ten such a last row, all eight would be one in 1e8 draws; then a neighbour is taken.
+# Candidates drawn for one transition; the first that is not a game's last row is used. If one row
+# in ten were a last row, all eight would be last rows once in 1e8 draws; then a neighbour is used.
 _CANDIDATES = 8
 
 
-def make(config: config_lib.Config, layout: ring.Layout, rule: returns.ReturnRule) -> api.Sampler:
-    """The sampler of a run."""
+def make(
+    config: config_lib.Config, layout: ring.Layout, rule: returns.ReturnRule, _: str | None
+) -> api.Sampler:
+    """The sampler of a run; each device draws its share by itself."""
     return uniform(layout, rule, config.terminal_repeats)
 
 
@@ -44,7 +46,7 @@ def uniform(
         best = jnp.argmin(refused, axis=0)  # the first candidate that is not
         pick = jnp.arange(batch_size)
         row, env, still_last = rows[best, pick], envs[best, pick], is_last[best, pick]
-        # Two last rows in sequence are rare: the neighbour is a transition.
+        # Two last rows hardly ever follow each other: the neighbour starts a transition.
         neighbour = jnp.where(row - layout.stride >= low, row - layout.stride, row + layout.stride)
         return api.Drawn(jnp.where(still_last, neighbour, row), env, weight=None)
 

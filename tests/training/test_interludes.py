@@ -1,0 +1,87 @@
+"""Evaluations and films of a run, in the corridor."""
+
+import jax
+import pytest
+
+from jaxdqn.assembly import env_spec, parts
+from jaxdqn.distributed import mesh as mesh_lib
+from jaxdqn.distributed import processes, signals
+from jaxdqn.envs import registry, watchdog
+from jaxdqn.rundir import metrics
+from jaxdqn.settings import presets
+from jaxdqn.training import environments, interludes, setup
+from tests.toys import toy_env
+
+
+@pytest.fixture
+def made(tmp_path):
+    """Interludes of a run with random parameters; what it says; its signals; its folder."""
+    toy_env.register()
+    changes = {"hidden_sizes": (8,), "eval_episodes": 6, "eval_epsilon": 1.0}
+    config = presets.resolve("Corridor", "", changes)
+    spec, mesh = env_spec.describe(config), mesh_lib.make_mesh(1)
+    request, said = signals.StopRequest(), []
+    dog = watchdog.Watchdog(100, lambda: False, lambda *_: None)
+    writer = metrics.Writer(tmp_path, 0)
+    parameters = parts.make_network(config, spec).init(
+        jax.random.key(0), jax.numpy.zeros((1, *parts.observation_like(config, spec).shape[1:]))
+    )
+    yield (
+        interludes.Interludes(
+            setup.Setup(config, spec, mesh, tmp_path, False, 0, 0, 0),
+            environments.RunEnvs(config, dog),
+            processes.Stop(request),
+            writer,
+            said.append,
+        ),
+        mesh_lib.put(mesh, parameters, mesh_lib.REPLICATED),
+        said,
+        request,
+    )
+    writer.close()
+    dog.close()
+    registry.unregister(toy_env.SOURCE)
+
+
+def rows(path):
+    return list(metrics.read(path / metrics.FILE))
+
+
+def test_an_evaluation_is_a_row_and_a_line(made, tmp_path):
+    interlude, params, said, _ = made
+    assert interlude.evaluate(params, 40)
+    (row,) = rows(tmp_path)
+    assert (row["step"], row["eval_episodes"]) == (40, 6) and 0 <= row["eval_return_mean"] <= 1
+    (line,) = said
+    assert line.startswith("step 40: evaluation: return ") and line.endswith("6 games)")
+    assert interlude.evaluate(params, 40)  # the same games again
+    assert said[1] == line
+
+
+def test_a_signal_cuts_an_evaluation_short(made, tmp_path):
+    interlude, params, said, request = made
+    request.signum = 15
+    assert not interlude.evaluate(params, 40)
+    assert not rows(tmp_path) and not said
+
+
+def test_a_game_is_filmed_once(made, tmp_path):
+    interlude, params, said, _ = made
+    interlude.film(params, 40)
+    film = tmp_path / "videos" / "40.mp4"
+    assert film.stat().st_size > 0
+    written = film.stat().st_mtime_ns
+    interlude.film(params, 40)
+    assert film.stat().st_mtime_ns == written and not said
+
+
+def test_a_film_that_cannot_be_made_ends_no_run(made, tmp_path):
+    interlude, params, said, request = made
+    (tmp_path / "videos").touch()  # a file in its place
+    interlude.film(params, 40)
+    assert said[0].startswith("step 40: no film: ")
+    (tmp_path / "videos").unlink()
+    request.signum = 15
+    interlude.film(params, 80)
+    assert said[1] == "step 80: no film: interrupted by a signal to stop"
+    assert not list((tmp_path / "videos").glob("*.mp4"))
