@@ -1,8 +1,9 @@
-r"""Measures what the devices of a run exchange: gradients at updates, and notes at turns.
+r"""Measures how long devices take to exchange gradients at updates and notes at turns.
 
   python -m launch.local --processes=2 --module=benchmarks.collectives -- --env=Breakout
 
-On one process it measures the devices of that process.
+A note is a few numbers per environment, such as its action, that all processes need. With one
+process, the benchmark measures the devices of that process.
 """
 
 import time
@@ -97,9 +98,9 @@ def main() -> int:
 
 def _define_flags() -> None:
     flags.DEFINE_string("env", "Breakout", "game, which determines the network")
-    flags.DEFINE_string("preset", "", "preset")
+    flags.DEFINE_string("preset", "", "preset (default: the one of the game)")
     flags.DEFINE_integer(
-        "envs_per_device", 16, "environments of each device in a turn", lower_bound=1
+        "envs_per_device", 16, "environments that each device serves in a turn", lower_bound=1
     )
     shared_flags.define_processes()
     report.define_flags(rounds=5)

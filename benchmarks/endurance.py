@@ -1,11 +1,12 @@
-r"""Kills a run again and again, and compares it with a run that was not disturbed.
+r"""Kills a run again and again, and compares it with an undisturbed run.
 
   python -m benchmarks.endurance --kills=100 --flips=1000
 
-Both runs play the same game from the same seed. One is killed (SIGKILL) at random moments, also
+Both runs play the same game with the same seed. One is killed (SIGKILL) at random moments, also
 during saves, and restarted each time. Then random bits are flipped, one at a time, in the
-checkpoints and the replay that a kill half-way left. Last, the benchmark measures by how much the
-memory of the other run grew over its second half. With --kills=0 it measures only that:
+checkpoints and the replay of a kill in the middle of the run; each flip must be detected. Last, the
+benchmark measures how much the memory of the undisturbed run grew over its second half. With
+`--kills=0 --flips=0` it measures only the memory:
 
   python -m benchmarks.endurance --kills=0 --flips=0 --env=Breakout --total_steps=800000
 """
@@ -216,10 +217,10 @@ def main() -> int:
 def _define_flags() -> None:
     count: dict[str, Any] = {"lower_bound": 0}
     flags.DEFINE_string("env", "CartPole", "game")
-    flags.DEFINE_integer("total_steps", 600_000, "steps of the run", lower_bound=2000)
-    flags.DEFINE_integer("checkpoint_every_steps", 2_000, "steps between its checkpoints", **count)
+    flags.DEFINE_integer("total_steps", 600_000, "steps of each run", lower_bound=2000)
+    flags.DEFINE_integer("checkpoint_every_steps", 2_000, "steps between checkpoints", **count)
     flags.DEFINE_integer(
-        "kills", 100, "how many times it is killed, unless it ends earlier", **count
+        "kills", 100, "how many times the run is killed, unless it ends earlier", **count
     )
     flags.DEFINE_float(
         "longest_life_s", 20.0, "maximum seconds between a start and a kill", 0.1, 1e6
@@ -227,12 +228,13 @@ def _define_flags() -> None:
     flags.DEFINE_float(
         "memory_growth",
         0.05,
-        "share by which memory may grow over the second half; short runs still load libraries then",
+        "share by which memory may grow over the second half, in which short runs still load "
+        "libraries",
         lower_bound=0.0,
     )
     flags.DEFINE_integer("flips", 1_000, "number of bits to flip", **count)
-    flags.DEFINE_integer("seed", 0, "seed of the run and of its disturbances", **count)
-    flags.DEFINE_multi_string("more", [], "another flag of the run, such as --more=--n_step=3")
+    flags.DEFINE_integer("seed", 0, "seed of the runs, the kills and the flips", **count)
+    flags.DEFINE_multi_string("more", [], "another flag of the runs, such as --more=--n_step=3")
     report.define_out()
 
 

@@ -11,9 +11,9 @@ _STEPS = environment_trials.STEPS
 _INTRODUCTION = f"""
 # Environments
 
-This page lists the environments of EnvPool that `--env` accepts, and says why it refuses the
-others. `python -m benchmarks.environments` writes it: each environment either trained for
-{_STEPS} steps in its own process or was refused with one line.
+This page lists the environments of EnvPool that `--env` accepts, and why it refuses the others.
+`python -m benchmarks.environments` writes this page. It trains in each environment for
+{_STEPS} steps, in a separate process, or shows the one line with which `--env` refuses it.
 """
 
 

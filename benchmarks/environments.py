@@ -1,13 +1,13 @@
-r"""Tries all environments that EnvPool lists: each one trains, or is refused with one line.
+r"""Tries all environments that EnvPool lists: trains in each, or shows why `--env` refuses it.
 
   python -m benchmarks.environments
   python -m benchmarks.environments --families=classic_control,procgen
   python -m benchmarks.environments --envs=Breakout,Chess-v1
 
-Each environment is described first, by the checks of `jaxdqn.train`. If it passes them it trains
-for 64 steps, by the real program, in a process of its own with a limit on its time. A walk that was
-cut off continues where it was, and one with failures repeats those. A whole walk also writes the
-page `docs/environments.md`.
+Each environment first goes through the checks of `jaxdqn.train`. If it passes, the real program
+trains in it for 64 steps, in a separate process with a time limit. If the benchmark is interrupted,
+the same command continues it; environments that failed are tried again. When all environments have
+been tried, it also writes the page `docs/environments.md`.
 """
 
 import concurrent.futures
@@ -117,9 +117,11 @@ def _define_flags() -> None:
     flags.DEFINE_integer(
         "workers", 1, "number of processes that train at the same time", lower_bound=1
     )
-    flags.DEFINE_float("limit_s", 600.0, "seconds after which a process is ended", lower_bound=1.0)
+    flags.DEFINE_float("limit_s", 600.0, "time limit of each process in seconds", lower_bound=1.0)
     flags.DEFINE_string(
-        "page", None, "the Markdown page to write (default: for a complete walk, the one in docs/)"
+        "page",
+        None,
+        "Markdown page to write (default: docs/environments.md, if all environments are tried)",
     )
     report.define_out()
 

@@ -2,9 +2,9 @@ r"""Compares two checkouts of this project bit for bit, for changes that must no
 
   python -m benchmarks.equality --other=../jaxdqn-before
 
-Both train the same short runs. Every row of metrics, except for times, and the exported network
-must be equal. A run that the other checkout begins and this one ends must also be equal: then run
-directories are compatible.
+Both train the same short runs. All metrics, except for times, and the exported networks must be
+equal. This checkout also resumes runs that the other began. They must be equal too, which shows
+that run directories are compatible.
 """
 
 import json

@@ -2,11 +2,12 @@ r"""Measures how a run scales over processes, or over the devices of one process
 
   pip install -e '.[bench]' && python -m benchmarks.parallel --over=processes --counts=1,2,4,8
 
-Strong scaling: one run, shared by more workers. Weak scaling: environments, batch, steps per update
-and replay grow with the workers, so that each has as much to do as one alone, and a step is
-replayed equally often. Each worker has its own cores or GPU. The ideal is the speed of one worker
-times the number of workers. All points are taken in turn over several rounds, and a share is the
-median of the rounds' shares. The collectives are timed too (`benchmarks.collectives`).
+A worker is a process or a device, with its own cores or GPU. Strong scaling: more workers share the
+same run. Weak scaling: environments, batch, steps per update and replay grow with the number of
+workers, so that each has as much to do as a single worker, and a step is replayed equally often.
+The ideal is the speed of one worker times the number of workers. All points are measured in turn
+over several rounds, and the share of the ideal is the median over the rounds. The collectives are
+timed too (`benchmarks.collectives`).
 """
 
 import functools
@@ -232,22 +233,24 @@ def _define_flags() -> None:
     flags.DEFINE_list(
         "counts",
         ["1", "2", "4", "8"],
-        "numbers of workers; those that this machine lacks are left out",
+        "numbers of workers; numbers too large for this machine are left out",
     )
     flags.DEFINE_string("env", "Breakout", "game")
-    flags.DEFINE_string("preset", "", "preset (default: that of the game)")
+    flags.DEFINE_string("preset", "", "preset (default: the one of the game)")
     flags.DEFINE_integer(
         "cores_per_worker",
         None,
-        "CPU cores of each worker; 0: all share all cores (default: 1, on GPUs 0)",
+        "CPU cores for each worker; 0: all share all cores (default: 1; with GPUs: 0)",
         0,
     )
     flags.DEFINE_enum(
-        "on", None, ["cpu", "gpu"], "platform of the workers (default: gpu if there are any)"
+        "on", None, ["cpu", "gpu"], "platform of the workers (default: gpu if there is one)"
     )
     flags.DEFINE_integer("num_envs", 32, "environments of each worker", lower_bound=2)
-    flags.DEFINE_integer("replay_capacity", 100_000, "replay steps of each worker", lower_bound=1)
-    flags.DEFINE_integer("total_steps", 8_000, "total steps of each worker", lower_bound=1_000)
+    flags.DEFINE_integer(
+        "replay_capacity", 100_000, "replay capacity of each worker", lower_bound=1
+    )
+    flags.DEFINE_integer("total_steps", 8_000, "steps of each worker", lower_bound=1_000)
     report.define_flags(rounds=3)
 
 

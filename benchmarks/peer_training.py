@@ -49,7 +49,7 @@ def rate(env: str, train: Callable[[int], Trained]) -> float:
             return found.steps_per_second
     raise errors.RunError(
         f"trained on {found.samples_per_step:.2f} samples per step, not {_SAMPLES_PER_STEP}, even "
-        f"over {longer} times the time"
+        f"over {longer} times the window"
     )
 
 

@@ -2,11 +2,12 @@ r"""Compares training speed on the CPU with the DQNs of Stable-Baselines3 and SB
 
   python -m benchmarks.peers --env=Breakout
 
-Same game, network, batch, cadence, optimizer, replay and target copies; double Q-learning is off,
-since they have none, and SBX clips no gradients. The first call installs them into virtual
-environments of their own (3 GB), unless `--peer_python` names a Python that has them. The best
-arrangement of each one's environments is searched first; then all take turns. A peer, or an
-arrangement, that cannot be measured is left out, and the table says why.
+All use the same game, network, batch size, updates per step, optimizer, replay and target copies.
+Double Q-learning is off, because the peers do not have it, and SBX does not clip gradients. The
+first call installs each peer into its own virtual environment (3 GB), unless `--peer_python` names
+a Python that has it. The benchmark first finds the best number of environments and processes for
+each peer. Then it measures all in turn. Whatever cannot be measured is left out, and the table says
+why.
 """
 
 import pathlib
@@ -127,15 +128,15 @@ def _define_flags() -> None:
     report.define_flags()
     report.define_seconds(20.0, "seconds of a peer's training for each figure", at_least=1.0)
     flags.DEFINE_integer(
-        "steps", 4_000, "seconds of jaxdqn's training for each figure", lower_bound=400
+        "steps", 4_000, "steps of jaxdqn's training for each figure", lower_bound=400
     )
     names = list(peer_installs.PEERS)
-    flags.DEFINE_multi_enum("peers", names, names, "peers to compare with; repeatable")
+    flags.DEFINE_multi_enum("peers", names, names, "peers to compare with")
     flags.DEFINE_multi_string(
         "peer_python",
         [],
-        "a peer and a Python that has it, such as sbx=venv/bin/python; repeatable (default: each "
-        "is installed in --peers_dir)",
+        "a peer and a Python that has it, such as sbx=venv/bin/python (default: each is installed "
+        "in --peers_dir)",
     )
     flags.DEFINE_string(
         "peers_dir", devices.cache_dir("peers"), "folder in which the peers are installed"

@@ -1,10 +1,10 @@
-r"""Measures adding, sampling and memory of the replay, and of flashbax with the same contents.
+r"""Compares the replay with flashbax: times of adding and sampling, and memory.
 
   pip install -e '.[bench]' && python -m benchmarks.replay
 
-flashbax's trajectory buffer holds the same single frames. Its samples are sequences as long as a
-stack and its successor. It does not handle ends of games or rebuild stacks; the time of the ring
-includes both. Of flashbax's flat buffer, which stores a whole stack per step, the memory is given.
+flashbax's trajectory buffer holds the same single frames. Its samples are sequences of one frame
+more than a stack. It does not handle ends of games or rebuild stacks; the replay's times include
+both. The memory of flashbax's flat buffer, which stores a whole stack per step, is shown too.
 """
 
 import functools

@@ -21,11 +21,14 @@ from jaxdqn.storage import atomic_files
 
 RESULTS = pathlib.Path(__file__).parent / "results"
 
+# The flags below belong to the program that defines them: its `--help` shows them.
+flags.disclaim_key_flags()
+
 
 def define_flags(rounds: int = 5) -> None:
     """Defines the flags that the benchmarks share."""
     flags.DEFINE_integer(
-        "rounds", rounds, "number of rounds, after a first one that does not count", lower_bound=1
+        "rounds", rounds, "number of rounds, after a first round that does not count", lower_bound=1
     )
     define_out()
 

@@ -1,10 +1,11 @@
-r"""Measures training over environments, batch sizes, capacities, devices and processes.
+r"""Measures how training speed depends on environments, batch, replay, devices and processes.
 
   pip install -e '.[bench]' && python -m benchmarks.scaling --env=Breakout
 
-Each point runs `benchmarks.throughput` in its own process; all other settings are those of the
-preset. A plot of each sweep is stored beside the JSON. For devices and processes, with strong and
-weak scaling, it runs `benchmarks.parallel`, which receives all arguments after `--`.
+A sweep varies one of these. Each point runs `benchmarks.throughput` in its own process, with the
+preset's other settings. Devices and processes are measured by `benchmarks.parallel`, with strong
+and weak scaling; it receives all arguments after `--`. A plot of each sweep is stored beside its
+JSON.
 """
 
 import functools
@@ -133,9 +134,9 @@ def main(passed_on: Sequence[str]) -> int:
 def _define_flags() -> None:
     flags.DEFINE_string("env", "Breakout", "game")
     names = [*_SWEEPS, *_PARALLEL]
-    flags.DEFINE_multi_enum("sweeps", names, names, "what to vary; repeatable")
+    flags.DEFINE_multi_enum("sweeps", names, names, "what to vary")
     flags.DEFINE_list("only", [], "measure only these values of a sweep")
-    flags.DEFINE_integer("replay_capacity", 102_400, "steps of replay, if it is not varied")
+    flags.DEFINE_integer("replay_capacity", 102_400, "capacity of the replay, unless it is varied")
     report.define_flags(rounds=3)
     report.define_seconds(1.5, "seconds of each measurement in a round")
 

@@ -2,7 +2,7 @@ r"""Measures the time from the command to the first updates, after 1,024 steps.
 
   python -m benchmarks.startup --env=Breakout
 
-A cold start has an empty compilation cache; a warm start has the cache of an earlier one.
+A cold start has an empty compilation cache. A warm start has the cache of an earlier start.
 """
 
 import functools

@@ -1,10 +1,10 @@
-r"""Runs all benchmarks on a machine, in pieces of under ten minutes, and reports.
+r"""Runs a set of benchmarks, in pieces of less than ten minutes, and combines their reports.
 
   pip install -e '.[bench]' && python -m benchmarks.suite
 
-Each piece is a separate process. `--pieces` picks some of them, for a machine that is available for
-minutes at a time. Arguments after `--` are passed to all of them. Afterwards `benchmarks/results/`
-holds a JSON and a Markdown report of all pieces that ran on this machine today.
+Each piece is a separate process. `--pieces` selects some of them, for a machine that is available
+for only minutes at a time. Arguments after `--` are passed to each piece. Afterwards
+`benchmarks/results/` has a JSON and a Markdown report of all pieces that ran on this machine today.
 """
 
 import contextlib
@@ -123,9 +123,7 @@ def main(passed_on: Sequence[str]) -> int:
 
 
 def _define_flags() -> None:
-    flags.DEFINE_multi_enum(
-        "pieces", list(_PIECES), list(_PIECES), "pieces to run; repeatable (default: all)"
-    )
+    flags.DEFINE_multi_enum("pieces", list(_PIECES), list(_PIECES), "pieces to run (default: all)")
     report.define_out()
 
 

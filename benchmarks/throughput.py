@@ -1,9 +1,9 @@
-r"""Measures emulators alone, acting alone, updates alone, and training end to end.
+r"""Measures the speed of emulators alone, acting alone, updates alone, and training as a whole.
 
   python -m benchmarks.throughput --env=Breakout
 
-Accepts every setting of `jaxdqn.train`. All rates are measured in one process, in turn, over
-several rounds. What is learned here is thrown away.
+The benchmark accepts every setting of `jaxdqn.train`. It measures all rates in one process, in
+turn, over several rounds. It saves no run.
 """
 
 from collections.abc import Callable, Mapping

@@ -21,11 +21,11 @@ def _define_flags() -> None:
     flags.DEFINE_integer(
         "episodes",
         100,
-        "whole games, shared equally or nearly so among up to 64 environments",
+        "whole games, shared as equally as possible among up to 64 environments",
         lower_bound=1,
     )
     shared_flags.define_play_seed()
-    flags.DEFINE_boolean("json", False, "print one JSON object, with the return of every game")
+    flags.DEFINE_boolean("json", False, "print one JSON object with the return of every game")
     devices.define_compilation_cache()
 
 

@@ -2,7 +2,7 @@ r"""Exports a trained agent as files that run without this package.
 
   python -m jaxdqn.export --run_dir=runs/Breakout-atari-seed0 --format=onnx --out=breakout
 
-The folder holds the network, `policy.json` (game, preprocessing, actions, scores, versions) and a
+The folder has the network, `policy.json` (game, preprocessing, actions, scores, versions) and a
 model card. The written file is run and compared with the network before it is moved into place.
 """
 
@@ -21,7 +21,7 @@ def _define_flags() -> None:
         None,
         _FORMATS,
         "stablehlo: for JAX on CPU, CUDA and TPU; onnx: for ONNX Runtime and others; safetensors: "
-        "the parameters only",
+        "only the parameters",
     )
     flags.DEFINE_string("out", None, "the folder to create")
     flags.DEFINE_boolean("overwrite", False, "replace an existing export")

@@ -2,10 +2,10 @@ r"""Draws what a trained network does.
 
   python -m jaxdqn.inspect --run_dir=runs/Breakout-atari-seed0 --out=inside
 
-It plays one game and draws the states with the highest action value, with the greatest and the
-smallest spread of action values, and where a life is lost. Beside each it shows the values of all
-actions (also as a table, q_values.csv) and where the network looks (saliency). It also draws the
-filters of each convolution and their outputs for one state.
+The program plays one game and draws up to four states: those with the highest action value, the
+greatest spread and the smallest spread of action values, and the first loss of a life. For each it
+shows the values of all actions (also as a table, `q_values.csv`) and where the network looks
+(saliency). It also draws the filters of each convolution and their outputs for one state.
 """
 
 from absl import flags

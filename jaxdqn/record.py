@@ -1,6 +1,8 @@
 r"""Films a trained agent at play, at the game's own speed.
 
-python -m jaxdqn.record --run_dir=runs/Breakout-atari-seed0 --out=play.mp4 --overlay
+  python -m jaxdqn.record --run_dir=runs/Breakout-atari-seed0 --out=play.mp4 --overlay
+
+`--out` writes a film, `--sheet` a picture of raw and processed frames.
 """
 
 from absl import flags
@@ -15,15 +17,17 @@ _SUFFIXES = (".mp4", ".gif")
 def _define_flags() -> None:
     shared_flags.define_saved_run()
     shared_flags.define_protocol()
-    flags.DEFINE_string("out", None, "the film: an .mp4 or a .gif")
+    flags.DEFINE_string("out", None, "film to write, an .mp4 or a .gif")
     flags.DEFINE_boolean(
         "overlay", False, "also show Q-values, the action taken, the return and the network's input"
     )
-    flags.DEFINE_string("sheet", None, "a .png of raw and processed frames side by side")
-    flags.DEFINE_boolean(
-        "random", False, "film random play, like --protocol=random; needs no network"
+    flags.DEFINE_string(
+        "sheet", None, "picture to write, a .png of raw and processed frames side by side"
     )
-    flags.DEFINE_integer("episodes", 1, "whole games", lower_bound=1)
+    flags.DEFINE_boolean(
+        "random", False, "film random play, as with --protocol=random, but without a checkpoint"
+    )
+    flags.DEFINE_integer("episodes", 1, "whole games to film", lower_bound=1)
     shared_flags.define_play_seed()
     flags.DEFINE_boolean("overwrite", False, "replace files that exist")
     devices.define_compilation_cache()

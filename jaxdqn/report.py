@@ -1,6 +1,8 @@
-r"""Compares runs on one page that opens offline: scores, learning curves, films, settings.
+r"""Compares runs on one page.
 
-python -m jaxdqn.report --runs='runs/*' --out=report.html
+  python -m jaxdqn.report --runs='runs/*' --out=report.html
+
+The page opens offline. It shows scores, learning curves, films and settings.
 """
 
 import glob
@@ -19,11 +21,11 @@ def _define_flags() -> None:
     flags.DEFINE_string(
         "runs", "runs/*", "folders of runs, by name or with wildcards, separated by commas"
     )
-    flags.DEFINE_string("out", None, "the page: an .html file")
+    flags.DEFINE_string("out", None, "page to write, an .html file")
     flags.DEFINE_boolean(
         "png", False, "also write each plot as a PNG, into a folder beside the page"
     )
-    flags.DEFINE_boolean("overwrite", False, "replace a page that exists")
+    flags.DEFINE_boolean("overwrite", False, "replace an existing page")
 
 
 def main() -> int:

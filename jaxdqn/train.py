@@ -2,7 +2,7 @@ r"""Trains a deep Q-network.
 
   python -m jaxdqn.train --env=Breakout
 
-The same command, typed again, resumes from the last checkpoint.
+The same command, run again, resumes from the last checkpoint.
 """
 
 from absl import flags
@@ -13,12 +13,16 @@ from jaxdqn.settings import presets
 
 def _define_flags() -> None:
     flags.DEFINE_string("run_dir", None, "folder of the run (default: runs/ENV-PRESET-seedN)")
-    flags.DEFINE_boolean("overwrite", False, "replace a run that is already there")
+    flags.DEFINE_boolean("overwrite", False, "replace the run that is already in the folder")
     flags.DEFINE_boolean(
-        "verbose", False, "print the parameters, and a line for every game of training"
+        "verbose", False, "print the network's parameters, and a line for every training game"
     )
-    flags.DEFINE_boolean("list_presets", False, "show what each preset is for, and exit")
-    flags.DEFINE_enum("track", None, ["wandb"], "mirror the metrics there too, if it is installed")
+    flags.DEFINE_boolean(
+        "list_presets", False, "list the presets with their games and expected results, and exit"
+    )
+    flags.DEFINE_enum(
+        "track", None, ["wandb"], "service that also receives the metrics, if it is installed"
+    )
     shared_flags.define_processes()
     devices.define_compilation_cache()
     setting_flags.define_settings()

@@ -1,9 +1,9 @@
-r"""Starts one run of several processes on this machine: on its CPU, or each on its own GPUs.
+r"""Starts one run with several processes on this machine, on its CPU or each on its own GPUs.
 
   python -m launch.local --processes=2 -- --env=CartPole
 
-Arguments after `--` are flags of `jaxdqn.train`. Each line that a process prints begins with its
-number. A signal is passed on to all processes. If one fails, the others are stopped too.
+Arguments after `--` are flags of `jaxdqn.train`. Each line of output begins with the number of the
+process that printed it. Signals are passed on to all processes. If one fails, the others end too.
 """
 
 import functools
@@ -36,22 +36,22 @@ _NOISE = "[Gloo]"  # prefix of what Gloo prints about every connection
 def _define_flags() -> None:
     flags.DEFINE_integer("processes", 2, "number of processes", lower_bound=1)
     flags.DEFINE_enum(
-        "devices", None, ["cpu", "gpu"], "platform of the processes (default: gpu if there are any)"
+        "devices", None, ["cpu", "gpu"], "platform of the processes (default: gpu if there is one)"
     )
     flags.DEFINE_integer(
         "devices_per_process",
         0,
-        "devices of each process: GPUs, or parts of the CPU, which share its cores; 0: one device, "
-        "or all GPUs for a single process",
+        "devices of each process: GPUs, or virtual CPU devices, which share its cores; 0: one "
+        "device, or all GPUs for a single process",
         lower_bound=0,
     )
     flags.DEFINE_integer(
         "cores_per_process",
         0,
-        "CPU cores of each process; 0: all processes share all cores",
+        "CPU cores for each process; 0: all processes share all cores",
         lower_bound=0,
     )
-    flags.DEFINE_string("module", "jaxdqn.train", "the program that the processes run")
+    flags.DEFINE_string("module", "jaxdqn.train", "Python module that the processes run")
     flags.DEFINE_boolean("dry_run", False, "print the commands without running them")
 
 

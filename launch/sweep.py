@@ -1,12 +1,12 @@
-r"""Trains games x seeds x settings as independent runs, on a Ray cluster or on this machine.
+r"""Trains a separate run for each game, seed and setting, on a Ray cluster or on this machine.
 
   pip install -e '.[sweep]'
   python -m launch.sweep --envs=Breakout,Pong --seeds=0-4 --vary=n_step=1,3 -- --total_steps=2000000
 
-What comes after `--` are flags of `jaxdqn.train` for all runs. A run that was cut off is resumed
-from its last checkpoint, at most `--retries` times. The same command resumes all runs that are not
-complete. All machines must see `--runs_dir`. Where several runs share a machine, give them a
-`--replay_capacity`: each would take what is free.
+Arguments after `--` are flags of `jaxdqn.train` for all runs. A run that is interrupted resumes
+from its last checkpoint, at most `--retries` times. The same command, run again, resumes all runs
+that are not complete. All machines must see `--runs_dir`. If several runs share a machine, set
+`--replay_capacity`: otherwise each run takes all memory that is free.
 """
 
 import functools
@@ -32,28 +32,31 @@ _LOOK_S = 5.0  # between two updates of the table
 
 def define_flags() -> None:
     """Defines the flags of the sweep itself."""
-    flags.DEFINE_list("envs", None, "games, separated by commas; atari57: all 57")
+    flags.DEFINE_list(
+        "envs", None, "games, separated by commas; atari57: the 57 games of this benchmark"
+    )
     flags.DEFINE_string("seeds", "0", "seeds, such as 0,1,2 or 0-4")
     flags.DEFINE_multi_string(
-        "vary", [], "a setting and its values, such as n_step=1,3; repeat it for all combinations"
+        "vary", [], "a setting and its values, such as n_step=1,3; several settings are combined"
     )
     flags.DEFINE_string("runs_dir", "runs/sweep", "folder of the runs, their logs and the report")
     flags.DEFINE_string(
         "address", None, "address of a Ray cluster (default: the one on this machine, or a new one)"
     )
     flags.DEFINE_float(
-        "cpus_per_run", 1.0, "CPU cores that Ray reserves for a run", lower_bound=0.0
+        "cpus_per_run", 1.0, "CPU cores that Ray reserves for each run", lower_bound=0.0
     )
     flags.DEFINE_float(
         "gpus_per_run",
         None,
-        "GPUs of a run, or its share of one GPU and its memory; 0: CPU (default: 1 if any)",
+        "GPUs for each run, or its share of one GPU and its memory; 0: CPU (default: 1 if there is "
+        "one)",
         lower_bound=0.0,
     )
     flags.DEFINE_integer(
-        "retries", 3, "how many times a run that was cut off is resumed", lower_bound=0
+        "retries", 3, "how many times an interrupted run is resumed", lower_bound=0
     )
-    flags.DEFINE_boolean("report", True, "make report.html at the end")
+    flags.DEFINE_boolean("report", True, "write report.html at the end")
     flags.DEFINE_boolean("dry_run", False, "print the commands without running them")
 
 

@@ -22,7 +22,7 @@ def define_compilation_cache() -> None:
     flags.DEFINE_string(
         "compilation_cache_dir",
         cache_dir("compiled"),
-        "folder of compiled programs, so that later runs start sooner; empty: keep none",
+        "cache folder for compiled programs, so that later runs start faster; empty: no cache",
     )
 
 

@@ -54,7 +54,7 @@ def run_program(
     flags.DEFINE_list(
         "plugins",
         [],
-        "Python modules to import, which register algorithms, environments and the like",
+        "Python modules to import, which register algorithms, environments or other parts",
     )
     app.run(lambda _: _guarded(main), flags_parser=_parse)
 

@@ -23,7 +23,7 @@ def define_settings() -> None:
         if isinstance(kind, types.UnionType):
             kind = next(arg for arg in typing.get_args(kind) if arg is not types.NoneType)
         text = described[field.name].help
-        shown = [] if default in (None, "") else [f"default: {_as_typed(default)}"]
+        shown = [] if default in (None, "", ()) else [f"default: {_as_typed(default)}"]
         shown += [
             f"{name}: {_as_typed(preset.settings[field.name])}"
             for name, preset in presets.GENERAL.items()

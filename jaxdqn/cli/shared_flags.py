@@ -19,13 +19,13 @@ def define_processes() -> None:
     flags.DEFINE_string(
         "coordinator_address",
         None,
-        "host:port of process 0, for a run of several processes that are not started by SLURM, "
-        "Kubernetes, Open MPI 4 or a Cloud TPU",
+        "host:port of process 0; needed by several processes unless SLURM, Kubernetes, Open MPI 4 "
+        "or a Cloud TPU started them",
     )
     flags.DEFINE_integer(
         "num_processes",
         None,
-        "number of processes of the run; 1: this one alone, whatever started it",
+        "number of processes of the run; 1: only this one, also under SLURM and the like",
         lower_bound=1,
     )
     flags.DEFINE_integer("process_id", None, "number of this process, from 0", lower_bound=0)
@@ -35,7 +35,7 @@ def define_saved_run() -> None:
     """Defines the flags that name a trained agent."""
     flags.DEFINE_string("run_dir", None, "folder of the run")
     flags.DEFINE_string(
-        "checkpoint", "latest", "latest, best (by the run's own evaluations), or a step"
+        "checkpoint", "latest", "latest, best (by the run's own evaluations), or its step"
     )
 
 

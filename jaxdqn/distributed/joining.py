@@ -58,7 +58,7 @@ def join(
     jax.config.update("jax_enable_preemption_service", False)
     where = coordinator_address or f"the others of {started_by}"
     try:
-        with _said_if_late(f"waits for {where}, at most five minutes; {_ALONE}"):
+        with _said_if_late(f"waiting up to five minutes for {where}; {_ALONE}"):
             _initialize(coordinator_address, num_processes, process_id, local_device_ids)
     except (ValueError, RuntimeError, OSError, KeyError) as error:
         is_unknown = isinstance(error, ValueError) and given == (None, None, None)

@@ -13,18 +13,19 @@ class ExplorationSettings:
 
     explorer: str | None = setting.setting(
         None,
-        "how long random actions last (default: lasting where --explore_max_steps is above 1). "
+        "how long random actions last (default: lasting if --explore_max_steps is above 1, else "
+        "epsilon_greedy). "
         f"{registries.EXPLORERS.listing()}",
         registries.EXPLORERS.names,
     )
     epsilon_start: float = setting.setting(
-        1.0, "probability that a random action begins, when learning starts", ranges.SHARE
+        1.0, "probability of starting a random action, before the decay", ranges.SHARE
     )
     epsilon_end: float = setting.setting(
-        0.01, "probability that a random action begins, after the decay", ranges.SHARE
+        0.01, "probability of starting a random action, after the decay", ranges.SHARE
     )
     epsilon_decay_steps: int = setting.setting(
-        250_000, "steps of the linear decay of epsilon", ranges.STEPS_OR_ZERO
+        250_000, "steps over which epsilon decays linearly", ranges.STEPS_OR_ZERO
     )
     epsilon_decay_from_step: int | None = setting.setting(
         None,
@@ -33,7 +34,7 @@ class ExplorationSettings:
     )
     explore_max_steps: int = setting.setting(
         1,
-        "maximum steps that a random action lasts; it lasts k or more with probability 1/k",
+        "maximum steps of a random action; it lasts k steps or more with probability 1/k",
         ranges.COUNT,
         read_if=_LASTING,
     )

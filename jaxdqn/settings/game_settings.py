@@ -15,7 +15,9 @@ class GameSettings:
         splits_groups=False,
     )
     preset: str = setting.setting(
-        "", "named settings that other flags override (default: depends on the game)", on_card=True
+        "",
+        "named set of settings, which other flags override (default: depends on the game)",
+        on_card=True,
     )
     seed: int = setting.setting(
         0,
@@ -32,19 +34,19 @@ class GameSettings:
     )
     num_envs: int = setting.setting(
         32,
-        "environments that play side by side; an even number is split into two halves",
+        "environments that play in parallel; an even number is split into two groups",
         ranges.at_most(2**16),
         on_card=True,
     )
     env_threads: int = setting.setting(
         0,
-        "emulator threads of each half; 0: EnvPool decides",
+        "emulator threads for each group of environments; 0: EnvPool decides",
         ranges.at_most(1_024, least=0),
         may_change=True,
         splits_groups=False,
     )
     frame_stack: int = setting.setting(
-        1, "number of newest frames that the network sees", ranges.COUNT
+        1, "number of latest frames that the network sees", ranges.COUNT
     )
     # None leaves an option to the environment, which refuses those that it does not have.
     frame_skip: int | None = setting.setting(
@@ -52,19 +54,19 @@ class GameSettings:
     )
     frame_skip_min: int | None = setting.setting(
         None,
-        "fewest frames of a step; each step draws a number up to --frame_skip (Atari)",
+        "random frame skip, drawn for each step from this number to --frame_skip (Atari)",
         ranges.COUNT,
         is_env_option=True,
     )
     noop_max: int | None = setting.setting(
         None,
-        "maximum number of random no-ops that open a game, at least 1 (Atari)",
+        "maximum number of random no-ops at the start of a game, at least 1 (Atari)",
         ranges.COUNT,
         is_env_option=True,
     )
     repeat_action_probability: float | None = setting.setting(
         None,
-        "probability that the emulator repeats the last action: sticky actions (Atari)",
+        "sticky actions: probability that the emulator repeats the last action (Atari)",
         ranges.SHARE,
         on_card=True,
         is_env_option=True,
@@ -73,7 +75,7 @@ class GameSettings:
         None, "use all 18 joystick actions (Atari)", is_env_option=True
     )
     use_fire_reset: bool | None = setting.setting(
-        None, "press FIRE to open a game (Atari)", is_env_option=True
+        None, "press FIRE at the start of a game (Atari)", is_env_option=True
     )
     img_height: int | None = setting.setting(
         None, "height of a frame in pixels (Atari)", ranges.COUNT, is_env_option=True
@@ -82,21 +84,21 @@ class GameSettings:
         None, "width of a frame in pixels (Atari)", ranges.COUNT, is_env_option=True
     )
     max_episode_steps: int | None = setting.setting(
-        None, "time limit of a game in agent steps", ranges.COUNT, is_env_option=True
+        None, "time limit of a game, in agent steps", ranges.COUNT, is_env_option=True
     )
     motion_trace: bool = setting.setting(
-        False, "add a second channel to each frame: a fading trace of what moved (images)"
+        False, "add a fading trace of what moved to each frame, as a second channel (images)"
     )
     env_timeout_seconds: float = setting.setting(
         300.0,
-        "seconds to wait for environments that do not answer; then the run saves and stops",
+        "seconds to wait for the environments' answer; then the run saves and stops",
         ranges.POSITIVE,
         may_change=True,
         splits_groups=False,
     )
     env_lifetime_steps: int = setting.setting(
         31_250,
-        "steps of each environment after which all are created again, which ends their games. A "
-        "run that resumes plays again what happened since then; 0: never",
+        "steps of each environment after which all environments are replaced, which ends their "
+        "games; 0: never. A run that resumes plays the steps since then again",
         ranges.STEPS_OR_ZERO,
     )

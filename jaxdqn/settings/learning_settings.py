@@ -23,7 +23,7 @@ class LearningSettings:
         0.99, "discount factor gamma for one step", ranges.SHARE, on_card=True
     )
     n_step: int = setting.setting(
-        1, "rewards summed before bootstrapping", ranges.COUNT, on_card=True
+        1, "number of rewards summed before bootstrapping", ranges.COUNT, on_card=True
     )
     double_q: bool = setting.setting(
         True, "choose the bootstrap action with the online network", on_card=True, read_if=_UPDATES
@@ -52,38 +52,40 @@ class LearningSettings:
     )
     terminal_reward: float | None = setting.setting(
         None,
-        "reward to learn from when a game itself ends (default: the game's own)",
+        "reward to learn from when a game ends, unless by a time limit (default: the game's own)",
         ranges.FINITE,
     )
     life_loss_ends: bool = setting.setting(
-        False, "learn as if a lost life ended the game (Atari)", on_card=True
+        False, "treat a lost life as the end of the game when learning (Atari)", on_card=True
     )
     time_limit_ends: bool = setting.setting(
-        False, "learn as if a time limit ended the game itself; for study"
+        False, "treat a time limit as a real end of the game when learning; for study"
     )
     optimizer: str = setting.setting(
-        "adam", "adam, or rmsprop (epsilon inside the root)", ranges.one_of("adam", "rmsprop")
+        "adam",
+        "adam, or rmsprop (with epsilon inside the square root)",
+        ranges.one_of("adam", "rmsprop"),
     )
     learning_rate: float = setting.setting(
         1e-4, "learning rate at the first update", ranges.POSITIVE, on_card=True
     )
     learning_rate_end: float | None = setting.setting(
         None,
-        "learning rate at the end of its linear decay (default: constant)",
+        "learning rate at the end of its linear decay (default: no decay)",
         ranges.NOT_NEGATIVE,
     )
     learning_rate_decay_steps: int = setting.setting(
         0,
-        "steps of that decay, counted from the start of learning (for sweeps from the first step); "
-        "0: until the end of the run",
+        "steps over which the learning rate decays, counted from the start of learning (for sweeps "
+        "from the first step); 0: until the end of the run",
         ranges.STEPS_OR_ZERO,
     )
-    optimizer_epsilon: float = setting.setting(1e-8, "the optimizer's epsilon", ranges.POSITIVE)
+    optimizer_epsilon: float = setting.setting(1e-8, "epsilon of the optimizer", ranges.POSITIVE)
     rmsprop_decay: float = setting.setting(
         0.95, "decay of RMSProp's running means", ranges.SHARE, read_if=_RMSPROP
     )
     rmsprop_centred: bool = setting.setting(
-        True, "subtract RMSProp's running mean of gradients", read_if=_RMSPROP
+        True, "use centred RMSProp, which subtracts the mean of gradients", read_if=_RMSPROP
     )
     rmsprop_initial: float = setting.setting(
         0.0,
@@ -101,34 +103,34 @@ class LearningSettings:
     )
     target_tau: float = setting.setting(
         0.005,
-        "share of the online network that moves into the target each time; 1: a full copy",
+        "share by which the target network moves towards the online network; 1: a full copy",
         ranges.PART,
         on_card=True,
         read_if=_TARGET,
     )
     target_period_updates: int = setting.setting(
         1,
-        "updates between target network updates; 0: do not count updates",
+        "move the target network after this many updates; 0: not by updates",
         ranges.COUNT_OR_ZERO,
         on_card=True,
         read_if=_TARGET,
     )
     target_period_steps: int = setting.setting(
         0,
-        "steps between target network updates; 0: do not count steps",
+        "move the target network after this many steps; 0: not by steps",
         ranges.STEPS_OR_ZERO,
         read_if=_TARGET,
     )
     target_period_episodes: int = setting.setting(
         0,
-        "games between target network updates; 0: do not count games",
+        "move the target network after this many games; 0: not by games",
         ranges.COUNT_OR_ZERO,
         read_if=_TARGET,
     )
     on_nonfinite: str = setting.setting(
         "stop",
-        "what to do with an update whose loss, values or gradients are not finite: stop the run "
-        "before it, or skip it",
+        "what to do if the loss, values or gradients of an update are not finite: stop the run "
+        "before the update, or skip the update",
         ranges.one_of("stop", "skip"),
         may_change=True,
         splits_groups=False,

@@ -14,19 +14,19 @@ class NetworkSettings:
 
     network: str = setting.setting(
         "mlp",
-        f"what the network begins with. {registries.ENCODERS.listing()}",
+        f"first layers of the network. {registries.ENCODERS.listing()}",
         registries.ENCODERS.names,
     )
     conv_features: tuple[int, ...] = setting.setting(
         (), "output channels of each convolution, comma-separated", ranges.COUNT
     )
     conv_sizes: tuple[int, ...] = setting.setting(
-        (), "side lengths of the convolutions' square windows", ranges.COUNT
+        (), "side length of the square kernel of each convolution", ranges.COUNT
     )
-    conv_strides: tuple[int, ...] = setting.setting((), "strides of the convolutions", ranges.COUNT)
+    conv_strides: tuple[int, ...] = setting.setting((), "stride of each convolution", ranges.COUNT)
     conv_padding: str = setting.setting(
         "valid",
-        "valid, or same (zeros around images)",
+        "padding of the convolutions: valid (none) or same (zeros around images)",
         ranges.one_of("valid", "same"),
         read_if=_CONVOLUTIONS,
     )
@@ -41,17 +41,17 @@ class NetworkSettings:
     dueling: bool = setting.setting(False, "use separate streams for value and advantages")
     conv_init: str = setting.setting(
         "lecun_normal",
-        "initial kernels of convolutions: lecun_normal, glorot_uniform, he_normal or "
-        "truncated_normal (standard deviation 0.02)",
+        "initializer of convolutions: lecun_normal, glorot_uniform, he_normal or truncated_normal "
+        "(standard deviation 0.02)",
         INITIALIZERS,
         read_if=_CONVOLUTIONS,
     )
     dense_init: str = setting.setting(
-        "lecun_normal", "initial kernels of dense layers; the same names", INITIALIZERS
+        "lecun_normal", "initializer of dense layers; choices as for --conv_init", INITIALIZERS
     )
     scale_pixels: bool = setting.setting(True, "divide pixels by 255")
     compute_dtype: str = setting.setting(
         "float32",
-        "type that the network computes in: float32 or bfloat16; parameters stay float32",
+        "type in which the network computes: float32 or bfloat16; parameters stay float32",
         ranges.one_of("float32", "bfloat16"),
     )

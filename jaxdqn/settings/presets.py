@@ -43,7 +43,7 @@ GENERAL: Mapping[str, Preset] = {
     # Double DQN at the cadence of Mnih et al. (2015): 32 transitions every 4 steps, 1M frames.
     "atari": Preset(
         settings=_ATARI,
-        expected="Breakout, seed 0, 2 cores of an EPYC, 2026-11-21: 101 (30 games) after 1M steps; "
+        expected="Breakout, seed 0: 101 after 1M steps (30 games); 2 cores of an EPYC, 2026-11-21; "
         "longer runs and other games not yet run",
     ),
     # As many samples per step in fewer, larger updates, which keep an accelerator busy.

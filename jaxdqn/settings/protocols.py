@@ -25,8 +25,8 @@ def _cap_steps(spec: api.EnvSpec) -> int:
 
 PROTOCOLS: Mapping[str, Protocol] = {
     "nature": Protocol(
-        "Mnih et al. (Nature, 2015): 5% random actions, up to 30 no-ops open a game, 108,000 "
-        "frames end it",
+        "Mnih et al. (Nature, 2015): 5% random actions, up to 30 no-ops at the start, at most "
+        "108,000 frames",
         lambda spec: {
             "eval_epsilon": 0.05,
             "noop_max": 30,
@@ -37,8 +37,8 @@ PROTOCOLS: Mapping[str, Protocol] = {
     ),
     # The random actions and the cap are Dopamine's, whose scores are the ones most compared with.
     "machado": Protocol(
-        "Machado et al. (arXiv:1709.06009): 25% sticky actions, one no-op; 0.1% random "
-        "actions and 108,000 frames, as in Dopamine",
+        "Machado et al. (arXiv:1709.06009): 25% sticky actions, one no-op; 0.1% random actions and "
+        "at most 108,000 frames, as in Dopamine",
         lambda spec: {
             "eval_epsilon": 0.001,
             "noop_max": 1,
@@ -51,7 +51,7 @@ PROTOCOLS: Mapping[str, Protocol] = {
         "no random actions, in the run's environment", lambda _: {"eval_epsilon": 0.0}, False
     ),
     "random": Protocol("random actions only", lambda _: {"eval_epsilon": 1.0}, False),
-    "run": Protocol("as the run evaluates itself", lambda _: {}, False),
+    "run": Protocol("as in the run's own evaluations", lambda _: {}, False),
 }
 
 

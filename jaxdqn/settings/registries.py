@@ -23,8 +23,8 @@ ALGORITHMS.register(
 ALGORITHMS.register(
     "sweep",
     "jaxdqn.algorithms.sweep",
-    "backward sweeps over a memory that is emptied after the network has been fitted to it. It has "
-    "no target network, n-step sums or updates by steps, and a squared loss of its own",
+    "backward sweeps over a replay that is emptied after the network has been fitted to it; "
+    "without target network and n-step returns, and with a squared loss",
     reads=frozenset({"sweeps"}),
     check=_check_sweep,
 )
@@ -36,25 +36,25 @@ ENCODERS = registry.Registry("network")
 ENCODERS.register(
     "nature",
     "jaxdqn.agent.encoders.convolutions",
-    "three convolutions",
+    "the three convolutions of Mnih et al. (2015)",
     reads=frozenset({"convolutions"}),
 )
 ENCODERS.register(
     "conv",
     "jaxdqn.agent.encoders.convolutions",
-    "those of the --conv_* settings",
+    "the convolutions of the --conv_* settings",
     reads=frozenset({"convolutions", "chain"}),
 )
-ENCODERS.register("mlp", "jaxdqn.agent.encoders.flat", "the observation as it is")
+ENCODERS.register("mlp", "jaxdqn.agent.encoders.flat", "none, only dense layers")
 
 SAMPLERS = registry.Registry("sampler")
-SAMPLERS.register("uniform", "jaxdqn.replay.samplers.uniform", "each transition equally often")
+SAMPLERS.register("uniform", "jaxdqn.replay.samplers.uniform", "all equally often")
 
 EXPLORERS = registry.Registry("explorer")
-EXPLORERS.register("epsilon_greedy", "jaxdqn.agent.explorers.epsilon_greedy", "each for one step")
+EXPLORERS.register("epsilon_greedy", "jaxdqn.agent.explorers.epsilon_greedy", "one step")
 EXPLORERS.register(
     "lasting",
     "jaxdqn.agent.explorers.lasting",
-    "for k steps or more with probability 1/k",
+    "k steps or more with probability 1/k",
     reads=frozenset({"lasting"}),
 )

@@ -1,4 +1,4 @@
-"""The replay, and when it is learned from."""
+"""The replay, and when the run learns from it."""
 
 import dataclasses
 
@@ -9,7 +9,7 @@ _UPDATES = registries.ALGORITHMS.reading("updates")
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class ReplaySettings:
-    """The replay, and when it is learned from."""
+    """The replay, and when the run learns from it."""
 
     replay_capacity: int = setting.setting(
         100_000, "steps that the replay holds, over all environments", ranges.STEPS, on_card=True
@@ -26,7 +26,7 @@ class ReplaySettings:
     )
     updates_per_slice: int = setting.setting(
         0,
-        "updates that the device runs at a time; 0: as many as fall due in one turn",
+        "updates that the device runs in one call; 0: as many as fall due per step of a group",
         ranges.COUNT_OR_ZERO,
         read_if=_UPDATES,
     )
@@ -35,7 +35,8 @@ class ReplaySettings:
     )
     terminal_repeats: int = setting.setting(
         1,
-        "how many times as often a step that ends a game itself is drawn as any other step",
+        "draw the last step of a game this many times as often as others, unless a time limit "
+        "ended it",
         ranges.Range(lambda value: value in (1, 2, 3), "1, 2 or 3"),
     )
     checkpoint_replay: bool = setting.setting(

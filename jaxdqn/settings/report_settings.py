@@ -17,7 +17,7 @@ class ReportSettings:
     )
     eval_episodes: int = setting.setting(
         30,
-        "whole games of an evaluation, shared equally or nearly so among up to 64 environments; "
+        "whole games per evaluation, shared as equally as possible among up to 64 environments; "
         "0: never evaluate",
         ranges.COUNT_OR_ZERO,
     )
@@ -26,26 +26,26 @@ class ReportSettings:
     )
     checkpoint_every_steps: int = setting.setting(
         250_000,
-        "steps between checkpoints, besides those of the best evaluations; 0: only at the end",
+        "steps between checkpoints; 0: only at the end. A new best evaluation is saved as well",
         ranges.STEPS_OR_ZERO,
         splits_groups=False,
     )
     keep_checkpoints: int = setting.setting(
         3,
-        "number of newest checkpoints to keep; the best by evaluation is kept too",
+        "number of latest checkpoints to keep; the best by evaluation is kept too",
         ranges.COUNT,
         may_change=True,
         splits_groups=False,
     )
     record_every_steps: int = setting.setting(
-        0, "steps between films of a game; 0: none", ranges.STEPS_OR_ZERO, splits_groups=False
+        0, "steps between films of a game; 0: no films", ranges.STEPS_OR_ZERO, splits_groups=False
     )
     record_every_episodes: int = setting.setting(
-        0, "games of training between films; 0: none", ranges.COUNT_OR_ZERO, splits_groups=False
+        0, "training games between films; 0: no films", ranges.COUNT_OR_ZERO, splits_groups=False
     )
     held_out_observations: int = setting.setting(
         512,
-        "observations of random play whose action values are logged; 0: none",
+        "observations of random play for the metric avg_max_q_value; 0: none",
         ranges.at_most(2**16, least=0),
         splits_groups=False,
     )

@@ -13,43 +13,50 @@ class SweepSettings:
 
     sweep_fraction_start: float = setting.setting(
         0.1,
-        "share of the replay that is filled before the first sweep",
+        "share of the replay to fill before a sweep, at first",
         ranges.PART,
         read_if=_SWEEPS,
     )
     sweep_fraction_end: float = setting.setting(
-        1.0, "that share at the end of its schedule", ranges.PART, read_if=_SWEEPS
+        1.0,
+        "share of the replay to fill before a sweep, after --sweep_decay_steps",
+        ranges.PART,
+        read_if=_SWEEPS,
     )
     sweep_loss_limit_start: float = setting.setting(
         0.1,
-        "after its first epoch, fitting stops when the mean loss of 100 batches is below this",
+        "mean loss of 100 batches below which a fit ends (never in its first epoch), at first",
         ranges.NOT_NEGATIVE,
         read_if=_SWEEPS,
     )
     sweep_loss_limit_end: float = setting.setting(
-        0.015, "that loss at the end of its schedule", ranges.NOT_NEGATIVE, read_if=_SWEEPS
+        0.015,
+        "mean loss of 100 batches below which a fit ends, after --sweep_decay_steps",
+        ranges.NOT_NEGATIVE,
+        read_if=_SWEEPS,
     )
     sweep_max_epochs_start: float = setting.setting(
-        5.0, "maximum number of epochs of a fit", ranges.POSITIVE, read_if=_SWEEPS
+        5.0, "maximum number of epochs of a fit, at first", ranges.POSITIVE, read_if=_SWEEPS
     )
     sweep_max_epochs_end: float = setting.setting(
         10.0,
-        "maximum number of epochs at the end of the schedule",
+        "maximum number of epochs of a fit, after --sweep_decay_steps",
         ranges.POSITIVE,
         read_if=_SWEEPS,
     )
     sweep_decay_steps: int = setting.setting(
         5_000_000,
-        "steps of these three schedules (fraction, loss limit, epochs)",
+        "steps over which --sweep_fraction_*, --sweep_loss_limit_* and --sweep_max_epochs_* go "
+        "from their first value to their last",
         ranges.STEPS_OR_ZERO,
         read_if=_SWEEPS,
     )
     sweep_error_threshold: float = setting.setting(
         0.1,
-        "an error is large if the value changed by more than this",
+        "the error of a state is large if its value changes by more than this in a sweep",
         ranges.NOT_NEGATIVE,
         read_if=_SWEEPS,
     )
     sweep_large_error_share: float = setting.setting(
-        0.5, "smallest share of a batch that has large errors", ranges.SHARE, read_if=_SWEEPS
+        0.5, "minimum share of states with large errors in a batch", ranges.SHARE, read_if=_SWEEPS
     )

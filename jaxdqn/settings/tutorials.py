@@ -103,7 +103,7 @@ TUTORIALS: Mapping[str, Tutorial] = {
             "eval_every_steps": 50_000,
             "checkpoint_every_steps": 50_000,
         },
-        expected="seed 0 after 500k steps 35 (30 games), at its best 56, random play 1.1; 40 "
+        expected="seed 0: 35 after 500k steps (30 games), 56 at its best; random play 1.1; 40 "
         "minutes; 2 cores of an EPYC, 2026-11-21",
     ),
     "rubikscode_breakout_literal": Tutorial(
@@ -135,7 +135,7 @@ TUTORIALS: Mapping[str, Tutorial] = {
         env="Breakout",
         base="atari",
         settings={**_HVASS, "total_steps": 1_200_000},
-        expected="seed 0 after 300k states 15 (30 games), random play 1.1; 216 states/s; 2 cores "
+        expected="seed 0: 15 after 300k states (30 games); random play 1.1; 216 states/s; 2 cores "
         "of an EPYC, 2026-11-21",
     ),
     "hvass_breakout_literal": Tutorial(
@@ -159,7 +159,7 @@ TUTORIALS: Mapping[str, Tutorial] = {
         env="CartPole",
         base="classic",
         settings={},
-        expected="after 50k steps 500.0 over 100 greedy games on 10 of 10 seeds; 36 to 57 s each; "
+        expected="10 seeds: 500.0 on all after 50k steps (100 greedy games); 36 to 57 s each; "
         "2 cores of an EPYC, 2026-11-22",
     ),
     "opensourc_cartpole_literal": Tutorial(
@@ -185,7 +185,7 @@ TUTORIALS: Mapping[str, Tutorial] = {
             "checkpoint_every_steps": 5_000,
             "log_every_steps": 500,
         },
-        expected="best of its evaluations 191 to 486 on 5 seeds, 110 to 486 at the end; 2 cores of "
+        expected="5 seeds: 191 to 486 at their best evaluations, 110 to 486 at the end; 2 cores of "
         "an EPYC, 2026-11-22",
     ),
     # Toptal, A. Stelmaszczyk: MountainCar.
@@ -210,8 +210,8 @@ TUTORIALS: Mapping[str, Tutorial] = {
             "checkpoint_every_steps": 10_000,
             "log_every_steps": 4_000,
         },
-        expected="after 120k steps -100 to -104 over 100 greedy games on 10 of 10 seeds; 34 to 52 "
-        "s each; 2 cores of an EPYC, 2026-11-22",
+        expected="10 seeds: -100 to -104 after 120k steps (100 greedy games); 34 to 52 s each; "
+        "2 cores of an EPYC, 2026-11-22",
     ),
     "toptal_mountaincar_literal": Tutorial(
         env="MountainCar",
@@ -240,7 +240,7 @@ TUTORIALS: Mapping[str, Tutorial] = {
             "log_every_steps": 2_000,
             "held_out_observations": 10_000,
         },
-        expected="best of its evaluations -98 to -103 on 5 seeds, -98 to -151 at the end; 2 cores "
+        expected="5 seeds: -98 to -103 at their best evaluations, -98 to -151 at the end; 2 cores "
         "of an EPYC, 2026-11-22",
     ),
     # https://adventuresinmachinelearning.com: dueling double DQN on Space Invaders.
@@ -250,7 +250,7 @@ TUTORIALS: Mapping[str, Tutorial] = {
         settings={
             **_ADVENTURES,
         },
-        expected="seed 0 after 500k steps 375 (30 games), random play 141; 36 minutes; 2 cores of "
+        expected="seed 0: 375 after 500k steps (30 games); random play 141; 36 minutes; 2 cores of "
         "an EPYC, 2026-11-21",
     ),
     "adventures_spaceinvaders_literal": Tutorial(

@@ -27,7 +27,7 @@ def finish(run: Session, how: str) -> int:
             return leave(run)
         is_finite = bool(metrics.scored([last]))
         shown = f"{last['eval_return_mean']:.2f}" if is_finite else "that is not finite"
-        score = f": mean return {shown} of {last['eval_episodes']} games"
+        score = f": mean return {shown} over {last['eval_episodes']} games"
     if run.config.record_every_steps or run.config.record_every_episodes:
         due_work.record(run)
     run.saver.wait(steps)
@@ -70,7 +70,7 @@ def give_up(run: Session, error: run_state.NonFiniteError) -> errors.RunError:
     where = run.saver.batch(counters.steps, error.batch)
     return errors.RunError(
         f"step {counters.steps:,}, update {counters.updates + 1:,}: {error}. The state before it "
-        f"is saved; the batch {where}. --on_nonfinite=skip goes on without such updates"
+        f"is saved; the batch {where}. --on_nonfinite=skip continues without such updates"
     )
 
 

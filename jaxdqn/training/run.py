@@ -76,7 +76,7 @@ def _to_the_end(run: Session) -> int:
     """Trains until all steps are done or a signal comes. Returns an exit code."""
     if run.is_complete:
         run.checkpoints.drop_replay()  # an earlier process may have been killed before it
-        return endings.finish(run, "complete since before")
+        return endings.finish(run, "already complete")
     _compile_ahead(run)
     if not _start_emulators(run):
         return endings.leave(run, saved=True)
@@ -125,7 +125,7 @@ def _start_emulators(run: Session) -> bool:
             return False
         if not group.has_come_back(sent):
             raise errors.RunError(
-                f"the emulators do not come back to where they stood at step "
+                f"the emulators could not be restored to their state at step "
                 f"{run.state.counters.steps:,}: another version of EnvPool or of the "
                 f"game? {run.path / layout.CONFIG_FILE} has the versions of the run"
             )

@@ -113,7 +113,7 @@ def restore(
         state.ring = store.restore_ring(step, state.ring, state.rows, state.ring_life)
     else:
         _forget_replay(state, config)
-        say("the checkpoint holds no replay: learning resumes when it has been filled again")
+        say("the checkpoint has no replay: learning resumes when it has been filled again")
     return _sent_of(play, run)
 
 

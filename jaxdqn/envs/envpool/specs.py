@@ -42,7 +42,7 @@ def _cached(env_id: str, options: tuple[tuple[str, Any], ...]) -> NativeSpec:
     except Exception as error:  # whatever EnvPool's families raise
         _check_options(env_id, options)
         raise api.UnsupportedEnvError(
-            f"{env_id} cannot be made by EnvPool: {library.first_line(error)}"
+            f"{env_id} cannot be created by EnvPool: {library.first_line(error)}"
         ) from None
 
 
@@ -70,7 +70,7 @@ def _check_options(env_id: str, options: tuple[tuple[str, Any], ...]) -> None:
             _make(env_id, {option: value})
         except Exception as error:
             raise api.OptionError(
-                option, f"is {value}, which {env_id} does not take ({library.first_line(error)})"
+                option, f"is {value}, which {env_id} does not accept ({library.first_line(error)})"
             ) from None
 
 
