@@ -10,6 +10,7 @@ os.environ["XLA_FLAGS"] = (
 import filelock
 import jax
 import pytest
+from xdist import scheduler
 
 from jaxdqn.assembly import compilation_cache
 from jaxdqn.cli import devices
@@ -23,32 +24,54 @@ gc.set_threshold(100_000)
 # at about the same time.
 _LONGEST = (
     *("test_processes", "test_resume", "test_benchmarks", "test_envs", "test_sweep"),
-    *("test_launch", "test_examples", "test_terminal", "test_run", "test_train"),
-    *("test_environments", "test_recording", "test_tutorials", "test_programs"),
-    *("test_learner", "test_compilation_cache", "test_wrong_usage", "test_paths"),
+    *("test_launch", "test_examples", "test_train", "test_run", "test_environments"),
+    *("test_recording", "test_tutorials", "test_programs", "test_terminal", "test_learner"),
+    *("test_compilation_cache", "test_wrong_usage", "test_paths"),
 )
+# Their tests of ten seconds or more that share no expensive fixture with others. Some of them wait
+# for a clock, while the other worker computes.
+_APART = {
+    *("test_a_run_goes_on_with_other_numbers_of_processes", "test_two_processes_learn_cartpole"),
+    "test_one_device_and_two_processes_give_the_same_update",
+    "test_a_process_that_stands_still_is_noticed",
+    "test_a_film_of_one_process_is_cut_short_for_another",
+    "test_a_fit_that_was_stopped_goes_on_where_it_stood",
+    *("test_all_that_is_saved_is_the_same", "test_a_second_process_is_refused"),
+    "test_what_is_not_finite_stops_the_run_before_it_spoils_anything",
+    *("test_a_signal_is_heard_while_environments_hang", "test_a_run_passes_2_to_the_32_steps"),
+    *("test_evaluations_that_are_not_finite_count", "test_without_its_replay_a_run_fills_it_again"),
+    *("test_peers", "test_scaling_over_devices", "test_startup", "test_endurance"),
+    *("test_throughput", "test_collectives_of_two_processes"),
+    "test_wrong_usage_is_refused_in_one_line_before_anything_is_measured",
+    *("test_rebuilt_stacks_equal_envpools_own", "test_every_atari_game_starts_and_plays"),
+    "test_every_environment_is_described_or_refused_in_a_line",
+    "test_a_run_sweeps_fits_and_empties_its_memory",
+    "test_a_sweep_ends_with_all_runs_though_one_was_killed",
+    "test_catch_is_learned",
+}
 
 
-@pytest.hookimpl(tryfirst=True)  # before xdist looks for the groups
 def pytest_collection_modifyitems(items):
-    """Marks the tests that run programs, and shares tests out to the workers.
-
-    One worker gets all tests of a module, or of a long one those that share fixtures.
-    """
+    """Marks the tests that run programs, and puts those of long modules first."""
     order = {name: place for place, name in enumerate(_LONGEST)}
-    places = {}
     for item in items:
         if hasattr(item.module, "program"):
             item.add_marker("programs")
-        group = item.module.__name__
-        place = order.get(group.rpartition(".")[2], len(order))
-        fixtures = item._fixtureinfo.name2fixturedefs.values()
-        is_alone = place < len(order) and all(found[-1].scope != "module" for found in fixtures)
-        if is_alone:
-            group += f".{item.originalname}"
-        item.add_marker(pytest.mark.xdist_group(group))
-        places[item] = (place, is_alone)
-    items.sort(key=places.get)
+    items.sort(key=lambda item: order.get(item.path.stem, len(order)))
+
+
+class _Sharing(scheduler.LoadScopeScheduling):
+    """Has one worker run all tests of a module, but for those that stand apart."""
+
+    def _split_scope(self, nodeid):
+        module, _, test = nodeid.partition("::")
+        name = test.partition("[")[0]
+        return f"{module}::{name}" if name in _APART else module
+
+
+@pytest.hookimpl(optionalhook=True)  # of xdist
+def pytest_xdist_make_scheduler(config, log):
+    return _Sharing(config, log)
 
 
 @pytest.fixture
