@@ -90,7 +90,7 @@ def legend(groups: found_runs.Groups) -> str:
     if any(len(members) > 1 for members in groups.values()):
         text = "Faint: each run. Bold: their mean, with its 95% interval for three or more. "
     if len(groups) > group_names.SHARED_AXES:
-        text += f"{len(groups)} groups, each in colour, the means of all in grey. "
+        text += f"{len(groups)} groups, each in colour; the means of all groups in grey. "
     if group_names.are_cut(list(groups)):
         text += "The groups are listed by their numbers below the plots."
     return text

@@ -72,7 +72,7 @@ def test_what_is_saved_is_the_moment_of_saving(tmp_path, key):
         jax.tree.map(np.testing.assert_array_equal, now, saved[step])
         assert jax.random.key_data(restored.key).tolist() == jax.random.key_data(state.key).tolist()
         # Restored arrays can be donated like any others.
-        built.learn(restored, play["sums"], ring)
+        programs.learn(restored, play["sums"], (), ring)
     reopened.close()
 
 
@@ -245,7 +245,7 @@ def test_updates_and_acting_work_in_place(key):
     state, sums = programs.init(key), built.init_sums()
     before = {leaf.unsafe_buffer_pointer() for leaf in jax.tree.leaves(state.params)}
     old = jax.tree.leaves(state.params)
-    state, sums = built.learn(state, sums, ring)
+    state, sums, _ = programs.learn(state, sums, (), ring)
     assert all(leaf.is_deleted() for leaf in old)
     assert {leaf.unsafe_buffer_pointer() for leaf in jax.tree.leaves(state.params)} == before
     assert sums[-1] == config.slice_updates == state.updates

@@ -101,7 +101,7 @@ def test_a_source_that_cannot_be_used_is_not_in_the_way_of_others():
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"frame_skip": 4}, "--frame_skip: toy/Corridor-v0 has no such option; the flag or"),
+        ({"frame_skip": 4}, "--frame_skip: toy/Corridor-v0 has no such option; set by its flag or"),
         ({"max_episode_steps": 5_000}, "--max_episode_steps: is 5000; toy/Corridor-v0 takes at"),
         ({"network": "nature"}, "--network: nature needs images .* toy/Corridor-v0 shows 6 float"),
         ({"life_loss_ends": True}, "--life_loss_ends: has no effect: toy/Corridor-v0 has no lives"),
@@ -165,13 +165,15 @@ def test_an_agent_is_scored_by_the_protocol_of_its_game(agent):
     assert told["env"] == toy_env.ENV_ID and len(told["returns"]) == 5
     assert set(told["returns"]) <= {0.0, 1.0} and max(told["lengths"]) <= 20
     assert told["human_score"] is told["human_normalised"] is None
-    with pytest.raises(errors.SettingError, match="nature is for Atari games and toy/Corridor-v0"):
+    with pytest.raises(
+        errors.SettingError, match="nature is for Atari games only, not toy/Corridor-v0"
+    ):
         scoring.score(agent, "nature", 5, seed=0)
 
 
 def test_an_agent_is_filmed_at_the_speed_of_its_game(agent, tmp_path):
     out = {"out": tmp_path / "play.gif", "sheet": None, "with_overlay": True}
-    assert "at 4 frames a second" in recording.record(agent, **out, seed=0, num_episodes=1)
+    assert "at 4 frames per second" in recording.record(agent, **out, seed=0, num_episodes=1)
 
 
 def test_an_export_names_the_source_and_its_options(agent):

@@ -412,7 +412,7 @@ def test_report_as_a_program(tmp_path):
         ("--runs=runs/* --out=report.html", "report.html exists"),
         ("--runs=nothing/* --out=other.html", "--runs: no folder matches nothing/*"),
         ("--runs=runs/*", "--out: name the page"),
-        ("--out=report.pdf", "ends in .html"),
+        ("--out=report.pdf", "must end in .html"),
     ):
         result = program.run("report", *words.split(), cwd=tmp_path)
         assert result.returncode == 2 and message in result.stderr, words
