@@ -4,13 +4,13 @@ import gc
 import importlib
 import pkgutil
 
-import jinja2  # noqa: F401
-import matplotlib.figure
-import matplotlib.ticker  # noqa: F401
-
 import jaxdqn
-from benchmarks import clock, flops, plots, rates, report  # noqa: F401
-from tests import program  # noqa: F401
+
+LIBRARIES = ("jinja2", "matplotlib.figure", "matplotlib.ticker")
+HELPERS = ("tests.program", *(f"benchmarks.{n}" for n in ("clock", "flops", "plots", "rates")))
+HELPERS += ("benchmarks.report",)
+for name in (*LIBRARIES, *HELPERS):
+    importlib.import_module(name)
 
 # Programs are the modules of the package itself; they run as `__main__`.
 for package in pkgutil.iter_modules(jaxdqn.__path__, "jaxdqn."):

@@ -32,8 +32,8 @@ class Learning(NamedTuple):
     # update): raises NonFiniteError where one was refused since it was last asked
     check: Callable[[run_state.RunState, int, int], None]
     # (compiles ahead, train state, metric sums, sampler state, ring): the same, being compiled.
-    # Arrays, or their shapes.
-    compile_ahead: Callable[..., "Learning"]
+    # Arrays, or their shapes. None: nothing is compiled before it is needed.
+    compile_ahead: Callable[..., "Learning"] | None = None
 
 
 class OwnState(NamedTuple):

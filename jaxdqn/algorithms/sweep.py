@@ -159,15 +159,10 @@ def learning(
     config: config_lib.Config, programs: sweep_programs.Programs, mesh: Mesh
 ) -> api.Learning:
     """How a run learns with programs that are built."""
-
-    def compile_ahead(*_: Any) -> api.Learning:
-        return learning(config, programs, mesh)  # play takes longer than to compile, at first
-
     return api.Learning(
         init=programs.init,
         learn=Cycle(config, programs, mesh).learn,
         check=lambda *_: None,  # each fit looks for itself
-        compile_ahead=compile_ahead,
     )
 
 

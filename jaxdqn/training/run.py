@@ -90,8 +90,9 @@ def _to_the_end(run: Session) -> int:
 
 
 def _compile_ahead(run: Session) -> None:
-    """Begins to compile acting and learning. A first call waits for its own function alone:
-    play begins while learning is being compiled.
+    """Begins to compile acting and learning.
+
+    A first call waits for its own function alone: play begins while learning is being compiled.
     """
     compiler = compile_ahead.Compiler()
     config, spec, mesh, state = run.config, run.setup.spec, run.setup.mesh, run.state
@@ -105,9 +106,10 @@ def _compile_ahead(run: Session) -> None:
         *device_programs.blank_turn(config, spec, mesh),
     )
     run.device = run.device._replace(act_and_record=act_and_record)
-    run.learning = run.learning.compile_ahead(
-        compiler.ahead, state.train_state, state.sums, state.sampler, ring
-    )
+    if run.learning.compile_ahead:
+        run.learning = run.learning.compile_ahead(
+            compiler.ahead, state.train_state, state.sums, state.sampler, ring
+        )
     compiler.close()
 
 
@@ -115,7 +117,7 @@ def _start_emulators(run: Session) -> bool:
     """Starts and restores the emulators; returns False if a signal came first.
 
     Raises:
-      RunError: they do not come back there.
+      RunError: they could not be restored.
     """
     for index, sent in enumerate(run.sent):
         make = functools.partial(run.envs.training, index)

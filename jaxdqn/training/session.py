@@ -57,7 +57,8 @@ class Session:
         self.verbose = verbose and processes.is_primary()
         self.request, self.stop = request, processes.Stop(request)
         self.device = device_programs.build(config, setup.spec, setup.mesh)
-        self.learning = algorithms.chosen(config).build(config, setup.spec, setup.mesh)
+        algorithm = algorithms.chosen(config)
+        self.learning = algorithm.build(config, setup.spec, setup.mesh)
         self._watchdog = watchdog.Watchdog(
             config.env_timeout_seconds,
             request.__bool__,
@@ -74,15 +75,14 @@ class Session:
             functools.partial(self.envs.watched, name="the held-out environments"),
         )
         self.checkpoints = self._open_checkpoints()
-        self.state, self.sent = self._restored()
+        self._restore()
         start = self.state.counters.steps
         print_once(console.plan(setup, self.state.train_state.params, start))
         if self.verbose:
             print_once(console.layers(self.state.train_state.params))
         self.progress = console.Progress(config.total_steps, start)
         self._open_metrics(track, start)
-        own = algorithms.chosen(config).own
-        self.saver = saver.Saver(self.path, self.checkpoints, self.writer, self.say, own)
+        self.saver = saver.Saver(self.path, self.checkpoints, self.writer, self.say, algorithm.own)
         self.interludes = interludes.Interludes(setup, self.envs, self.stop, self.writer, self.say)
         self.stopwatch = stopwatch.Stopwatch()
 
@@ -103,7 +103,12 @@ class Session:
 
     def forgive(self) -> None:
         """Lets updates go on after one was refused, where the run was to stop."""
-        _forgive(self.state, self.config.on_nonfinite == "stop")
+        state, train_state = self.state, self.state.train_state
+        with jax.transfer_guard("allow"):
+            if self.config.on_nonfinite == "stop":
+                state.train_state = train_state.replace(refused=jnp.zeros_like(train_state.refused))
+            state.refused = int(state.train_state.refused)
+            state.counters.updates = int(train_state.updates)
 
     def close(self) -> None:
         """Closes everything that holds files or runs emulators."""
@@ -133,25 +138,25 @@ class Session:
         best = self.writer.best_among(steps)
         return best["step"] if best else None
 
-    def _restored(self) -> tuple[run_state.RunState, list[env_groups.Sent]]:
-        """Where the run stands, and what its emulators were sent up to there."""
+    def _restore(self) -> None:
+        """Sets where the run stands, and what its emulators were sent up to there."""
         with jax.transfer_guard("allow"):  # keys are made from Python numbers
-            state = new_state(self.setup, self.device, self.learning)
-            sent = [env_groups.NOTHING_SENT] * self.config.num_groups
+            self.state = new_state(self.setup, self.device, self.learning)
+            self.sent = [env_groups.NOTHING_SENT] * self.config.num_groups
             step = self.checkpoints.newest_whole(print_once)
-            if step is not None:
-                sent = state_files.restore(
-                    state,
-                    self.checkpoints,
-                    step,
-                    self.config,
-                    self.setup.mesh,
-                    num_actions=self.setup.spec.num_actions,
-                    init_ring=self.device.init_ring,
-                    say=print_once,
-                )
-                _forgive(state, self.config.on_nonfinite == "stop")
-        return state, sent
+            if step is None:
+                return
+            self.sent = state_files.restore(
+                self.state,
+                self.checkpoints,
+                step,
+                self.config,
+                self.setup.mesh,
+                num_actions=self.setup.spec.num_actions,
+                init_ring=self.device.init_ring,
+                say=print_once,
+            )
+        self.forgive()
 
     def _open_metrics(self, track: str | None, start: int) -> None:
         rows = processes.from_primary(lambda: metrics.known(self.path, start))
@@ -184,15 +189,6 @@ def new_state(
         sampler=device.init_sampler(),
         learning_from_step=setup.config.learning_starts_steps,
     )
-
-
-def _forgive(state: run_state.RunState, is_stopped_by_refusal: bool) -> None:
-    train_state = state.train_state
-    with jax.transfer_guard("allow"):
-        if is_stopped_by_refusal:
-            state.train_state = train_state.replace(refused=jnp.zeros_like(train_state.refused))
-        state.refused = int(state.train_state.refused)
-        state.counters.updates = int(train_state.updates)
 
 
 def print_once(text: str) -> None:
