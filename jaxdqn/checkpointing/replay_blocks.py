@@ -47,9 +47,18 @@ class ReplayFiles:
       like: the ring, or its shapes with shardings.
       mesh: the devices that hold it.
       stride: how many of the newest rows may still change; see `ring.cut`.
+      small_bytes: more than four blocks may go into one folder if they are no larger together,
+        because each folder costs time too.
     """
 
-    def __init__(self, directory: pathlib.Path, like: ring_lib.RingState, mesh: Mesh, stride: int):
+    def __init__(
+        self,
+        directory: pathlib.Path,
+        like: ring_lib.RingState,
+        mesh: Mesh,
+        stride: int,
+        small_bytes: int = 2**24,
+    ):
         self._directory, self._mesh, self._stride = directory.absolute(), mesh, stride
         self._layout = block_layout.of_ring(like.flags.shape[0])
         self._like = _by_row(like)
@@ -57,6 +66,8 @@ class ReplayFiles:
         self._row_bytes = sum(
             leaf.size * leaf.dtype.itemsize // self._layout.num_rows for leaf in self._like.values()
         )
+        block_bytes = self._row_bytes * self._layout.block_rows
+        self._at_once = max(_MOST_AT_ONCE, small_bytes // block_bytes)
         self._number = block_folders.unused_number(directory)  # of the next folder
         self._begun: list[pathlib.Path] = []  # by the save under way
         self._blocks: Blocks = {}
@@ -94,8 +105,8 @@ class ReplayFiles:
         touched = sorted({*self._layout.touched(since, rows), *lost})
         blocks, folder, written = dict(kept), None, 0
         self._directory.mkdir(exist_ok=True)
-        for first in range(0, len(touched), _MOST_AT_ONCE):
-            some = touched[first : first + _MOST_AT_ONCE]
+        for first in range(0, len(touched), self._at_once):
+            some = touched[first : first + self._at_once]
             if folder:
                 written += self._wait(folder)
             folder = self._begin(ring, some)

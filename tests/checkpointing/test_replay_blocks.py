@@ -57,10 +57,11 @@ def assert_equal(one, two):
     jax.tree.map(np.testing.assert_array_equal, jax.device_get(one), jax.device_get(two))
 
 
-def test_every_save_comes_back_and_writes_only_what_is_new(tmp_path, mesh):
+@pytest.mark.parametrize("small_bytes", [0, 2**24])
+def test_every_save_comes_back_and_writes_only_what_is_new(tmp_path, mesh, small_bytes):
     """After no wrap and after several, and with rows that share a block with older ones."""
     rng, ring = np.random.default_rng(0), empty(mesh)
-    store = replay_blocks.ReplayFiles(tmp_path, ring, mesh, stride=1)
+    store = replay_blocks.ReplayFiles(tmp_path, ring, mesh, stride=1, small_bytes=small_bytes)
     saved = []
     for rows in (20, 5, 0, 100, 12, 40, 300):
         ring = write(ring, rows, rng)
@@ -69,6 +70,8 @@ def test_every_save_comes_back_and_writes_only_what_is_new(tmp_path, mesh):
         [block for block in after if after[block] != before.get(block)]
         for (before, _), (after, _) in itertools.pairwise([({}, None), *saved])
     ]
+    # At most four blocks share a folder, or all.
+    assert len({saved[3][0][block] for block in new[3]}) == (1 if small_bytes else 4)
     # Rows 0 to 19; 19 to 24; 24 again, which a cut might have changed; 24 to 124; and so on.
     assert new[:4] == [[0, 1, 2], [2, 3], [3], [*range(3, 17)]]
     assert [len(blocks) for blocks in new[4:]] == [3, 6, 17]
@@ -121,7 +124,7 @@ def test_a_save_that_fails_half_way_leaves_nothing(tmp_path, monkeypatch):
     """Or every try on a full disk would fill it further."""
     mesh = mesh_lib.make_mesh(1)
     ring = write(empty(mesh), ROWS, np.random.default_rng(0))
-    store = replay_blocks.ReplayFiles(tmp_path, ring, mesh, stride=1)
+    store = replay_blocks.ReplayFiles(tmp_path, ring, mesh, stride=1, small_bytes=0)
     with monkeypatch.context() as patch:
         whole, calls = checksums.write, []
 
