@@ -13,6 +13,7 @@ from jax.sharding import Mesh
 
 from jaxdqn.algorithms import dqn, replayed, run_state
 from jaxdqn.assembly import device_programs as device_lib
+from jaxdqn.assembly import turn_inputs
 from jaxdqn.distributed import mesh as mesh_lib
 from jaxdqn.distributed import processes, signals, turn_notes
 from jaxdqn.envs import api, registry
@@ -112,7 +113,7 @@ class Rates:
         while self._state.counters.steps < config.learning_starts_steps:
             next(self._turns)
         self._steps = [self._receive_and_send(group) for group in self._envs for _ in range(8)]
-        self._rows = [self._put(step) for step in self._steps]
+        self._inputs = [self._put(step) for step in self._steps]
 
     def emulators(self) -> float:
         """Steps/s of the emulators with random actions, group by group in turn."""
@@ -128,7 +129,7 @@ class Rates:
         start, steps = time.perf_counter(), 0
         while time.perf_counter() - start < self._seconds:
             for step in self._steps:
-                jax.device_get(self._act(*self._put(step)))
+                jax.device_get(self._act(self._put(step)))
                 steps += self._config.group_size
         return steps / (time.perf_counter() - start)
 
@@ -136,8 +137,8 @@ class Rates:
         """Steps/s of recording and acting without transfers and without waiting on the host."""
         start, steps = time.perf_counter(), 0
         while time.perf_counter() - start < self._seconds:
-            for row in self._rows:
-                actions = self._act(*row)
+            for inputs in self._inputs:
+                actions = self._act(inputs)
                 steps += self._config.group_size
             jax.block_until_ready(actions)
         return steps / (time.perf_counter() - start)
@@ -194,20 +195,18 @@ class Rates:
         env.send(self._random.integers(self.spec.num_actions, size=env.num_envs))
         return step
 
-    def _put(self, step: api.TimeStep) -> tuple[ring.Row, jax.Array, jax.Array]:
+    def _put(self, step: api.TimeStep) -> jax.Array:
         note = turn_notes.write(len(step.reward), [], wish=0)
-        return device_lib.put_row(self._mesh, ring.Row(**step._asdict()), note, 0.1)
+        return turn_inputs.put(self._mesh, ring.Row(**step._asdict()), note, 0.1)
 
-    def _act(self, row: ring.Row, note: jax.Array, epsilon: jax.Array) -> jax.Array:
+    def _act(self, inputs: jax.Array) -> jax.Array:
         state = self._state
         state.actors[0], state.sampler, state.ring, note = self._device.act_and_record(
             state.train_state.params,
             state.actors[0],
             state.sampler,
             state.ring,
-            row,
-            note,
-            epsilon,
+            inputs,
         )
         return note
 

@@ -71,6 +71,9 @@ def change_if(
       *trees: that may change.
     """
 
+    # Traced once for both, and no call in what is compiled.
+    change = jax.jit(change, inline=True)
+
     def branch(*trees: Any) -> tuple[Any, ...]:
         return jax.lax.cond(condition, change, lambda *trees: trees, *trees)
 

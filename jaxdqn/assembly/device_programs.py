@@ -5,14 +5,13 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from jaxdqn.agent import actor as actor_lib
 from jaxdqn.agent import learner as learner_lib
-from jaxdqn.assembly import parts
+from jaxdqn.assembly import parts, turn_inputs
 from jaxdqn.distributed import mesh as mesh_lib
-from jaxdqn.distributed import processes, turn_notes
+from jaxdqn.distributed import turn_notes
 from jaxdqn.envs import api
 from jaxdqn.replay import ring as ring_lib
 from jaxdqn.replay.samplers import api as samplers
@@ -44,8 +43,8 @@ class Device(NamedTuple):
     init_actor: Callable[[jax.Array], actor_lib.ActorState]  # (key), of one group
     init_sampler: Callable[[], Any]
     init_sums: Callable[[], jax.Array]  # sums of `learner.METRICS`, and the number of updates
-    # (params, actor state, sampler state, ring, row, note, epsilon []) -> actor state, sampler
-    # state, ring, note of all environments with their actions, on every device alike
+    # (params, actor state, sampler state, ring, inputs of the turn) -> actor state, sampler state,
+    # ring, note of all environments with their actions, on every device alike
     act_and_record: Callable[..., tuple[actor_lib.ActorState, Any, ring_lib.RingState, jax.Array]]
     cut: Callable[[ring_lib.RingState], ring_lib.RingState]  # when environments are created again
 
@@ -87,6 +86,7 @@ class _Parts(NamedTuple):
     """What acting and recording are made of, on each device."""
 
     config: config_lib.Config
+    spec: api.EnvSpec
     actor: actor_lib.Actor
     layout: ring_lib.Layout
     sampler: samplers.Sampler
@@ -98,6 +98,7 @@ def build(config: config_lib.Config, spec: api.EnvSpec, mesh: Mesh) -> Device:
     layout = parts.ring_layout(config, spec)
     made = _Parts(
         config=config,
+        spec=spec,
         actor=parts.make_actor(config, spec, in_training=True),
         layout=layout,
         sampler=parts.make_sampler(config, layout, mesh_lib.axis_name(mesh)),
@@ -123,7 +124,7 @@ def build(config: config_lib.Config, spec: api.EnvSpec, mesh: Mesh) -> Device:
 
     @mesh_lib.on_mesh(
         mesh,
-        in_specs=(alike, _ACTOR_SPECS, shared, RING_SPECS, *(mesh_lib.BY_ENV,) * 2, alike),
+        in_specs=(alike, _ACTOR_SPECS, shared, RING_SPECS, mesh_lib.BY_ENV),
         out_specs=(_ACTOR_SPECS, shared, RING_SPECS, alike),
         donate_argnums=(1, 2, 3),
     )
@@ -146,11 +147,10 @@ def _act_and_record(
     actor_state: actor_lib.ActorState,
     sampler_state: Any,
     ring: ring_lib.RingState,
-    row: ring_lib.Row,
-    note: jax.Array,
-    epsilon: jax.Array,
+    packed: jax.Array,
 ) -> tuple[actor_lib.ActorState, Any, ring_lib.RingState, jax.Array]:
     """Chooses the actions of a device's environments and writes them down with what was seen."""
+    row, note, epsilon = turn_inputs.unpack(packed, made.spec.frame_shape, made.spec.frame_dtype)
     actor_state, actions, q_values = made.actor.act(
         params,
         actor_state,
@@ -182,23 +182,3 @@ def ring_like(device: Device, mesh: Mesh) -> ring_lib.RingState:
         placed, RING_SPECS, shapes, is_leaf=lambda part: isinstance(part, PartitionSpec)
     )
     return like
-
-
-def blank_turn(
-    config: config_lib.Config, spec: api.EnvSpec, mesh: Mesh
-) -> tuple[ring_lib.Row, jax.Array, jax.Array]:
-    """What `act_and_record` gets of the host, with nothing in it."""
-    num_envs = len(processes.share(config.group_size))
-    row = ring_lib.blank_row(num_envs, spec.frame_shape, spec.frame_dtype)
-    return put_row(mesh, row, turn_notes.write(num_envs, [], wish=0), epsilon=0.0)
-
-
-def put_row(
-    mesh: Mesh, row: ring_lib.Row, note: turn_notes.Note, epsilon: float
-) -> tuple[ring_lib.Row, jax.Array, jax.Array]:
-    """Moves the host's inputs for acting and recording to the devices in one transfer."""
-    specs = (mesh_lib.BY_ENV, mesh_lib.BY_ENV, mesh_lib.REPLICATED)
-    moved: tuple[ring_lib.Row, jax.Array, jax.Array] = mesh_lib.put(
-        mesh, (row, note, np.float32(epsilon)), specs
-    )
-    return moved

@@ -13,7 +13,7 @@ from jaxdqn.envs import episodes
 
 # Columns. A game's return is a float64, which JAX would round: its bits travel as two numbers.
 ACTION, _LENGTH, _RETURN, _CAPPED, _WISH = 0, 1, slice(2, 4), 4, 5
-_COLUMNS = 6
+NUM_COLUMNS = 6
 
 Note = npt.NDArray[np.int32]  # [E, 6]
 
@@ -26,7 +26,7 @@ def write(num_envs: int, games: Sequence[episodes.Game], wish: int) -> Note:
       games: that ended in this turn.
       wish: the signal that asks this process to stop; 0: none.
     """
-    note = np.zeros((num_envs, _COLUMNS), np.int32)
+    note = np.zeros((num_envs, NUM_COLUMNS), np.int32)
     note[:, _WISH] = wish
     for game in games:
         note[game.env, _LENGTH] = game.length

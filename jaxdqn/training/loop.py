@@ -13,7 +13,7 @@ from jax.sharding import Mesh
 
 from jaxdqn.algorithms import api, events, run_state
 from jaxdqn.assembly import device_programs as device_lib
-from jaxdqn.assembly import schedules
+from jaxdqn.assembly import schedules, turn_inputs
 from jaxdqn.distributed import processes, turn_notes
 from jaxdqn.envs import episodes
 from jaxdqn.replay import ring as ring_lib
@@ -76,14 +76,14 @@ def _act(
     """
     step, ended = group.receive()
     state.counters.steps += config.group_size - group.opening
-    moved = device_lib.put_row(
+    inputs = turn_inputs.put(
         mesh,
         ring_lib.Row(**step._asdict()),
         turn_notes.write(len(step.reward), ended, stop.wish()),
         schedules.epsilon(config, state.counters.steps),
     )
     state.actors[index], state.sampler, state.ring, note = device.act_and_record(
-        state.train_state.params, state.actors[index], state.sampler, state.ring, *moved
+        state.train_state.params, state.actors[index], state.sampler, state.ring, inputs
     )
     state.rows += 1
     note, refused = jax.device_get((note, state.train_state.refused))

@@ -7,7 +7,7 @@ import jax
 
 from jaxdqn import errors
 from jaxdqn.algorithms import events, run_state
-from jaxdqn.assembly import compile_ahead, device_programs
+from jaxdqn.assembly import compile_ahead, device_programs, turn_inputs
 from jaxdqn.distributed import processes, signals
 from jaxdqn.kernels import native_library
 from jaxdqn.rundir import layout
@@ -103,7 +103,7 @@ def _compile_ahead(run: Session) -> None:
         state.actors[0],
         state.sampler,
         ring,
-        *device_programs.blank_turn(config, spec, mesh),
+        turn_inputs.blank(config, spec, mesh),
     )
     run.device = run.device._replace(act_and_record=act_and_record)
     if run.learning.compile_ahead:

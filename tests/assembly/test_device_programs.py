@@ -7,10 +7,9 @@ import pytest
 
 from jaxdqn.algorithms import dqn, replayed
 from jaxdqn.assembly import device_programs as device_lib
+from jaxdqn.assembly import turn_inputs
 from jaxdqn.distributed import mesh as mesh_lib
-from jaxdqn.distributed import turn_notes
 from jaxdqn.envs import api
-from jaxdqn.replay import ring as ring_lib
 from jaxdqn.settings import presets
 
 SPEC = api.EnvSpec("Breakout-v5", (84, 84), np.dtype("uint8"), 4, 4)
@@ -26,12 +25,10 @@ class Parts:
         self.programs = replayed.build_programs(config, SPEC, mesh, dqn.make_learner)
         self.train_state, self.sums = self.programs.init(key), self.device.init_sums()
         self.ring, self.actor = self.device.init_ring(), self.device.init_actor(key)
-        row = ring_lib.blank_row(config.group_size, SPEC.frame_shape, SPEC.frame_dtype)
-        note = turn_notes.write(config.group_size, [], wish=0)
-        self.row = device_lib.put_row(mesh, row, note, epsilon=0.5)
+        self.inputs = turn_inputs.blank(config, SPEC, mesh)
 
     def act_args(self):
-        return self.train_state.params, self.actor, (), self.ring, *self.row
+        return self.train_state.params, self.actor, (), self.ring, self.inputs
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,7 @@ import pytest
 from jaxdqn import errors
 from jaxdqn.agent import learner as learner_lib
 from jaxdqn.algorithms import dqn, replayed
-from jaxdqn.assembly import device_programs
+from jaxdqn.assembly import device_programs, turn_inputs
 from jaxdqn.checkpointing import checkpoints, replay_blocks
 from jaxdqn.distributed import mesh as mesh_lib
 from jaxdqn.distributed import turn_notes
@@ -38,7 +38,7 @@ def filled_ring(config, built, mesh, key):
             actor,
             (),
             state,
-            *device_programs.put_row(mesh, row, turn_notes.write(rows, [], 0), epsilon=1.0),
+            turn_inputs.put(mesh, row, turn_notes.write(rows, [], 0), epsilon=1.0),
         )
     return state
 
