@@ -1,9 +1,12 @@
 """What happens when a part of a checkpoint cannot be saved."""
 
 import functools
+import logging
 import sys
 import types
+import warnings
 from collections.abc import Callable
+from typing import Any
 
 from jaxdqn import errors
 from jaxdqn.distributed import processes
@@ -49,20 +52,30 @@ def one_line(error: BaseException) -> str:
     return " ".join(str(error).split()) or type(error).__name__
 
 
-@functools.cache  # one hook, however many writers a process has
+@functools.cache  # once, however many writers a process has
 def silence_writes_left_behind() -> None:
     """Keeps writes that outlive a failed save from printing a traceback each.
 
     Orbax waits for all writes of a save in one event loop, which it closes at the first that fails.
-    The others then report to `sys.excepthook` that it is closed. The failure itself is reported
-    by `checkpoint_writer.Writer.outcome`.
+    The others then report that it is closed, to `sys.excepthook` or to `sys.unraisablehook`, or
+    were never awaited, or failed with nobody to tell. The failure itself is reported by
+    `checkpoint_writer.Writer.outcome`.
     """
-    before = sys.excepthook
+    warnings.filterwarnings("ignore", "coroutine .* was never awaited", RuntimeWarning)
+    logging.getLogger("asyncio").setLevel(logging.CRITICAL)
+    before, unraisable_before = sys.excepthook, sys.unraisablehook
+
+    def is_left_behind(error: BaseException | None) -> bool:
+        return isinstance(error, RuntimeError) and str(error) == "Event loop is closed"
 
     def hook(
         kind: type[BaseException], error: BaseException, trace: types.TracebackType | None
     ) -> None:
-        if not (isinstance(error, RuntimeError) and str(error) == "Event loop is closed"):
+        if not is_left_behind(error):
             before(kind, error, trace)
 
-    sys.excepthook = hook
+    def unraisable_hook(told: Any) -> None:
+        if not is_left_behind(told.exc_value):
+            unraisable_before(told)
+
+    sys.excepthook, sys.unraisablehook = hook, unraisable_hook

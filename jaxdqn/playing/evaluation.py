@@ -144,10 +144,11 @@ def steps(
       total: of all; None: there are no others.
       on_game: called for every game that counts, when it has ended.
     """
-    # Committed to the device of the parameters, as every later state is; else `act` is compiled
-    # once for the first state and once for the others.
-    (device,) = jax.tree.leaves(params)[0].devices()
-    state = actor.init(jax.device_put(key, device), len(played))
+    # On the device of the parameters, if there are any, as every later state is; else `act` is
+    # compiled once for the first state and once for the others.
+    for leaf in jax.tree.leaves(params)[:1]:
+        key = jax.device_put(key, leaf.sharding)
+    state = actor.init(key, len(played))
     epsilon_array, first_array = jax.device_put((np.float32(epsilon), np.int32(first)))
     tracker, env = episodes.EpisodeTracker(len(played)), make_env()
     try:
