@@ -58,7 +58,7 @@ GENERAL: Mapping[str, Preset] = {
             "target_period_updates": 1,
             "compute_dtype": "bfloat16",
         },
-        expected="Breakout, seed 0: 200 after 2.2M steps (30 games), in 2.5 minutes on an H200 with "
+        expected="Breakout, seed 0: 200 after 2.2M steps (30 games), 2.5 minutes on an H200 with "
         "16 cores, 2026-11-26; longer runs and other games not yet run",
     ),
     "classic": Preset(
