@@ -6,6 +6,7 @@ import playing
 def load(file, policy):
     """Returns the network: observations [B, S, ...] -> action values [B, A]."""
     import jax
+    import jax.numpy as jnp
     import numpy as np
     import safetensors.numpy
 
@@ -16,11 +17,35 @@ def load(file, policy):
     # The network of Mnih et al. (2015), custom convolutions, or none.
     strides = (4, 2, 1) if settings["network"] == "nature" else settings["conv_strides"]
 
+    head = settings.get("head", "scalar")
+    bins, quantiles = settings.get("num_atoms"), settings.get("num_quantiles")
+    outputs = {"c51": bins, "hl_gauss": bins, "qr": quantiles}.get(head, 1)  # for each action
+
     def dense(x, name):
         for i in range(len(settings["hidden_sizes"]) + 1):
             x = jax.nn.relu(x) if i else x
             x = x @ weights[f"{name}_{i}/kernel"] + weights[f"{name}_{i}/bias"]
-        return x
+        return x.reshape(*x.shape[:-1], -1, outputs)
+
+    def at_fractions(x):
+        """[B, F] -> [B, T, F]: the features of T quantiles, of which the mean counts."""
+        fractions = (np.arange(quantiles, dtype=np.float32) + 0.5) / quantiles
+        cosines = np.cos(np.pi * np.outer(fractions, np.arange(1, settings["num_cosines"] + 1)))
+        kernel, bias = (
+            weights["head_embedding/cosines/kernel"],
+            weights["head_embedding/cosines/bias"],
+        )
+        return x[:, None, :] * jax.nn.relu(cosines.astype(np.float32) @ kernel + bias)
+
+    def action_values(x):
+        """[..., A, K] -> [B, A]"""
+        low, high = settings.get("value_min"), settings.get("value_max")
+        if head == "c51":
+            return jax.nn.softmax(x) @ jnp.linspace(low, high, bins)
+        if head == "hl_gauss":
+            edges = jnp.linspace(low, high, bins + 1)
+            return jax.nn.softmax(x) @ ((edges[1:] + edges[:-1]) / 2)
+        return x.mean(axis=-1) if head != "iqn" else x[..., 0].mean(axis=1)
 
     @jax.jit
     def network(observation):
@@ -37,10 +62,12 @@ def load(file, policy):
             )
             x = jax.nn.relu(x + bias)
         x = x.reshape(len(x), -1)
+        if head == "iqn":
+            x = at_fractions(x)
         if not settings["dueling"]:
-            return dense(x, "Dense")
+            return action_values(dense(x, "Dense"))
         value, advantage = dense(x, "value"), dense(x, "advantage")
-        return value + advantage - advantage.mean(axis=1, keepdims=True)
+        return action_values(value + advantage - advantage.mean(axis=-2, keepdims=True))
 
     return lambda observation: np.asarray(network(observation))
 

@@ -77,7 +77,7 @@ def make_actor(
       frame_stack: S, frames that the network sees.
       motion_trace: give each frame a second channel, the trace of what moved.
       explorer: chooses actions.
-      draws_noise: give the network a key, for what it draws itself: in training alone.
+      draws_noise: give the network keys, for what it draws itself: in training alone.
     """
     seen = seen_shape(frame_shape, motion_trace)
 
@@ -118,10 +118,14 @@ def _act(
 ) -> tuple[ActorState, jax.Array, jax.Array]:
     state = _see(state, frame, is_first)
     step_key = jax.random.fold_in(state.key, state.acts)
-    key = jax.random.fold_in(step_key, 0)
-    keys = jax.random.split(key, total or frame.shape[0])[first + jnp.arange(frame.shape[0])]
-    noise_key = jax.random.fold_in(step_key, 1) if draws_noise else None
-    q_values = network.q_values(params, state.stack, noise_key)
+
+    def keys_for(what: int) -> jax.Array:
+        """One for each environment."""
+        keys = jax.random.split(jax.random.fold_in(step_key, what), total or frame.shape[0])
+        return keys[first + jnp.arange(frame.shape[0])]
+
+    keys, noise_keys = keys_for(0), keys_for(1) if draws_noise else None
+    q_values = network.q_values(params, state.stack, noise_keys)
     actions, exploring = jax.vmap(explorer.act, in_axes=(0, 0, None, 0, 0))(
         keys, q_values, epsilon, state.explorer, is_first
     )

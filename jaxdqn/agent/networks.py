@@ -30,12 +30,12 @@ class QNetwork(nn.Module):
     dtype: DTypeLike
 
     @nn.compact
-    def __call__(self, observation: jax.Array, key: jax.Array | None = None) -> heads.Outputs:
-        """[B, S, *frame_shape], and a key where something is drawn -> outputs [B, ...]."""
+    def __call__(self, observation: jax.Array, keys: jax.Array | None = None) -> heads.Outputs:
+        """[B, S, *frame_shape], and keys [B] where something is drawn -> outputs [B, ...]."""
         x = self.torso(observation)
         if self.head.embedding is None:
             return heads.Outputs(self._outputs(x))
-        x, fractions = self.head.embedding(x, key)
+        x, fractions = self.head.embedding(x, keys)
         samples = self._outputs(x)[..., 0]  # [B, T, A]
         return heads.Outputs(jnp.moveaxis(samples, 1, -1), fractions)
 
@@ -68,7 +68,7 @@ class Network(NamedTuple):
     """Pure functions of a Q-network."""
 
     init: Callable[[jax.Array, jax.Array], chex.ArrayTree]  # (key, observation [1, S, *F])
-    # (params, [B, S, *F], key where something is drawn, or None) -> outputs [B, ...]
+    # (params, [B, S, *F], keys [B] where something is drawn, or None) -> outputs [B, ...]
     outputs: Callable[..., heads.Outputs]
     q_values: Callable[..., jax.Array]  # of the same -> [B, A]
     # (params, [B, S, *F]) -> by name, what the encoder sows [B, H, W, C]; nothing in an mlp
@@ -116,15 +116,15 @@ def make_network(
         return params
 
     def outputs(
-        params: chex.ArrayTree, observation: jax.Array, key: jax.Array | None = None
+        params: chex.ArrayTree, observation: jax.Array, keys: jax.Array | None = None
     ) -> heads.Outputs:
-        found: Any = module(implementation).apply(params, observation, key)  # flax types it as Any
+        found: Any = module(implementation).apply(params, observation, keys)  # flax types it as Any
         return found
 
     def q_values(
-        params: chex.ArrayTree, observation: jax.Array, key: jax.Array | None = None
+        params: chex.ArrayTree, observation: jax.Array, keys: jax.Array | None = None
     ) -> jax.Array:
-        return jax.vmap(head.values)(outputs(params, observation, key))
+        return jax.vmap(head.values)(outputs(params, observation, keys))
 
     def feature_maps(params: chex.ArrayTree, observation: jax.Array) -> dict[str, jax.Array]:
         _, state = module(implementation).apply(params, observation, mutable=["intermediates"])

@@ -36,7 +36,8 @@ def make_loss(network: networks.Network, head: heads.Head, *, double_q: bool) ->
     def loss(
         params: chex.ArrayTree, target_params: chex.ArrayTree, batch: Transitions, key: jax.Array
     ) -> tuple[jax.Array, learner.Metrics, jax.Array]:
-        keys = jax.random.split(key, 3)  # online, target and choice draw for themselves
+        # Online, target and choice draw for themselves, and for each transition anew.
+        keys = jax.random.split(key, (3, len(batch.action)))
         outputs_tm1 = network.outputs(params, batch.observation, keys[0])
         outputs_t = network.outputs(target_params, batch.next_observation, keys[1])
         chosen_by = outputs_t

@@ -13,6 +13,7 @@ from jaxdqn.settings import (
     checks,
     exploration_settings,
     game_settings,
+    head_settings,
     learning_settings,
     network_settings,
     registries,
@@ -28,6 +29,7 @@ class Config(
     report_settings.ReportSettings,
     exploration_settings.ExplorationSettings,
     sweep_settings.SweepSettings,
+    head_settings.HeadSettings,
     network_settings.NetworkSettings,
     learning_settings.LearningSettings,
     replay_settings.ReplaySettings,
@@ -100,13 +102,13 @@ class Config(
 
     def why_unread(self, name: str) -> str:
         """The setting with whose value a setting is not read, as `--setting=value`; '' for none."""
-        read_if = setting.described(self)[name].read_if
-        if read_if is None:
-            return ""
-        value = getattr(self, read_if.cause)
-        return (
-            self.why_unread(read_if.cause) if read_if.holds(value) else f"--{read_if.cause}={value}"
-        )
+        for condition in setting.described(self)[name].read_if:
+            value = getattr(self, condition.cause)
+            if not condition.holds(value):
+                return f"--{condition.cause}={value}"
+            if cause := self.why_unread(condition.cause):
+                return cause
+        return ""
 
 
 def from_stored(stored: Mapping[str, Any]) -> Config:

@@ -5,7 +5,7 @@ import dataclasses
 from jaxdqn.settings import ranges, registries, setting
 
 _TARGET = registries.ALGORITHMS.reading("target")
-_TD_LOSS = registries.ALGORITHMS.reading("td_loss")
+_TD_LOSS = (registries.ALGORITHMS.reading("td_loss"), registries.HEADS.reading("td_loss"))
 _UPDATES = registries.ALGORITHMS.reading("updates")
 _HUBER = setting.Condition("loss", lambda loss: loss == "huber")
 _RMSPROP = setting.Condition("optimizer", lambda optimizer: optimizer == "rmsprop")

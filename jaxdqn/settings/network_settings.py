@@ -33,11 +33,6 @@ class NetworkSettings:
     hidden_sizes: tuple[int, ...] = setting.setting(
         (512,), "sizes of the dense layers; in a dueling network, of each stream", ranges.COUNT
     )
-    head: str = setting.setting(
-        "scalar",
-        f"what the network's outputs mean. {registries.HEADS.listing()}",
-        registries.HEADS.names,
-    )
     dueling: bool = setting.setting(False, "use separate streams for value and advantages")
     conv_init: str = setting.setting(
         "lecun_normal",

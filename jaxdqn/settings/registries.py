@@ -7,6 +7,8 @@ from jaxdqn.settings import registry
 
 
 def _check_sweep(config: Any) -> None:
+    if "td_loss" not in HEADS[config.head].reads:
+        raise errors.SettingError("head", f"is {config.head}; must be scalar for sweeps")
     if config.n_step != 1:
         raise errors.SettingError("n_step", f"is {config.n_step}; must be 1 for sweeps")
 
@@ -29,8 +31,49 @@ ALGORITHMS.register(
     check=_check_sweep,
 )
 
+
+def _check_atoms(config: Any) -> None:
+    if config.value_min >= config.value_max:
+        raise errors.SettingError(
+            "value_min", f"is {config.value_min:g}; must be below --value_max={config.value_max:g}"
+        )
+
+
+# Groups of settings that heads read: 'td_loss' of those with a loss of TD errors, 'atoms' of
+# distributions over fixed returns, 'gauss', 'quantiles', 'cosines'.
 HEADS = registry.Registry("head")
-HEADS.register("scalar", "jaxdqn.agent.heads.scalar", "one value for each action")
+HEADS.register(
+    "scalar",
+    "jaxdqn.agent.heads.scalar",
+    "one value for each action",
+    reads=frozenset({"td_loss"}),
+)
+HEADS.register(
+    "c51",
+    "jaxdqn.agent.heads.c51",
+    "probabilities of fixed returns (C51)",
+    reads=frozenset({"atoms"}),
+    check=_check_atoms,
+)
+HEADS.register(
+    "hl_gauss",
+    "jaxdqn.agent.heads.hl_gauss",
+    "a histogram around the value (HL-Gauss)",
+    reads=frozenset({"atoms", "gauss"}),
+    check=_check_atoms,
+)
+HEADS.register(
+    "qr",
+    "jaxdqn.agent.heads.qr",
+    "quantiles of returns (QR-DQN)",
+    reads=frozenset({"quantiles"}),
+)
+HEADS.register(
+    "iqn",
+    "jaxdqn.agent.heads.iqn",
+    "quantiles of returns at drawn fractions (IQN)",
+    reads=frozenset({"quantiles", "cosines"}),
+)
 
 ENCODERS = registry.Registry("network")
 ENCODERS.register(

@@ -3,7 +3,7 @@
 import dataclasses
 import types
 import typing
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 from jaxdqn.settings import ranges
@@ -21,7 +21,7 @@ class Setting(NamedTuple):
 
     help: str
     allowed: ranges.Range | None  # of a list, each part is in the range; None always may stand
-    read_if: Condition | None  # who sets it in another case is refused
+    read_if: tuple[Condition, ...]  # all must hold; who sets it in another case is refused
     may_change: bool  # when a run is resumed: it changes no number that was finite
     splits_groups: bool  # runs that differ in it are two groups of a report
     on_card: bool  # model cards show it
@@ -33,7 +33,7 @@ def setting(
     help_text: str,
     allowed: ranges.Range | None = None,
     *,
-    read_if: Condition | None = None,
+    read_if: Condition | Sequence[Condition] = (),
     may_change: bool = False,
     splits_groups: bool = True,
     on_card: bool = False,
@@ -43,7 +43,7 @@ def setting(
     described = Setting(
         help=help_text,
         allowed=allowed,
-        read_if=read_if,
+        read_if=(read_if,) if isinstance(read_if, Condition) else tuple(read_if),
         may_change=may_change,
         splits_groups=splits_groups,
         on_card=on_card,

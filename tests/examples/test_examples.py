@@ -32,12 +32,16 @@ AGENTS = {
     "dueling": ("CartPole", {"dueling": True, "hidden_sizes": (16, 8)}),
     "same": ("Catch", {**CONV, "conv_padding": "same", "frame_stack": 2}),
     "valid": ("Catch", {**CONV, "hidden_sizes": (16, 16)}),
+    "c51": ("Catch", {"head": "c51", "dueling": True, "num_atoms": 11}),
+    "hl_gauss": ("Catch", {"head": "hl_gauss", "num_atoms": 11}),
+    "qr": ("Catch", {"head": "qr", "num_quantiles": 7}),
+    "iqn": ("Catch", {"head": "iqn", "dueling": True, "num_quantiles": 7}),
     "blackjack": ("Blackjack-v1", {"hidden_sizes": ()}),  # whole numbers, and one linear layer
 }
 # The other formats hold the network itself: only what they are given differs.
 EXPORTS = [(name, "safetensors") for name in AGENTS] + [
     (name, kind)
-    for name in ("nature", "traced", "cartpole", "blackjack")
+    for name in ("nature", "traced", "cartpole", "c51", "iqn", "blackjack")
     for kind in ("onnx", "stablehlo")
 ]
 # What is typed, and what is said to it; WITHOUT=NAME: the module of that name is missing.

@@ -13,7 +13,8 @@ def make_learner(config, spec, axis_name):
     network, head = parts.make_network(config, spec), parts.make_head(config)
 
     def loss(params, _, batch, key):
-        outputs = network.outputs(params, batch.observation, key)
+        keys = jax.random.split(key, len(batch.action))
+        outputs = network.outputs(params, batch.observation, keys)
         nothing = jnp.zeros_like(batch.discount)
         losses, priority = jax.vmap(head.loss)(
             outputs, batch.action, batch.reward, nothing, outputs, jax.vmap(head.values)(outputs)

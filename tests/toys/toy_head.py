@@ -20,4 +20,6 @@ def make(config):
 
 
 def register():
-    registries.HEADS.register("twins", __name__, "two values, of which the mean counts")
+    registries.HEADS.register(
+        "twins", __name__, "two values, of which the mean counts", reads=frozenset({"td_loss"})
+    )

@@ -125,17 +125,30 @@ def test_a_tracker_that_cannot_be_used(tmp_path, monkeypatch, name, content, mes
     sys.modules.pop("wandb", None)
 
 
-@pytest.mark.parametrize("compute_dtype", ["float32", "bfloat16"])
-def test_catch_is_learned(tmp_path, compute_dtype):
+ATOMS = ("--num_atoms=25", "--value_min=-0.12", "--value_max=0.12")  # rewards count a tenth
+
+
+@pytest.mark.parametrize(
+    "flags",
+    [
+        (),
+        ("--compute_dtype=bfloat16",),
+        ("--head=c51", *ATOMS),
+        ("--head=hl_gauss", *ATOMS),
+        ("--head=qr", "--num_quantiles=32"),
+        ("--head=iqn", "--num_quantiles=8"),
+    ],
+)
+def test_catch_is_learned(tmp_path, flags):
     """The whole way: from the emulators through the replay and the learner to evaluations."""
     result = program.train(
         "--env=Catch",
         f"--run_dir={tmp_path / 'run'}",
-        "--total_steps=12000",
+        "--total_steps=5000",
         "--eval_every_steps=0",
-        "--log_every_steps=4000",
+        "--log_every_steps=2500",
         "--seed=1",
-        f"--compute_dtype={compute_dtype}",
+        *flags,
     )
     assert result.returncode == 0, result.stderr
     _, evaluations = program.rows(tmp_path / "run")

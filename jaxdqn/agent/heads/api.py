@@ -28,7 +28,7 @@ class Head(NamedTuple):
     # (outputs_tm1, a_tm1 [], r_t [], discount_t [], outputs_t of the target network, values_t [A]
     # that choose the action) -> loss [], priority [] for a sampler
     loss: Callable[..., tuple[jax.Array, jax.Array]]
-    # A layer between the encoder and the dense layers, (features [B, F], key or None) -> features
-    # [B, T, F], fractions [B, T]. Each of T gives one number for each action, and K is T. Without a
-    # key the fractions are fixed. None: there is no such layer.
+    # A layer between the encoder and the dense layers, (features [B, F], keys [B] or None) ->
+    # features [B, T, F], fractions [B, T]. Each of T gives one number for each action, and K is T.
+    # Without keys the fractions are fixed. None: there is no such layer.
     embedding: nn.Module | None = None

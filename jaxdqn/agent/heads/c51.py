@@ -1,0 +1,90 @@
+"""C51: probabilities of fixed returns, the atoms (Bellemare et al., arXiv:1707.06887)."""
+
+import chex
+import jax
+import jax.numpy as jnp
+import numpy as np
+import numpy.typing as npt
+
+from jaxdqn.agent.heads import api
+from jaxdqn.settings import config as config_lib
+
+
+def make(config: config_lib.Config) -> api.Head:
+    """The head of a run."""
+    atoms = np.linspace(config.value_min, config.value_max, config.num_atoms, dtype=np.float32)
+    return c51(atoms)
+
+
+def c51(atoms: npt.NDArray[np.float32]) -> api.Head:
+    """Builds a head.
+
+    Args:
+      atoms: [K] returns, evenly spaced and rising.
+    """
+
+    def values(outputs: api.Outputs) -> jax.Array:
+        return expectation(outputs.numbers, atoms)
+
+    def loss(
+        outputs_tm1: api.Outputs,
+        a_tm1: jax.Array,
+        r_t: jax.Array,
+        discount_t: jax.Array,
+        outputs_t: api.Outputs,
+        values_t: jax.Array,
+    ) -> tuple[jax.Array, jax.Array]:
+        next_probabilities = jax.nn.softmax(outputs_t.numbers[jnp.argmax(values_t)])
+        target = jax.lax.stop_gradient(project(atoms, next_probabilities, r_t, discount_t))
+        return cross_entropy(outputs_tm1.numbers[a_tm1], target)
+
+    return api.Head(num_outputs=len(atoms), values=values, loss=loss)
+
+
+def expectation(logits: jax.Array, values: npt.NDArray[np.float32]) -> jax.Array:
+    """The mean of K values by distributions of logits [A, K].
+
+    It is a sum, not a product of matrices: those have few digits on accelerators.
+    """
+    return jnp.sum(jax.nn.softmax(logits) * values[None, :], axis=-1)
+
+
+def project(
+    atoms: npt.NDArray[np.float32], probabilities: jax.Array, r_t: jax.Array, discount_t: jax.Array
+) -> jax.Array:
+    """The distribution of r + discount * return, on the atoms again.
+
+    Each atom takes what lies near it by a triangle of its height, so that no probability is lost
+    where a return meets an atom. Returns beyond the atoms count as the outermost one.
+
+    Args:
+      atoms: [K] as for `c51`.
+      probabilities: [K] of them.
+      r_t: [] reward, summed over n steps if there are several.
+      discount_t: [] gamma^n, or 0 where the game ended.
+
+    Returns:
+      [K], of the same sum.
+    """
+    chex.assert_rank([atoms, probabilities, r_t, discount_t], [1, 1, 0, 0])
+    moved = jnp.clip(r_t + discount_t * atoms, atoms[0], atoms[-1])
+    distance = jnp.abs(moved[None, :] - atoms[:, None]) / (atoms[1] - atoms[0])
+    return jnp.sum(jnp.maximum(0, 1 - distance) * probabilities[None, :], axis=1)
+
+
+def cross_entropy(logits: jax.Array, target: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Loss and priority of a transition.
+
+    The priority is the divergence of the target from the prediction. The loss is larger by the
+    target's own entropy, which no learning takes away.
+
+    Args:
+      logits: [K] of the prediction.
+      target: [K] probabilities.
+
+    Returns:
+      [] loss, [] priority.
+    """
+    chex.assert_rank([logits, target], 1)
+    loss = -jnp.sum(target * jax.nn.log_softmax(logits))
+    return loss, jnp.maximum(0, loss - jnp.sum(jax.scipy.special.entr(target)))

@@ -1,0 +1,75 @@
+"""QR-DQN: quantiles of returns at fixed fractions (Dabney et al., arXiv:1710.10044)."""
+
+import chex
+import jax
+import jax.numpy as jnp
+import numpy as np
+import numpy.typing as npt
+
+from jaxdqn.agent import losses
+from jaxdqn.agent.heads import api
+from jaxdqn.settings import config as config_lib
+
+
+def make(config: config_lib.Config) -> api.Head:
+    """The head of a run."""
+    return quantile_head(config.num_quantiles, config.quantile_kappa)
+
+
+def midpoints(num_quantiles: int) -> npt.NDArray[np.float32]:
+    """The fractions in the middle of equal parts, [N]."""
+    return ((np.arange(num_quantiles) + 0.5) / num_quantiles).astype(np.float32)
+
+
+def quantile_head(num_quantiles: int, kappa: float) -> api.Head:
+    """Builds a head; outputs without fractions of their own are at `midpoints`.
+
+    Args:
+      num_quantiles: N.
+      kappa: error at which the loss becomes linear; 0: at once.
+    """
+
+    def values(outputs: api.Outputs) -> jax.Array:
+        return jnp.mean(outputs.numbers, axis=-1)
+
+    def loss(
+        outputs_tm1: api.Outputs,
+        a_tm1: jax.Array,
+        r_t: jax.Array,
+        discount_t: jax.Array,
+        outputs_t: api.Outputs,
+        values_t: jax.Array,
+    ) -> tuple[jax.Array, jax.Array]:
+        drawn = outputs_tm1.fractions
+        fractions = jnp.asarray(midpoints(num_quantiles)) if drawn is None else drawn
+        target = r_t + discount_t * outputs_t.numbers[jnp.argmax(values_t)]
+        predicted = outputs_tm1.numbers[a_tm1]
+        loss = quantile_loss(predicted, fractions, jax.lax.stop_gradient(target), kappa)
+        return loss, jnp.abs(jnp.mean(target) - jnp.mean(predicted))
+
+    return api.Head(num_outputs=num_quantiles, values=values, loss=loss)
+
+
+def quantile_loss(
+    quantiles: jax.Array, fractions: jax.Array, target: jax.Array, kappa: float
+) -> jax.Array:
+    """Quantile Huber loss: the mean over targets, summed over predictions.
+
+    As in rlax and Dopamine's QR-DQN it is not divided by kappa, so it is for 1 that of the IQN
+    paper too.
+
+    Args:
+      quantiles: [N] predicted.
+      fractions: [N] of them.
+      target: [M] samples or quantiles of the return.
+      kappa: error at which the loss becomes linear; 0: at once.
+
+    Returns:
+      [] loss.
+    """
+    chex.assert_rank([quantiles, fractions, target], 1)
+    errors = target[None, :] - quantiles[:, None]
+    sizes = losses.huber(errors, kappa) if kappa else jnp.abs(errors)
+    # A prediction below the target weighs its fraction, one above it the rest.
+    weights = jnp.abs(fractions[:, None] - (errors < 0))
+    return jnp.sum(jnp.mean(weights * sizes, axis=1))

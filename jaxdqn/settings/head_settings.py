@@ -1,0 +1,55 @@
+"""What the outputs of the Q-network mean."""
+
+import dataclasses
+
+from jaxdqn.settings import ranges, registries, setting
+
+_ATOMS = registries.HEADS.reading("atoms")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class HeadSettings:
+    """What the outputs of the Q-network mean."""
+
+    head: str = setting.setting(
+        "scalar",
+        f"what the network's outputs mean. {registries.HEADS.listing()}",
+        registries.HEADS.names,
+        on_card=True,
+    )
+    num_atoms: int = setting.setting(
+        51,
+        "atoms (of hl_gauss: bins) of a distribution of returns",
+        ranges.at_most(10_000, least=2),
+        read_if=_ATOMS,
+    )
+    value_min: float = setting.setting(
+        -10.0, "the smallest return of a distribution", ranges.FINITE, read_if=_ATOMS
+    )
+    value_max: float = setting.setting(
+        10.0, "the largest return of a distribution", ranges.FINITE, read_if=_ATOMS
+    )
+    gauss_width: float = setting.setting(
+        0.75,
+        "standard deviation of the targets of hl_gauss, in widths of a bin",
+        ranges.POSITIVE,
+        read_if=registries.HEADS.reading("gauss"),
+    )
+    num_quantiles: int = setting.setting(
+        200,
+        "quantiles of a distribution of returns (of iqn: drawn for each observation)",
+        ranges.at_most(10_000),
+        read_if=registries.HEADS.reading("quantiles"),
+    )
+    num_cosines: int = setting.setting(
+        64,
+        "cosines of a fraction that iqn embeds",
+        ranges.at_most(10_000),
+        read_if=registries.HEADS.reading("cosines"),
+    )
+    quantile_kappa: float = setting.setting(
+        1.0,
+        "error at which the quantile Huber loss becomes linear; 0: at once",
+        ranges.NOT_NEGATIVE,
+        read_if=registries.HEADS.reading("quantiles"),
+    )

@@ -1,0 +1,212 @@
+"""Heads by numbers calculated by hand, and by rlax."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import rlax
+
+from jaxdqn.agent.heads import api, c51, hl_gauss, iqn, qr
+
+ATOMS = np.array([0, 1, 2], np.float32)
+QUARTERS = jnp.array([0.25, 0.5, 0.25])
+BATCH, ACTIONS = 64, 5
+
+
+def drawn(*shape, seed=0):
+    return jnp.asarray(np.random.default_rng(seed).normal(size=shape), jnp.float32)
+
+
+@pytest.mark.parametrize(
+    ("r_t", "discount_t", "expected"),
+    [
+        (0.5, 0.5, [0.125, 0.75, 0.125]),
+        (0.0, 1.0, [0.25, 0.5, 0.25]),  # returns that meet atoms keep their probability
+        (0.3, 0.0, [0.7, 0.3, 0.0]),
+        (5.0, 0.0, [0.0, 0.0, 1.0]),  # beyond the atoms
+    ],
+)
+def test_c51_projects_by_hand(r_t, discount_t, expected):
+    projected = c51.project(ATOMS, QUARTERS, jnp.float32(r_t), jnp.float32(discount_t))
+    np.testing.assert_allclose(projected, expected, atol=1e-6)
+
+
+def test_no_probability_is_lost_or_made():
+    """Whatever the rewards, also where all returns meet atoms, and where 51 atoms round."""
+    atoms = np.linspace(-10, 10, 51, dtype=np.float32)
+    probabilities = jax.nn.softmax(drawn(BATCH, 51))
+    rewards = jnp.concatenate([jnp.arange(-12, 13, 1.0), 6 * drawn(BATCH - 25)])
+    for discount in (0.0, 0.5, 0.99, 1.0):
+        projected = jax.vmap(c51.project, in_axes=(None, 0, 0, None))(
+            atoms, probabilities, rewards, jnp.float32(discount)
+        )
+        np.testing.assert_allclose(projected.sum(axis=1), 1, atol=1e-5)
+        mean = np.sum(np.asarray(projected) * atoms, axis=1)
+        inside = np.abs(rewards) + 10 * discount <= 10
+        expected = rewards + discount * np.sum(np.asarray(probabilities) * atoms, axis=1)
+        np.testing.assert_allclose(mean[inside], expected[inside], atol=1e-4)
+
+
+def transitions(num_numbers):
+    numbers_tm1, numbers_t, chooser = (drawn(BATCH, ACTIONS, num_numbers, seed=i) for i in range(3))
+    action = jnp.asarray(np.random.default_rng(3).integers(0, ACTIONS, BATCH), jnp.int32)
+    reward = drawn(BATCH, seed=4)
+    discount = jnp.where(jnp.arange(BATCH) % 5 == 0, 0.0, 0.97)
+    return numbers_tm1, numbers_t, chooser, action, reward, discount
+
+
+def losses_and_gradients(head, numbers_tm1, numbers_t, chooser, action, reward, discount):
+    def mean(numbers):
+        found, _ = jax.vmap(head.loss)(
+            api.Outputs(numbers),
+            action,
+            reward,
+            discount,
+            api.Outputs(numbers_t),
+            jax.vmap(head.values)(api.Outputs(chooser)),
+        )
+        return found.sum(), found
+
+    (_, found), gradient = jax.value_and_grad(mean, has_aux=True)(numbers_tm1)
+    return found, gradient
+
+
+def assert_equals_rlax(found, loss_fn, numbers_tm1):
+    def total(numbers):
+        expected = loss_fn(numbers)
+        return expected.sum(), expected
+
+    (_, expected), gradient = jax.value_and_grad(total, has_aux=True)(numbers_tm1)
+    np.testing.assert_allclose(found[0], expected, rtol=2e-4, atol=1e-5)
+    np.testing.assert_allclose(found[1], gradient, rtol=2e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("double_q", [True, False])
+@pytest.mark.filterwarnings("ignore::PendingDeprecationWarning")  # of rlax
+@jax.numpy_rank_promotion("allow")  # by rlax
+def test_c51_agrees_with_rlax(double_q):
+    atoms = np.linspace(-3, 3, 21, dtype=np.float32)
+    tm1, t, online, action, reward, discount = transitions(21)
+    chooser = online if double_q else t
+    found = losses_and_gradients(c51.c51(atoms), tm1, t, chooser, action, reward, discount)
+    values = jnp.asarray(np.sum(np.asarray(jax.nn.softmax(chooser)) * atoms, axis=-1))
+
+    def expected(logits):
+        return jax.vmap(
+            lambda *of: rlax.categorical_double_q_learning(atoms, *of[:4], atoms, *of[4:])
+        )(logits, action, reward, discount, t, values)
+
+    assert_equals_rlax(found, expected, tm1)
+
+
+def test_the_priority_of_a_distribution_falls_to_zero():
+    """The cross-entropy of a spread target does not, however well it is predicted."""
+    loss, priority = c51.cross_entropy(jnp.log(QUARTERS), QUARTERS)
+    assert loss > 1 and priority == pytest.approx(0, abs=1e-6)
+    _, priority = c51.cross_entropy(jnp.log(QUARTERS), jnp.array([0.0, 0.0, 1.0]))
+    assert priority == pytest.approx(np.log(4), rel=1e-5)
+
+
+def test_an_impossible_return_has_a_gradient():
+    """Clamped probabilities would have none, and stay impossible."""
+    logits = jnp.array([60.0, 0.0, -60.0])
+    gradient = jax.grad(lambda x: c51.cross_entropy(x, jnp.array([0.0, 0.0, 1.0]))[0])(logits)
+    np.testing.assert_allclose(gradient, [1, 0, -1], atol=1e-5)  # softmax - target
+
+
+def test_quantiles_by_hand():
+    loss = qr.quantile_loss(jnp.array([0.0, 2]), jnp.array([0.25, 0.75]), jnp.array([1.0, 3]), 1.0)
+    assert loss == pytest.approx(0.625)
+    case = jnp.array([-1.0, 3]), jnp.array([0.2, 0.7]), jnp.array([-3.0, 4, 2])  # rlax's own
+    assert qr.quantile_loss(*case, 0.0) == pytest.approx(2.0)
+    assert qr.quantile_loss(*case, 2.0) == pytest.approx(2.5)
+
+
+@pytest.mark.parametrize("kappa", [0.0, 0.5, 1.0])
+def test_qr_agrees_with_rlax(kappa):
+    tm1, t, chooser, action, reward, discount = transitions(7)
+    head = qr.quantile_head(7, kappa)
+    found = losses_and_gradients(head, tm1, t, chooser, action, reward, discount)
+    fractions = jnp.asarray(qr.midpoints(7))
+
+    def expected(quantiles):  # rlax has actions last
+        one, two, three = (jnp.swapaxes(x, 1, 2) for x in (quantiles, t, chooser))
+        return jax.vmap(
+            lambda a, b, c, d, e, f: rlax.quantile_q_learning(a, fractions, b, c, d, e, f, kappa)
+        )(one, action, reward, discount, three, two)
+
+    assert_equals_rlax(found, expected, tm1)
+
+
+def test_quantiles_find_those_of_a_distribution():
+    """By descent on samples; a fraction that means 1 - fraction would find the mirrored ones."""
+    fractions = jnp.asarray(qr.midpoints(5))
+    samples = jnp.asarray(np.random.default_rng(0).exponential(size=2_000), jnp.float32)
+    step = jax.jit(jax.grad(lambda q: qr.quantile_loss(q, fractions, samples, 0.0)))
+    found = jnp.zeros(5)
+    for _ in range(400):
+        found -= 0.2 * step(found)
+    np.testing.assert_allclose(found, np.quantile(samples, fractions), atol=0.06)
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"), [(0.5, [0.31699, 0.68301]), (0.0, [0.5, 0.5]), (9.0, None)]
+)
+def test_hl_gauss_by_hand(value, expected):
+    edges = np.array([-1, 0, 1], np.float32)
+    found = hl_gauss.histogram(edges, 0.75, jnp.float32(value))
+    if expected is None:  # far outside: as at the edge
+        expected = hl_gauss.histogram(edges, 0.75, jnp.float32(1))
+        assert np.all(np.isfinite(found))
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+    assert np.sum(found) == pytest.approx(1)
+
+
+def test_hl_gauss_learns_the_target():
+    """Its loss is least where the prediction is the target's histogram, whose mean it is."""
+    edges = np.linspace(-10, 10, 52, dtype=np.float32)
+    head = hl_gauss.hl_gauss(edges, 0.75)
+    for value in (-7.3, 0.0, 4.2):
+        logits = jnp.log(hl_gauss.histogram(edges, 0.75 * 20 / 51, jnp.float32(value)) + 1e-20)
+        outputs = api.Outputs(jnp.broadcast_to(logits, (2, 51)))
+        assert head.values(outputs) == pytest.approx([value] * 2, abs=1e-3)
+        reward, end = jnp.float32(value), jnp.float32(0)
+
+        def loss(logits, outputs=outputs, reward=reward, end=end):
+            one = api.Outputs(jnp.broadcast_to(logits, (2, 51)))
+            return head.loss(one, 1, reward, end, outputs, jnp.zeros(2))[0]
+
+        np.testing.assert_allclose(jax.grad(loss)(logits), np.zeros(51), atol=1e-6)
+
+
+def test_cosines_of_fractions():
+    """From frequency 1 on; one set for each observation, from its key alone."""
+    embedding = iqn.FractionEmbedding(num_quantiles=1, num_cosines=4)
+    features = jnp.ones((2, 3))
+    params = embedding.init(jax.random.key(0), features, None)
+    kernel = params["params"]["cosines"]["kernel"]
+    found, fractions = embedding.apply(params, features, None)
+    np.testing.assert_allclose(fractions, [[0.5], [0.5]])
+    expected = jax.nn.relu(jnp.array([0.0, -1, 0, 1]) @ kernel)
+    np.testing.assert_allclose(found[0, 0], expected, atol=1e-6)
+    keys = jax.random.split(jax.random.key(1), 2)
+    _, both = embedding.apply(params, features, keys)
+    _, second = embedding.apply(params, features[1:], keys[1:])
+    assert both[0] != both[1]
+    np.testing.assert_array_equal(both[1:], second)
+
+
+def test_iqn_at_midpoints_is_qr():
+    head, plain = qr.quantile_head(7, 1.0), qr.quantile_head(7, 1.0)
+    tm1, t, chooser, action, reward, discount = transitions(7)
+    at = jnp.broadcast_to(qr.midpoints(7), (BATCH, 7))
+    given, _ = jax.vmap(head.loss)(
+        api.Outputs(tm1, at),
+        action,
+        reward,
+        discount,
+        api.Outputs(t, at),
+        jax.vmap(head.values)(api.Outputs(chooser)),
+    )
+    expected, _ = losses_and_gradients(plain, tm1, t, chooser, action, reward, discount)
+    np.testing.assert_allclose(given, expected, rtol=1e-6)
