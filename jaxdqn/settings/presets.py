@@ -7,8 +7,8 @@ from typing import Any, NamedTuple
 
 from jaxdqn import errors
 from jaxdqn.envs import api, registry
+from jaxdqn.settings import atari, published, tutorials
 from jaxdqn.settings import config as config_lib
-from jaxdqn.settings import tutorials
 
 
 class Preset(NamedTuple):
@@ -19,37 +19,17 @@ class Preset(NamedTuple):
     env: str = ""  # the game that it is for; '' if it is for several
 
 
-_ATARI: Mapping[str, Any] = {
-    "frame_stack": 4,
-    "frame_skip": 4,
-    "noop_max": 30,
-    "repeat_action_probability": 0.0,
-    "full_action_space": False,
-    "use_fire_reset": True,
-    "img_height": 84,
-    "img_width": 84,
-    "max_episode_steps": 27_000,
-    "reward_clip": 1.0,
-    "life_loss_ends": True,
-    "replay_capacity": 1_000_000,
-    "network": "nature",
-    # The same mean lag as a hard copy every 1,600 steps, at a tenth of the cost of moving the
-    # target after every update.
-    "target_tau": 0.05,
-    "target_period_updates": 10,
-}
-
 GENERAL: Mapping[str, Preset] = {
     # Double DQN at the cadence of Mnih et al. (2015): 32 transitions every 4 steps, 1M frames.
     "atari": Preset(
-        settings=_ATARI,
+        settings=atari.ATARI,
         expected="Breakout, seed 0: 101 after 1M steps (30 games); 2 cores of an EPYC, 2026-11-21; "
         "longer runs and other games not yet run",
     ),
     # As many samples per step in fewer, larger updates, which keep an accelerator busy.
     "atari_fast": Preset(
         settings={
-            **_ATARI,
+            **atari.ATARI,
             "num_envs": 256,
             "batch_size": 512,
             "steps_per_update": 64,
@@ -91,6 +71,10 @@ GENERAL: Mapping[str, Preset] = {
 
 PRESETS: Mapping[str, Preset] = {
     **GENERAL,
+    **{
+        name: Preset({**atari.ATARI, **agent.settings}, agent.expected)
+        for name, agent in published.AGENTS.items()
+    },
     **{
         name: Preset(
             {**(GENERAL[tutorial.base].settings if tutorial.base else {}), **tutorial.settings},

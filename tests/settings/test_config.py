@@ -65,7 +65,7 @@ def test_presets_then_changes():
     assert (config.env, config.preset) == ("Breakout-v5", "atari")
     assert (config.n_step, config.batch_size, config.steps_per_update) == (3, 32, 4)
     assert presets.resolve("CartPole", "", {}).preset == "classic"
-    with pytest.raises(errors.SettingError, match="atari, atari_fast, classic"):
+    with pytest.raises(errors.SettingError, match="atari, atari_fast, c51, classic"):
         presets.resolve("Breakout", "nothing", {})
 
 

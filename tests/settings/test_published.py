@@ -1,0 +1,46 @@
+"""Presets of published agents build networks that learn, and act by what they learn."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxdqn.algorithms import dqn
+from jaxdqn.assembly import parts
+from jaxdqn.envs import api
+from jaxdqn.settings import presets, published
+from tests import updates
+
+SPEC = api.EnvSpec("Breakout-v5", updates.SMALL, np.dtype("uint8"), 4, 4)
+UPDATES = 100
+
+
+@pytest.mark.parametrize("name", published.AGENTS)
+def test_its_values_approach_their_targets(name, key):
+    """With its loss and its optimizer on one batch; at ends, targets are the rewards alone."""
+    changes = {"network": "mlp", "hidden_sizes": (32,), "learning_rate": 1e-3}  # fast to compile
+    changes |= {"num_quantiles": 8, "num_atoms": 11}
+    config = presets.resolve("Breakout", name, {})
+    changes = {
+        setting: value for setting, value in changes.items() if not config.why_unread(setting)
+    }
+    config = presets.resolve("Breakout", name, changes)
+    learner = dqn.make_learner(config, SPEC, None)
+    batch = updates.batch(updates.SMALL)
+    batch = batch.replace(discount=np.zeros_like(batch.discount))
+    update = jax.jit(lambda state, key: learner.update(state, batch, key)[:2])
+    state = start = learner.init(key, jnp.asarray(batch.observation[:1]))
+    network = parts.make_network(config, SPEC)
+
+    def error(params):
+        values = network.q_values(params, batch.observation)
+        return np.mean((values[np.arange(updates.SIZE), batch.action] - batch.reward) ** 2)
+
+    before = error(state.params)
+    for number in range(UPDATES):
+        state, metrics = update(state, jax.random.fold_in(key, number))
+        assert metrics["accepted"] and metrics["loss"] > 0
+    assert state.updates == UPDATES
+    assert error(state.params) < 0.7 * before
+    # Copied by steps, not by updates.
+    jax.tree.map(np.testing.assert_array_equal, state.target_params, start.target_params)
