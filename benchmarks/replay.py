@@ -37,7 +37,7 @@ def _ring(capacity: int, num_envs: int, batch_size: int) -> tuple[Any, Callable[
     sampler = uniform.uniform(layout, rule)
 
     def sample(state: ring_lib.RingState, key: jax.Array) -> returns.Batch:
-        drawn = sampler.draw(state, key, (), batch_size)
+        drawn = sampler.draw(state, key, (), batch_size, jnp.int32(0))
         return returns.gather(layout, rule, state, drawn.row, drawn.env)
 
     state = jax.jit(lambda: ring_lib.init(layout, num_envs).replace(count=jnp.int32(num_rows)))()

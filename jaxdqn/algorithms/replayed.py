@@ -101,7 +101,7 @@ def _draw(
 ) -> tuple[samplers.Drawn, returns.Batch, jax.Array]:
     """What the next update draws, its batch, and a key of its own."""
     key = jax.random.fold_in(jax.random.fold_in(state.key, state.updates), mesh_lib.index())
-    drawn = made.sampler.draw(ring, key, sampler_state, made.local_batch)
+    drawn = made.sampler.draw(ring, key, sampler_state, made.local_batch, state.updates)
     batch = returns.gather(made.layout, made.rule, ring, drawn.row, drawn.env)
     return drawn, batch, jax.random.fold_in(key, 3)
 

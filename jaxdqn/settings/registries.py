@@ -91,7 +91,18 @@ ENCODERS.register(
 ENCODERS.register("mlp", "jaxdqn.agent.encoders.flat", "none, only dense layers")
 
 SAMPLERS = registry.Registry("sampler")
-SAMPLERS.register("uniform", "jaxdqn.replay.samplers.uniform", "all equally often")
+SAMPLERS.register(
+    "uniform",
+    "jaxdqn.replay.samplers.uniform",
+    "all equally often",
+    reads=frozenset({"repeats"}),
+)
+SAMPLERS.register(
+    "prioritized",
+    "jaxdqn.replay.samplers.prioritized",
+    "those with large errors more often, and with smaller weights",
+    reads=frozenset({"priorities"}),
+)
 
 EXPLORERS = registry.Registry("explorer")
 EXPLORERS.register("epsilon_greedy", "jaxdqn.agent.explorers.epsilon_greedy", "one step")

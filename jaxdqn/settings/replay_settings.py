@@ -5,6 +5,7 @@ import dataclasses
 from jaxdqn.settings import ranges, registries, setting
 
 _UPDATES = registries.ALGORITHMS.reading("updates")
+_PRIORITIES = (_UPDATES, registries.SAMPLERS.reading("priorities"))
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -19,6 +20,24 @@ class ReplaySettings:
         f"how transitions are drawn from the replay. {registries.SAMPLERS.listing()}",
         registries.SAMPLERS.names,
         read_if=_UPDATES,
+    )
+    priority_exponent: float = setting.setting(
+        0.6,
+        "power of a transition's priority that it is drawn by; 0: all equally often",
+        ranges.SHARE,
+        read_if=_PRIORITIES,
+    )
+    priority_epsilon: float = setting.setting(
+        1e-6, "is added to priorities, so that none is 0", ranges.POSITIVE, read_if=_PRIORITIES
+    )
+    importance_start: float = setting.setting(
+        0.4,
+        "power of the importance weights at the first update; 1: they undo the priorities",
+        ranges.SHARE,
+        read_if=_PRIORITIES,
+    )
+    importance_end: float = setting.setting(
+        1.0, "the same at the last update", ranges.SHARE, read_if=_PRIORITIES
     )
     batch_size: int = setting.setting(32, "transitions per update", ranges.COUNT, on_card=True)
     steps_per_update: int = setting.setting(
@@ -38,6 +57,7 @@ class ReplaySettings:
         "draw the last step of a game this many times as often as others, unless a time limit "
         "ended it",
         ranges.Range(lambda value: value in (1, 2, 3), "1, 2 or 3"),
+        read_if=registries.SAMPLERS.reading("repeats"),
     )
     checkpoint_replay: bool = setting.setting(
         True, "keep the replay in checkpoints, so that a run resumes as if it had never stopped"

@@ -100,6 +100,7 @@ def restore(
     try:
         like = _play_like(state, run, mesh, own, num_actions, jax.eval_shape(init_ring))
         state.train_state, play = store.restore(step, state.train_state, like)
+        empty_sampler = state.sampler
         unpack(state, play, run, own)
     except (KeyError, TypeError, ValueError, AttributeError, MemoryError) as error:
         raise errors.RunError(
@@ -112,6 +113,7 @@ def restore(
     if store.has_replay(step):
         state.ring = store.restore_ring(step, state.ring, state.rows, state.ring_life)
     else:
+        state.sampler = empty_sampler
         _forget_replay(state, config)
         say("the checkpoint has no replay: learning resumes when it has been filled again")
     return _sent_of(play, run)

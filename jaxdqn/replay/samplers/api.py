@@ -29,8 +29,8 @@ class Sampler(NamedTuple):
     are the last axis of each array in a state: devices share it out as they share the ring.
     """
 
-    # (ring, key, sampler state, B) -> what is drawn
-    draw: Callable[[ring.RingState, jax.Array, Any, int], Drawn]
+    # (ring, key, sampler state, B, updates made so far []) -> what is drawn
+    draw: Callable[[ring.RingState, jax.Array, Any, int, jax.Array], Drawn]
     init: Callable[[int], Any] = lambda num_envs: ()  # (E) -> state
     # (state, ring after a row was written, its slot []) -> state
     added: Callable[[Any, ring.RingState, jax.Array], Any] = lambda state, *_: state

@@ -30,7 +30,9 @@ def uniform(
       terminal_repeats: how often a step that ends the game itself is drawn for one draw of another.
     """
 
-    def draw(state: ring.RingState, key: jax.Array, _: object, batch_size: int) -> api.Drawn:
+    def draw(
+        state: ring.RingState, key: jax.Array, _: object, batch_size: int, updates: object = None
+    ) -> api.Drawn:
         low, high = returns.transition_rows(layout, rule, state)
         rows_key, envs_key = jax.random.split(key)
         shape = (_CANDIDATES, batch_size)

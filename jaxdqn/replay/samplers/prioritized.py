@@ -1,0 +1,170 @@
+"""Prioritized replay: transitions with large errors are drawn more often.
+
+Schaul et al., arXiv:1511.05952. Each transition has a mass, which is its priority to the power of
+alpha, or 0 where it may not be drawn. Blocks of rows of one environment have the sum of their
+masses. A draw finds a block and then a row in it, each by a random number of its own: one float32
+could not tell a million rows apart. Sums are calculated anew from the masses and never updated by
+differences, which would drift until rows without mass are drawn.
+"""
+
+import math
+from typing import NamedTuple
+
+import chex
+import flax.struct
+import jax
+import jax.numpy as jnp
+
+from jaxdqn.replay import returns, ring
+from jaxdqn.replay.samplers import api
+from jaxdqn.settings import config as config_lib
+
+
+class Masses(flax.struct.PyTreeNode):
+    """What may be drawn, and how often. Rows are those of the ring's slots, in N blocks of K."""
+
+    mass: jax.Array  # [N, K, E] float32
+    total: jax.Array  # [N, E] float32, sum of each block
+    largest: jax.Array  # [N, E] float32, largest mass of each block
+
+
+class Rule(NamedTuple):
+    """How priorities become chances and weights."""
+
+    exponent: float  # alpha
+    epsilon: float  # is added to priorities
+    weight_start: float  # beta at the first update
+    weight_end: float  # beta from `weight_updates` on
+    weight_updates: int
+
+
+def make(
+    config: config_lib.Config,
+    layout: ring.Layout,
+    return_rule: returns.ReturnRule,
+    axis_name: str | None,
+) -> api.Sampler:
+    """The sampler of a run; each device draws its share from its own environments."""
+    rule = Rule(
+        config.priority_exponent,
+        config.priority_epsilon,
+        config.importance_start,
+        config.importance_end,
+        max(1, config.planned_updates),
+    )
+    return prioritized(layout, return_rule, rule, axis_name)
+
+
+def prioritized(
+    layout: ring.Layout, return_rule: returns.ReturnRule, rule: Rule, axis_name: str | None = None
+) -> api.Sampler:
+    """Builds a sampler.
+
+    Args:
+      layout: of the ring.
+      return_rule: of its returns.
+      rule: how priorities become chances and weights.
+      axis_name: mesh axis over which environments are split; None for one device.
+    """
+    # The squares of both levels are equal for one environment; more make the first one wider.
+    block_rows = max(1, round(math.sqrt(layout.num_rows)))
+    num_blocks = -(-layout.num_rows // block_rows)
+
+    def init(num_envs: int) -> Masses:
+        blocks = jnp.zeros((num_blocks, num_envs))
+        return Masses(jnp.zeros((num_blocks, block_rows, num_envs)), blocks, blocks)
+
+    def place(row: jax.Array) -> tuple[jax.Array, jax.Array]:
+        """The block of a row, and its number in it."""
+        slot = row % layout.num_rows
+        return slot // block_rows, slot % block_rows
+
+    def added(state: Masses, written: ring.RingState, _: jax.Array) -> Masses:
+        """The oldest rows lose their history, and the row whose future is known can be drawn."""
+        newest = written.count - 1
+        low, high = returns.transition_rows(layout, return_rule, written)
+        largest = jnp.max(state.largest)
+        ready = high - 1
+        is_last = written.flags[ready % layout.num_rows] & ring.LAST != 0
+        can_be_drawn = ~is_last & (ready >= low)
+        new = jnp.where(can_be_drawn, jnp.where(largest > 0, largest, 1.0), 0.0)
+        mass = state.mass
+        # In this order: in a small ring the same row may be two of them.
+        for row, values in (
+            (newest, jnp.zeros_like(new)),
+            (ready, new),
+            (low - 1, jnp.zeros_like(new)),  # overwritten next, or without its history
+        ):
+            block, number = place(row)
+            mass = mass.at[block, number].set(jnp.where(row >= 0, values, mass[block, number]))
+        for row in (newest, ready, low - 1):
+            state = _summed(state.replace(mass=mass), place(row)[0])
+        return state
+
+    def draw(
+        rows: ring.RingState, key: jax.Array, state: Masses, batch_size: int, updates: jax.Array
+    ) -> api.Drawn:
+        """Stratified: each draw has an equal share of the whole mass to itself."""
+        block_key, row_key = jax.random.split(key)
+        shares = (jnp.arange(batch_size) + jax.random.uniform(block_key, (batch_size,))) / batch_size
+        num_envs = state.total.shape[1]
+        chosen = find(jnp.ravel(state.total), shares)
+        block, env = chosen // num_envs, chosen % num_envs
+        inside = state.mass[block, :, env]  # [B, K]
+        shares = jax.random.uniform(row_key, (batch_size, 1))
+        number = jax.vmap(find)(inside, shares)[:, 0]
+        newest = rows.count - 1
+        row = newest - (newest - block * block_rows - number) % layout.num_rows
+        mass = state.mass[block, number, env]
+        chance = mass / jnp.sum(state.total)  # of the device, which draws its share of the batch
+        progress = jnp.minimum(updates / rule.weight_updates, 1.0)
+        beta = rule.weight_start + progress * (rule.weight_end - rule.weight_start)
+        weight = jnp.where(mass > 0, chance, 1.0) ** -beta
+        most = jnp.max(weight)
+        if axis_name:
+            most = jax.lax.pmax(most, axis_name)
+        return api.Drawn(row, env, weight / most)
+
+    def learned(
+        state: Masses, drawn: api.Drawn, priority: jax.Array, accepted: jax.Array
+    ) -> Masses:
+        """Of a transition that was drawn twice, the larger priority counts."""
+        chex.assert_equal_shape([drawn.row, priority])
+        block, number = place(drawn.row)
+        at = jnp.stack([drawn.row, drawn.env], axis=1)
+        same = jnp.all(at[:, None] == at[None], axis=-1)
+        of_each = (priority + rule.epsilon) ** rule.exponent
+        new = jnp.max(jnp.where(same, of_each[None, :], 0.0), axis=1)
+        new = jnp.where(accepted, new, state.mass[block, number, drawn.env])
+        state = state.replace(mass=state.mass.at[block, number, drawn.env].set(new))
+        inside = state.mass[block, :, drawn.env]
+        return state.replace(
+            total=state.total.at[block, drawn.env].set(jnp.sum(inside, axis=1)),
+            largest=state.largest.at[block, drawn.env].set(jnp.max(inside, axis=1)),
+        )
+
+    return api.Sampler(draw, init, added, learned)
+
+
+def _summed(state: Masses, block: jax.Array) -> Masses:
+    """Calculates a block of each environment anew."""
+    inside = state.mass[block]
+    return state.replace(
+        total=state.total.at[block].set(jnp.sum(inside, axis=0)),
+        largest=state.largest.at[block].set(jnp.max(inside, axis=0)),
+    )
+
+
+def find(masses: jax.Array, shares: jax.Array) -> jax.Array:
+    """The indices [B] at shares [B], from 0 to 1, of the sum of masses [M]; none of mass 0.
+
+    Where devices sum in parts, running sums of float32 need not rise, and may pass the whole.
+    """
+    running = jax.lax.cummax(jnp.cumsum(masses))
+    indices = jnp.arange(masses.shape[0])
+    found = jnp.searchsorted(running, shares * running[-1], side="right")
+    # The nearest one before it that has mass, or the first of all.
+    has_mass = masses > 0
+    last_before = jax.lax.cummax(jnp.where(has_mass, indices, -1))
+    nearest = last_before[jnp.minimum(found, masses.shape[0] - 1)]
+    return jnp.where(nearest < 0, jnp.argmax(has_mass), nearest)
