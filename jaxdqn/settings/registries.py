@@ -41,8 +41,8 @@ def _check_atoms(config: Any) -> None:
     if spacing < 1e-4 * max(abs(config.value_min), abs(config.value_max)):  # digits of float32
         raise errors.SettingError(
             "num_atoms",
-            f"is {config.num_atoms}, and {spacing:g} between two atoms is too little for returns of "
-            "that size; must be fewer",
+            f"is {config.num_atoms}; {spacing:g} from one to the next is too little for returns of "
+            "that size",
         )
 
 
