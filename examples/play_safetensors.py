@@ -19,10 +19,12 @@ def load(file, policy):
 
     head = settings.get("head", "scalar")
     bins, quantiles = settings.get("num_atoms"), settings.get("num_quantiles")
-    outputs = {"c51": bins, "hl_gauss": bins, "qr": quantiles}.get(head, 1)  # for each action
+    # Numbers for each action. This script does not know other heads.
+    outputs = {"scalar": 1, "c51": bins, "hl_gauss": bins, "qr": quantiles, "iqn": 1}[head]
+    num_layers = len(settings["hidden_sizes"]) + 1
 
-    def dense(x, name):
-        for i in range(len(settings["hidden_sizes"]) + 1):
+    def dense(x, name, num_layers):
+        for i in range(num_layers):
             x = jax.nn.relu(x) if i else x
             x = x @ weights[f"{name}_{i}/kernel"] + weights[f"{name}_{i}/bias"]
         return x.reshape(*x.shape[:-1], -1, outputs)
@@ -62,11 +64,15 @@ def load(file, policy):
             )
             x = jax.nn.relu(x + bias)
         x = x.reshape(len(x), -1)
+        layers = num_layers
         if head == "iqn":
+            if "features/kernel" in weights:  # the first layer, where there are no convolutions
+                x = jax.nn.relu(x @ weights["features/kernel"] + weights["features/bias"])
+                layers -= 1
             x = at_fractions(x)
         if not settings["dueling"]:
-            return action_values(dense(x, "Dense"))
-        value, advantage = dense(x, "value"), dense(x, "advantage")
+            return action_values(dense(x, "Dense", layers))
+        value, advantage = dense(x, "value", layers), dense(x, "advantage", layers)
         return action_values(value + advantage - advantage.mean(axis=-2, keepdims=True))
 
     return lambda observation: np.asarray(network(observation))

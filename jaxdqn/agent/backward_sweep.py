@@ -124,7 +124,8 @@ def make_loss(network: networks.Network) -> learner.LossFn:
     def loss(
         params: chex.ArrayTree, _: chex.ArrayTree, targets: Targets, key: jax.Array
     ) -> tuple[jax.Array, learner.Metrics, jax.Array]:
-        q_values = network.q_values(params, targets.observation, key)
+        keys = jax.random.split(key, len(targets.observation))
+        q_values = network.q_values(params, targets.observation, keys)
         losses = jnp.sum((q_values - targets.q_values) ** 2, axis=-1)
         return losses, {"q_mean": jnp.mean(jnp.max(q_values, axis=-1))}, losses
 

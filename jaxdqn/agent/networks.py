@@ -22,6 +22,7 @@ class QNetwork(nn.Module):
     """An encoder, dense ReLU layers, and a linear layer."""
 
     torso: nn.Module  # the encoder; saved parameters have this name
+    torso_learns: bool  # whether it has parameters
     head: heads.Head
     num_actions: int  # A
     hidden_sizes: tuple[int, ...]  # of the dense layers, or of each stream of a dueling network
@@ -32,33 +33,39 @@ class QNetwork(nn.Module):
     @nn.compact
     def __call__(self, observation: jax.Array, keys: jax.Array | None = None) -> heads.Outputs:
         """[B, S, *frame_shape], and keys [B] where something is drawn -> outputs [B, ...]."""
-        x = self.torso(observation)
+        x, sizes = self.torso(observation), self.hidden_sizes
         if self.head.embedding is None:
-            return heads.Outputs(self._outputs(x))
+            return heads.Outputs(self._outputs(x, sizes))
+        if sizes and not self.torso_learns:  # features are learned first, and then embedded
+            x, sizes = nn.relu(self._layer(sizes[0], "features")(x)), sizes[1:]
         x, fractions = self.head.embedding(x, keys)
-        samples = self._outputs(x)[..., 0]  # [B, T, A]
+        samples = self._outputs(x, sizes)[..., 0]  # [B, T, A]
         return heads.Outputs(jnp.moveaxis(samples, 1, -1), fractions)
 
-    def _outputs(self, x: jax.Array) -> jax.Array:
+    def _outputs(self, x: jax.Array, sizes: tuple[int, ...]) -> jax.Array:
         if not self.dueling:
-            return self._dense(x, self.num_actions)
-        value = self._dense(x, 1, "value_")
-        advantage = self._dense(x, self.num_actions, "advantage_")
+            return self._dense(x, sizes, self.num_actions)
+        value = self._dense(x, sizes, 1, "value_")
+        advantage = self._dense(x, sizes, self.num_actions, "advantage_")
         # Over the actions of each sample only: a mean over the batch would make samples depend on
         # each other.
         return value + advantage - advantage.mean(axis=-2, keepdims=True)
 
-    def _dense(self, x: jax.Array, rows: int, prefix: str = "Dense_") -> jax.Array:
+    def _layer(self, size: int, name: str) -> nn.Dense:
+        init = initializers.INITIALIZERS[self.dense_init]
+        return nn.Dense(size, dtype=self.dtype, kernel_init=init, name=name)
+
+    def _dense(
+        self, x: jax.Array, sizes: tuple[int, ...], rows: int, prefix: str = "Dense_"
+    ) -> jax.Array:
         """[..., F] -> [..., rows, K]."""
-        init, sizes = initializers.INITIALIZERS[self.dense_init], self.hidden_sizes
         for i, size in enumerate(sizes):
-            layer = nn.Dense(size, dtype=self.dtype, kernel_init=init, name=f"{prefix}{i}")
-            x = nn.relu(layer(x))
+            x = nn.relu(self._layer(size, f"{prefix}{i}")(x))
         # Action values differ by less than bfloat16 can tell apart.
         last = nn.Dense(
             rows * self.head.num_outputs,
             dtype=jnp.float32,
-            kernel_init=init,
+            kernel_init=initializers.INITIALIZERS[self.dense_init],
             name=f"{prefix}{len(sizes)}",
         )
         return last(x).reshape(*x.shape[:-1], rows, self.head.num_outputs)
@@ -102,6 +109,7 @@ def make_network(
     def module(implementation: encoders.Implementation) -> QNetwork:
         return QNetwork(
             torso=encoder.module(implementation, dtype),
+            torso_learns=encoder.learns,
             head=head,
             num_actions=num_actions,
             hidden_sizes=hidden_sizes,

@@ -44,6 +44,8 @@ def make_loss(network: networks.Network, head: heads.Head, *, double_q: bool) ->
         if double_q:
             frozen = jax.lax.stop_gradient(params)
             chosen_by = network.outputs(frozen, batch.next_observation, keys[2])
+        elif head.embedding is not None:  # else a draw that is high by chance would value itself
+            chosen_by = network.outputs(target_params, batch.next_observation, keys[2])
         losses, priority = jax.vmap(head.loss)(
             outputs_tm1,
             batch.action,

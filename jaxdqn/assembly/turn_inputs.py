@@ -76,6 +76,8 @@ def unpack(packed: jax.Array, frame_shape: tuple[int, ...], frame_dtype: Any) ->
     """
     kind = record(frame_shape, frame_dtype, turn_notes.NUM_COLUMNS)
     assert kind.fields is not None
+    if packed.shape[1] != kind.itemsize:
+        raise ValueError(f"frames are not {frame_dtype} [E, {frame_shape}], as their spec says")
     found = {name: _read(packed, *field[:2]) for name, field in kind.fields.items()}
     note, epsilon = found.pop("note"), found.pop("epsilon")
     return TurnInput(ring_lib.Row(**found), note, epsilon[0])

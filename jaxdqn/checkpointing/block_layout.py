@@ -24,6 +24,10 @@ class BlockLayout(NamedTuple):
         """The first row of a block; the last block overlaps the one before it, to be as large."""
         return min(block * self.block_rows, self.num_rows - self.block_rows)
 
+    def at_once(self, row_bytes: int, at_least: int, small_bytes: int) -> int:
+        """How many blocks to copy at a time: more than `at_least` if they are small together."""
+        return max(at_least, small_bytes // (row_bytes * self.block_rows))
+
     def full(self, rows: int) -> int:
         """How many of `rows` written rows are left without those of a block being filled."""
         return rows - rows % self.num_rows % self.block_rows

@@ -63,11 +63,8 @@ class ReplayFiles:
         self._layout = block_layout.of_ring(like.flags.shape[0])
         self._like = _by_row(like)
         self._copies = block_layout.make_copies(mesh, list(self._like), self._layout.block_rows)
-        self._row_bytes = sum(
-            leaf.size * leaf.dtype.itemsize // self._layout.num_rows for leaf in self._like.values()
-        )
-        block_bytes = self._row_bytes * self._layout.block_rows
-        self._at_once = max(_MOST_AT_ONCE, small_bytes // block_bytes)
+        self._row_bytes = _row_bytes(self._like)
+        self._at_once = self._layout.at_once(self._row_bytes, _MOST_AT_ONCE, small_bytes)
         self._number = block_folders.unused_number(directory)  # of the next folder
         self._begun: list[pathlib.Path] = []  # by the save under way
         self._blocks: Blocks = {}
@@ -157,13 +154,7 @@ class ReplayFiles:
     ) -> ring_lib.RingState:
         """Reads blocks that have no problem into an empty ring, which is donated."""
         ring_rows = _by_row(ring)
-        sharding = NamedSharding(self._mesh, mesh_lib.BY_RING_ENV)
-        block_like = {
-            leaf: jax.ShapeDtypeStruct(
-                (self._layout.block_rows, *like.shape[1:]), like.dtype, sharding=sharding
-            )
-            for leaf, like in self._like.items()
-        }
+        block_like = _block_like(self._like, self._layout.block_rows, self._mesh)
         with ocp.Checkpointer(ocp.PyTreeCheckpointHandler()) as checkpointer:
             for block, name in sorted(blocks.items()):
                 item = {_key(block): block_like}
@@ -198,6 +189,22 @@ class ReplayFiles:
         row = np.int32(self._layout.start(block))
         placed: jax.Array = mesh_lib.put(self._mesh, row, mesh_lib.REPLICATED)
         return placed
+
+
+def _row_bytes(ring_like: block_layout.Rows) -> int:
+    """Bytes of a row."""
+    return sum(leaf.size * leaf.dtype.itemsize // leaf.shape[0] for leaf in ring_like.values())
+
+
+def _block_like(
+    ring_like: block_layout.Rows, block_rows: int, mesh: Mesh
+) -> dict[str, jax.ShapeDtypeStruct]:
+    """The shapes of a block, with shardings."""
+    sharding = NamedSharding(mesh, mesh_lib.BY_RING_ENV)
+    return {
+        name: jax.ShapeDtypeStruct((block_rows, *like.shape[1:]), like.dtype, sharding=sharding)
+        for name, like in ring_like.items()
+    }
 
 
 def _by_row(ring: ring_lib.RingState) -> block_layout.Rows:

@@ -61,8 +61,8 @@ def silence_writes_left_behind() -> None:
     were never awaited, or failed with nobody to tell. The failure itself is reported by
     `checkpoint_writer.Writer.outcome`.
     """
-    warnings.filterwarnings("ignore", "coroutine .* was never awaited", RuntimeWarning)
-    logging.getLogger("asyncio").setLevel(logging.CRITICAL)
+    warnings.filterwarnings("ignore", "coroutine '.*serialize.*' was never awaited", RuntimeWarning)
+    logging.getLogger("asyncio").addFilter(lambda record: "orbax" not in record.getMessage())
     before, unraisable_before = sys.excepthook, sys.unraisablehook
 
     def is_left_behind(error: BaseException | None) -> bool:

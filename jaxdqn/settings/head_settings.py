@@ -4,6 +4,8 @@ import dataclasses
 
 from jaxdqn.settings import ranges, registries, setting
 
+# Devices calculate with returns in float32.
+_RETURN = ranges.Range(lambda value: abs(value) <= 1e6, "between -1e6 and 1e6")
 _ATOMS = registries.HEADS.reading("atoms")
 
 
@@ -20,31 +22,31 @@ class HeadSettings:
     num_atoms: int = setting.setting(
         51,
         "atoms (of hl_gauss: bins) of a distribution of returns",
-        ranges.at_most(10_000, least=2),
+        ranges.at_most(1_000, least=2),
         read_if=_ATOMS,
     )
     value_min: float = setting.setting(
-        -10.0, "the smallest return of a distribution", ranges.FINITE, read_if=_ATOMS
+        -10.0, "the smallest return of a distribution", _RETURN, read_if=_ATOMS
     )
     value_max: float = setting.setting(
-        10.0, "the largest return of a distribution", ranges.FINITE, read_if=_ATOMS
+        10.0, "the largest return of a distribution", _RETURN, read_if=_ATOMS
     )
     gauss_width: float = setting.setting(
         0.75,
         "standard deviation of the targets of hl_gauss, in widths of a bin",
-        ranges.POSITIVE,
+        ranges.Range(lambda value: 0.01 <= value <= 100, "between 0.01 and 100"),
         read_if=registries.HEADS.reading("gauss"),
     )
     num_quantiles: int = setting.setting(
-        200,
+        64,
         "quantiles of a distribution of returns (of iqn: drawn for each observation)",
-        ranges.at_most(10_000),
+        ranges.at_most(1_000),
         read_if=registries.HEADS.reading("quantiles"),
     )
     num_cosines: int = setting.setting(
         64,
         "cosines of a fraction that iqn embeds",
-        ranges.at_most(10_000),
+        ranges.at_most(1_000),
         read_if=registries.HEADS.reading("cosines"),
     )
     quantile_kappa: float = setting.setting(

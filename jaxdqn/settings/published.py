@@ -1,8 +1,9 @@
 """Published agents for Atari games, with the constants of a reference.
 
-All learn from batches of 32 every 4 steps and from a replay of a million. They play by the protocol
-of `atari.ATARI`: lost lives end returns, and actions are not sticky. Where a reference has sticky
-actions, `--repeat_action_probability=0.25 --nolife_loss_ends` follows it.
+All learn from batches of 32 every 4 steps and from a replay of a million, of 32 environments. They
+play by the protocol of `atari.ATARI`: lost lives end returns, and actions are not sticky. They also
+share its initializers. Dopamine's agents play with `--repeat_action_probability=0.25
+--nolife_loss_ends --noop_max=1 --nouse_fire_reset`.
 """
 
 from collections.abc import Mapping
@@ -50,7 +51,7 @@ _DOPAMINE: Mapping[str, Any] = {
 
 AGENTS: Mapping[str, Agent] = {
     "nature_dqn": Agent(
-        _NATURE, "DQN of Mnih et al. (2015); the target is copied by steps; not yet run"
+        _NATURE, "DQN of Mnih et al. (2015); the target is copied every 10,000 steps; not yet run"
     ),
     "double_dqn": Agent(
         _DOUBLE,
@@ -66,7 +67,7 @@ AGENTS: Mapping[str, Agent] = {
         "C51 of Bellemare et al. (2017) with Dopamine's constants; not yet run",
     ),
     "qr_dqn": Agent(
-        {**_DOPAMINE, "head": "qr", "learning_rate": 5e-5},
+        {**_DOPAMINE, "head": "qr", "num_quantiles": 200, "learning_rate": 5e-5},
         "QR-DQN of Dabney et al. (2018a) with Dopamine's constants, but one-step returns and "
         "uniform draws as in the paper; not yet run",
     ),

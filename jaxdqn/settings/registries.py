@@ -37,6 +37,13 @@ def _check_atoms(config: Any) -> None:
         raise errors.SettingError(
             "value_min", f"is {config.value_min:g}; must be below --value_max={config.value_max:g}"
         )
+    spacing = (config.value_max - config.value_min) / config.num_atoms
+    if spacing < 1e-4 * max(abs(config.value_min), abs(config.value_max)):  # digits of float32
+        raise errors.SettingError(
+            "num_atoms",
+            f"is {config.num_atoms}; {spacing:g} from one to the next is too little for returns of "
+            "that size",
+        )
 
 
 # Groups of settings that heads read: 'td_loss' of those with a loss of TD errors, 'atoms' of

@@ -6,11 +6,17 @@ import numpy as np
 import pytest
 import rlax
 
+from jaxdqn.agent import q_learning
 from jaxdqn.agent.heads import api, c51, hl_gauss, iqn, qr
+from jaxdqn.assembly import parts
+from jaxdqn.envs import api as envs
+from jaxdqn.replay import returns
+from jaxdqn.settings import presets
 
 ATOMS = np.array([0, 1, 2], np.float32)
 QUARTERS = jnp.array([0.25, 0.5, 0.25])
 BATCH, ACTIONS = 64, 5
+CARTPOLE = envs.EnvSpec("CartPole-v1", (4,), np.dtype("float32"), 2, 1)
 
 
 def drawn(*shape, seed=0):
@@ -139,7 +145,7 @@ def test_qr_agrees_with_rlax(kappa):
 
 
 def test_quantiles_find_those_of_a_distribution():
-    """By descent on samples; a fraction that means 1 - fraction would find the mirrored ones."""
+    """By descent on samples; with fractions on the wrong side they would come in reverse order."""
     fractions = jnp.asarray(qr.midpoints(5))
     samples = jnp.asarray(np.random.default_rng(0).exponential(size=2_000), jnp.float32)
     step = jax.jit(jax.grad(lambda q: qr.quantile_loss(q, fractions, samples, 0.0)))
@@ -160,6 +166,13 @@ def test_hl_gauss_by_hand(value, expected):
         assert np.all(np.isfinite(found))
     np.testing.assert_allclose(found, expected, atol=1e-5)
     assert np.sum(found) == pytest.approx(1)
+
+
+@pytest.mark.parametrize(("value", "mean"), [(9.5, 9.467), (9.8, 9.657), (15.0, 9.729)])
+def test_hl_gauss_is_too_small_at_its_edge(value, mean):
+    edges = np.linspace(-10, 10, 52, dtype=np.float32)
+    found = hl_gauss.histogram(edges, 0.75 * 20 / 51, jnp.float32(value))
+    assert np.sum(found * (edges[1:] + edges[:-1]) / 2) == pytest.approx(mean, abs=2e-3)
 
 
 def test_hl_gauss_learns_the_target():
@@ -196,17 +209,84 @@ def test_cosines_of_fractions():
     np.testing.assert_array_equal(both[1:], second)
 
 
-def test_iqn_at_midpoints_is_qr():
-    head, plain = qr.quantile_head(7, 1.0), qr.quantile_head(7, 1.0)
-    tm1, t, chooser, action, reward, discount = transitions(7)
-    at = jnp.broadcast_to(qr.midpoints(7), (BATCH, 7))
-    given, _ = jax.vmap(head.loss)(
-        api.Outputs(tm1, at),
-        action,
-        reward,
-        discount,
-        api.Outputs(t, at),
-        jax.vmap(head.values)(api.Outputs(chooser)),
+def make_iqn(**changes):
+    changes = {"head": "iqn", "num_quantiles": 5, "hidden_sizes": (6, 7), **changes}
+    config = presets.resolve("CartPole", "", changes)
+    return config, parts.make_network(config, CARTPOLE)
+
+
+@pytest.mark.parametrize("dueling", [False, True])
+def test_a_network_of_iqn_by_hand(dueling):
+    """Features, embedding and outputs, with loops over samples and fractions."""
+    _, network = make_iqn(dueling=dueling)
+    observation = drawn(3, 1, 4)
+    params = network.init(jax.random.key(0), observation[:1])
+    keys = jax.random.split(jax.random.key(1), 3)
+    outputs = network.outputs(params, observation, keys)
+    layers = jax.tree.map(np.asarray, params["params"])
+
+    def dense(x, layer):
+        return x @ layer["kernel"] + layer["bias"]
+
+    def stream(x, name):
+        return dense(np.maximum(dense(x, layers[f"{name}_0"]), 0), layers[f"{name}_1"])
+
+    for b in range(3):
+        features = np.maximum(dense(np.ravel(observation[b]), layers["features"]), 0)
+        for t, fraction in enumerate(np.asarray(outputs.fractions)[b]):
+            cosines = np.cos(np.pi * fraction * np.arange(1, 65))
+            x = features * np.maximum(dense(cosines, layers["head_embedding"]["cosines"]), 0)
+            if dueling:
+                advantage = stream(x, "advantage")
+                expected = stream(x, "value") + advantage - advantage.mean()
+            else:
+                expected = stream(x, "Dense")
+            np.testing.assert_allclose(outputs.numbers[b, :, t], expected, rtol=1e-4, atol=1e-5)
+    fixed = network.outputs(params, observation)
+    np.testing.assert_allclose(fixed.fractions, np.broadcast_to(qr.midpoints(5), (3, 5)))
+
+
+def test_environments_draw_for_themselves_and_the_same_on_any_number_of_devices():
+    config, network = make_iqn()
+    actor = parts.make_actor(config, CARTPOLE, in_training=True)
+    frame = jnp.broadcast_to(drawn(4), (4, 4))  # all see the same
+    params = network.init(jax.random.key(0), frame[:1, None])
+    first = jnp.ones(4, bool)
+    state = actor.init(jax.random.key(1), 4)
+    _, _, values = actor.act(params, state, frame, first, 0.0)
+    assert len(np.unique(values[:, 0])) == 4
+    for device in range(2):
+        part = slice(2 * device, 2 * device + 2)
+        state = actor.init(jax.random.key(1), 2)
+        _, _, found = actor.act(params, state, frame[part], first[part], 0.0, 2 * device, 4)
+        np.testing.assert_allclose(found, values[part], rtol=1e-6)
+    evaluated = parts.make_actor(config, CARTPOLE)
+    _, _, values = evaluated.act(params, evaluated.init(jax.random.key(1), 4), frame, first, 0.0)
+    assert len(np.unique(values[:, 0])) == 1
+
+
+@pytest.mark.parametrize("double_q", [True, False])
+def test_the_choice_has_a_draw_of_its_own(double_q):
+    """Three draws: for the prediction, the target and the choice."""
+    calls = []
+
+    def outputs(params, observation, keys):
+        calls.append((int(params), jax.random.key_data(keys)))
+        return api.Outputs(jnp.zeros((2, 3, 5)), jnp.full((2, 5), 0.5))
+
+    network = parts.networks.Network(init=None, outputs=outputs, q_values=None)
+    head = qr.quantile_head(5, 1.0)._replace(embedding=iqn.FractionEmbedding(5, 4))
+    loss = q_learning.make_loss(network, head, double_q=double_q)
+    batch = returns.Batch(
+        observation=jnp.zeros((2, 1)),
+        action=jnp.zeros(2, jnp.int32),
+        reward=jnp.zeros(2),
+        discount=jnp.ones(2),
+        next_observation=jnp.zeros((2, 1)),
     )
-    expected, _ = losses_and_gradients(plain, tm1, t, chooser, action, reward, discount)
-    np.testing.assert_allclose(given, expected, rtol=1e-6)
+    online, target = 0, 1
+    loss(jnp.int32(online), jnp.int32(target), batch, jax.random.key(0))
+    chooser = online if double_q else target
+    assert [params for params, _ in calls] == [online, target, chooser]
+    keys = np.concatenate([keys for _, keys in calls])
+    assert len(np.unique(keys, axis=0)) == 6

@@ -9,6 +9,14 @@ from jaxdqn.envs import episodes
 from jaxdqn.replay import ring as ring_lib
 
 
+def test_frames_of_another_type_than_their_spec_says_are_refused():
+    """Else the bytes of a frame would be read as rewards and notes."""
+    row = ring_lib.blank_row(2, (3,), np.float64)
+    packed = turn_inputs.put(mesh_lib.make_mesh(1), row, turn_notes.write(2, [], wish=0), 0.0)
+    with pytest.raises(ValueError, match=r"not float32 \[E, \(3,\)\]"):
+        turn_inputs.unpack(packed, (3,), np.dtype("float32"))
+
+
 @pytest.mark.parametrize("num_devices", [1, 2])
 @pytest.mark.parametrize(
     ("shape", "dtype"),

@@ -381,8 +381,9 @@ def test_films_of_what_draws_no_picture_are_refused():
 
 @pytest.mark.parametrize("preset", presets.PRESETS)
 def test_presets_go_with_the_games_that_they_are_for(preset):
-    games_of = {"atari": ("Pong", "Breakout"), "atari_fast": ("Pong",)}
-    envs = games_of.get(preset, ("CartPole", "Catch", "Blackjack-v1", "Highway-v0"))
+    is_of_atari = "frame_skip" in presets.PRESETS[preset].settings
+    others = ("CartPole", "Catch", "Blackjack-v1", "Highway-v0")
+    envs = ("Pong", "Breakout") if is_of_atari else others
     own = presets.PRESETS[preset].env
     for env in (own,) if own else envs:
         config = presets.resolve(env, preset, {})

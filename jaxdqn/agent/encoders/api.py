@@ -25,6 +25,7 @@ class Encoder(NamedTuple):
     module: Callable[[Implementation, DTypeLike], nn.Module]
     # (frame_shape) -> what frames it needs, where these are not such; '' where they are
     needs: Callable[[tuple[int, ...]], str]
+    learns: bool = True  # whether it has parameters
 
 
 def pixel_scale(observation: jax.Array, scale_pixels: bool) -> float:

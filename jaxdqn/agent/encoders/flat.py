@@ -15,7 +15,7 @@ def make(config: config_lib.Config) -> api.Encoder:
 
 def flat(scale_pixels: bool = True) -> api.Encoder:
     """Builds an encoder; `scale_pixels` divides bytes by 255."""
-    return api.Encoder(module=lambda *_: Flat(scale_pixels), needs=lambda _: "")
+    return api.Encoder(module=lambda *_: Flat(scale_pixels), needs=lambda _: "", learns=False)
 
 
 class Flat(nn.Module):

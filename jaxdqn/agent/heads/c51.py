@@ -54,8 +54,8 @@ def project(
 ) -> jax.Array:
     """The distribution of r + discount * return, on the atoms again.
 
-    Each atom takes what lies near it by a triangle of its height, so that no probability is lost
-    where a return meets an atom. Returns beyond the atoms count as the outermost one.
+    An atom takes all of a return that meets it, and a share that falls linearly to 0 at a distance
+    of one spacing. So no probability is lost. Returns beyond the atoms count as the outermost one.
 
     Args:
       atoms: [K] as for `c51`.

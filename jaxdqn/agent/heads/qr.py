@@ -55,8 +55,8 @@ def quantile_loss(
 ) -> jax.Array:
     """Quantile Huber loss: the mean over targets, summed over predictions.
 
-    As in rlax and Dopamine's QR-DQN it is not divided by kappa, so it is for 1 that of the IQN
-    paper too.
+    It is not divided by kappa, as in rlax and in Dopamine's QR-DQN. For a kappa of 1 it is also the
+    loss of the IQN paper.
 
     Args:
       quantiles: [N] predicted.
