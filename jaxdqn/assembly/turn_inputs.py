@@ -3,6 +3,7 @@
 Each array that is moved costs a transfer of its own. A row, its note and epsilon would be eight.
 """
 
+import functools
 from typing import Any, NamedTuple
 
 import jax
@@ -26,20 +27,20 @@ class TurnInput(NamedTuple):
     epsilon: jax.Array  # [] float32
 
 
-def record(frame_shape: tuple[int, ...], frame_dtype: Any, num_columns: int) -> np.dtype[np.void]:
+@functools.cache  # it is asked for at every turn
+def record(frame_shape: tuple[int, ...], frame_dtype: Any) -> np.dtype[np.void]:
     """The bytes of one environment.
 
     Args:
       frame_shape: of one frame.
       frame_dtype: of frames.
-      num_columns: C, of a note.
     """
     return np.dtype(
         [
             ("frame", frame_dtype, frame_shape),
             ("reward", np.float32),
             *((name, np.bool_) for name in _FLAGS),
-            ("note", np.int32, (num_columns,)),
+            ("note", np.int32, (turn_notes.NUM_COLUMNS,)),
             ("epsilon", np.float32),
         ]
     )
@@ -55,7 +56,7 @@ def put(mesh: Mesh, row: ring_lib.Row, note: turn_notes.Note, epsilon: float) ->
       epsilon: the probability of a random action.
     """
     frame = np.asarray(row.frame)
-    kind = record(frame.shape[1:], frame.dtype, note.shape[1])
+    kind = record(frame.shape[1:], frame.dtype)
     packed = np.empty(len(frame), kind)
     for name in ("frame", "reward", *_FLAGS):
         packed[name] = getattr(row, name)
@@ -74,7 +75,7 @@ def unpack(packed: jax.Array, frame_shape: tuple[int, ...], frame_dtype: Any) ->
       frame_shape: of one frame.
       frame_dtype: of frames.
     """
-    kind = record(frame_shape, frame_dtype, turn_notes.NUM_COLUMNS)
+    kind = record(frame_shape, frame_dtype)
     assert kind.fields is not None
     if packed.shape[1] != kind.itemsize:
         raise ValueError(f"frames are not {frame_dtype} [E, {frame_shape}], as their spec says")

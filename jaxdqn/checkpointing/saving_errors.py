@@ -61,6 +61,7 @@ def silence_writes_left_behind() -> None:
     were never awaited, or failed with nobody to tell. The failure itself is reported by
     `checkpoint_writer.Writer.outcome`.
     """
+    # Writes that Orbax had not begun when it closed its loop.
     warnings.filterwarnings("ignore", "coroutine '.*serialize.*' was never awaited", RuntimeWarning)
     logging.getLogger("asyncio").addFilter(lambda record: "orbax" not in record.getMessage())
     before, unraisable_before = sys.excepthook, sys.unraisablehook

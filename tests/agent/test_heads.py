@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import rlax
 
-from jaxdqn.agent import q_learning
+from jaxdqn.agent import distributions, q_learning
 from jaxdqn.agent.heads import api, c51, hl_gauss, iqn, qr
 from jaxdqn.assembly import parts
 from jaxdqn.envs import api as envs
@@ -107,16 +107,18 @@ def test_c51_agrees_with_rlax(double_q):
 
 def test_the_priority_of_a_distribution_falls_to_zero():
     """The cross-entropy of a spread target does not, however well it is predicted."""
-    loss, priority = c51.cross_entropy(jnp.log(QUARTERS), QUARTERS)
+    loss, priority = distributions.cross_entropy(jnp.log(QUARTERS), QUARTERS)
     assert loss > 1 and priority == pytest.approx(0, abs=1e-6)
-    _, priority = c51.cross_entropy(jnp.log(QUARTERS), jnp.array([0.0, 0.0, 1.0]))
+    _, priority = distributions.cross_entropy(jnp.log(QUARTERS), jnp.array([0.0, 0.0, 1.0]))
     assert priority == pytest.approx(np.log(4), rel=1e-5)
 
 
 def test_an_impossible_return_has_a_gradient():
     """Clamped probabilities would have none, and stay impossible."""
     logits = jnp.array([60.0, 0.0, -60.0])
-    gradient = jax.grad(lambda x: c51.cross_entropy(x, jnp.array([0.0, 0.0, 1.0]))[0])(logits)
+    gradient = jax.grad(lambda x: distributions.cross_entropy(x, jnp.array([0.0, 0.0, 1.0]))[0])(
+        logits
+    )
     np.testing.assert_allclose(gradient, [1, 0, -1], atol=1e-5)  # softmax - target
 
 

@@ -6,6 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import numpy.typing as npt
 
+from jaxdqn.agent import distributions
 from jaxdqn.agent.heads import api
 from jaxdqn.settings import config as config_lib
 
@@ -24,7 +25,7 @@ def c51(atoms: npt.NDArray[np.float32]) -> api.Head:
     """
 
     def values(outputs: api.Outputs) -> jax.Array:
-        return expectation(outputs.numbers, atoms)
+        return distributions.expectation(outputs.numbers, atoms)
 
     def loss(
         outputs_tm1: api.Outputs,
@@ -36,17 +37,9 @@ def c51(atoms: npt.NDArray[np.float32]) -> api.Head:
     ) -> tuple[jax.Array, jax.Array]:
         next_probabilities = jax.nn.softmax(outputs_t.numbers[jnp.argmax(values_t)])
         target = jax.lax.stop_gradient(project(atoms, next_probabilities, r_t, discount_t))
-        return cross_entropy(outputs_tm1.numbers[a_tm1], target)
+        return distributions.cross_entropy(outputs_tm1.numbers[a_tm1], target)
 
     return api.Head(num_outputs=len(atoms), values=values, loss=loss)
-
-
-def expectation(logits: jax.Array, values: npt.NDArray[np.float32]) -> jax.Array:
-    """The mean of K values by distributions of logits [A, K].
-
-    It is a sum, not a product of matrices: those have few digits on accelerators.
-    """
-    return jnp.sum(jax.nn.softmax(logits) * values[None, :], axis=-1)
 
 
 def project(
@@ -70,21 +63,3 @@ def project(
     moved = jnp.clip(r_t + discount_t * atoms, atoms[0], atoms[-1])
     distance = jnp.abs(moved[None, :] - atoms[:, None]) / (atoms[1] - atoms[0])
     return jnp.sum(jnp.maximum(0, 1 - distance) * probabilities[None, :], axis=1)
-
-
-def cross_entropy(logits: jax.Array, target: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """Loss and priority of a transition.
-
-    The priority is the divergence of the target from the prediction. The loss is larger by the
-    target's own entropy, which no learning takes away.
-
-    Args:
-      logits: [K] of the prediction.
-      target: [K] probabilities.
-
-    Returns:
-      [] loss, [] priority.
-    """
-    chex.assert_rank([logits, target], 1)
-    loss = -jnp.sum(target * jax.nn.log_softmax(logits))
-    return loss, jnp.maximum(0, loss - jnp.sum(jax.scipy.special.entr(target)))

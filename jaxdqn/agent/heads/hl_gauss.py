@@ -6,7 +6,8 @@ import jax.numpy as jnp
 import numpy as np
 import numpy.typing as npt
 
-from jaxdqn.agent.heads import api, c51
+from jaxdqn.agent import distributions
+from jaxdqn.agent.heads import api
 from jaxdqn.settings import config as config_lib
 
 
@@ -28,7 +29,7 @@ def hl_gauss(edges: npt.NDArray[np.float32], width: float) -> api.Head:
     deviation = width * float(edges[1] - edges[0])
 
     def values(outputs: api.Outputs) -> jax.Array:
-        return c51.expectation(outputs.numbers, centres)
+        return distributions.expectation(outputs.numbers, centres)
 
     def loss(
         outputs_tm1: api.Outputs,
@@ -40,7 +41,7 @@ def hl_gauss(edges: npt.NDArray[np.float32], width: float) -> api.Head:
     ) -> tuple[jax.Array, jax.Array]:
         value = r_t + discount_t * values(outputs_t)[jnp.argmax(values_t)]
         target = jax.lax.stop_gradient(histogram(edges, deviation, value))
-        loss, _ = c51.cross_entropy(outputs_tm1.numbers[a_tm1], target)
+        loss, _ = distributions.cross_entropy(outputs_tm1.numbers[a_tm1], target)
         return loss, jnp.abs(value - values(outputs_tm1)[a_tm1])
 
     return api.Head(num_outputs=len(centres), values=values, loss=loss)
