@@ -150,7 +150,7 @@ class Rates:
         while time.perf_counter() - start < self._seconds:
             queued = time.perf_counter()
             for _ in range(self._slices_per_sync):
-                state.train_state, state.sums, state.sampler = self._programs.learn(
+                state.train_state, state.sums, state.sampler, _ = self._programs.learn(
                     state.train_state, state.sums, state.sampler, state.ring
                 )
                 updates += self._config.slice_updates

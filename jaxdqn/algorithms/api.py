@@ -28,9 +28,9 @@ class Learning(NamedTuple):
     # Learns, in place, what fell due since the counters given: those before the turn. What takes
     # long pauses now and then. Raises NonFiniteError.
     learn: Callable[[run_state.RunState, run_state.Counters], Iterator[events.Paused]]
-    # (state, refused updates as the device counts them, rows written to the ring since the last
-    # update): raises NonFiniteError where one was refused since it was last asked
-    check: Callable[[run_state.RunState, int, int], None]
+    # (state, refused updates as the device counts them): raises NonFiniteError where one was
+    # refused since it was last asked
+    check: Callable[[run_state.RunState, int], None]
     # (compiles ahead, train state, metric sums, sampler state, ring): the same, being compiled.
     # Arrays, or their shapes. None: nothing is compiled before it is needed.
     compile_ahead: Callable[..., "Learning"] | None = None

@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import jax
-import numpy as np
 from jax.sharding import Mesh
 
 from jaxdqn.agent import learner as learner_lib
@@ -28,10 +27,10 @@ class Programs(NamedTuple):
     """Compiled functions. Those that take large state donate it: rebind it in the same line."""
 
     init: Callable[[jax.Array], learner_lib.TrainState]  # (key)
-    # (train state, metric sums [M + 1], sampler state, ring) -> the first three
-    learn: Callable[..., tuple[learner_lib.TrainState, jax.Array, Any]]
-    # (train state, sampler state, ring, rows written since []) -> batch and metrics of the update
-    # that was refused last
+    # (train state, metric sums [M + 1], sampler state, ring) -> the first three, and what the last
+    # update drew
+    learn: Callable[..., tuple[learner_lib.TrainState, jax.Array, Any, samplers.Drawn]]
+    # (train state, ring, what an update drew that was refused) -> its batch and metrics
     examine: Callable[..., tuple[returns.Batch, learner_lib.Metrics]]
     move_target: Callable[[learner_lib.TrainState], learner_lib.TrainState]
 
@@ -68,21 +67,18 @@ def build_programs(
         local_batch=config.batch_size // mesh.devices.size,
         num_updates=config.slice_updates,
     )
-    alike, ring_specs = mesh_lib.REPLICATED, device_programs.RING_SPECS
-    sampler_specs = device_programs.sampler_specs(made.sampler)
+    alike, by_env, ring_specs = mesh_lib.REPLICATED, mesh_lib.BY_ENV, device_programs.RING_SPECS
 
     @mesh_lib.on_mesh(
         mesh,
-        in_specs=(alike, alike, sampler_specs, ring_specs),
-        out_specs=(alike, alike, sampler_specs),
+        in_specs=(alike, alike, by_env, ring_specs),
+        out_specs=(alike, alike, by_env, by_env),
         donate_argnums=(0, 1, 2),
     )
-    def learn(*state: Any) -> tuple[learner_lib.TrainState, jax.Array, Any]:
+    def learn(*state: Any) -> tuple[learner_lib.TrainState, jax.Array, Any, samplers.Drawn]:
         return _learn(made, *state)
 
-    @mesh_lib.on_mesh(
-        mesh, in_specs=(alike, sampler_specs, ring_specs, alike), out_specs=(alike, alike)
-    )
+    @mesh_lib.on_mesh(mesh, in_specs=(alike, ring_specs, by_env), out_specs=(alike, alike))
     def examine(*state: Any) -> tuple[returns.Batch, learner_lib.Metrics]:
         batch, metrics = _examine(made, *state)
         return mesh_lib.gathered(mesh, batch), metrics
@@ -96,14 +92,20 @@ def build_programs(
     return Programs(init=init, learn=learn, examine=examine, move_target=move_target)
 
 
-def _draw(
-    made: _Parts, state: learner_lib.TrainState, sampler_state: Any, ring: ring_lib.RingState
-) -> tuple[samplers.Drawn, returns.Batch, jax.Array]:
-    """What the next update draws, its batch, and a key of its own."""
+def _update(
+    made: _Parts,
+    state: learner_lib.TrainState,
+    ring: ring_lib.RingState,
+    draw: Callable[[jax.Array], samplers.Drawn],
+) -> tuple[learner_lib.TrainState, learner_lib.Metrics, jax.Array, samplers.Drawn, returns.Batch]:
+    """Makes an update from what `draw` draws with a key."""
     key = jax.random.fold_in(jax.random.fold_in(state.key, state.updates), mesh_lib.index())
-    drawn = made.sampler.draw(ring, key, sampler_state, made.local_batch, state.updates)
+    drawn = draw(key)
     batch = returns.gather(made.layout, made.rule, ring, drawn.row, drawn.env)
-    return drawn, batch, jax.random.fold_in(key, 3)
+    state, metrics, priority = made.learner.update(
+        state, batch, jax.random.fold_in(key, 3), drawn.weight
+    )
+    return state, metrics, priority, drawn, batch
 
 
 def _learn(
@@ -112,33 +114,33 @@ def _learn(
     sums: jax.Array,
     sampler_state: Any,
     ring: ring_lib.RingState,
-) -> tuple[learner_lib.TrainState, jax.Array, Any]:
+) -> tuple[learner_lib.TrainState, jax.Array, Any, samplers.Drawn]:
     """Makes a slice of updates."""
 
-    def one_update(carry: Any, _: None) -> tuple[Any, None]:
+    def one_update(carry: Any, _: None) -> tuple[Any, samplers.Drawn]:
         state, sums, sampler_state = carry
-        drawn, batch, key = _draw(made, state, sampler_state, ring)
-        state, metrics, priority = made.learner.update(state, batch, key, drawn.weight)
-        sampler_state = made.sampler.learned(sampler_state, drawn, priority, metrics["accepted"])
-        return (state, sums + learner_lib.summands(metrics), sampler_state), None
+
+        def draw(key: jax.Array) -> samplers.Drawn:
+            return made.sampler.draw(ring, key, sampler_state, made.local_batch, state.updates)
+
+        state, metrics, priority, drawn, _batch = _update(made, state, ring, draw)
+        learned = made.sampler.learned(sampler_state, drawn, priority, metrics["accepted"])
+        return (state, sums + learner_lib.summands(metrics), learned), drawn
 
     carry = (train_state, sums, sampler_state)
-    learned: tuple[learner_lib.TrainState, jax.Array, Any]
-    learned, _ = jax.lax.scan(one_update, carry, length=made.num_updates)
-    return learned
+    carry, drawn = jax.lax.scan(one_update, carry, length=made.num_updates)
+    return *carry, jax.tree.map(lambda leaf: leaf[-1], drawn)
 
 
 def _examine(
     made: _Parts,
     train_state: learner_lib.TrainState,
-    sampler_state: Any,
     ring: ring_lib.RingState,
-    rows_since: jax.Array,
+    drawn: samplers.Drawn,
 ) -> tuple[returns.Batch, learner_lib.Metrics]:
-    """A device's share of the batch that was refused last, and metrics of its update."""
-    before = ring.replace(count=ring.count - rows_since)
-    drawn, batch, key = _draw(made, train_state, sampler_state, before)
-    return batch, made.learner.update(train_state, batch, key, drawn.weight)[1]
+    """A device's share of a batch that was refused, and metrics of its update."""
+    _, metrics, *_, batch = _update(made, train_state, ring, lambda _: drawn)
+    return batch, metrics
 
 
 def updates_owed(config: config_lib.Config, state: run_state.RunState) -> int:
@@ -162,7 +164,7 @@ def learning(config: config_lib.Config, programs: Programs) -> api.Learning:
 
     def learn(state: run_state.RunState, before: run_state.Counters) -> Iterator[events.Paused]:
         while updates_owed(config, state) >= config.slice_updates:
-            state.train_state, state.sums, state.sampler = programs.learn(
+            state.train_state, state.sums, state.sampler, state.drawn = programs.learn(
                 state.train_state, state.sums, state.sampler, state.ring
             )
             state.counters.updates += config.slice_updates
@@ -170,11 +172,10 @@ def learning(config: config_lib.Config, programs: Programs) -> api.Learning:
             state.train_state = programs.move_target(state.train_state)
         yield from ()
 
-    def check(state: run_state.RunState, refused: int, rows_since: int) -> None:
+    def check(state: run_state.RunState, refused: int) -> None:
+        # From then on nothing changes: every later update drew the same and was refused too.
         if run_state.note_refused(config, state, refused):
-            rows = np.int32(rows_since)
-            with jax.transfer_guard("allow"):
-                found = programs.examine(state.train_state, state.sampler, state.ring, rows)
+            found = programs.examine(state.train_state, state.ring, state.drawn)
             raise run_state.NonFiniteError(*jax.device_get(found))
 
     def compile_ahead(ahead: api.Ahead, *shaped: Any) -> api.Learning:

@@ -105,6 +105,8 @@ class RunState:
     ring_life: int = field(default=0, metadata=_saved(Where.NOWHERE))
     # Updates that were refused, as far as that was seen in `train_state`.
     refused: int = field(default=0, metadata=_saved(Where.NOWHERE))
+    # What the last update drew, to be shown if it was refused.
+    drawn: Any = field(default=None, metadata=_saved(Where.NOWHERE))
     # What the algorithm has begun and not ended, for itself; None between two pieces of work.
     own: Any = field(default=None, metadata=_saved(Where.ALGORITHM))
     # Updates fall due from here on. A run that resumes without its replay first fills it again.

@@ -49,14 +49,6 @@ class Device(NamedTuple):
     cut: Callable[[ring_lib.RingState], ring_lib.RingState]  # when environments are created again
 
 
-def sampler_specs(sampler: samplers.Sampler) -> Any:
-    """How the devices share out the state of a sampler: environments are its last axis."""
-    shapes = jax.eval_shape(lambda: sampler.init(1))
-    return jax.tree.map(
-        lambda leaf: PartitionSpec(*(None,) * (leaf.ndim - 1), mesh_lib.AXIS), shapes
-    )
-
-
 def compiled_init(
     mesh: Mesh,
     init: Callable[[jax.Array, jax.Array], learner_lib.TrainState],
@@ -104,7 +96,7 @@ def build(config: config_lib.Config, spec: api.EnvSpec, mesh: Mesh) -> Device:
         sampler=parts.make_sampler(config, layout, mesh_lib.axis_name(mesh)),
         local_envs=config.group_size // mesh.devices.size,
     )
-    shared, alike = sampler_specs(made.sampler), mesh_lib.REPLICATED
+    by_env, alike = mesh_lib.BY_ENV, mesh_lib.REPLICATED
 
     @mesh_lib.on_mesh(mesh, in_specs=(), out_specs=RING_SPECS)
     def init_ring() -> ring_lib.RingState:
@@ -114,7 +106,7 @@ def build(config: config_lib.Config, spec: api.EnvSpec, mesh: Mesh) -> Device:
     def init_actor(key: jax.Array) -> actor_lib.ActorState:
         return made.actor.init(key, made.local_envs)
 
-    @mesh_lib.on_mesh(mesh, in_specs=(), out_specs=shared)
+    @mesh_lib.on_mesh(mesh, in_specs=(), out_specs=by_env)
     def init_sampler() -> Any:
         return made.sampler.init(made.local_envs)
 
@@ -124,8 +116,8 @@ def build(config: config_lib.Config, spec: api.EnvSpec, mesh: Mesh) -> Device:
 
     @mesh_lib.on_mesh(
         mesh,
-        in_specs=(alike, _ACTOR_SPECS, shared, RING_SPECS, mesh_lib.BY_ENV),
-        out_specs=(_ACTOR_SPECS, shared, RING_SPECS, alike),
+        in_specs=(alike, _ACTOR_SPECS, by_env, RING_SPECS, by_env),
+        out_specs=(_ACTOR_SPECS, by_env, RING_SPECS, alike),
         donate_argnums=(1, 2, 3),
     )
     def act_and_record(

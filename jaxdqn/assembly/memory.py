@@ -144,7 +144,12 @@ _COPIES = f", and saving the replay needs another {replay_blocks.COPIED_SHARE:.0
 
 
 def _bytes_per_step(config: config_lib.Config, spec: api.EnvSpec) -> int:
-    return ring.bytes_per_step(parts.ring_layout(config, spec))
+    """Of the ring, and of what the sampler keeps for each step."""
+    layout = parts.ring_layout(config, spec)
+    sampler = parts.make_sampler(config, layout, None)
+    kept = jax.tree.leaves(jax.eval_shape(lambda: sampler.init(config.group_size)))
+    kept_bytes = sum(leaf.size * leaf.dtype.itemsize for leaf in kept)
+    return ring.bytes_per_step(layout) + -(-kept_bytes // config.replay_capacity)
 
 
 def fit_replay(

@@ -71,7 +71,7 @@ def log(run: Session) -> None:
     with run.stopwatch.paused(state):  # held-out observations may have to be played
         held_out_value = run.held_out_value(state.train_state.params)
         sums, refused = jax.device_get((state.sums, state.train_state.refused))
-        run.learning.check(state, int(refused), 0)
+        run.learning.check(state, int(refused))
         state.sums = run.device.init_sums()
         row = training_row.of_training(run.setup, state, sums.tolist(), held_out_value)
         run.writer.write(now.steps, row)

@@ -55,7 +55,7 @@ def turns(
         for game in games:
             state.counters.episodes += 1
             state.recent.add(game.game_return, game.length)
-        learning.check(state, refused, 1)
+        learning.check(state, refused)
         yield from learning.learn(state, state.turn_began)
         yield events.TurnOver(games)
 

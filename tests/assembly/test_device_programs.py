@@ -81,7 +81,7 @@ def test_parameters_stay_float32_when_computing_in_bfloat16(key):
             reward=jnp.ones_like(parts.ring.reward),
             count=jnp.int32(1_000),
         )
-        state, sums, _ = parts.programs.learn(parts.train_state, parts.sums, (), parts.ring)
+        state, sums, *_ = parts.programs.learn(parts.train_state, parts.sums, (), parts.ring)
         assert all(leaf.dtype == jnp.float32 for leaf in jax.tree.leaves(state.params))
         moved[dtype] = jax.device_get(sums)
     loss, _, grad_norm, count = moved["float32"]

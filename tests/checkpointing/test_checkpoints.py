@@ -57,7 +57,7 @@ def test_what_is_saved_is_the_moment_of_saving(tmp_path, key):
         saved[step] = jax.tree.map(np.array, (state.params, state.opt_state, state.updates, sums))
         store.save(state, {"sums": sums}, {"steps": step, "updates": 7 * step})
         for _ in range(20):
-            state, sums, _ = programs.learn(state, sums, (), ring)
+            state, sums, *_ = programs.learn(state, sums, (), ring)
     assert store.close().error == ""
 
     reopened = checkpoints.Checkpoints(tmp_path, keep=2)
@@ -245,7 +245,7 @@ def test_updates_and_acting_work_in_place(key):
     state, sums = programs.init(key), built.init_sums()
     before = {leaf.unsafe_buffer_pointer() for leaf in jax.tree.leaves(state.params)}
     old = jax.tree.leaves(state.params)
-    state, sums, _ = programs.learn(state, sums, (), ring)
+    state, sums, *_ = programs.learn(state, sums, (), ring)
     assert all(leaf.is_deleted() for leaf in old)
     assert {leaf.unsafe_buffer_pointer() for leaf in jax.tree.leaves(state.params)} == before
     assert sums[-1] == config.slice_updates == state.updates

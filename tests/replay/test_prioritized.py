@@ -42,7 +42,8 @@ def play(layout, sampler, num_rows, seed=0, cut_at=(), num_envs=ENVS):
 
 def by_slot(layout, masses):
     """The masses as [R, E]."""
-    return np.asarray(masses.mass).reshape(-1, masses.mass.shape[-1])[: layout.num_rows]
+    num_envs = len(masses.mass)
+    return np.asarray(masses.mass).reshape(num_envs, -1)[:, : layout.num_rows].T
 
 
 def may_be_drawn(layout, state, rule=RULE):
@@ -60,16 +61,15 @@ def may_be_drawn(layout, state, rule=RULE):
 
 def with_masses(masses, values):
     """The same with other masses, [R, E] in the order of slots."""
-    num_blocks, block_rows, num_envs = masses.mass.shape
-    padded = np.zeros((num_blocks * block_rows, num_envs), np.float32)
-    padded[: len(values)] = values
+    padded = np.zeros(masses.mass.shape, np.float32).reshape(len(masses.mass), -1)
+    padded[:, : len(values)] = values.T
     mass = jnp.asarray(padded.reshape(masses.mass.shape))
-    return prioritized.Masses(mass, mass.sum(axis=1), mass.max(axis=1))
+    return prioritized.Masses(mass, mass.sum(axis=2), mass.max(axis=2))
 
 
 def assert_sums_are_those_of_masses(masses):
-    np.testing.assert_allclose(masses.total, masses.mass.sum(axis=1), rtol=1e-6)
-    np.testing.assert_array_equal(masses.largest, masses.mass.max(axis=1))
+    np.testing.assert_allclose(masses.total, masses.mass.sum(axis=2), rtol=1e-6)
+    np.testing.assert_array_equal(masses.largest, masses.mass.max(axis=2))
 
 
 @pytest.mark.parametrize("num_rows", [0, 3, 8, 9, 39, 40, 41, 137])

@@ -26,7 +26,7 @@ class Sampler(NamedTuple):
     """Pure functions that draw transitions.
 
     A sampler that learns nothing from what was added and drawn has an empty state. Environments
-    are the last axis of each array in a state: devices share it out as they share the ring.
+    are the first axis of each array in a state: devices share it out as they share the ring.
     """
 
     # (ring, key, sampler state, B, updates made so far []) -> what is drawn

@@ -23,9 +23,9 @@ from jaxdqn.settings import config as config_lib
 class Masses(flax.struct.PyTreeNode):
     """What may be drawn, and how often. Rows are those of the ring's slots, in N blocks of K."""
 
-    mass: jax.Array  # [N, K, E] float32
-    total: jax.Array  # [N, E] float32, sum of each block
-    largest: jax.Array  # [N, E] float32, largest mass of each block
+    mass: jax.Array  # [E, N, K] float32
+    total: jax.Array  # [E, N] float32, sum of each block
+    largest: jax.Array  # [E, N] float32, largest mass of each block
 
 
 class Rule(NamedTuple):
@@ -71,16 +71,17 @@ def prioritized(
     num_blocks = -(-layout.num_rows // block_rows)
 
     def init(num_envs: int) -> Masses:
-        blocks = jnp.zeros((num_blocks, num_envs))
-        return Masses(jnp.zeros((num_blocks, block_rows, num_envs)), blocks, blocks)
+        blocks = jnp.zeros((num_envs, num_blocks))
+        return Masses(jnp.zeros((*blocks.shape, block_rows)), blocks, blocks)
 
     def place(row: jax.Array) -> tuple[jax.Array, jax.Array]:
         """The block of a row, and its number in it."""
         slot = row % layout.num_rows
         return slot // block_rows, slot % block_rows
 
-    def added(state: Masses, written: ring.RingState, _: jax.Array) -> Masses:
+    def added(state: Masses, written: ring.RingState, slot: jax.Array) -> Masses:
         """The oldest rows lose their history, and the row whose future is known can be drawn."""
+        del slot
         newest = written.count - 1
         low, high = returns.transition_rows(layout, return_rule, written)
         largest = jnp.max(state.largest)
@@ -88,17 +89,16 @@ def prioritized(
         is_last = written.flags[ready % layout.num_rows] & ring.LAST != 0
         can_be_drawn = ~is_last & (ready >= low)
         new = jnp.where(can_be_drawn, jnp.where(largest > 0, largest, 1.0), 0.0)
+        nothing = jnp.zeros_like(new)
+        # In this order: in a small ring the same row may be two of them. Where there is no such row
+        # yet, the slot has no row either, or one that may not be drawn.
+        changes = ((newest, nothing), (ready, new), (low - 1, nothing))
         mass = state.mass
-        # In this order: in a small ring the same row may be two of them.
-        for row, values in (
-            (newest, jnp.zeros_like(new)),
-            (ready, new),
-            (low - 1, jnp.zeros_like(new)),  # overwritten next, or without its history
-        ):
-            block, number = place(row)
-            mass = mass.at[block, number].set(jnp.where(row >= 0, values, mass[block, number]))
-        for row in (newest, ready, low - 1):
-            state = _summed(state.replace(mass=mass), place(row)[0])
+        for row, values in changes:  # low - 1: overwritten next, or without its history
+            mass = jax.lax.dynamic_update_slice(mass, values[:, None, None], (0, *place(row)))
+        state = state.replace(mass=jax.lax.optimization_barrier(mass))
+        for row, _ in changes:
+            state = _summed(state, place(row)[0])
         return state
 
     def draw(
@@ -106,16 +106,17 @@ def prioritized(
     ) -> api.Drawn:
         """Stratified: each draw has an equal share of the whole mass to itself."""
         block_key, row_key = jax.random.split(key)
-        shares = (jnp.arange(batch_size) + jax.random.uniform(block_key, (batch_size,))) / batch_size
-        num_envs = state.total.shape[1]
+        shares = (
+            jnp.arange(batch_size) + jax.random.uniform(block_key, (batch_size,))
+        ) / batch_size
         chosen = find(jnp.ravel(state.total), shares)
-        block, env = chosen // num_envs, chosen % num_envs
-        inside = state.mass[block, :, env]  # [B, K]
+        env, block = chosen // num_blocks, chosen % num_blocks
+        inside = state.mass[env, block]  # [B, K]
         shares = jax.random.uniform(row_key, (batch_size, 1))
         number = jax.vmap(find)(inside, shares)[:, 0]
         newest = rows.count - 1
         row = newest - (newest - block * block_rows - number) % layout.num_rows
-        mass = state.mass[block, number, env]
+        mass = state.mass[env, block, number]
         chance = mass / jnp.sum(state.total)  # of the device, which draws its share of the batch
         progress = jnp.minimum(updates / rule.weight_updates, 1.0)
         beta = rule.weight_start + progress * (rule.weight_end - rule.weight_start)
@@ -135,12 +136,12 @@ def prioritized(
         same = jnp.all(at[:, None] == at[None], axis=-1)
         of_each = (priority + rule.epsilon) ** rule.exponent
         new = jnp.max(jnp.where(same, of_each[None, :], 0.0), axis=1)
-        new = jnp.where(accepted, new, state.mass[block, number, drawn.env])
-        state = state.replace(mass=state.mass.at[block, number, drawn.env].set(new))
-        inside = state.mass[block, :, drawn.env]
+        new = jnp.where(accepted, new, state.mass[drawn.env, block, number])
+        state = state.replace(mass=state.mass.at[drawn.env, block, number].set(new))
+        inside = state.mass[drawn.env, block]
         return state.replace(
-            total=state.total.at[block, drawn.env].set(jnp.sum(inside, axis=1)),
-            largest=state.largest.at[block, drawn.env].set(jnp.max(inside, axis=1)),
+            total=state.total.at[drawn.env, block].set(jnp.sum(inside, axis=1)),
+            largest=state.largest.at[drawn.env, block].set(jnp.max(inside, axis=1)),
         )
 
     return api.Sampler(draw, init, added, learned)
@@ -148,10 +149,11 @@ def prioritized(
 
 def _summed(state: Masses, block: jax.Array) -> Masses:
     """Calculates a block of each environment anew."""
-    inside = state.mass[block]
+    inside = jax.lax.dynamic_index_in_dim(state.mass, block, axis=1, keepdims=False)
+    put = jax.lax.dynamic_update_index_in_dim
     return state.replace(
-        total=state.total.at[block].set(jnp.sum(inside, axis=0)),
-        largest=state.largest.at[block].set(jnp.max(inside, axis=0)),
+        total=put(state.total, jnp.sum(inside, axis=1), block, axis=1),
+        largest=put(state.largest, jnp.max(inside, axis=1), block, axis=1),
     )
 
 
