@@ -30,10 +30,12 @@ def huber(td_error):
 
 def learner(network, optimizer, *, double_q=True, td_loss=huber, **settings):
     """DQN's learner, whose update takes no key and returns no priorities."""
+    head = scalar.scalar(td_loss)
+    bootstrap = q_learning.greedy(network, head, double_q=double_q)
     made = learner_lib.make_learner(
         network.init,
         learner_lib.UpdateRule(
-            q_learning.make_loss(network, scalar.scalar(td_loss), double_q=double_q),
+            q_learning.make_loss(network, head, bootstrap),
             optimizer,
             has_target=True,
             **settings,

@@ -4,6 +4,7 @@ They take frames as the environment gives them. Parameters and outputs are float
 all layers but the last one compute in.
 """
 
+import zlib
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -13,7 +14,7 @@ import jax
 import jax.numpy as jnp
 from jax.typing import DTypeLike
 
-from jaxdqn.agent import initializers
+from jaxdqn.agent import initializers, noisy
 from jaxdqn.agent.encoders import api as encoders
 from jaxdqn.agent.heads import api as heads
 
@@ -28,6 +29,7 @@ class QNetwork(nn.Module):
     hidden_sizes: tuple[int, ...]  # of the dense layers, or of each stream of a dueling network
     dueling: bool  # Wang et al. (arXiv:1511.06581)
     dense_init: str  # a name in `initializers.INITIALIZERS`
+    noisy_sigma: float | None  # of the noise in dense layers, None for none; see `noisy`
     dtype: DTypeLike
 
     @nn.compact
@@ -35,40 +37,50 @@ class QNetwork(nn.Module):
         """[B, S, *frame_shape], and keys [B] where something is drawn -> outputs [B, ...]."""
         x, sizes = self.torso(observation), self.hidden_sizes
         if self.head.embedding is None:
-            return heads.Outputs(self._outputs(x, sizes))
+            return heads.Outputs(self._outputs(x, sizes, keys))
         if sizes and not self.torso_learns:  # features are learned first, and then embedded
-            x, sizes = nn.relu(self._layer(sizes[0], "features")(x)), sizes[1:]
+            x, sizes = nn.relu(self._dense(x, sizes[0], "features", keys)), sizes[1:]
         x, fractions = self.head.embedding(x, keys)
-        samples = self._outputs(x, sizes)[..., 0]  # [B, T, A]
+        samples = self._outputs(x, sizes, keys)[..., 0]  # [B, T, A]
         return heads.Outputs(jnp.moveaxis(samples, 1, -1), fractions)
 
-    def _outputs(self, x: jax.Array, sizes: tuple[int, ...]) -> jax.Array:
+    def _outputs(self, x: jax.Array, sizes: tuple[int, ...], keys: jax.Array | None) -> jax.Array:
         if not self.dueling:
-            return self._dense(x, sizes, self.num_actions)
-        value = self._dense(x, sizes, 1, "value_")
-        advantage = self._dense(x, sizes, self.num_actions, "advantage_")
+            return self._stream(x, sizes, self.num_actions, "Dense_", keys)
+        value = self._stream(x, sizes, 1, "value_", keys)
+        advantage = self._stream(x, sizes, self.num_actions, "advantage_", keys)
         # Over the actions of each sample only: a mean over the batch would make samples depend on
         # each other.
         return value + advantage - advantage.mean(axis=-2, keepdims=True)
 
-    def _layer(self, size: int, name: str) -> nn.Dense:
-        init = initializers.INITIALIZERS[self.dense_init]
-        return nn.Dense(size, dtype=self.dtype, kernel_init=init, name=name)
-
-    def _dense(
-        self, x: jax.Array, sizes: tuple[int, ...], rows: int, prefix: str = "Dense_"
+    def _stream(
+        self, x: jax.Array, sizes: tuple[int, ...], rows: int, prefix: str, keys: jax.Array | None
     ) -> jax.Array:
         """[..., F] -> [..., rows, K]."""
         for i, size in enumerate(sizes):
-            x = nn.relu(self._layer(size, f"{prefix}{i}")(x))
+            x = nn.relu(self._dense(x, size, f"{prefix}{i}", keys))
         # Action values differ by less than bfloat16 can tell apart.
-        last = nn.Dense(
-            rows * self.head.num_outputs,
-            dtype=jnp.float32,
-            kernel_init=initializers.INITIALIZERS[self.dense_init],
-            name=f"{prefix}{len(sizes)}",
-        )
-        return last(x).reshape(*x.shape[:-1], rows, self.head.num_outputs)
+        outputs = rows * self.head.num_outputs
+        x = self._dense(x, outputs, f"{prefix}{len(sizes)}", keys, jnp.float32)
+        return x.reshape(*x.shape[:-1], rows, self.head.num_outputs)
+
+    def _dense(
+        self,
+        x: jax.Array,
+        size: int,
+        name: str,
+        keys: jax.Array | None,
+        dtype: DTypeLike | None = None,
+    ) -> jax.Array:
+        """[B, ..., F], keys [B] or None -> [B, ..., size], without activation."""
+        dtype = dtype or self.dtype
+        if self.noisy_sigma is None:
+            init = initializers.INITIALIZERS[self.dense_init]
+            found: jax.Array = nn.Dense(size, dtype=dtype, kernel_init=init, name=name)(x)
+            return found
+        if keys is not None:  # each layer draws for itself
+            keys = jax.vmap(jax.random.fold_in, in_axes=(0, None))(keys, zlib.crc32(name.encode()))
+        return noisy.NoisyDense(size, self.noisy_sigma, dtype, name=name)(x, keys)
 
 
 class Network(NamedTuple):
@@ -80,6 +92,7 @@ class Network(NamedTuple):
     q_values: Callable[..., jax.Array]  # of the same -> [B, A]
     # (params, [B, S, *F]) -> by name, what the encoder sows [B, H, W, C]; nothing in an mlp
     feature_maps: Callable[[chex.ArrayTree, jax.Array], dict[str, jax.Array]] = lambda *_: {}
+    draws: bool = False  # whether outputs depend on keys
 
 
 def make_network(
@@ -91,6 +104,7 @@ def make_network(
     hidden_sizes: tuple[int, ...],
     dueling: bool = False,
     dense_init: str = "lecun_normal",
+    noisy_sigma: float | None = None,
     dtype: DTypeLike = jnp.float32,
 ) -> Network:
     """Builds a Q-network.
@@ -102,7 +116,8 @@ def make_network(
       num_actions: A.
       hidden_sizes: of the dense layers, or of each stream of a dueling network.
       dueling: value and advantages have streams of their own.
-      dense_init: how kernels of dense layers begin.
+      dense_init: how kernels of dense layers begin, unless they are noisy.
+      noisy_sigma: of the noise in dense layers; None for none.
       dtype: what all layers but the last one compute in.
     """
 
@@ -115,6 +130,7 @@ def make_network(
             hidden_sizes=hidden_sizes,
             dueling=dueling,
             dense_init=dense_init,
+            noisy_sigma=noisy_sigma,
             dtype=dtype,
         )
 
@@ -139,4 +155,5 @@ def make_network(
         found: Any = state.get("intermediates", {}).get("torso", {})
         return {name: maps for name, (maps,) in found.items()}
 
-    return Network(init=init, outputs=outputs, q_values=q_values, feature_maps=feature_maps)
+    draws = head.embedding is not None or noisy_sigma is not None
+    return Network(init, outputs, q_values, feature_maps, draws)

@@ -1,10 +1,7 @@
-"""The loss of Q-learning from transitions, whatever the head.
+"""The loss of Q-learning from transitions, whatever the head."""
 
-The target network values the action that the online network chooses (double Q-learning, van
-Hasselt et al., arXiv:1509.06461), or that it chooses itself (Mnih et al., 2015).
-"""
-
-from typing import Protocol
+from collections.abc import Callable
+from typing import Any, Protocol
 
 import chex
 import jax
@@ -24,37 +21,58 @@ class Transitions(Protocol):
     next_observation: jax.Array  # [B, S, *frame_shape]
 
 
-def make_loss(network: networks.Network, head: heads.Head, *, double_q: bool) -> learner.LossFn:
+# (params, target params, batch, keys [3, B]) -> rewards [B], the returns that follow, as the head's
+# loss takes them [B, ...]
+Bootstrap = Callable[..., tuple[jax.Array, Any]]
+
+
+def greedy(network: networks.Network, head: heads.Head, *, double_q: bool) -> Bootstrap:
+    """The target network's return after the best action.
+
+    Args:
+      network: the Q-network.
+      head: what its outputs mean.
+      double_q: the online network chooses it (double Q-learning, van Hasselt et al.,
+        arXiv:1509.06461), else the target network itself (Mnih et al., 2015).
+    """
+
+    def bootstrap(
+        params: chex.ArrayTree, target_params: chex.ArrayTree, batch: Transitions, keys: jax.Array
+    ) -> tuple[jax.Array, Any]:
+        outputs_t = network.outputs(target_params, batch.next_observation, keys[0])
+        chosen_by = outputs_t
+        if double_q:
+            frozen = jax.lax.stop_gradient(params)
+            chosen_by = network.outputs(frozen, batch.next_observation, keys[1])
+        elif network.draws:  # else a draw that is high by chance would value itself
+            chosen_by = network.outputs(target_params, batch.next_observation, keys[1])
+        best = jnp.argmax(jax.vmap(head.values)(chosen_by), axis=-1)
+        return batch.reward, jax.vmap(head.following)(outputs_t, best)
+
+    return bootstrap
+
+
+def make_loss(network: networks.Network, head: heads.Head, bootstrap: Bootstrap) -> learner.LossFn:
     """Builds the loss of batches of transitions.
 
     Args:
       network: the Q-network.
       head: what its outputs mean.
-      double_q: choose the bootstrap action with the online network.
+      bootstrap: what follows the transitions.
     """
 
     def loss(
         params: chex.ArrayTree, target_params: chex.ArrayTree, batch: Transitions, key: jax.Array
     ) -> tuple[jax.Array, learner.Metrics, jax.Array]:
-        # Online, target and choice draw for themselves, and for each transition anew.
-        keys = jax.random.split(key, (3, len(batch.action)))
-        outputs_tm1 = network.outputs(params, batch.observation, keys[0])
-        outputs_t = network.outputs(target_params, batch.next_observation, keys[1])
-        chosen_by = outputs_t
-        if double_q:
-            frozen = jax.lax.stop_gradient(params)
-            chosen_by = network.outputs(frozen, batch.next_observation, keys[2])
-        elif head.embedding is not None:  # else a draw that is high by chance would value itself
-            chosen_by = network.outputs(target_params, batch.next_observation, keys[2])
+        # Each forward pass draws for itself, and for each transition anew.
+        keys = jax.random.split(key, (4, len(batch.action)))
+        outputs = network.outputs(params, batch.observation, keys[0])
+        taken = jnp.arange(len(batch.action)), batch.action
+        reward, following = bootstrap(params, target_params, batch, keys[1:])
         losses, priority = jax.vmap(head.loss)(
-            outputs_tm1,
-            batch.action,
-            batch.reward,
-            batch.discount,
-            outputs_t,
-            jax.vmap(head.values)(chosen_by),
+            outputs.numbers[taken], outputs.fractions, reward, batch.discount, following
         )
-        q_tm1 = jax.vmap(head.values)(outputs_tm1)
-        return losses, {"q_mean": jnp.mean(jnp.max(q_tm1, axis=-1))}, priority
+        values = jax.vmap(head.values)(outputs)
+        return losses, {"q_mean": jnp.mean(jnp.max(values, axis=-1))}, priority
 
     return loss

@@ -53,6 +53,7 @@ def make_network(
         hidden_sizes=config.hidden_sizes,
         dueling=config.dueling,
         dense_init=config.dense_init,
+        noisy_sigma=config.noisy_sigma if config.noisy else None,
         dtype=jnp.dtype(config.compute_dtype),
     )
 

@@ -6,7 +6,7 @@ from jaxdqn.settings import ranges, registries, setting
 
 _TARGET = registries.ALGORITHMS.reading("target")
 _TD_LOSS = (registries.ALGORITHMS.reading("td_loss"), registries.HEADS.reading("td_loss"))
-_UPDATES = registries.ALGORITHMS.reading("updates")
+_GREEDY = registries.ALGORITHMS.reading("greedy")
 _HUBER = setting.Condition("loss", lambda loss: loss == "huber")
 _RMSPROP = setting.Condition("optimizer", lambda optimizer: optimizer == "rmsprop")
 _CLIPPED = setting.Condition("max_grad_norm", bool)
@@ -26,7 +26,7 @@ class LearningSettings:
         1, "number of rewards summed before bootstrapping", ranges.COUNT, on_card=True
     )
     double_q: bool = setting.setting(
-        True, "choose the bootstrap action with the online network", on_card=True, read_if=_UPDATES
+        True, "choose the bootstrap action with the online network", on_card=True, read_if=_GREEDY
     )
     loss: str = setting.setting(
         "huber",

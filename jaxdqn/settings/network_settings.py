@@ -44,6 +44,19 @@ class NetworkSettings:
     dense_init: str = setting.setting(
         "lecun_normal", "initializer of dense layers; choices as for --conv_init", INITIALIZERS
     )
+    noisy: bool = setting.setting(
+        False,
+        "use noisy dense layers, whose noise explores; --epsilon_start=0 --epsilon_end=0 leaves "
+        "random actions out",
+        on_card=True,
+        read_if=registries.ALGORITHMS.reading("updates"),
+    )
+    noisy_sigma: float = setting.setting(
+        0.5,
+        "initial scale of the noise, times the square root of a layer's inputs",
+        ranges.POSITIVE,
+        read_if=setting.Condition("noisy", bool),
+    )
     scale_pixels: bool = setting.setting(True, "divide pixels by 255")
     compute_dtype: str = setting.setting(
         "float32",

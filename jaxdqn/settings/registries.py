@@ -13,14 +13,29 @@ def _check_sweep(config: Any) -> None:
         raise errors.SettingError("n_step", f"is {config.n_step}; must be 1 for sweeps")
 
 
+def _check_munchausen(config: Any) -> None:
+    if "means" not in HEADS[config.head].offers:
+        raise errors.SettingError(
+            "head", f"is {config.head}; must be one of {HEADS.offering('means')} for munchausen"
+        )
+
+
 # Groups of settings that algorithms read: 'updates' of those that learn from the replay every so
-# many steps, 'target' of those with a target network, 'td_loss' of those with a loss of TD errors.
+# many steps, 'target' of those with a target network, 'greedy' of those whose target is the value
+# of the best action, 'td_loss' of those with a loss of TD errors.
 ALGORITHMS = registry.Registry("algorithm")
 ALGORITHMS.register(
     "dqn",
     "jaxdqn.algorithms.dqn",
     "updates from the replay with a target network",
-    reads=frozenset({"updates", "target", "td_loss"}),
+    reads=frozenset({"updates", "target", "greedy", "td_loss"}),
+)
+ALGORITHMS.register(
+    "munchausen",
+    "jaxdqn.algorithms.munchausen",
+    "like dqn, but towards a mean over a soft policy, and with a bonus for its probable actions",
+    reads=frozenset({"updates", "target", "td_loss", "munchausen"}),
+    check=_check_munchausen,
 )
 ALGORITHMS.register(
     "sweep",
@@ -47,13 +62,15 @@ def _check_atoms(config: Any) -> None:
 
 
 # Groups of settings that heads read: 'td_loss' of those with a loss of TD errors, 'atoms' of
-# distributions over fixed returns, 'gauss', 'quantiles', 'cosines'.
+# distributions over fixed returns, 'gauss', 'quantiles', 'cosines'. They offer 'means' over actions
+# of the returns that follow, where these can be added.
 HEADS = registry.Registry("head")
 HEADS.register(
     "scalar",
     "jaxdqn.agent.heads.scalar",
     "one value for each action",
     reads=frozenset({"td_loss"}),
+    offers=frozenset({"means"}),
 )
 HEADS.register(
     "c51",
@@ -67,6 +84,7 @@ HEADS.register(
     "jaxdqn.agent.heads.hl_gauss",
     "a histogram around the value (HL-Gauss)",
     reads=frozenset({"atoms", "gauss"}),
+    offers=frozenset({"means"}),
     check=_check_atoms,
 )
 HEADS.register(
@@ -74,12 +92,14 @@ HEADS.register(
     "jaxdqn.agent.heads.qr",
     "quantiles of returns (QR-DQN)",
     reads=frozenset({"quantiles"}),
+    offers=frozenset({"means"}),
 )
 HEADS.register(
     "iqn",
     "jaxdqn.agent.heads.iqn",
     "quantiles of returns at drawn fractions (IQN)",
     reads=frozenset({"quantiles", "cosines"}),
+    offers=frozenset({"means"}),
 )
 
 ENCODERS = registry.Registry("network")

@@ -19,6 +19,7 @@ class Entry(NamedTuple):
     module: str  # that implements it, by its full name
     text: str  # what it is, for `--help`
     reads: frozenset[str]  # groups of settings that only some parts read
+    offers: frozenset[str]  # what parts of another kind may ask of it
     check: Callable[[Any], None]  # refuses settings (a `Config`) that do not fit; SettingError
 
 
@@ -40,6 +41,7 @@ class Registry(Mapping[str, Entry]):
         text: str,
         *,
         reads: frozenset[str] = frozenset(),
+        offers: frozenset[str] = frozenset(),
         check: Callable[[Any], None] = lambda _: None,
     ) -> None:
         """Adds a part; see `Entry` for the arguments.
@@ -47,7 +49,7 @@ class Registry(Mapping[str, Entry]):
         Raises:
           ValueError: another part has the name.
         """
-        entry = Entry(module, text, reads, check)
+        entry = Entry(module, text, reads, offers, check)
         if self._entries.setdefault(name, entry).module != module:
             raise ValueError(f"--{self._setting}={name} is {self._entries[name].module} already")
 
@@ -60,6 +62,10 @@ class Registry(Mapping[str, Entry]):
         return setting.Condition(
             self._setting, lambda name: name is None or group in self[name].reads
         )
+
+    def offering(self, what: str) -> str:
+        """The names of the parts that offer something, for a message."""
+        return ", ".join(name for name, entry in self.items() if what in entry.offers)
 
     @property
     def names(self) -> ranges.Range:

@@ -63,14 +63,10 @@ def transitions(num_numbers):
 
 def losses_and_gradients(head, numbers_tm1, numbers_t, chooser, action, reward, discount):
     def mean(numbers):
-        found, _ = jax.vmap(head.loss)(
-            api.Outputs(numbers),
-            action,
-            reward,
-            discount,
-            api.Outputs(numbers_t),
-            jax.vmap(head.values)(api.Outputs(chooser)),
-        )
+        best = jnp.argmax(jax.vmap(head.values)(api.Outputs(chooser)), axis=-1)
+        following = jax.vmap(head.following)(api.Outputs(numbers_t), best)
+        taken = numbers[jnp.arange(BATCH), action]
+        found, _ = jax.vmap(head.loss)(taken, None, reward, discount, following)
         return found.sum(), found
 
     (_, found), gradient = jax.value_and_grad(mean, has_aux=True)(numbers_tm1)
@@ -188,8 +184,7 @@ def test_hl_gauss_learns_the_target():
         reward, end = jnp.float32(value), jnp.float32(0)
 
         def loss(logits, outputs=outputs, reward=reward, end=end):
-            one = api.Outputs(jnp.broadcast_to(logits, (2, 51)))
-            return head.loss(one, 1, reward, end, outputs, jnp.zeros(2))[0]
+            return head.loss(logits, None, reward, end, head.following(outputs, 1))[0]
 
         np.testing.assert_allclose(jax.grad(loss)(logits), np.zeros(51), atol=1e-6)
 
@@ -276,9 +271,10 @@ def test_the_choice_has_a_draw_of_its_own(double_q):
         calls.append((int(params), jax.random.key_data(keys)))
         return api.Outputs(jnp.zeros((2, 3, 5)), jnp.full((2, 5), 0.5))
 
-    network = parts.networks.Network(init=None, outputs=outputs, q_values=None)
-    head = qr.quantile_head(5, 1.0)._replace(embedding=iqn.FractionEmbedding(5, 4))
-    loss = q_learning.make_loss(network, head, double_q=double_q)
+    network = parts.networks.Network(init=None, outputs=outputs, q_values=None, draws=True)
+    head = qr.quantile_head(5, 1.0)
+    bootstrap = q_learning.greedy(network, head, double_q=double_q)
+    loss = q_learning.make_loss(network, head, bootstrap)
     batch = returns.Batch(
         observation=jnp.zeros((2, 1)),
         action=jnp.zeros(2, jnp.int32),

@@ -215,7 +215,7 @@ def test_learning_moves_the_target_by_games_and_by_steps(preset):
     moves = []
     programs = replayed.Programs(
         init=None,
-        learn=lambda train_state, sums, sampler, ring: (train_state, sums, sampler),
+        learn=lambda train_state, sums, sampler, ring: (train_state, sums, sampler, None),
         examine=None,
         move_target=lambda train_state: moves.append(train_state) or train_state,
     )

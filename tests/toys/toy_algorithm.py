@@ -1,9 +1,8 @@
 """An algorithm as somebody would add it: values learn the reward of the next steps alone."""
 
-import jax
 import jax.numpy as jnp
 
-from jaxdqn.agent import learner
+from jaxdqn.agent import learner, q_learning
 from jaxdqn.algorithms import replayed
 from jaxdqn.assembly import parts
 from jaxdqn.settings import registries
@@ -12,15 +11,14 @@ from jaxdqn.settings import registries
 def make_learner(config, spec, axis_name):
     network, head = parts.make_network(config, spec), parts.make_head(config)
 
+    def nothing(params, target_params, batch, keys):
+        return batch.reward, jnp.zeros((len(batch.reward), head.num_outputs))
+
+    learn_from = q_learning.make_loss(network, head, nothing)
+
     def loss(params, _, batch, key):
-        keys = jax.random.split(key, len(batch.action))
-        outputs = network.outputs(params, batch.observation, keys)
-        nothing = jnp.zeros_like(batch.discount)
-        losses, priority = jax.vmap(head.loss)(
-            outputs, batch.action, batch.reward, nothing, outputs, jax.vmap(head.values)(outputs)
-        )
-        q_values = jax.vmap(head.values)(outputs)
-        return losses, {"q_mean": jnp.mean(jnp.max(q_values, axis=-1))}, priority
+        batch = batch.replace(discount=jnp.zeros_like(batch.discount))
+        return learn_from(params, {}, batch, key)
 
     return learner.make_learner(
         network.init,

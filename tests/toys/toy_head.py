@@ -11,9 +11,9 @@ def make(config):
     def values(outputs):
         return jnp.mean(outputs.numbers, axis=-1)
 
-    def loss(outputs_tm1, a_tm1, r_t, discount_t, outputs_t, values_t):
-        target = r_t + discount_t * values(outputs_t)[jnp.argmax(values_t)]
-        errors = jax.lax.stop_gradient(target) - outputs_tm1.numbers[a_tm1]
+    def loss(numbers, _, r_t, discount_t, following):
+        target = r_t + discount_t * jnp.mean(following)
+        errors = jax.lax.stop_gradient(target) - numbers
         return config.loss_scale * jnp.sum(errors**2), jnp.max(jnp.abs(errors))
 
     return api.Head(num_outputs=2, values=values, loss=loss)

@@ -8,8 +8,10 @@ actions: one value, the logits of a distribution, or quantiles.
 from collections.abc import Callable
 from typing import NamedTuple
 
+import chex
 import flax.linen as nn
 import jax
+import jax.numpy as jnp
 
 
 class Outputs(NamedTuple):
@@ -20,15 +22,32 @@ class Outputs(NamedTuple):
     fractions: jax.Array | None = None
 
 
+def numbers_of(outputs: Outputs, action: jax.Array) -> jax.Array:
+    """The numbers [K] of an action []."""
+    return outputs.numbers[action]
+
+
 class Head(NamedTuple):
     """What K numbers for each action mean."""
 
     num_outputs: int  # K of the last dense layer
     values: Callable[[Outputs], jax.Array]  # action values [A]
-    # (outputs_tm1, a_tm1 [], r_t [], discount_t [], outputs_t of the target network, values_t [A]
-    # that choose the action) -> loss [], priority [] for a sampler
+    # (numbers [K] of the action taken and fractions [K] or None of the state it was taken in, r_t
+    # [], discount_t [], what follows) -> loss [], priority [] for a sampler. The target is r_t +
+    # discount_t * what follows; no gradient flows through it.
     loss: Callable[..., tuple[jax.Array, jax.Array]]
+    # (outputs of the state reached, action []) -> the return that follows it, as `loss` takes it
+    following: Callable[[Outputs, jax.Array], jax.Array] = numbers_of
+    # (outputs, weights [A], shifts [A]) -> the mean, over actions, of the return that follows each
+    # and a shift, as `loss` takes it. None: this head knows no such mean.
+    following_mean: Callable[[Outputs, jax.Array, jax.Array], jax.Array] | None = None
     # A layer between the encoder and the dense layers, (features [B, F], keys [B] or None) ->
     # features [B, T, F], fractions [B, T]. Each of T gives one number for each action, and K is T.
     # Without keys the fractions are fixed. None: there is no such layer.
     embedding: nn.Module | None = None
+
+
+def mean_of_numbers(outputs: Outputs, weights: jax.Array, shifts: jax.Array) -> jax.Array:
+    """`following_mean` where each number is a return, [K]."""
+    chex.assert_rank([outputs.numbers, weights, shifts], [2, 1, 1])
+    return jnp.sum(weights[:, None] * (outputs.numbers + shifts[:, None]), axis=0)

@@ -28,16 +28,10 @@ def c51(atoms: npt.NDArray[np.float32]) -> api.Head:
         return distributions.expectation(outputs.numbers, atoms)
 
     def loss(
-        outputs_tm1: api.Outputs,
-        a_tm1: jax.Array,
-        r_t: jax.Array,
-        discount_t: jax.Array,
-        outputs_t: api.Outputs,
-        values_t: jax.Array,
+        logits: jax.Array, _: None, r_t: jax.Array, discount_t: jax.Array, following: jax.Array
     ) -> tuple[jax.Array, jax.Array]:
-        next_probabilities = jax.nn.softmax(outputs_t.numbers[jnp.argmax(values_t)])
-        target = jax.lax.stop_gradient(project(atoms, next_probabilities, r_t, discount_t))
-        return distributions.cross_entropy(outputs_tm1.numbers[a_tm1], target)
+        target = project(atoms, jax.nn.softmax(following), r_t, discount_t)
+        return distributions.cross_entropy(logits, jax.lax.stop_gradient(target))
 
     return api.Head(num_outputs=len(atoms), values=values, loss=loss)
 

@@ -32,19 +32,20 @@ def hl_gauss(edges: npt.NDArray[np.float32], width: float) -> api.Head:
         return distributions.expectation(outputs.numbers, centres)
 
     def loss(
-        outputs_tm1: api.Outputs,
-        a_tm1: jax.Array,
-        r_t: jax.Array,
-        discount_t: jax.Array,
-        outputs_t: api.Outputs,
-        values_t: jax.Array,
+        logits: jax.Array, _: None, r_t: jax.Array, discount_t: jax.Array, following: jax.Array
     ) -> tuple[jax.Array, jax.Array]:
-        value = r_t + discount_t * values(outputs_t)[jnp.argmax(values_t)]
-        target = jax.lax.stop_gradient(histogram(edges, deviation, value))
-        loss, _ = distributions.cross_entropy(outputs_tm1.numbers[a_tm1], target)
-        return loss, jnp.abs(value - values(outputs_tm1)[a_tm1])
+        value = jax.lax.stop_gradient(r_t + discount_t * following)
+        loss, _priority = distributions.cross_entropy(logits, histogram(edges, deviation, value))
+        predicted = distributions.expectation(logits[None], centres)[0]
+        return loss, jnp.abs(value - predicted)
 
-    return api.Head(num_outputs=len(centres), values=values, loss=loss)
+    def following(outputs: api.Outputs, action: jax.Array) -> jax.Array:
+        return values(outputs)[action]
+
+    def following_mean(outputs: api.Outputs, weights: jax.Array, shifts: jax.Array) -> jax.Array:
+        return jnp.sum(weights * (values(outputs) + shifts))
+
+    return api.Head(len(centres), values, loss, following, following_mean)
 
 
 def histogram(edges: npt.NDArray[np.float32], deviation: float, value: jax.Array) -> jax.Array:

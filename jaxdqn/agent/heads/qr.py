@@ -33,21 +33,24 @@ def quantile_head(num_quantiles: int, kappa: float) -> api.Head:
         return jnp.mean(outputs.numbers, axis=-1)
 
     def loss(
-        outputs_tm1: api.Outputs,
-        a_tm1: jax.Array,
+        quantiles: jax.Array,
+        fractions: jax.Array | None,
         r_t: jax.Array,
         discount_t: jax.Array,
-        outputs_t: api.Outputs,
-        values_t: jax.Array,
+        following: jax.Array,
     ) -> tuple[jax.Array, jax.Array]:
-        drawn = outputs_tm1.fractions
-        fractions = jnp.asarray(midpoints(num_quantiles)) if drawn is None else drawn
-        target = r_t + discount_t * outputs_t.numbers[jnp.argmax(values_t)]
-        predicted = outputs_tm1.numbers[a_tm1]
-        loss = quantile_loss(predicted, fractions, jax.lax.stop_gradient(target), kappa)
-        return loss, jnp.abs(jnp.mean(target) - jnp.mean(predicted))
+        if fractions is None:
+            fractions = jnp.asarray(midpoints(num_quantiles))
+        target = jax.lax.stop_gradient(r_t + discount_t * following)
+        loss = quantile_loss(quantiles, fractions, target, kappa)
+        return loss, jnp.abs(jnp.mean(target) - jnp.mean(quantiles))
 
-    return api.Head(num_outputs=num_quantiles, values=values, loss=loss)
+    return api.Head(
+        num_outputs=num_quantiles,
+        values=values,
+        loss=loss,
+        following_mean=api.mean_of_numbers,
+    )
 
 
 def quantile_loss(

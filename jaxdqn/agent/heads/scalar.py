@@ -1,6 +1,7 @@
 """One value for each action (Mnih et al., 2015)."""
 
 import jax
+import jax.numpy as jnp
 
 from jaxdqn.agent import losses
 from jaxdqn.agent.heads import api
@@ -29,16 +30,9 @@ def scalar(td_loss: losses.TdLoss) -> api.Head:
         return outputs.numbers[:, 0]
 
     def loss(
-        outputs_tm1: api.Outputs,
-        a_tm1: jax.Array,
-        r_t: jax.Array,
-        discount_t: jax.Array,
-        outputs_t: api.Outputs,
-        values_t: jax.Array,
+        numbers: jax.Array, _: None, r_t: jax.Array, discount_t: jax.Array, following: jax.Array
     ) -> tuple[jax.Array, jax.Array]:
-        td_error = losses.double_q_td_error(
-            values(outputs_tm1), a_tm1, r_t, discount_t, values(outputs_t), values_t
-        )
-        return td_loss(td_error), abs(td_error)
+        td_error = jax.lax.stop_gradient(r_t + discount_t * following[0]) - numbers[0]
+        return td_loss(td_error), jnp.abs(td_error)
 
-    return api.Head(num_outputs=1, values=values, loss=loss)
+    return api.Head(num_outputs=1, values=values, loss=loss, following_mean=api.mean_of_numbers)

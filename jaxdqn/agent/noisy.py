@@ -1,0 +1,73 @@
+"""Noisy layers: dense layers whose noise explores (Fortunato et al., arXiv:1706.10295).
+
+The noise is factorised. Each observation has noise of its own, also within a batch: factors on the
+inputs and on the outputs of a layer are as cheap for each as for all, where a matrix of weights for
+each observation would not be.
+"""
+
+import math
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from jax.typing import DTypeLike
+
+
+class NoisyDense(nn.Module):
+    """A dense layer with weights mean + scale * f(e_out) f(e_in), f(x) = sign(x) sqrt(|x|).
+
+    Means begin uniformly within 1 / sqrt(inputs), scales at `sigma` / sqrt(inputs).
+    """
+
+    features: int  # outputs
+    sigma: float  # sigma_0 of the paper
+    dtype: DTypeLike
+
+    @nn.compact
+    def __call__(self, x: jax.Array, keys: jax.Array | None) -> jax.Array:
+        """[B, ..., in], a key for each of B or None for no noise -> [B, ..., features]."""
+        inputs = x.shape[-1]
+        bound = 1 / math.sqrt(inputs)
+
+        def means(key: jax.Array, shape: tuple[int, ...]) -> jax.Array:
+            return jax.random.uniform(key, shape, minval=-bound, maxval=bound)
+
+        scales = nn.initializers.constant(self.sigma * bound)
+        kernel = self.param("kernel", means, (inputs, self.features))
+        bias = self.param("bias", means, (self.features,))
+        kernel_scale = self.param("kernel_scale", scales, (inputs, self.features))
+        bias_scale = self.param("bias_scale", scales, (self.features,))
+        mean = dense(x, kernel, bias, self.dtype)
+        if keys is None:
+            return mean
+        noise_in, noise_out = factors(keys, inputs, self.features, rank=x.ndim)
+        scaled = dense(x * noise_in.astype(x.dtype), kernel_scale, bias_scale, self.dtype)
+        return mean + noise_out.astype(self.dtype) * scaled
+
+
+def dense(x: jax.Array, kernel: jax.Array, bias: jax.Array, dtype: DTypeLike) -> jax.Array:
+    """[..., in], [in, out], [out] -> [..., out], computed in a type."""
+    y = x.astype(dtype) @ kernel.astype(dtype)
+    return y + jnp.broadcast_to(bias.astype(dtype), y.shape)
+
+
+def factors(
+    keys: jax.Array, inputs: int, outputs: int, rank: int = 2
+) -> tuple[jax.Array, jax.Array]:
+    """f(e) of inputs [B, ..., in] and of outputs [B, ..., out], of keys [B].
+
+    Args:
+      keys: one for each observation.
+      inputs: of the layer.
+      outputs: of the layer.
+      rank: of its inputs. Axes between the first and the last, as of the fractions of IQN, have
+        length 1 here: they share the noise.
+    """
+    drawn = jax.vmap(lambda key: jax.random.normal(key, (inputs + outputs,)))(keys)
+    drawn = square_root(drawn).reshape(-1, *(1,) * (rank - 2), inputs + outputs)
+    return drawn[..., :inputs], drawn[..., inputs:]
+
+
+def square_root(x: jax.Array) -> jax.Array:
+    """f(x) = sign(x) sqrt(|x|), elementwise."""
+    return jnp.sign(x) * jnp.sqrt(jnp.abs(x))

@@ -1,0 +1,31 @@
+"""Munchausen Q-learning."""
+
+import dataclasses
+
+from jaxdqn.settings import ranges, registries, setting
+
+_MUNCHAUSEN = registries.ALGORITHMS.reading("munchausen")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class MunchausenSettings:
+    """Munchausen Q-learning. The defaults are those of Vieillard et al. (2020) for Atari."""
+
+    policy_temperature: float = setting.setting(
+        0.03,
+        "temperature of the policy, a softmax of values; in units of values",
+        ranges.POSITIVE,
+        read_if=_MUNCHAUSEN,
+    )
+    bonus_factor: float = setting.setting(
+        0.9,
+        "factor of the bonus, --policy_temperature times the logarithm of an action's probability",
+        ranges.SHARE,
+        read_if=_MUNCHAUSEN,
+    )
+    bonus_min: float = setting.setting(
+        -1.0,
+        "smallest bonus, before it is multiplied by --bonus_factor",
+        ranges.Range(lambda value: -1e6 <= value <= 0, "between -1e6 and 0"),
+        read_if=_MUNCHAUSEN,
+    )
