@@ -11,6 +11,8 @@ import jax.flatten_util
 import jax.numpy as jnp
 import optax
 
+from jaxdqn.agent import spectral
+
 _Tree = TypeVar("_Tree")
 
 
@@ -188,7 +190,7 @@ def _update(
         deltas, opt_state = rule.optimizer.update(grads, opt_state, params)
         if step_factor is not None:
             deltas = jax.tree.map(lambda delta: step_factor * delta, deltas)
-        return optax.apply_updates(params, deltas), opt_state
+        return spectral.renewed(optax.apply_updates(params, deltas)), opt_state
 
     before = state.updates
     state, metrics = accept(state, descend, metrics, rule.stop_when_refused)

@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 from jax.typing import DTypeLike
 
-from jaxdqn.agent import initializers, noisy
+from jaxdqn.agent import initializers, noisy, normalization
 from jaxdqn.agent.encoders import api as encoders
 from jaxdqn.agent.heads import api as heads
 
@@ -30,6 +30,7 @@ class QNetwork(nn.Module):
     dueling: bool  # Wang et al. (arXiv:1511.06581)
     dense_init: str  # a name in `initializers.INITIALIZERS`
     noisy_sigma: float | None  # of the noise in dense layers, None for none; see `noisy`
+    layer_norm: str  # a placement of `normalization.normalize`, before each ReLU
     dtype: DTypeLike
 
     @nn.compact
@@ -39,7 +40,7 @@ class QNetwork(nn.Module):
         if self.head.embedding is None:
             return heads.Outputs(self._outputs(x, sizes, keys))
         if sizes and not self.torso_learns:  # features are learned first, and then embedded
-            x, sizes = nn.relu(self._dense(x, sizes[0], "features", keys)), sizes[1:]
+            x, sizes = self._hidden(x, sizes[0], "features", keys), sizes[1:]
         x, fractions = self.head.embedding(x, keys)
         samples = self._outputs(x, sizes, keys)[..., 0]  # [B, T, A]
         return heads.Outputs(jnp.moveaxis(samples, 1, -1), fractions)
@@ -58,11 +59,15 @@ class QNetwork(nn.Module):
     ) -> jax.Array:
         """[..., F] -> [..., rows, K]."""
         for i, size in enumerate(sizes):
-            x = nn.relu(self._dense(x, size, f"{prefix}{i}", keys))
+            x = self._hidden(x, size, f"{prefix}{i}", keys)
         # Action values differ by less than bfloat16 can tell apart.
         outputs = rows * self.head.num_outputs
         x = self._dense(x, outputs, f"{prefix}{len(sizes)}", keys, jnp.float32)
         return x.reshape(*x.shape[:-1], rows, self.head.num_outputs)
+
+    def _hidden(self, x: jax.Array, size: int, name: str, keys: jax.Array | None) -> jax.Array:
+        x = self._dense(x, size, name, keys)
+        return nn.relu(normalization.normalize(x, self.layer_norm, f"{name}_norm", self.dtype))
 
     def _dense(
         self,
@@ -105,6 +110,7 @@ def make_network(
     dueling: bool = False,
     dense_init: str = "lecun_normal",
     noisy_sigma: float | None = None,
+    layer_norm: str = "none",
     dtype: DTypeLike = jnp.float32,
 ) -> Network:
     """Builds a Q-network.
@@ -118,6 +124,7 @@ def make_network(
       dueling: value and advantages have streams of their own.
       dense_init: how kernels of dense layers begin, unless they are noisy.
       noisy_sigma: of the noise in dense layers; None for none.
+      layer_norm: of dense layers, a placement of `normalization.normalize`.
       dtype: what all layers but the last one compute in.
     """
 
@@ -131,6 +138,7 @@ def make_network(
             dueling=dueling,
             dense_init=dense_init,
             noisy_sigma=noisy_sigma,
+            layer_norm=layer_norm,
             dtype=dtype,
         )
 

@@ -54,6 +54,7 @@ def make_network(
         dueling=config.dueling,
         dense_init=config.dense_init,
         noisy_sigma=config.noisy_sigma if config.noisy else None,
+        layer_norm=config.layer_norm,
         dtype=jnp.dtype(config.compute_dtype),
     )
 

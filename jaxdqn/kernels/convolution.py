@@ -1,4 +1,4 @@
-"""Valid 2-D convolutions with ReLU, for CPUs in C++ or as matrix products of XLA.
+"""Valid 2-D convolutions, with or without ReLU, for CPUs in C++ or as matrix products of XLA.
 
 XLA's own CPU convolutions have slow gradients and are ten times slower inside `lax.scan`. The C++
 functions of `native_calls` are the fastest. If they are missing, or do not support a size, XLA
@@ -10,6 +10,7 @@ of the input, `[rows, taps * C] x [taps * C, O]`.
 Bytes travel four to a `uint32` until just before they are multiplied.
 """
 
+import functools
 from typing import Any, Literal
 
 import jax
@@ -20,12 +21,14 @@ from jaxdqn.kernels import native_calls, winograd
 Implementation = Literal["native", "matmul", "xla"]
 
 
-def conv2d_relu(
+def conv2d(
     x: jax.Array,
     kernel: jax.Array,
     bias: jax.Array,
     stride: int,
     implementation: Implementation,
+    *,
+    relu: bool = True,
 ) -> jax.Array:
     """Convolves without padding, adds a bias and applies ReLU.
 
@@ -36,17 +39,19 @@ def conv2d_relu(
       stride: the step along both axes.
       implementation: for CPUs 'native', which uses 'matmul' where it does not fit, or 'matmul';
         'xla' for everything else.
+      relu: apply it, without which 'native' does not fit.
 
     Returns:
       [B, H', W', O], of the kernel's type.
     """
     if implementation == "xla":
-        return _reference(x, kernel, bias, stride)
+        return _reference(x, kernel, bias, stride, relu)
     kernel, (rows, columns) = _pad_kernel(kernel, x.shape[1], x.shape[2], stride)
     x = winograd.resize(x, rows * stride, columns * stride, axes=(1, 2))
     folded = _merge(kernel.reshape(_split(kernel, stride)).transpose(0, 2, 1, 3, 4, 5))
     if (
         implementation == "native"
+        and relu
         and x.dtype == jnp.float32
         and native_calls.fits(x, folded, stride)
     ):
@@ -56,30 +61,35 @@ def conv2d_relu(
     inner = (stride * x.shape[3],) if x.dtype == jnp.uint8 else (stride, x.shape[3])
     x = _pack(x.reshape(x.shape[0], rows, stride, columns, *inner))
     x = x.transpose(0, 1, 3, 2, *range(4, x.ndim))
-    return _layer(x.reshape(*x.shape[:3], -1), folded, bias)
+    return _layer(relu, x.reshape(*x.shape[:3], -1), folded, bias)
 
 
-def conv2d_relu_frames(
+def conv2d_frames(
     frames: jax.Array,
     kernel: jax.Array,
     bias: jax.Array,
     stride: int,
     implementation: Implementation,
+    *,
+    relu: bool = True,
 ) -> jax.Array:
-    """Convolves stacked images [B, C, H, W] to [B, H', W', O]; otherwise as `conv2d_relu`."""
+    """Convolves stacked images [B, C, H, W] to [B, H', W', O]; otherwise as `conv2d`."""
     if implementation == "xla":
-        return _reference(frames.transpose(0, 2, 3, 1), kernel, bias, stride)
+        return _reference(frames.transpose(0, 2, 3, 1), kernel, bias, stride, relu)
     kernel, (rows, columns) = _pad_kernel(kernel, frames.shape[2], frames.shape[3], stride)
     x = winograd.resize(frames, rows * stride, columns * stride, axes=(2, 3))
     folded = _merge(kernel.reshape(_split(kernel, stride)).transpose(0, 2, 4, 1, 3, 5))
-    if implementation == "native" and x.dtype == jnp.uint8 and native_calls.fits(x, folded, stride):
+    is_native = implementation == "native" and relu and x.dtype == jnp.uint8
+    if is_native and native_calls.fits(x, folded, stride):
         return native_calls.conv2d_relu(x, folded, bias, stride)
     x = x.reshape(*x.shape[:2], rows, stride, columns, stride)
     x = _pack(x).transpose(0, 2, 4, 1, 3, 5)
-    return _layer(x.reshape(*x.shape[:3], -1), folded, bias)
+    return _layer(relu, x.reshape(*x.shape[:3], -1), folded, bias)
 
 
-def _reference(x: jax.Array, kernel: jax.Array, bias: jax.Array, stride: int) -> jax.Array:
+def _reference(
+    x: jax.Array, kernel: jax.Array, bias: jax.Array, stride: int, relu: bool
+) -> jax.Array:
     y = jax.lax.conv_general_dilated(
         x.astype(kernel.dtype),
         kernel,
@@ -87,7 +97,11 @@ def _reference(x: jax.Array, kernel: jax.Array, bias: jax.Array, stride: int) ->
         "VALID",
         dimension_numbers=("NHWC", "HWIO", "NHWC"),
     )
-    return jax.nn.relu(y + bias.reshape(1, 1, 1, -1))
+    return _activated(y + bias.reshape(1, 1, 1, -1), relu)
+
+
+def _activated(y: jax.Array, relu: bool) -> jax.Array:
+    return jax.nn.relu(y) if relu else y
 
 
 # Space to depth
@@ -129,30 +143,34 @@ def _unpack(x: jax.Array, dtype: jnp.dtype) -> jax.Array:
     return x.astype(dtype)
 
 
-# A layer with stride 1: convolution, bias, ReLU
+# A layer with stride 1: convolution, bias, perhaps ReLU
 
 
-@jax.custom_vjp
-def _layer(x: jax.Array, kernel: jax.Array, bias: jax.Array) -> jax.Array:
-    return _layer_forward(x, kernel, bias)[0]
+@functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
+def _layer(relu: bool, x: jax.Array, kernel: jax.Array, bias: jax.Array) -> jax.Array:
+    return _layer_forward(relu, x, kernel, bias)[0]
 
 
-def _layer_forward(x: jax.Array, kernel: jax.Array, bias: jax.Array) -> tuple[jax.Array, Any]:
+def _layer_forward(
+    relu: bool, x: jax.Array, kernel: jax.Array, bias: jax.Array
+) -> tuple[jax.Array, Any]:
     rows, bias = _unpack(x, kernel.dtype), bias.reshape(1, 1, 1, -1)
     if not _is_minimal(kernel):
         patches = _patches(rows, kernel.shape[:2])
-        y = jax.nn.relu(patches @ _matrix(kernel) + bias)
+        y = _activated(patches @ _matrix(kernel) + bias, relu)
         return y, (x, patches, kernel, y)
     inputs = winograd.inputs(rows)
     products = winograd.multiply(jnp.matmul, inputs, winograd.kernels(kernel))
-    parts = [[jax.nn.relu(part + bias) for part in row] for row in winograd.outputs(products)]
+    outputs = winograd.outputs(products)
+    parts = [[_activated(part + bias, relu) for part in row] for row in outputs]
     y = winograd.join(parts)[:, : rows.shape[1] - 1, : rows.shape[2] - 1]
     return y, (x, inputs, kernel, y)
 
 
-def _layer_backward(residuals: Any, dy: jax.Array) -> tuple[jax.Array | None, ...]:
+def _layer_backward(relu: bool, residuals: Any, dy: jax.Array) -> tuple[jax.Array | None, ...]:
     x, inputs, kernel, y = residuals
-    dy = jnp.where(y > 0, dy, 0)
+    if relu:
+        dy = jnp.where(y > 0, dy, 0)
     dbias, dx = dy.sum((0, 1, 2)), None
     needs_dx = jnp.issubdtype(x.dtype, jnp.floating)
     if not _is_minimal(kernel):

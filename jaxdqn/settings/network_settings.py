@@ -5,6 +5,7 @@ import dataclasses
 from jaxdqn.settings import ranges, registries, setting
 
 _CONVOLUTIONS = registries.ENCODERS.reading("convolutions")
+_RESIDUALS = registries.ENCODERS.reading("residuals")
 INITIALIZERS = ranges.one_of("lecun_normal", "glorot_uniform", "he_normal", "truncated_normal")
 
 
@@ -39,7 +40,27 @@ class NetworkSettings:
         "initializer of convolutions: lecun_normal, glorot_uniform, he_normal or truncated_normal "
         "(standard deviation 0.02)",
         INITIALIZERS,
-        read_if=_CONVOLUTIONS,
+        read_if=registries.ENCODERS.reading("kernels"),
+    )
+    impala_width: int = setting.setting(
+        1, "factor of the channels of impala", ranges.at_most(64), read_if=_RESIDUALS
+    )
+    pooled_size: int = setting.setting(
+        0,
+        "side length of impala's last maps, by adaptive max-pooling; 0: as they are",
+        ranges.at_most(1_000, least=0),
+        read_if=_RESIDUALS,
+    )
+    spectral_norm: bool = setting.setting(
+        False,
+        "divide the kernels of impala's residual blocks by their largest singular values",
+        read_if=_RESIDUALS,
+    )
+    layer_norm: str = setting.setting(
+        "none",
+        "layer normalization before activations: none; channels (of each position, as in PQN); or "
+        "maps (all of an image, with a gain for each pixel, as in CleanRL's PQN)",
+        ranges.one_of("none", "channels", "maps"),
     )
     dense_init: str = setting.setting(
         "lecun_normal", "initializer of dense layers; choices as for --conv_init", INITIALIZERS

@@ -107,13 +107,25 @@ ENCODERS.register(
     "nature",
     "jaxdqn.agent.encoders.convolutions",
     "the three convolutions of Mnih et al. (2015)",
-    reads=frozenset({"convolutions"}),
+    reads=frozenset({"convolutions", "kernels"}),
 )
 ENCODERS.register(
     "conv",
     "jaxdqn.agent.encoders.convolutions",
     "the convolutions of the --conv_* settings",
-    reads=frozenset({"convolutions", "chain"}),
+    reads=frozenset({"convolutions", "kernels", "chain"}),
+)
+ENCODERS.register(
+    "impala",
+    "jaxdqn.agent.encoders.impala",
+    "the residual network of Espeholt et al. (2018)",
+    reads=frozenset({"kernels", "residuals"}),
+)
+ENCODERS.register(
+    "hadamax",
+    "jaxdqn.agent.encoders.hadamax",
+    "products of convolutions with max-pooling, of Kooi et al. (2025)",
+    reads=frozenset({"kernels"}),
 )
 ENCODERS.register("mlp", "jaxdqn.agent.encoders.flat", "none, only dense layers")
 

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxdqn.kernels.convolution import conv2d_relu, conv2d_relu_frames
+from jaxdqn.kernels.convolution import conv2d, conv2d_frames
 
 SHAPES = [  # batch, height, width, channels, kernel height, kernel width, outputs, stride
     (32, 84, 84, 4, 8, 8, 32, 4),
@@ -46,7 +46,7 @@ def problem(shape, dtype):
     kernel = rng.standard_normal((*window, channels, outputs), dtype=np.float32)
     bias = rng.standard_normal(outputs, dtype=np.float32)
     before = np.asarray(  # z is relu(z) - relu(-z)
-        conv2d_relu(x, kernel, bias, stride, "xla") - conv2d_relu(x, -kernel, -bias, stride, "xla")
+        conv2d(x, kernel, bias, stride, "xla") - conv2d(x, -kernel, -bias, stride, "xla")
     )
     dy = rng.standard_normal(before.shape, dtype=np.float32)
     # Where rounding decides which side of the ReLU's edge a value lies on, no gradient is compared.
@@ -62,18 +62,18 @@ def value_and_gradients(function, x, kernel, bias, dy):
     return y, *pull(dy)
 
 
-@pytest.mark.parametrize("jit", [False, True])
+@pytest.mark.parametrize(("jit", "relu"), [(False, True), (True, True), (True, False)])
 @pytest.mark.parametrize("dtype", ["uint8", "float32"])
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
-def test_products_equal_xla(shape, dtype, jit):
+def test_products_equal_xla(shape, dtype, jit, relu):
     *arrays, stride = problem(shape, dtype)
-    expected = value_and_gradients(lambda *a: conv2d_relu(*a, stride, "xla"), *arrays)
+    expected = value_and_gradients(lambda *a: conv2d(*a, stride, "xla", relu=relu), *arrays)
 
     def stacked(x, kernel, bias):
-        return conv2d_relu_frames(x.transpose(0, 3, 1, 2), kernel, bias, stride, "matmul")
+        return conv2d_frames(x.transpose(0, 3, 1, 2), kernel, bias, stride, "matmul", relu=relu)
 
     def both(*arrays):
-        plain = value_and_gradients(lambda *a: conv2d_relu(*a, stride, "matmul"), *arrays)
+        plain = value_and_gradients(lambda *a: conv2d(*a, stride, "matmul", relu=relu), *arrays)
         return plain, value_and_gradients(stacked, *arrays)
 
     for actual in (jax.jit(both) if jit else both)(*arrays):
@@ -89,14 +89,14 @@ def test_native_functions_equal_xla(shape):
 
     def native(x, kernel, bias):
         if dtype == "uint8":
-            return conv2d_relu_frames(x.transpose(0, 3, 1, 2), kernel, bias, stride, "native")
-        return conv2d_relu(x, kernel, bias, stride, "native")
+            return conv2d_frames(x.transpose(0, 3, 1, 2), kernel, bias, stride, "native")
+        return conv2d(x, kernel, bias, stride, "native")
 
     def native_gradients(*arrays):
         return value_and_gradients(native, *arrays)
 
     assert str(jax.make_jaxpr(native_gradients)(*arrays)).count("ffi_call") == 2
-    expected = value_and_gradients(lambda *a: conv2d_relu(*a, stride, "xla"), *arrays)
+    expected = value_and_gradients(lambda *a: conv2d(*a, stride, "xla"), *arrays)
     actual = jax.jit(native_gradients)(*arrays)
     assert [a.shape for a in actual] == [e.shape for e in expected]
     for a, e in zip(actual, expected, strict=True):
@@ -109,7 +109,7 @@ def test_native_functions_keep_what_is_not_a_number():
     x, kernel, bias, dy, stride = problem(NATIVE[3][:-1], "float32")
     x = x.at[1, 4, 4, 0].set(jnp.nan)
     y, _, dkernel, _ = value_and_gradients(
-        lambda *a: conv2d_relu(*a, stride, "native"), x, kernel, bias, dy
+        lambda *a: conv2d(*a, stride, "native"), x, kernel, bias, dy
     )
     assert jnp.isnan(y[1]).any()
     assert not jnp.isnan(y[0]).any()
@@ -121,7 +121,7 @@ def test_gradient_of_loss_over_bytes(implementation):
     x, kernel, bias, _, stride = problem(SHAPES[0], "uint8")
     frames = x.transpose(0, 3, 1, 2)
 
-    for function, images in ((conv2d_relu, x), (conv2d_relu_frames, frames)):
+    for function, images in ((conv2d, x), (conv2d_frames, frames)):
 
         def loss(kernel, implementation, function=function, images=images):
             return (function(images, kernel / 255, bias, stride, implementation) ** 2).mean()
@@ -137,8 +137,8 @@ def test_maps_and_scans(implementation, shape):
     xs = jnp.stack([x, 2 * x])
 
     def layer(x):
-        return conv2d_relu(x, kernel, bias, stride, implementation)
+        return conv2d(x, kernel, bias, stride, implementation)
 
-    expected = jnp.stack([conv2d_relu(a, kernel, bias, stride, "xla") for a in xs])
+    expected = jnp.stack([conv2d(a, kernel, bias, stride, "xla") for a in xs])
     close(jax.vmap(layer)(xs), expected)
     close(jax.lax.map(layer, xs), expected)

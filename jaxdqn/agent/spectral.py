@@ -1,0 +1,59 @@
+"""Spectral normalization: a kernel divided by its largest singular value (Miyato et al., 2018).
+
+arXiv:1802.05957. An estimate of that singular vector lies beside the parameters, in a collection of
+its own. Each update brings it closer by one step of the power method (`renewed`). So it is the same
+for all who use the parameters, and evaluations leave it as it is.
+"""
+
+from typing import Any
+
+import flax.linen as nn
+import flax.traverse_util
+import jax
+import jax.numpy as jnp
+
+COLLECTION = "spectral"
+
+
+def normalize(module: nn.Module, name: str, kernel: jax.Array) -> jax.Array:
+    """A kernel [..., in, out] over its largest singular value, as a matrix [... * in, out].
+
+    To be called within a module that has the parameter `name`; gradients flow as if the singular
+    vectors did not depend on it.
+    """
+
+    def begin() -> jax.Array:
+        vector = jax.random.normal(module.make_rng("params"), (kernel.shape[-1],))
+        return vector / jnp.linalg.norm(vector)
+
+    vector = module.variable(COLLECTION, name, begin).value
+    matrix = kernel.reshape(-1, kernel.shape[-1])
+    return kernel / jnp.linalg.norm(matrix @ jax.lax.stop_gradient(_unit(vector)))
+
+
+def renewed(variables: Any) -> Any:
+    """Variables of a network after one step of the power method; the parameters are unchanged."""
+    if COLLECTION not in variables:
+        return variables
+    kernels = flax.traverse_util.flatten_dict(variables["params"])
+    vectors = flax.traverse_util.flatten_dict(variables[COLLECTION])
+    stepped = {path: power_step(kernels[path], vector) for path, vector in vectors.items()}
+    return {**variables, COLLECTION: flax.traverse_util.unflatten_dict(stepped)}
+
+
+def power_step(kernel: jax.Array, vector: jax.Array) -> jax.Array:
+    """One step of the power method.
+
+    Args:
+      kernel: [..., in, out].
+      vector: [out], an estimate of the right singular vector of its largest singular value.
+
+    Returns:
+      [out], a better estimate, of length 1.
+    """
+    matrix = kernel.reshape(-1, kernel.shape[-1])
+    return _unit(matrix.T @ (matrix @ vector))
+
+
+def _unit(vector: jax.Array) -> jax.Array:
+    return vector / jnp.maximum(jnp.linalg.norm(vector), 1e-12)
