@@ -17,6 +17,7 @@ class Preset(NamedTuple):
     settings: Mapping[str, Any]
     expected: str  # command, hardware, time, score, seeds, date
     env: str = ""  # the game that it is for; '' if it is for several
+    group: str = "Defaults"  # under which it is listed; '' if it is not
 
 
 GENERAL: Mapping[str, Preset] = {
@@ -69,10 +70,18 @@ GENERAL: Mapping[str, Preset] = {
     ),
 }
 
+_PUBLISHED = "Published agents; NAME_sticky is the same with sticky actions (Machado et al., 2018)"
+
 PRESETS: Mapping[str, Preset] = {
     **GENERAL,
     **{
-        name: Preset({**atari.ATARI, **agent.settings}, agent.expected)
+        name: Preset({**atari.ATARI, **agent.settings}, agent.expected, group=_PUBLISHED)
+        for name, agent in published.AGENTS.items()
+    },
+    **{
+        f"{name}_sticky": Preset(
+            {**atari.ATARI, **agent.settings, **published.STICKY}, agent.expected, group=""
+        )
         for name, agent in published.AGENTS.items()
     },
     **{
@@ -80,6 +89,7 @@ PRESETS: Mapping[str, Preset] = {
             {**(GENERAL[tutorial.base].settings if tutorial.base else {}), **tutorial.settings},
             tutorial.expected,
             tutorial.env,
+            "Published tutorials",
         )
         for name, tutorial in tutorials.TUTORIALS.items()
     },
@@ -87,12 +97,18 @@ PRESETS: Mapping[str, Preset] = {
 
 
 def listing() -> str:
-    """Every preset with its game and what it should produce, as text."""
-    lines = []
-    for name, preset in PRESETS.items():
-        kind = "any Atari game" if "frame_skip" in preset.settings else "any game"
-        lines.append(f"{name} ({preset.env or kind})")
-        lines += textwrap.wrap(preset.expected, 92, initial_indent="    ", subsequent_indent="    ")
+    """Every preset with its game and what it should produce, in groups, as text."""
+    lines: list[str] = []
+    for group in dict.fromkeys(preset.group for preset in PRESETS.values() if preset.group):
+        lines += ["", group] if lines else [group]
+        for name, preset in PRESETS.items():
+            if preset.group == group:
+                kind = "any Atari game" if "frame_skip" in preset.settings else "any game"
+                lines.append(f"  {name} ({preset.env or kind})")
+                indent = 6 * " "
+                lines += textwrap.wrap(
+                    preset.expected, 94, initial_indent=indent, subsequent_indent=indent
+                )
     return "\n".join(lines)
 
 

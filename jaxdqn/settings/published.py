@@ -1,9 +1,9 @@
 """Published agents for Atari games, with the constants of a reference.
 
-All learn from batches of 32 every 4 steps and from a replay of a million, of 32 environments. They
-play by the protocol of `atari.ATARI`: lost lives end returns, and actions are not sticky. They also
-share its initializers. Dopamine's agents play with `--repeat_action_probability=0.25
---nolife_loss_ends --noop_max=1 --nouse_fire_reset`.
+Where they do not say otherwise, they learn from batches of 32 every 4 steps and from a replay of a
+million, of 32 environments. They play by the protocol of `atari.ATARI`: lost lives end returns, and
+actions are not sticky. They also share its initializers. Each has a twin, NAME_sticky, that plays
+by the protocol of Machado et al. (arXiv:1709.06009) with Dopamine's choices.
 """
 
 from collections.abc import Mapping
@@ -15,6 +15,15 @@ class Agent(NamedTuple):
 
     settings: Mapping[str, Any]
     expected: str  # reference, how this differs from it, what it should produce
+
+
+# The protocol of Machado et al. as Dopamine has it: the smallest set of actions, one no-op.
+STICKY: Mapping[str, Any] = {
+    "repeat_action_probability": 0.25,
+    "life_loss_ends": False,
+    "noop_max": 1,
+    "use_fire_reset": False,
+}
 
 
 def _hard_copies(steps: int) -> dict[str, Any]:
@@ -48,6 +57,21 @@ _DOPAMINE: Mapping[str, Any] = {
     "double_q": False,
     **_hard_copies(8_000),
 }
+_MUNCHAUSEN: Mapping[str, Any] = {
+    **{name: value for name, value in _DOPAMINE.items() if name != "double_q"},
+    "algorithm": "munchausen",
+    "learning_rate": 5e-5,
+}
+_RAINBOW: Mapping[str, Any] = {
+    **_DOPAMINE,
+    "head": "c51",
+    "n_step": 3,
+    "sampler": "prioritized",
+    "priority_exponent": 0.5,
+    "learning_rate": 6.25e-5,
+    "optimizer_epsilon": 1.5e-4,
+}
+_NOISE_ALONE: Mapping[str, Any] = {"noisy": True, "epsilon_start": 0.0, "epsilon_end": 0.0}
 
 AGENTS: Mapping[str, Agent] = {
     "nature_dqn": Agent(
@@ -79,5 +103,61 @@ AGENTS: Mapping[str, Agent] = {
     "hl_gauss": Agent(
         {**_DOPAMINE, "head": "hl_gauss", "learning_rate": 2.5e-4},
         "HL-Gauss of Farebrother et al. (2024) with the constants of C51; not yet run",
+    ),
+    "munchausen": Agent(
+        {**_MUNCHAUSEN, "loss": "mse"}, "Munchausen DQN of Vieillard et al. (2020); not yet run"
+    ),
+    "m_iqn": Agent(
+        {**_MUNCHAUSEN, "head": "iqn", "num_quantiles": 64},
+        "Munchausen IQN of Vieillard et al. (2020), with 64 quantiles for the policy too; not yet "
+        "run",
+    ),
+    "rainbow": Agent(
+        {
+            **_RAINBOW,
+            **_NOISE_ALONE,
+            "double_q": True,
+            "dueling": True,
+            "max_grad_norm": 10.0,
+            "eval_epsilon": 0.0,
+        },
+        "Rainbow of Hessel et al. (2018), with noise of its own for each transition; priorities "
+        "are divergences, which fall to 0, instead of cross-entropies; not yet run",
+    ),
+    "rainbow_dopamine": Agent(
+        {**_RAINBOW, "importance_start": 0.5, "importance_end": 0.5},
+        "Dopamine's Rainbow, which is C51 with three-step returns and priorities; these are "
+        "divergences instead of cross-entropies; not yet run",
+    ),
+    "btr": Agent(
+        {
+            "algorithm": "munchausen",
+            "head": "iqn",
+            "num_quantiles": 8,
+            "network": "impala",
+            "impala_width": 2,
+            "pooled_size": 6,
+            "spectral_norm": True,
+            "dueling": True,
+            "noisy": True,
+            "n_step": 3,
+            "discount": 0.997,
+            "sampler": "prioritized",
+            "priority_exponent": 0.2,
+            "importance_start": 0.45,
+            "importance_end": 0.45,
+            "num_envs": 64,
+            "batch_size": 256,
+            "steps_per_update": 64,
+            "learning_starts_steps": 200_000,
+            "learning_rate": 1e-4,
+            "optimizer_epsilon": 0.005 / 256,
+            "epsilon_decay_steps": 2_000_000,
+            "target_tau": 1.0,
+            "target_period_updates": 500,
+            "replay_capacity": 1_048_576,
+        },
+        "Beyond the Rainbow of Clark et al. (2025), whose bonus here is that of the target "
+        "network's policy; random actions do not end after 25M steps; not yet run",
     ),
 }

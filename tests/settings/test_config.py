@@ -28,8 +28,18 @@ WRONG = [
     ({"head": "hl_gauss", "gauss_width": 1e9}, "gauss_width", "between 0.01 and 100"),
     ({"head": "qr", "num_quantiles": 0}, "num_quantiles", "at least 1"),
     ({"head": "qr", "algorithm": "sweep"}, "head", "must be scalar"),
+    ({"head": "c51", "algorithm": "munchausen"}, "head", "one of scalar, hl_gauss, qr, iqn"),
+    ({"algorithm": "munchausen", "double_q": True}, "double_q", "--algorithm=munchausen"),
+    ({"policy_temperature": 0.1}, "policy_temperature", "no effect with --algorithm=dqn"),
+    ({"algorithm": "munchausen", "bonus_min": 0.5}, "bonus_min", "between -1e6 and 0"),
+    ({"noisy_sigma": 0.1}, "noisy_sigma", "no effect with --noisy=False"),
+    ({"noisy": True, "algorithm": "sweep"}, "noisy", "no effect with --algorithm=sweep"),
+    ({"priority_exponent": 0.5}, "priority_exponent", "no effect with --sampler=uniform"),
+    ({"sampler": "prioritized", "terminal_repeats": 2}, "terminal_repeats", "prioritized"),
+    ({"pooled_size": 6}, "pooled_size", "no effect with --network=mlp"),
+    ({"layer_norm": "batch"}, "layer_norm", "one of none, channels, maps"),
     ({"optimizer": "sgd"}, "optimizer", "adam, rmsprop"),
-    ({"network": "resnet"}, "network", "nature, conv, mlp"),
+    ({"network": "resnet"}, "network", "nature, conv, impala, hadamax, mlp"),
     ({"noop_max": 0}, "noop_max", "at least 1"),
     ({"hidden_sizes": (256, 0)}, "hidden_sizes", "each must be at least 1"),
     ({"batch_size": 2_000_000}, "batch_size", "more than the replay holds"),
@@ -74,7 +84,7 @@ def test_presets_then_changes():
     assert (config.env, config.preset) == ("Breakout-v5", "atari")
     assert (config.n_step, config.batch_size, config.steps_per_update) == (3, 32, 4)
     assert presets.resolve("CartPole", "", {}).preset == "classic"
-    with pytest.raises(errors.SettingError, match="atari, atari_fast, c51, classic"):
+    with pytest.raises(errors.SettingError, match="atari, atari_fast, btr, btr_sticky, c51"):
         presets.resolve("Breakout", "nothing", {})
 
 

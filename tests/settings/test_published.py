@@ -5,10 +5,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxdqn.algorithms import dqn
 from jaxdqn.assembly import parts
 from jaxdqn.envs import api
-from jaxdqn.settings import presets, published
+from jaxdqn.settings import presets, published, registries
 from tests import updates
 
 SPEC = api.EnvSpec("Breakout-v5", updates.SMALL, np.dtype("uint8"), 4, 4)
@@ -25,7 +24,8 @@ def test_its_values_approach_their_targets(name, key):
         setting: value for setting, value in changes.items() if not config.why_unread(setting)
     }
     config = presets.resolve("Breakout", name, changes)
-    learner = dqn.make_learner(config, SPEC, None)
+    algorithm = registries.ALGORITHMS.load(config.algorithm)
+    learner = algorithm.make_learner(config, SPEC, None)
     batch = updates.batch(updates.SMALL)
     batch = batch.replace(discount=np.zeros_like(batch.discount))
     update = jax.jit(lambda state, key: learner.update(state, batch, key)[:2])
