@@ -36,7 +36,7 @@ WRONG = [
     ({"noisy": True, "algorithm": "sweep"}, "noisy", "no effect with --algorithm=sweep"),
     ({"priority_exponent": 0.5}, "priority_exponent", "no effect with --sampler=uniform"),
     ({"sampler": "prioritized", "terminal_repeats": 2}, "terminal_repeats", "prioritized"),
-    ({"pooled_size": 6}, "pooled_size", "no effect with --network=mlp"),
+    ({"pooled_size": 6}, "pooled_size", "no effect with --network="),
     ({"layer_norm": "batch"}, "layer_norm", "one of none, channels, maps"),
     ({"optimizer": "sgd"}, "optimizer", "adam, rmsprop"),
     ({"network": "resnet"}, "network", "nature, conv, impala, hadamax, mlp"),
