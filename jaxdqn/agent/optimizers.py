@@ -19,7 +19,8 @@ def make_optimizer(
     """Builds an optimizer.
 
     Args:
-      name: 'adam' (Kingma and Ba, arXiv:1412.6980) or 'rmsprop'.
+      name: 'adam' (Kingma and Ba, arXiv:1412.6980), 'radam' (Liu et al., arXiv:1908.03265) or
+        'rmsprop'.
       learning_rate: a number, or a schedule over updates.
       epsilon: added to Adam's root, and within RMSProp's.
       max_grad_norm: gradients are clipped to this norm; 0 leaves them.
@@ -30,6 +31,8 @@ def make_optimizer(
     """
     if name == "adam":
         optimizer = optax.adam(learning_rate, eps=epsilon)
+    elif name == "radam":
+        optimizer = optax.radam(learning_rate, eps=epsilon)
     elif name == "rmsprop":
         optimizer = optax.rmsprop(
             learning_rate,

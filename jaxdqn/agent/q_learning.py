@@ -1,4 +1,4 @@
-"""The loss of Q-learning from transitions, whatever the head."""
+"""Losses of Q-learning, whatever the head."""
 
 from collections.abc import Callable
 from typing import Any, Protocol
@@ -19,6 +19,14 @@ class Transitions(Protocol):
     reward: jax.Array  # [B] float32, discounted sum
     discount: jax.Array  # [B] float32, of the bootstrap value
     next_observation: jax.Array  # [B, S, *frame_shape]
+
+
+class KnownReturns(Protocol):
+    """A batch of B steps whose returns are known."""
+
+    observation: jax.Array  # [B, S, *frame_shape]
+    action: jax.Array  # [B] int32
+    known_return: jax.Array  # [B] float32
 
 
 # (params, target params, batch, keys [3, B]) -> rewards [B], the returns that follow, as the head's
@@ -71,6 +79,32 @@ def make_loss(network: networks.Network, head: heads.Head, bootstrap: Bootstrap)
         reward, following = bootstrap(params, target_params, batch, keys[1:])
         losses, priority = jax.vmap(head.loss)(
             outputs.numbers[taken], outputs.fractions, reward, batch.discount, following
+        )
+        values = jax.vmap(head.values)(outputs)
+        return losses, {"q_mean": jnp.mean(jnp.max(values, axis=-1))}, priority
+
+    return loss
+
+
+def make_known_loss(network: networks.Network, head: heads.Head) -> learner.LossFn:
+    """Builds the loss of batches of steps whose returns are known.
+
+    Args:
+      network: the Q-network.
+      head: what its outputs mean.
+    """
+
+    def loss(
+        params: chex.ArrayTree, _: chex.ArrayTree, batch: KnownReturns, key: jax.Array
+    ) -> tuple[jax.Array, learner.Metrics, jax.Array]:
+        size = len(batch.action)
+        outputs = network.outputs(params, batch.observation, jax.random.split(key, size))
+        losses, priority = jax.vmap(head.loss)(
+            outputs.numbers[jnp.arange(size), batch.action],
+            outputs.fractions,
+            batch.known_return,
+            jnp.zeros(size),  # so that whatever follows counts nothing
+            jax.vmap(head.following)(outputs, batch.action),
         )
         values = jax.vmap(head.values)(outputs)
         return losses, {"q_mean": jnp.mean(jnp.max(values, axis=-1))}, priority

@@ -20,6 +20,7 @@ from jaxdqn.settings import (
     registries,
     replay_settings,
     report_settings,
+    rollout_settings,
     setting,
     sweep_settings,
 )
@@ -30,6 +31,7 @@ class Config(
     report_settings.ReportSettings,
     exploration_settings.ExplorationSettings,
     sweep_settings.SweepSettings,
+    rollout_settings.RolloutSettings,
     head_settings.HeadSettings,
     network_settings.NetworkSettings,
     munchausen_settings.MunchausenSettings,

@@ -63,8 +63,8 @@ class LearningSettings:
     )
     optimizer: str = setting.setting(
         "adam",
-        "adam, or rmsprop (with epsilon inside the square root)",
-        ranges.one_of("adam", "rmsprop"),
+        "adam, radam (rectified Adam), or rmsprop (with epsilon inside the square root)",
+        ranges.one_of("adam", "radam", "rmsprop"),
     )
     learning_rate: float = setting.setting(
         1e-4, "learning rate at the first update", ranges.POSITIVE, on_card=True

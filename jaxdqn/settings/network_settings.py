@@ -70,7 +70,6 @@ class NetworkSettings:
         "use noisy dense layers, whose noise explores; --epsilon_start=0 --epsilon_end=0 leaves "
         "random actions out",
         on_card=True,
-        read_if=registries.ALGORITHMS.reading("updates"),
     )
     noisy_sigma: float = setting.setting(
         0.5,

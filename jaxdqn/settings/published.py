@@ -71,6 +71,25 @@ _RAINBOW: Mapping[str, Any] = {
     "learning_rate": 6.25e-5,
     "optimizer_epsilon": 1.5e-4,
 }
+_PQN: Mapping[str, Any] = {
+    "algorithm": "pqn",
+    "num_envs": 128,
+    "replay_capacity": 128 * 36,  # stacks of four before the steps of a rollout
+    "rollout_steps": 32,
+    "rollout_epochs": 2,
+    "batch_size": 128,
+    "trace_decay": 0.65,
+    "layer_norm": "channels",
+    "loss": "mse",
+    "loss_scale": 0.5,
+    "optimizer": "radam",
+    "learning_rate": 2.5e-4,
+    "max_grad_norm": 10.0,
+    "epsilon_end": 0.001,
+    "epsilon_decay_steps": 1_000_000,
+    "epsilon_decay_from_step": 0,
+    "eval_epsilon": 0.001,
+}
 _NOISE_ALONE: Mapping[str, Any] = {"noisy": True, "epsilon_start": 0.0, "epsilon_end": 0.0}
 
 AGENTS: Mapping[str, Agent] = {
@@ -128,6 +147,15 @@ AGENTS: Mapping[str, Agent] = {
         {**_RAINBOW, "importance_start": 0.5, "importance_end": 0.5},
         "Dopamine's Rainbow, which is C51 with three-step returns and priorities; these are "
         "divergences instead of cross-entropies; not yet run",
+    ),
+    "pqn": Agent(
+        _PQN,
+        "PQN of Gallici et al. (2024), with time limits that end no game; epsilon decays in 1M "
+        "steps, 10% of 10M; not yet run",
+    ),
+    "hadamax_pqn": Agent(
+        {**_PQN, "network": "hadamax"},
+        "PQN with the encoder of Kooi et al. (2025); not yet run",
     ),
     "btr": Agent(
         {

@@ -13,6 +13,26 @@ def _check_sweep(config: Any) -> None:
         raise errors.SettingError("n_step", f"is {config.n_step}; must be 1 for sweeps")
 
 
+def _check_rollouts(config: Any) -> None:
+    if config.n_step != 1:
+        raise errors.SettingError("n_step", f"is {config.n_step}; must be 1 for pqn")
+    # Of each group: stacks of the first steps, the steps, and the state that they lead to.
+    smallest = config.num_envs * (config.frame_stack + config.rollout_steps)
+    if config.replay_capacity < smallest:
+        raise errors.SettingError(
+            "replay_capacity",
+            f"is {config.replay_capacity}; --num_envs={config.num_envs} with --rollout_steps="
+            f"{config.rollout_steps} and --frame_stack={config.frame_stack} needs {smallest}",
+        )
+    steps = config.num_envs * config.rollout_steps
+    if steps % config.batch_size:
+        raise errors.SettingError(
+            "batch_size",
+            f"is {config.batch_size}; must divide the {steps} steps of a rollout (--num_envs x "
+            "--rollout_steps)",
+        )
+
+
 def _check_munchausen(config: Any) -> None:
     if "means" not in HEADS[config.head].offers:
         raise errors.SettingError(
@@ -36,6 +56,13 @@ ALGORITHMS.register(
     "like dqn, but towards a mean over a soft policy, and with a bonus for its probable actions",
     reads=frozenset({"updates", "target", "td_loss", "munchausen"}),
     check=_check_munchausen,
+)
+ALGORITHMS.register(
+    "pqn",
+    "jaxdqn.algorithms.pqn",
+    "epochs over the lambda returns of the newest steps, without a replay and a target network",
+    reads=frozenset({"rollouts", "td_loss"}),
+    check=_check_rollouts,
 )
 ALGORITHMS.register(
     "sweep",

@@ -6,6 +6,7 @@ from jaxdqn import errors
 from jaxdqn.settings import config as config_lib
 from jaxdqn.settings import presets
 
+PQN = {"algorithm": "pqn"}
 WRONG = [
     ({"total_steps": 0}, "total_steps", "at least 1"),
     ({"num_envs": 0}, "num_envs", "at least 1"),
@@ -33,12 +34,17 @@ WRONG = [
     ({"policy_temperature": 0.1}, "policy_temperature", "no effect with --algorithm=dqn"),
     ({"algorithm": "munchausen", "bonus_min": 0.5}, "bonus_min", "between -1e6 and 0"),
     ({"noisy_sigma": 0.1}, "noisy_sigma", "no effect with --noisy=False"),
-    ({"noisy": True, "algorithm": "sweep"}, "noisy", "no effect with --algorithm=sweep"),
+    ({"rollout_steps": 8}, "rollout_steps", "no effect with --algorithm=dqn"),
+    ({**PQN, "sampler": "uniform"}, "sampler", "no effect with --algorithm=pqn"),
+    ({**PQN, "target_tau": 0.5}, "target_tau", "no effect with --algorithm=pqn"),
+    ({**PQN, "n_step": 2}, "n_step", "must be 1 for pqn"),
+    ({**PQN, "batch_size": 100}, "batch_size", "must divide the 1024 steps"),
+    ({**PQN, "replay_capacity": 1_024}, "replay_capacity", "needs 1152"),
     ({"priority_exponent": 0.5}, "priority_exponent", "no effect with --sampler=uniform"),
     ({"sampler": "prioritized", "terminal_repeats": 2}, "terminal_repeats", "prioritized"),
     ({"pooled_size": 6}, "pooled_size", "no effect with --network="),
     ({"layer_norm": "batch"}, "layer_norm", "one of none, channels, maps"),
-    ({"optimizer": "sgd"}, "optimizer", "adam, rmsprop"),
+    ({"optimizer": "sgd"}, "optimizer", "adam, radam, rmsprop"),
     ({"network": "resnet"}, "network", "nature, conv, impala, hadamax, mlp"),
     ({"noop_max": 0}, "noop_max", "at least 1"),
     ({"hidden_sizes": (256, 0)}, "hidden_sizes", "each must be at least 1"),

@@ -1,0 +1,34 @@
+"""Learning from rollouts: a short memory of the newest steps."""
+
+import dataclasses
+
+from jaxdqn.settings import ranges, registries, setting
+
+_ROLLOUTS = registries.ALGORITHMS.reading("rollouts")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class RolloutSettings:
+    """Learning from rollouts: a short memory of the newest steps."""
+
+    rollout_steps: int = setting.setting(
+        32,
+        "steps of each environment that are learned from together",
+        ranges.at_most(100_000),
+        on_card=True,
+        read_if=_ROLLOUTS,
+    )
+    rollout_epochs: int = setting.setting(
+        2,
+        "how often each step is learned from",
+        ranges.at_most(1_000),
+        on_card=True,
+        read_if=_ROLLOUTS,
+    )
+    trace_decay: float = setting.setting(
+        0.65,
+        "lambda of lambda returns; 0: one reward and the value after it",
+        ranges.SHARE,
+        on_card=True,
+        read_if=_ROLLOUTS,
+    )
