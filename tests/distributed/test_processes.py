@@ -72,9 +72,9 @@ def address():
         return f"127.0.0.1:{free.getsockname()[1]}"
 
 
-def start(count, path, *flags, driver="", num_devices=1, folders=None):
+def start(count, path, *more, flags=FLAGS, driver="", num_devices=1, folders=None):
     """Processes of a run, each with so many devices, and where they stand."""
-    where = (*FLAGS, f"--run_dir={path}", f"--coordinator_address={address()}", *flags)
+    where = (*flags, f"--run_dir={path}", f"--coordinator_address={address()}", *more)
     return [
         program.Program(
             "jaxdqn.train",
@@ -119,6 +119,37 @@ def test_two_processes_do_what_two_devices_do(tmp_path, undisturbed):
     assert "2 x cpu, of 2 processes" in printed[0] and "complete, 1,2" in printed[0]
     others = [line for line in printed[1].splitlines() if not line.startswith("[Gloo]")]
     assert others == [f"parameters {parameters}"]
+
+
+# What adds state of its own to a run, or learns in another way.
+FAMILY = {
+    "rainbow": (
+        "--sampler=prioritized",
+        "--noisy",
+        "--head=c51",
+        "--dueling",
+        "--priority_exponent=0.5",
+        "--importance_start=0.5",
+    ),
+    "m_iqn": ("--algorithm=munchausen", "--head=iqn", "--num_quantiles=8", "--layer_norm=channels"),
+    "pqn": ("--algorithm=pqn", "--n_step=1", "--rollout_steps=16", "--optimizer=radam"),
+}
+
+
+@pytest.mark.parametrize("name", FAMILY)
+def test_all_algorithms_go_on_as_processes_and_as_devices(tmp_path, name):
+    """Begun by two processes, stopped, and ended by one: as if one had done it all."""
+    unread = ("--learning_starts_steps", "--steps_per_update") if name == "pqn" else ()
+    kept = [flag for flag in FLAGS if not flag.startswith(unread)]
+    flags = (*kept, *FAMILY[name])
+    straight = program.train(*flags, f"--run_dir={tmp_path / 'straight'}", num_devices=2)
+    assert straight.returncode == 0, straight.stderr
+    processes = start(2, tmp_path / "run", flags=flags)
+    processes[0].wait_for("step 5")
+    end_by_signal_to_the_second(processes)
+    result = program.train(*flags, f"--run_dir={tmp_path / 'run'}", num_devices=2)
+    assert "resuming from step" in result.stdout, result.stderr
+    program.assert_same_end(tmp_path / "run", tmp_path / "straight")
 
 
 def end_by_signal_to_the_second(processes):
