@@ -15,6 +15,14 @@ def expectation(logits: jax.Array, values: npt.NDArray[np.float32]) -> jax.Array
     return jnp.sum(jax.nn.softmax(logits) * values[None, :], axis=-1)
 
 
+def probabilities(
+    logits: jax.Array, values: npt.NDArray[np.float32]
+) -> tuple[jax.Array, jax.Array]:
+    """The K values for each of A actions, and their probabilities, both [A, K]."""
+    found = jax.nn.softmax(logits)
+    return jnp.broadcast_to(values, found.shape), found
+
+
 def cross_entropy(logits: jax.Array, target: jax.Array) -> tuple[jax.Array, jax.Array]:
     """Loss and priority of a transition.
 

@@ -6,6 +6,7 @@ each observation would not be.
 """
 
 import math
+from typing import Any
 
 import flax.linen as nn
 import jax
@@ -71,3 +72,15 @@ def factors(
 def square_root(x: jax.Array) -> jax.Array:
     """f(x) = sign(x) sqrt(|x|), elementwise."""
     return jnp.sign(x) * jnp.sqrt(jnp.abs(x))
+
+
+def statistics(params: Any) -> dict[str, jax.Array]:
+    """`noise_scale`, the mean size of all scales of kernels; nothing where no layer is noisy."""
+    scales = [
+        leaf
+        for path, leaf in jax.tree_util.tree_leaves_with_path(params)
+        if getattr(path[-1], "key", "") == "kernel_scale"
+    ]
+    if not scales:
+        return {}
+    return {"noise_scale": sum(jnp.sum(jnp.abs(x)) for x in scales) / sum(x.size for x in scales)}

@@ -4,7 +4,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from jaxdqn.settings import config, setting
+from jaxdqn.settings import checks, config, setting
 
 _LOADING = {
     "stablehlo": """import jax.export  # with flatbuffers installed
@@ -35,6 +35,7 @@ def write(described: Mapping[str, Any]) -> str:
       described: the export, as `export.describe` returns it.
     """
     env, check = described["env"], described["check"]
+    run = config.from_stored(described["settings"])
     versions = ", ".join(f"{name} {version}" for name, version in described["versions"].items())
     lines = [
         *_header(described),
@@ -54,12 +55,14 @@ def write(described: Mapping[str, Any]) -> str:
         "",
         "## Training",
         "",
+        *_method(run),
+        "",
         "| setting | value |",
         "|---|---|",
         *(
-            f"| {name} | {_cell(described['settings'][name])} |"
-            for name, each in setting.described(config.Config).items()
-            if each.on_card
+            f"| {name} | {_cell(getattr(run, name))} |"
+            for name, each in setting.described(run).items()
+            if each.on_card and not run.why_unread(name)
         ),
         "",
         f"Exported with {versions}.",
@@ -73,6 +76,20 @@ def write(described: Mapping[str, Any]) -> str:
         "",
     ]
     return "\n".join(lines)
+
+
+def _method(run: config.Config) -> list[str]:
+    """The parts of the agent, with the papers that they come from."""
+    lines = []
+    for registry, name in checks.parts(run):
+        if not run.why_unread(registry.setting_name):
+            entry = registry[name]
+            paper = f" ({entry.paper})" if entry.paper else ""
+            lines.append(f"- {registry.setting_name} {name}: {entry.text}{paper}")
+    for name, each in setting.described(run).items():
+        if each.paper and getattr(run, name) and not run.why_unread(name):
+            lines.append(f"- {name}: {each.help} ({each.paper})")
+    return lines
 
 
 def _use(described: Mapping[str, Any]) -> list[str]:
@@ -110,7 +127,7 @@ def _header(described: Mapping[str, Any]) -> list[str]:
     header: dict[str, Any] = {
         "library_name": "jaxdqn",
         "pipeline_tag": "reinforcement-learning",
-        "tags": ["reinforcement-learning", "deep-q-network", "dqn", "jax", env["id"]],
+        "tags": ["reinforcement-learning", "deep-q-network", *_names(described), "jax", env["id"]],
     }
     if score:
         metric = {
@@ -124,8 +141,14 @@ def _header(described: Mapping[str, Any]) -> list[str]:
             "dataset": {"name": env["id"], "type": env["id"]},
             "metrics": [metric],
         }
-        header["model-index"] = [{"name": "DQN", "results": [result]}]
+        header["model-index"] = [{"name": "-".join(_names(described)), "results": [result]}]
     return ["---", *(f"{name}: {json.dumps(value)}" for name, value in header.items()), "---"]
+
+
+def _names(described: Mapping[str, Any]) -> list[str]:
+    """Of the algorithm, and of the head where it is not the plain one."""
+    run = config.from_stored(described["settings"])
+    return [run.algorithm] if run.head == config.Config.head else [run.algorithm, run.head]
 
 
 def _score(score: Mapping[str, Any] | None) -> list[str]:

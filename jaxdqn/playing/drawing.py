@@ -3,21 +3,18 @@
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
 
-from jaxdqn.playing import pictures, rollout
+from jaxdqn.playing import pictures, return_distributions, rollout, style
 
 _HEIGHT = 560  # pixels, the approximate height of an enlarged screen
 _PANEL = 320  # width of the panel beside the screen
-_GAP = 12
 _SEAM = 4  # between frames
 _NUMBER, _LINES = 72, 8  # pixels of a number, and maximum lines of them
 _LEAST = 9  # minimum pixels of an action's row; below it, low values are left out
 _SALIENT = 252  # pixels of the longer side of a frame with its saliency
 _GRID = 1200  # pixels, about the longer side of a grid of tiles
 _LINE = 0.5  # grey of the lines between them
-_BACKGROUND, _TEXT, _DIM = (24, 24, 27), (235, 235, 240), (113, 113, 122)
-_TAKEN, _BAR = (52, 211, 153), (82, 82, 91)
 
 
 def screen(moment: rollout.Moment) -> Image.Image:
@@ -28,20 +25,43 @@ def screen(moment: rollout.Moment) -> Image.Image:
     return picture.crop((0, 0, picture.width // 2 * 2, picture.height // 2 * 2))
 
 
-def overlay(moment: rollout.Moment, action_names: Sequence[str]) -> Image.Image:
-    """The screen with Q-values, the action taken, the return so far and the network's input."""
+def overlay(
+    moment: rollout.Moment,
+    action_names: Sequence[str],
+    returns: return_distributions.Returns | None = None,
+) -> Image.Image:
+    """The screen with Q-values, the action taken, the return so far and the network's input.
+
+    Args:
+      moment: what is drawn.
+      action_names: of all actions.
+      returns: that are expected of them, for a panel of their own; None for none.
+    """
+    whole = _overlay(moment, action_names)
+    if returns is None:
+        return whole
+    panel = return_distributions.panel(
+        returns, moment.q_values, moment.action, action_names, whole.height
+    )
+    both = Image.new("RGB", (whole.width + panel.width, whole.height))
+    both.paste(whole, (0, 0))
+    both.paste(panel, (whole.width, 0))
+    return both
+
+
+def _overlay(moment: rollout.Moment, action_names: Sequence[str]) -> Image.Image:
     left = screen(moment)
-    whole = Image.new("RGB", (left.width + _PANEL, left.height), _BACKGROUND)
+    whole = Image.new("RGB", (left.width + _PANEL, left.height), style.BACKGROUND)
     whole.paste(left, (0, 0))
     draw = ImageDraw.Draw(whole)
-    x, y, right = left.width + _GAP, _GAP, whole.width - _GAP
-    draw.text((x, y), f"return {moment.game_return:g}", _TEXT, _font(22))
-    draw.text((right, y + 5), f"step {moment.length:,}", _DIM, _font(15), anchor="ra")
+    x, y, right = left.width + style.GAP, style.GAP, whole.width - style.GAP
+    draw.text((x, y), f"return {moment.game_return:g}", style.TEXT, style.font(22))
+    draw.text((right, y + 5), f"step {moment.length:,}", style.DIM, style.font(15), anchor="ra")
     inputs = _stack_picture(moment.stack, right - x, whole.height // 2)
-    room = whole.height - inputs.height - 2 * _GAP - 28 - (y + 40)
+    room = whole.height - inputs.height - 2 * style.GAP - 28 - (y + 40)
     _draw_q_values(draw, (x, y + 40, right, y + 40 + room), moment, action_names)
-    top = whole.height - inputs.height - _GAP
-    draw.text((x, top - 22), "what the network sees, newest last", _DIM, _font(13))
+    top = whole.height - inputs.height - style.GAP
+    draw.text((x, top - 22), "what the network sees, newest last", style.DIM, style.font(13))
     whole.paste(inputs, (x, top))
     return whole
 
@@ -53,14 +73,19 @@ def sheet(moments: Sequence[rollout.Moment]) -> Image.Image:
         raw = Image.fromarray(moment.screen)
         seen = _stack_picture(moment.stack, 2 * _PANEL, max(raw.height, _PANEL // 2))
         row = Image.new(
-            "RGB", (raw.width + seen.width + 3 * _GAP, max(raw.height, seen.height) + 40), "white"
+            "RGB",
+            (raw.width + seen.width + 3 * style.GAP, max(raw.height, seen.height) + 40),
+            "white",
         )
         draw = ImageDraw.Draw(row)
         draw.text(
-            (_GAP, 8), f"step {moment.length:,}, return {moment.game_return:g}", "black", _font(14)
+            (style.GAP, 8),
+            f"step {moment.length:,}, return {moment.game_return:g}",
+            "black",
+            style.font(14),
         )
-        row.paste(raw, (_GAP, 32))
-        row.paste(seen, (raw.width + 2 * _GAP, 32))
+        row.paste(raw, (style.GAP, 32))
+        row.paste(seen, (raw.width + 2 * style.GAP, 32))
         rows.append(row)
     whole = Image.new("RGB", (max(r.width for r in rows), sum(r.height for r in rows)), "white")
     y = 0
@@ -68,10 +93,6 @@ def sheet(moments: Sequence[rollout.Moment]) -> Image.Image:
         whole.paste(row, (0, y))
         y += row.height
     return whole
-
-
-def _font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
-    return ImageFont.load_default(size)
 
 
 def _draw_q_values(
@@ -86,13 +107,13 @@ def _draw_q_values(
     values = {i: f"{q:.2f}" if abs(q) < 1e6 else f"{q:.3g}" for i, q in enumerate(moment.q_values)}
     shares = pictures.shares(moment.q_values)
     height = min(28, (bottom - y) // len(shown))
-    font = _font(max(8, min(15, height - 4)))
-    names = max(draw.textlength(action_names[i], font) for i in shown) + _GAP
-    numbers = max(draw.textlength(values[i], font) for i in shown) + _GAP
+    font = style.font(max(8, min(15, height - 4)))
+    names = max(draw.textlength(action_names[i], font) for i in shown) + style.GAP
+    numbers = max(draw.textlength(values[i], font) for i in shown) + style.GAP
     length = right - x - names - numbers
     for row, i in enumerate(shown):
         top, taken = y + row * height, i == moment.action
-        draw.text((x, top), action_names[i], _TAKEN if taken else _TEXT, font)
+        draw.text((x, top), action_names[i], style.TAKEN if taken else style.TEXT, font)
         draw.rectangle(
             (
                 x + names,
@@ -100,12 +121,12 @@ def _draw_q_values(
                 x + names + max(2, shares[i] * length),
                 max(top + 3, top + height - 5),
             ),
-            _TAKEN if taken else _BAR,
+            style.TAKEN if taken else style.BAR,
         )
-        draw.text((right, top), values[i], _TAKEN if taken else _TEXT, font, anchor="ra")
+        draw.text((right, top), values[i], style.TAKEN if taken else style.TEXT, font, anchor="ra")
     if len(shown) < len(action_names):
         left_out = f"and {len(action_names) - len(shown)} others"
-        draw.text((x, y + len(shown) * height), left_out, _DIM, font)
+        draw.text((x, y + len(shown) * height), left_out, style.DIM, font)
 
 
 def _shown(moment: rollout.Moment, most: int) -> list[int]:
@@ -137,7 +158,9 @@ def _stack_picture(stack: np.ndarray, width: int, height: int) -> Image.Image:
     largest, down = scale(across) + 1e-9, -(-count // across)
     size = (max(1, int(largest * columns)), max(1, int(largest * rows)))
     whole = Image.new(
-        "RGB", (across * (size[0] + _SEAM) - _SEAM, down * (size[1] + _SEAM) - _SEAM), _BACKGROUND
+        "RGB",
+        (across * (size[0] + _SEAM) - _SEAM, down * (size[1] + _SEAM) - _SEAM),
+        style.BACKGROUND,
     )
     for i, frame in enumerate(frames):
         small = Image.fromarray(frame).resize(size, Image.Resampling.NEAREST)
@@ -160,11 +183,11 @@ def _numbers(stack: np.ndarray, width: int) -> Image.Image:
     else:
         lines = lines[-(_LINES // of_each * of_each) :]
     width = min(width, _NUMBER * max(map(len, lines)))
-    picture = Image.new("RGB", (width, 20 * len(lines)), _BACKGROUND)
+    picture = Image.new("RGB", (width, 20 * len(lines)), style.BACKGROUND)
     draw = ImageDraw.Draw(picture)
     for row, line in enumerate(lines):
         for column, text in enumerate(line):
-            draw.text((column * _NUMBER, 20 * row), text, _TEXT, _font(13))
+            draw.text((column * _NUMBER, 20 * row), text, style.TEXT, style.font(13))
     return picture
 
 
@@ -212,7 +235,7 @@ def salient(stack: np.ndarray, saliency: np.ndarray) -> Image.Image:
     rows, columns = frames.shape[1:3]
     scale = _SALIENT / max(rows, columns)
     size = (max(1, round(columns * scale)), max(1, round(rows * scale)))
-    whole = Image.new("RGB", ((size[0] + _SEAM) * len(frames) - _SEAM, size[1]), _BACKGROUND)
+    whole = Image.new("RGB", ((size[0] + _SEAM) * len(frames) - _SEAM, size[1]), style.BACKGROUND)
     for i, frame in enumerate(frames):
         picture = Image.fromarray(frame).resize(size, Image.Resampling.BOX)
         whole.paste(picture, (i * (size[0] + _SEAM), 0))
@@ -221,13 +244,13 @@ def salient(stack: np.ndarray, saliency: np.ndarray) -> Image.Image:
 
 def titled(drawn: Mapping[str, Image.Image]) -> Image.Image:
     """Pictures one below the other, each under its title."""
-    titles = max(_font(20).getlength(title) for title in drawn)
-    width = max(*(picture.width for picture in drawn.values()), int(titles) + 2 * _GAP)
+    titles = max(style.font(20).getlength(title) for title in drawn)
+    width = max(*(picture.width for picture in drawn.values()), int(titles) + 2 * style.GAP)
     height = sum(picture.height + 40 for picture in drawn.values())
     whole = Image.new("RGB", (width, height), "white")
     draw, y = ImageDraw.Draw(whole), 0
     for title, picture in drawn.items():
-        draw.text((_GAP, y + 8), title, "black", _font(20))
+        draw.text((style.GAP, y + 8), title, "black", style.font(20))
         whole.paste(picture, (0, y + 40))
         y += picture.height + 40
     return whole

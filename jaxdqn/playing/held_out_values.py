@@ -1,4 +1,4 @@
-"""Action values of observations that are not used for learning, as in Mnih et al. (2013)."""
+"""What is expected in states that are not used for learning, as in Mnih et al. (2013)."""
 
 from collections.abc import Callable
 from typing import Any
@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
 
+from jaxdqn.agent.heads import api as heads
 from jaxdqn.assembly import parts
 from jaxdqn.distributed import mesh as mesh_lib
 from jaxdqn.envs import api, registry
@@ -16,6 +17,7 @@ from jaxdqn.settings import config as config_lib
 _ENVS = 16
 _STRIDE = 4  # steps between two observations that are kept of an environment
 _CHUNK = 32  # observations in one pass of the network
+_DISTRIBUTION = ("return_std", "return_entropy")  # of the best action
 
 
 def observe(
@@ -56,28 +58,51 @@ def measure(
     spec: api.EnvSpec,
     mesh: Mesh,
     watched: Callable[[api.DrawnEnv], api.DrawnEnv],
-) -> Callable[[Any], float | None]:
-    """Builds the function from parameters to the mean of the largest action values.
+) -> Callable[[Any], dict[str, float | None]]:
+    """Builds the function from parameters to metrics by name.
 
-    It plays when it is first called. It returns None if no observations are wanted. The arguments
-    are those of `observe`.
+    These are the mean of the largest action values; where the head knows the distribution of
+    returns, the mean of its standard deviation for the best action; and where the head learns
+    probabilities, their entropy in nats. It plays when it is first called. All metrics are None if
+    no observations are wanted. The arguments are those of `observe`.
     """
-    network, replicated = parts.make_network(config, spec), mesh_lib.REPLICATED
+    head, network, replicated = (
+        parts.make_head(config),
+        parts.make_network(config, spec),
+        mesh_lib.REPLICATED,
+    )
     held: list[jax.Array] = []
 
     @mesh_lib.on_mesh(mesh, in_specs=(replicated, replicated), out_specs=replicated)
     def mean(params: Any, observations: jax.Array) -> jax.Array:
-        def largest(observation: jax.Array) -> jax.Array:
-            return jnp.max(network.q_values(params, observation[None])[0])
+        def of_one(observation: jax.Array) -> jax.Array:
+            outputs = network.outputs(params, observation[None])
+            return jnp.stack(_expected(head, jax.tree.map(lambda leaf: leaf[0], outputs)))
 
-        return jnp.mean(jax.lax.map(largest, observations, batch_size=_CHUNK))
+        return jnp.mean(jax.lax.map(of_one, observations, batch_size=_CHUNK), axis=0)
 
-    def of(params: Any) -> float | None:
+    names = ("avg_max_q_value", *_DISTRIBUTION[: 0 if head.distribution is None else 2])
+    names = names if head.is_categorical else names[:2]
+
+    def of(params: Any) -> dict[str, float | None]:
         if not config.held_out_observations:
-            return None
+            return dict.fromkeys(names)
         if not held:
             with jax.transfer_guard("allow"):
                 held.append(mesh_lib.put(mesh, observe(config, spec, watched), replicated))
-        return float(jax.device_get(mean(params, held[0])))
+        values = jax.device_get(mean(params, held[0])).tolist()
+        return dict(zip(names, values, strict=True))
 
     return of
+
+
+def _expected(head: heads.Head, outputs: heads.Outputs) -> list[jax.Array]:
+    """The largest action value; of its action, the spread and the entropy if they are known."""
+    values = head.values(outputs)
+    if head.distribution is None:
+        return [jnp.max(values)]
+    returns, probabilities = (x[jnp.argmax(values)] for x in head.distribution(outputs))
+    mean = jnp.sum(returns * probabilities)
+    spread = jnp.sqrt(jnp.sum(probabilities * (returns - mean) ** 2))
+    entropy = [jnp.sum(jax.scipy.special.entr(probabilities))] if head.is_categorical else []
+    return [jnp.max(values), spread, *entropy]

@@ -13,7 +13,7 @@ import numpy as np
 from PIL import Image
 
 from jaxdqn.assembly import parts
-from jaxdqn.playing import drawing, rollout
+from jaxdqn.playing import drawing, return_distributions, rollout
 from jaxdqn.rundir import trained_agent
 from jaxdqn.storage import atomic_files
 
@@ -54,7 +54,7 @@ def inspect(agent: trained_agent.SavedRun, out: pathlib.Path, *, seed: int) -> l
 
 def is_inspection(path: pathlib.Path) -> bool:
     """Whether a folder holds only an inspection, so that it may be replaced."""
-    ours = re.compile(r"q_values\.csv|states\.png|saliency\.png|(filters|outputs)_conv_\d+\.png")
+    ours = re.compile(r"q_values\.csv|states\.png|saliency\.png|(filters|outputs)_\w+_\d+\.png")
     names = [part.name for part in path.iterdir()] if path.is_dir() else []
     return "q_values.csv" in names and all(map(ours.fullmatch, names))
 
@@ -111,7 +111,12 @@ def _pictures(
     agent: trained_agent.SavedRun, noted: Mapping[str, rollout.Moment], names: tuple[str, ...]
 ) -> Iterable[tuple[str, Image.Image]]:
     """The names and pictures of everything that is drawn."""
-    yield "states", drawing.titled({what: drawing.overlay(m, names) for what, m in noted.items()})
+    expect = return_distributions.of_agent(agent.config, agent.spec, agent.params)
+    states = {
+        what: drawing.overlay(m, names, expect(m.stack) if expect else None)
+        for what, m in noted.items()
+    }
+    yield "states", drawing.titled(states)
     moment = noted["greatest spread of action values"]
     network = parts.make_network(agent.config, agent.spec)
     outputs = network.feature_maps(agent.params, jnp.asarray(moment.stack[None]))

@@ -8,9 +8,10 @@ from collections.abc import Callable, Generator
 from typing import Any
 
 import numpy as np
+from PIL import Image
 
 from jaxdqn.envs import api
-from jaxdqn.playing import drawing, rollout, video_encoder
+from jaxdqn.playing import drawing, return_distributions, rollout, video_encoder
 from jaxdqn.rundir import trained_agent
 from jaxdqn.settings import config as config_lib
 from jaxdqn.storage import atomic_files
@@ -34,7 +35,8 @@ def record(
       agent: plays under the conditions of its settings.
       out: the film; None for none.
       sheet: raw and processed frames of some moments of the first game; None for none.
-      with_overlay: also show the network's view.
+      with_overlay: also show the network's view, and the distribution of returns where its head
+        knows one.
       seed: of the environment.
       num_episodes: games.
 
@@ -48,6 +50,13 @@ def record(
     names, rate = spec.actions, spec.steps_per_second
     returns: list[float] = []
     chosen, frames = _Spread(10 * _ROWS), 0
+    expect = return_distributions.of_agent(config, spec, agent.params) if with_overlay else None
+
+    def draw(moment: rollout.Moment) -> Image.Image:
+        if not with_overlay:
+            return drawing.screen(moment)
+        return drawing.overlay(moment, names, expect(moment.stack) if expect else None)
+
     with contextlib.ExitStack() as stack:
         add = stack.enter_context(video_encoder.writer(out, rate)) if out else None
         moments = rollout.play(
@@ -55,8 +64,7 @@ def record(
         )
         for moment in stack.enter_context(contextlib.closing(moments)):
             if add:
-                picture = drawing.overlay(moment, names) if with_overlay else drawing.screen(moment)
-                add(np.asarray(picture))
+                add(np.asarray(draw(moment)))
             frames += 1
             if not returns:
                 chosen.add(moment)

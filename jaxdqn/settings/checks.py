@@ -40,8 +40,8 @@ def check(config: "Config") -> None:
     )
     _check_network(config)
     _check_replay(config)
-    for parts, name in _parts(config):
-        parts[name].check(config)
+    for registry_of, name in parts(config):
+        registry_of[name].check(config)
     _check_counts(config)
     _require(
         config.updates_per_slice <= max(1, config.planned_updates),
@@ -60,7 +60,7 @@ def _check_ranges(config: "Config") -> None:
             _require(holds, name, f"is {value!r}; {right}")
 
 
-def _parts(config: "Config") -> list[tuple[registry.Registry, str]]:
+def parts(config: "Config") -> list[tuple[registry.Registry, str]]:
     """The parts that are chosen by name, each with its registry."""
     return [
         (registries.ALGORITHMS, config.algorithm),

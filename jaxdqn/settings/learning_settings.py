@@ -26,7 +26,11 @@ class LearningSettings:
         1, "number of rewards summed before bootstrapping", ranges.COUNT, on_card=True
     )
     double_q: bool = setting.setting(
-        True, "choose the bootstrap action with the online network", on_card=True, read_if=_GREEDY
+        True,
+        "choose the bootstrap action with the online network",
+        on_card=True,
+        read_if=_GREEDY,
+        paper="van Hasselt et al., arXiv:1509.06461",
     )
     loss: str = setting.setting(
         "huber",

@@ -34,7 +34,12 @@ class NetworkSettings:
     hidden_sizes: tuple[int, ...] = setting.setting(
         (512,), "sizes of the dense layers; in a dueling network, of each stream", ranges.COUNT
     )
-    dueling: bool = setting.setting(False, "use separate streams for value and advantages")
+    dueling: bool = setting.setting(
+        False,
+        "use separate streams for value and advantages",
+        on_card=True,
+        paper="Wang et al., arXiv:1511.06581",
+    )
     conv_init: str = setting.setting(
         "lecun_normal",
         "initializer of convolutions: lecun_normal, glorot_uniform, he_normal or truncated_normal "
@@ -54,6 +59,7 @@ class NetworkSettings:
     spectral_norm: bool = setting.setting(
         False,
         "divide the kernels of impala's residual blocks by their largest singular values",
+        paper="Miyato et al., arXiv:1802.05957",
         read_if=_RESIDUALS,
     )
     layer_norm: str = setting.setting(
@@ -70,6 +76,7 @@ class NetworkSettings:
         "use noisy dense layers, whose noise explores; --epsilon_start=0 --epsilon_end=0 leaves "
         "random actions out",
         on_card=True,
+        paper="Fortunato et al., arXiv:1706.10295",
     )
     noisy_sigma: float = setting.setting(
         0.5,

@@ -48,12 +48,14 @@ ALGORITHMS.register(
     "dqn",
     "jaxdqn.algorithms.dqn",
     "updates from the replay with a target network",
+    paper="Mnih et al., Nature 518, 2015",
     reads=frozenset({"updates", "target", "greedy", "td_loss"}),
 )
 ALGORITHMS.register(
     "munchausen",
     "jaxdqn.algorithms.munchausen",
     "like dqn, but towards a mean over a soft policy, and with a bonus for its probable actions",
+    paper="Vieillard et al., arXiv:2007.14430",
     reads=frozenset({"updates", "target", "td_loss", "munchausen"}),
     check=_check_munchausen,
 )
@@ -61,6 +63,7 @@ ALGORITHMS.register(
     "pqn",
     "jaxdqn.algorithms.pqn",
     "epochs over the lambda returns of the newest steps, without a replay and a target network",
+    paper="Gallici et al., arXiv:2407.04811",
     reads=frozenset({"rollouts", "td_loss"}),
     check=_check_rollouts,
 )
@@ -69,6 +72,7 @@ ALGORITHMS.register(
     "jaxdqn.algorithms.sweep",
     "backward sweeps over a replay that is emptied after the network has been fitted to it; "
     "without target network and n-step returns, and with a squared loss",
+    paper="Pedersen, TensorFlow Tutorial 16, 2017",
     reads=frozenset({"sweeps"}),
     check=_check_sweep,
 )
@@ -103,6 +107,7 @@ HEADS.register(
     "c51",
     "jaxdqn.agent.heads.c51",
     "probabilities of fixed returns (C51)",
+    paper="Bellemare et al., arXiv:1707.06887",
     reads=frozenset({"atoms"}),
     check=_check_atoms,
 )
@@ -110,6 +115,7 @@ HEADS.register(
     "hl_gauss",
     "jaxdqn.agent.heads.hl_gauss",
     "a histogram around the value (HL-Gauss)",
+    paper="Farebrother et al., arXiv:2403.03950",
     reads=frozenset({"atoms", "gauss"}),
     offers=frozenset({"means"}),
     check=_check_atoms,
@@ -118,6 +124,7 @@ HEADS.register(
     "qr",
     "jaxdqn.agent.heads.qr",
     "quantiles of returns (QR-DQN)",
+    paper="Dabney et al., arXiv:1710.10044",
     reads=frozenset({"quantiles"}),
     offers=frozenset({"means"}),
 )
@@ -125,6 +132,7 @@ HEADS.register(
     "iqn",
     "jaxdqn.agent.heads.iqn",
     "quantiles of returns at drawn fractions (IQN)",
+    paper="Dabney et al., arXiv:1806.06923",
     reads=frozenset({"quantiles", "cosines"}),
     offers=frozenset({"means"}),
 )
@@ -134,6 +142,7 @@ ENCODERS.register(
     "nature",
     "jaxdqn.agent.encoders.convolutions",
     "the three convolutions of Mnih et al. (2015)",
+    paper="Mnih et al., Nature 518, 2015",
     reads=frozenset({"convolutions", "kernels"}),
 )
 ENCODERS.register(
@@ -146,12 +155,14 @@ ENCODERS.register(
     "impala",
     "jaxdqn.agent.encoders.impala",
     "the residual network of Espeholt et al. (2018)",
+    paper="Espeholt et al., arXiv:1802.01561",
     reads=frozenset({"kernels", "residuals"}),
 )
 ENCODERS.register(
     "hadamax",
     "jaxdqn.agent.encoders.hadamax",
     "products of convolutions with max-pooling, of Kooi et al. (2025)",
+    paper="Kooi et al., arXiv:2505.15345",
     reads=frozenset({"kernels"}),
 )
 ENCODERS.register("mlp", "jaxdqn.agent.encoders.flat", "none, only dense layers")
@@ -167,6 +178,7 @@ SAMPLERS.register(
     "prioritized",
     "jaxdqn.replay.samplers.prioritized",
     "those with large errors more often, and with smaller weights",
+    paper="Schaul et al., arXiv:1511.05952",
     reads=frozenset({"priorities"}),
 )
 

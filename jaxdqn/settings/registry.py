@@ -20,6 +20,7 @@ class Entry(NamedTuple):
     text: str  # what it is, for `--help`
     reads: frozenset[str]  # groups of settings that only some parts read
     offers: frozenset[str]  # what parts of another kind may ask of it
+    paper: str  # that it comes from; '' if it needs none
     check: Callable[[Any], None]  # refuses settings (a `Config`) that do not fit; SettingError
 
 
@@ -31,7 +32,7 @@ class Registry(Mapping[str, Entry]):
     """
 
     def __init__(self, setting_name: str):
-        self._setting = setting_name
+        self.setting_name = setting_name
         self._entries: dict[str, Entry] = {}
 
     def register(
@@ -42,6 +43,7 @@ class Registry(Mapping[str, Entry]):
         *,
         reads: frozenset[str] = frozenset(),
         offers: frozenset[str] = frozenset(),
+        paper: str = "",
         check: Callable[[Any], None] = lambda _: None,
     ) -> None:
         """Adds a part; see `Entry` for the arguments.
@@ -49,9 +51,11 @@ class Registry(Mapping[str, Entry]):
         Raises:
           ValueError: another part has the name.
         """
-        entry = Entry(module, text, reads, offers, check)
+        entry = Entry(module, text, reads, offers, paper, check)
         if self._entries.setdefault(name, entry).module != module:
-            raise ValueError(f"--{self._setting}={name} is {self._entries[name].module} already")
+            raise ValueError(
+                f"--{self.setting_name}={name} is {self._entries[name].module} already"
+            )
 
     def load(self, name: str) -> types.ModuleType:
         """Imports the module of a part."""
@@ -60,7 +64,7 @@ class Registry(Mapping[str, Entry]):
     def reading(self, group: str) -> setting.Condition:
         """The condition under which settings of a group are read: the part chosen reads them."""
         return setting.Condition(
-            self._setting, lambda name: name is None or group in self[name].reads
+            self.setting_name, lambda name: name is None or group in self[name].reads
         )
 
     def offering(self, what: str) -> str:

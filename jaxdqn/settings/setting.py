@@ -25,6 +25,7 @@ class Setting(NamedTuple):
     may_change: bool  # when a run is resumed: it changes no number that was finite
     splits_groups: bool  # runs that differ in it are two groups of a report
     on_card: bool  # model cards show it
+    paper: str  # that what it switches on comes from; '' if it needs none
     is_env_option: bool  # environments are made with it; None leaves it to the environment
 
 
@@ -37,6 +38,7 @@ def setting(
     may_change: bool = False,
     splits_groups: bool = True,
     on_card: bool = False,
+    paper: str = "",
     is_env_option: bool = False,
 ) -> Any:
     """A field of a settings dataclass; the arguments are those of `Setting`."""
@@ -47,6 +49,7 @@ def setting(
         may_change=may_change,
         splits_groups=splits_groups,
         on_card=on_card,
+        paper=paper,
         is_env_option=is_env_option,
     )
     return dataclasses.field(default=default, metadata={"setting": described})

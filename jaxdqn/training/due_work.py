@@ -69,11 +69,13 @@ def log(run: Session) -> None:
     """Writes a row of metrics, and looks after the checkpoints."""
     state, now = run.state, run.state.counters
     with run.stopwatch.paused(state):  # held-out observations may have to be played
-        held_out_value = run.held_out_value(state.train_state.params)
-        sums, refused = jax.device_get((state.sums, state.train_state.refused))
+        held_out = run.held_out_values(state.train_state.params)
+        watched = run.watch(state.train_state.params, state.sampler)
+        sums, refused, found = jax.device_get((state.sums, state.train_state.refused, watched))
         run.learning.check(state, int(refused))
         state.sums = run.device.init_sums()
-        row = training_row.of_training(run.setup, state, sums.tolist(), held_out_value)
+        numbers = held_out | {name: float(value) for name, value in found.items()}
+        row = training_row.of_training(run.setup, state, sums.tolist(), numbers)
         run.writer.write(now.steps, row)
         run.progress.row(now.steps, row)
     state.logged = dataclasses.replace(now)

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 
 from jaxdqn.algorithms import api as algorithms
 from jaxdqn.algorithms import run_state
-from jaxdqn.assembly import device_programs
+from jaxdqn.assembly import device_programs, watching
 from jaxdqn.checkpointing import checkpoints, replay_blocks
 from jaxdqn.distributed import mesh, processes, signals
 from jaxdqn.envs import watchdog
@@ -67,8 +67,8 @@ class Session:
         self.envs = environments.RunEnvs(config, self._watchdog)
         self.groups: list[env_groups.Group] = []  # once play has begun
         self.is_playing = False
-        # (params) -> mean of the largest action values of held-out observations; None for none
-        self.held_out_value = held_out_values.measure(
+        self.watch = watching.build(config, setup.spec, setup.mesh)
+        self.held_out_values = held_out_values.measure(
             config,
             setup.spec,
             setup.mesh,

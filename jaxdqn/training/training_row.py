@@ -1,6 +1,6 @@
 """A row of training metrics."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from jaxdqn.agent import learner
 from jaxdqn.algorithms import run_state
@@ -13,7 +13,7 @@ def of_training(
     setup: setup_lib.Setup,
     state: run_state.RunState,
     sums: Sequence[float],
-    avg_max_q_value: float | None,
+    watched: Mapping[str, metrics.Value],
 ) -> dict[str, metrics.Value]:
     """A row about what happened since the previous row.
 
@@ -21,7 +21,7 @@ def of_training(
       setup: the run.
       state: of the run.
       sums: `learner.METRICS` summed over the updates since then, and their number.
-      avg_max_q_value: of held-out observations.
+      watched: metrics of the parameters and of the sampler as they are now, by name.
     """
     config = setup.config
     before, now, (*totals, count) = state.logged, state.counters, sums
@@ -42,7 +42,7 @@ def of_training(
             for name, total in zip(learner.METRICS, totals, strict=True)
         },
         "refused_updates": state.refused,
-        "avg_max_q_value": avg_max_q_value,
+        **watched,
         "epsilon": schedules.epsilon(config, now.steps),
         "replay_size": min(state.rows * config.group_size, config.replay_capacity),
         "memory_used_bytes": memory.used_host_bytes(),

@@ -41,6 +41,9 @@ class Head(NamedTuple):
     # (outputs, weights [A], shifts [A]) -> the mean, over actions, of the return that follows each
     # and a shift, as `loss` takes it. None: this head knows no such mean.
     following_mean: Callable[[Outputs, jax.Array, jax.Array], jax.Array] | None = None
+    # (outputs) -> returns [A, K] and their probabilities [A, K]. None: it knows their mean alone.
+    distribution: Callable[[Outputs], tuple[jax.Array, jax.Array]] | None = None
+    is_categorical: bool = False  # whether the probabilities are learned, and not the returns
     # A layer between the encoder and the dense layers, (features [B, F], keys [B] or None) ->
     # features [B, T, F], fractions [B, T]. Each of T gives one number for each action, and K is T.
     # Without keys the fractions are fixed. None: there is no such layer.

@@ -33,7 +33,13 @@ def c51(atoms: npt.NDArray[np.float32]) -> api.Head:
         target = project(atoms, jax.nn.softmax(following), r_t, discount_t)
         return distributions.cross_entropy(logits, jax.lax.stop_gradient(target))
 
-    return api.Head(num_outputs=len(atoms), values=values, loss=loss)
+    return api.Head(
+        num_outputs=len(atoms),
+        values=values,
+        loss=loss,
+        distribution=lambda outputs: distributions.probabilities(outputs.numbers, atoms),
+        is_categorical=True,
+    )
 
 
 def project(

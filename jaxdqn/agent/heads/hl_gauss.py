@@ -45,7 +45,15 @@ def hl_gauss(edges: npt.NDArray[np.float32], width: float) -> api.Head:
     def following_mean(outputs: api.Outputs, weights: jax.Array, shifts: jax.Array) -> jax.Array:
         return jnp.sum(weights * (values(outputs) + shifts))
 
-    return api.Head(len(centres), values, loss, following, following_mean)
+    return api.Head(
+        num_outputs=len(centres),
+        values=values,
+        loss=loss,
+        following=following,
+        following_mean=following_mean,
+        distribution=lambda outputs: distributions.probabilities(outputs.numbers, centres),
+        is_categorical=True,
+    )
 
 
 def histogram(edges: npt.NDArray[np.float32], deviation: float, value: jax.Array) -> jax.Array:

@@ -50,6 +50,10 @@ def quantile_head(num_quantiles: int, kappa: float) -> api.Head:
         values=values,
         loss=loss,
         following_mean=api.mean_of_numbers,
+        distribution=lambda outputs: (
+            outputs.numbers,
+            jnp.full_like(outputs.numbers, 1 / num_quantiles),
+        ),
     )
 
 

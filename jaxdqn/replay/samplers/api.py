@@ -34,5 +34,7 @@ class Sampler(NamedTuple):
     init: Callable[[int], Any] = lambda num_envs: ()  # (E) -> state
     # (state, ring after a row was written, its slot []) -> state
     added: Callable[[Any, ring.RingState, jax.Array], Any] = lambda state, *_: state
+    # (state) -> metrics by name, for people; each device tells of its own environments
+    statistics: Callable[[Any], dict[str, jax.Array]] | None = None
     # (state, drawn, priority [B] float32, accepted [] bool) -> state, after an update
     learned: Callable[..., Any] = lambda state, *_: state

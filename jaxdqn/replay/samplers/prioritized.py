@@ -19,6 +19,9 @@ from jaxdqn.replay import returns, ring
 from jaxdqn.replay.samplers import api
 from jaxdqn.settings import config as config_lib
 
+_PERCENTILES = (10, 50, 90, 99)
+_SHOWN = 2**16  # masses of which percentiles are taken
+
 
 class Masses(flax.struct.PyTreeNode):
     """What may be drawn, and how often. Rows are those of the ring's slots, in N blocks of K."""
@@ -144,7 +147,17 @@ def prioritized(
             largest=state.largest.at[drawn.env, block].set(jnp.max(inside, axis=1)),
         )
 
-    return api.Sampler(draw, init, added, learned)
+    def statistics(state: Masses) -> dict[str, jax.Array]:
+        """Percentiles of the priorities in the replay, or in a part that is spread over it."""
+        flat = state.mass.reshape(-1)
+        some = flat[:: -(-flat.shape[0] // _SHOWN)]
+        priority = some ** (1 / rule.exponent) - rule.epsilon if rule.exponent else some
+        found = jnp.nanquantile(
+            jnp.where(some > 0, priority, jnp.nan), jnp.array(_PERCENTILES) / 100
+        )
+        return {f"priority_p{p}": found[i] for i, p in enumerate(_PERCENTILES)}
+
+    return api.Sampler(draw, init, added, statistics, learned)
 
 
 def _summed(state: Masses, block: jax.Array) -> Masses:
