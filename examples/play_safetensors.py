@@ -15,6 +15,9 @@ def load(file, policy):
     )  # full float32 also on accelerators
     weights, settings = safetensors.numpy.load_file(file), policy["settings"]
     # The network of Mnih et al. (2015), custom convolutions, or none.
+    known = {"nature", "conv", "mlp"}
+    if settings["network"] not in known:
+        raise ValueError(f"this script does not know the network {settings['network']}")
     strides = (4, 2, 1) if settings["network"] == "nature" else settings["conv_strides"]
 
     head = settings.get("head", "scalar")
@@ -23,9 +26,21 @@ def load(file, policy):
     outputs = {"scalar": 1, "c51": bins, "hl_gauss": bins, "qr": quantiles, "iqn": 1}[head]
     num_layers = len(settings["hidden_sizes"]) + 1
 
+    def activated(x, name):
+        if f"{name}_norm/scale" in weights:  # layer normalization
+            whole_maps = settings["layer_norm"] == "maps"
+            axes, epsilon = (
+                ((1, 2, 3) if whole_maps and x.ndim == 4 else -1),
+                (1e-6, 1e-5)[whole_maps],
+            )
+            mean, variance = x.mean(axes, keepdims=True), x.var(axes, keepdims=True)
+            x = (x - mean) / jnp.sqrt(variance + epsilon)
+            x = x * weights[f"{name}_norm/scale"] + weights[f"{name}_norm/bias"]
+        return jax.nn.relu(x)
+
     def dense(x, name, num_layers):
         for i in range(num_layers):
-            x = jax.nn.relu(x) if i else x
+            x = activated(x, f"{name}_{i - 1}") if i else x
             x = x @ weights[f"{name}_{i}/kernel"] + weights[f"{name}_{i}/bias"]
         return x.reshape(*x.shape[:-1], -1, outputs)
 
@@ -62,12 +77,12 @@ def load(file, policy):
             x = jax.lax.conv_general_dilated(
                 x, kernel, (stride, stride), padding, dimension_numbers=layouts
             )
-            x = jax.nn.relu(x + bias)
+            x = activated(x + bias, f"torso/conv_{i}")
         x = x.reshape(len(x), -1)
         layers = num_layers
         if head == "iqn":
             if "features/kernel" in weights:  # the first layer, where there are no convolutions
-                x = jax.nn.relu(x @ weights["features/kernel"] + weights["features/bias"])
+                x = activated(x @ weights["features/kernel"] + weights["features/bias"], "features")
                 layers -= 1
             x = at_fractions(x)
         if not settings["dueling"]:

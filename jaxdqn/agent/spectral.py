@@ -24,11 +24,11 @@ def normalize(module: nn.Module, name: str, kernel: jax.Array) -> jax.Array:
 
     def begin() -> jax.Array:
         vector = jax.random.normal(module.make_rng("params"), (kernel.shape[-1],))
-        return vector / jnp.linalg.norm(vector)
+        return _unit(vector)
 
     vector = module.variable(COLLECTION, name, begin).value
     matrix = kernel.reshape(-1, kernel.shape[-1])
-    return kernel / jnp.linalg.norm(matrix @ jax.lax.stop_gradient(_unit(vector)))
+    return kernel / _length(matrix @ jax.lax.stop_gradient(_unit(vector)))
 
 
 def renewed(variables: Any) -> Any:
@@ -56,4 +56,8 @@ def power_step(kernel: jax.Array, vector: jax.Array) -> jax.Array:
 
 
 def _unit(vector: jax.Array) -> jax.Array:
-    return vector / jnp.maximum(jnp.linalg.norm(vector), 1e-12)
+    return vector / jnp.maximum(_length(vector), 1e-12)
+
+
+def _length(vector: jax.Array) -> jax.Array:
+    return jnp.sqrt(jnp.sum(vector**2))

@@ -36,12 +36,30 @@ AGENTS = {
     "hl_gauss": ("Catch", {"head": "hl_gauss", "num_atoms": 11}),
     "qr": ("Catch", {"head": "qr", "num_quantiles": 7}),
     "iqn": ("Catch", {"head": "iqn", "dueling": True, "num_quantiles": 7}),
+    "noisy": ("CartPole", {"noisy": True, "dueling": True, "hidden_sizes": (16, 8)}),
+    "normed": ("Breakout", {**SMALL, "layer_norm": "channels", "hidden_sizes": (16,)}),
+    "normed iqn": ("Catch", {"head": "iqn", "num_quantiles": 7, "layer_norm": "maps"}),
+    "impala": (
+        "Breakout",
+        {
+            **SMALL,
+            "network": "impala",
+            "pooled_size": 3,
+            "spectral_norm": True,
+            "head": "qr",
+            "num_quantiles": 7,
+            "noisy": True,
+        },
+    ),
+    "hadamax": ("Breakout", {**SMALL, "network": "hadamax", "layer_norm": "channels"}),
     "blackjack": ("Blackjack-v1", {"hidden_sizes": ()}),  # whole numbers, and one linear layer
 }
 # The other formats hold the network itself: only what they are given differs.
-EXPORTS = [(name, "safetensors") for name in AGENTS] + [
+# Of these encoders the script that has parameters alone knows nothing.
+PLAIN = [name for name in AGENTS if name not in ("impala", "hadamax")]
+EXPORTS = [(name, "safetensors") for name in PLAIN] + [
     (name, kind)
-    for name in ("nature", "traced", "cartpole", "c51", "iqn", "blackjack")
+    for name in ("nature", "traced", "cartpole", "c51", "iqn", "impala", "hadamax", "blackjack")
     for kind in ("onnx", "stablehlo")
 ]
 # What is typed, and what is said to it; WITHOUT=NAME: the module of that name is missing.
@@ -62,6 +80,7 @@ WRONG = [
     (("play_stablehlo.py", "cut.stablehlo", "4", "0"), "cut.stablehlo cannot be played: "),
     (("play_safetensors.py", "cut.safetensors", "4", "0"), "cut.safetensors cannot be played: "),
     (("play_safetensors.py", "unknown", "4", "0"), "unknown cannot be played: "),
+    (("play_safetensors.py", "residual", "4", "0"), "does not know the network impala"),
     (("WITHOUT=onnxruntime", "play_onnx.py", "blackjack.onnx", "4", "0"), "onnxruntime"),
     (("WITHOUT=safetensors", "play_safetensors.py", "blackjack.safetensors", "4", "0"), "safetens"),
     (("WITHOUT=flatbuffers", "play_stablehlo.py", "blackjack.stablehlo", "4", "0"), "flatbuffers"),
@@ -135,6 +154,7 @@ def results(agents, tmp_path_factory):
     for kind in formats.FORMATS:
         export("blackjack", kind, f"cut.{kind}", size=100)
     export("blackjack", "safetensors", "later", format_version=2)
+    export("impala", "safetensors", "residual")
     export("blackjack", "safetensors", "unknown", env=told["env"] | {"id": "Blakjack-v1"})
     for name, agent in agents.items():
         np.save(place / f"{name}.npy", observations(agent))
@@ -145,7 +165,7 @@ def results(agents, tmp_path_factory):
         (f"play_{kind}.py", f"{name}.{kind}", str(NUM_GAMES), str(SEED)) for name, kind in EXPORTS
     ]
     commands = [*played, *(words for words, _ in WRONG)]
-    asked = {"examples": str(EXAMPLES), "commands": commands, "valued": list(AGENTS)}
+    asked = {"examples": str(EXAMPLES), "commands": commands, "valued": PLAIN}
     done = subprocess.run(
         [sys.executable, "-c", DRIVER],
         input=json.dumps(asked),
@@ -158,7 +178,7 @@ def results(agents, tmp_path_factory):
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)
     assert found["loaded"] == []
-    values = {name: np.load(place / f"{name}.values.npy") for name in AGENTS}
+    values = {name: np.load(place / f"{name}.values.npy") for name in PLAIN}
     return dict(zip(commands, found["told"], strict=True)), values
 
 
@@ -185,7 +205,7 @@ def test_an_example_plays_as_the_agent_does(results, own_returns, name, kind):
         assert errors == ""
 
 
-@pytest.mark.parametrize("name", AGENTS)
+@pytest.mark.parametrize("name", PLAIN)
 def test_the_parameters_alone_give_the_same_action_values(agents, results, name):
     agent = agents[name]
     seen = jax.device_put(observations(agent))

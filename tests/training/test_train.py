@@ -128,6 +128,10 @@ def test_a_tracker_that_cannot_be_used(tmp_path, monkeypatch, name, content, mes
 ATOMS = ("--num_atoms=25", "--value_min=-0.12", "--value_max=0.12")  # rewards count a tenth
 
 
+RAINBOW = (*("--head=c51", *ATOMS), "--sampler=prioritized", "--noisy", "--dueling")
+RAINBOW += ("--epsilon_start=0", "--epsilon_end=0")
+
+
 @pytest.mark.parametrize(
     "flags",
     [
@@ -137,6 +141,9 @@ ATOMS = ("--num_atoms=25", "--value_min=-0.12", "--value_max=0.12")  # rewards c
         ("--head=hl_gauss", *ATOMS),
         ("--head=qr", "--num_quantiles=32"),
         ("--head=iqn", "--num_quantiles=8"),
+        ("--algorithm=munchausen",),
+        RAINBOW,
+        ("--algorithm=munchausen", "--head=iqn", "--num_quantiles=8", "--layer_norm=channels"),
     ],
 )
 def test_catch_is_learned(tmp_path, flags):

@@ -3,6 +3,8 @@
 arXiv:2505.15345.
 """
 
+import math
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -49,7 +51,12 @@ class Hadamax(layers.Convolving):
                 normalization.normalize(half, self.layer_norm, f"conv_{i}_norm_{j}", self.dtype)
                 for j, half in enumerate(jnp.split(x, 2, axis=-1))
             ]
-            x = nn.gelu(halves[0]) * nn.gelu(halves[1])
+            x = _gelu(halves[0]) * _gelu(halves[1])
             self.show(f"conv_{i}", x)
-            x = nn.max_pool(x, (size, size), strides=(stride, stride), padding="SAME")
+            x = nn.max_pool(x, window_shape=(size, size), strides=(stride, stride), padding="SAME")
         return x.reshape(x.shape[0], -1)
+
+
+def _gelu(x: jax.Array) -> jax.Array:
+    """The form with tanh (Hendrycks and Gimpel, arXiv:1606.08415); ONNX cannot hold flax's."""
+    return 0.5 * x * (1 + jnp.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x**3)))

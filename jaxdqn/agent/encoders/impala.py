@@ -48,7 +48,7 @@ class Impala(layers.Convolving):
             convolve = self.convolve if i else self.convolve_frames
             x = convolve(x, f"stack_{i}", layer, "same", relu=False)
             self.show(f"stack_{i}", x)
-            x = nn.max_pool(x, (3, 3), strides=(2, 2), padding="SAME")
+            x = nn.max_pool(x, window_shape=(3, 3), strides=(2, 2), padding="SAME")
             for j in range(_BLOCKS):
                 x = self._block(x, f"stack_{i}_block_{j}", layer)
         x = self._activated(x, "last_norm")
