@@ -141,3 +141,11 @@ def test_scales_are_learned():
 
     gradient = jax.grad(error)(params)["params"]["Dense_2"]
     assert np.any(gradient["kernel_scale"]) and np.any(gradient["bias_scale"])
+
+
+def test_the_scale_of_the_noise_is_shown():
+    _, params = network()
+    scales = 4 * 16 * [0.5 / 2] + 16 * 8 * [0.5 / 4] + 8 * 2 * [0.5 / np.sqrt(8)]
+    assert noisy.statistics(params)["noise_scale"] == pytest.approx(np.mean(scales), rel=1e-5)
+    _, plain = network(noisy=False)
+    assert noisy.statistics(plain) == {}

@@ -207,3 +207,17 @@ def test_weights_rise_with_the_updates():
         drawn = sampler.draw(state, jax.random.key(0), masses, 64, jnp.int32(updates))
         of_each = values[np.asarray(drawn.row) % 40, np.asarray(drawn.env)]
         np.testing.assert_allclose(drawn.weight, (of_each / of_each.min()) ** -beta, rtol=1e-4)
+
+
+def test_percentiles_are_those_of_the_priorities():
+    """Of rows that may be drawn; the others have no priority."""
+    layout, sampler = make(rule=PLAIN._replace(exponent=0.5, epsilon=0.25))
+    state, masses = play(layout, sampler, 137)
+    allowed = may_be_drawn(layout, state)
+    priorities = np.random.default_rng(0).gamma(0.5, size=allowed.shape)
+    masses = with_masses(masses, np.where(allowed, (priorities + 0.25) ** 0.5, 0))
+    found = sampler.statistics(masses)
+    for name, percentile in (("p10", 10), ("p50", 50), ("p90", 90), ("p99", 99)):
+        expected = np.percentile(priorities[allowed], percentile)
+        assert found[f"priority_{name}"] == pytest.approx(expected, rel=1e-4, abs=1e-5)
+    assert np.isnan(sampler.statistics(sampler.init(ENVS))["priority_p50"])  # nothing is there
