@@ -5,6 +5,7 @@ its own. Each update brings it closer by one step of the power method (`renewed`
 for all who use the parameters, and evaluations leave it as it is.
 """
 
+from collections.abc import Mapping
 from typing import Any
 
 import flax.linen as nn
@@ -33,7 +34,7 @@ def normalize(module: nn.Module, name: str, kernel: jax.Array) -> jax.Array:
 
 def renewed(variables: Any) -> Any:
     """Variables of a network after one step of the power method; the parameters are unchanged."""
-    if COLLECTION not in variables:
+    if not isinstance(variables, Mapping) or COLLECTION not in variables:
         return variables
     kernels = flax.traverse_util.flatten_dict(variables["params"])
     vectors = flax.traverse_util.flatten_dict(variables[COLLECTION])

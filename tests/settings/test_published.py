@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from jaxdqn.algorithms import pqn
 from jaxdqn.assembly import parts
 from jaxdqn.envs import api
 from jaxdqn.settings import presets, published, registries
@@ -27,8 +28,11 @@ def test_its_values_approach_their_targets(name, key):
     algorithm = registries.ALGORITHMS.load(config.algorithm)
     learner = algorithm.make_learner(config, SPEC, None)
     batch = updates.batch(updates.SMALL)
-    batch = batch.replace(discount=np.zeros_like(batch.discount))
-    update = jax.jit(lambda state, key: learner.update(state, batch, key)[:2])
+    given, factor = batch.replace(discount=np.zeros_like(batch.discount)), None
+    if not config.learns_by_updates:  # from returns that are known, with a rate for each update
+        of_steps = (batch.observation, batch.action, batch.reward, np.ones(updates.SIZE, bool))
+        given, factor = pqn.Targets(*of_steps), config.learning_rate
+    update = jax.jit(lambda state, key: learner.update(state, given, key, None, factor)[:2])
     state = start = learner.init(key, jnp.asarray(batch.observation[:1]))
     network = parts.make_network(config, SPEC)
 
