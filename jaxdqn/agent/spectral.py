@@ -14,6 +14,7 @@ import jax
 import jax.numpy as jnp
 
 COLLECTION = "spectral"
+_STEPS_AT_FIRST = 15  # as in PyTorch; from a random vector the value would be far too small
 
 
 def normalize(module: nn.Module, name: str, kernel: jax.Array) -> jax.Array:
@@ -25,7 +26,9 @@ def normalize(module: nn.Module, name: str, kernel: jax.Array) -> jax.Array:
 
     def begin() -> jax.Array:
         vector = jax.random.normal(module.make_rng("params"), (kernel.shape[-1],))
-        return _unit(vector)
+        for _ in range(_STEPS_AT_FIRST):
+            vector = power_step(kernel, vector)
+        return vector
 
     vector = module.variable(COLLECTION, name, begin).value
     matrix = kernel.reshape(-1, kernel.shape[-1])

@@ -114,7 +114,7 @@ def _rollout(made: _Parts, ring: ring_lib.RingState) -> rollouts.Rollout:
 def _order(made: _Parts, key: jax.Array, updates: jax.Array, rolled: rollouts.Rollout) -> jax.Array:
     """Positions [N, B] in a rollout: N minibatches, each epoch in an order of its own."""
     key = jax.random.fold_in(jax.random.fold_in(key, updates), mesh_lib.index())
-    keys = jax.random.split(key, made.config.rollout_epochs)
+    keys = jax.random.split(jax.random.fold_in(key, 2), made.config.rollout_epochs)
     shuffled = jax.vmap(lambda key: jax.random.permutation(key, rolled.is_step.size))(keys)
     return shuffled.reshape(-1, made.local_batch)
 
@@ -197,12 +197,6 @@ def rows_due(config: config_lib.Config, layout: ring_lib.Layout, rows: int) -> b
     return rows > first and (rows - first) % (config.rollout_steps * layout.stride) == 0
 
 
-def updates_per_rollout(config: config_lib.Config) -> int:
-    """Number of minibatches over all epochs."""
-    steps = config.num_envs * config.rollout_steps
-    return config.rollout_epochs * steps // config.batch_size
-
-
 def build(config: config_lib.Config, spec: envs.EnvSpec, mesh: Mesh) -> api.Learning:
     """How a run learns."""
     programs = build_programs(config, spec, mesh)
@@ -224,7 +218,7 @@ def build(config: config_lib.Config, spec: envs.EnvSpec, mesh: Mesh) -> api.Lear
         if run_state.note_refused(config, state, int(refused)):
             of = programs.examine(state.train_state, state.ring, put(np.int32(before)))
             raise run_state.NonFiniteError(*jax.device_get(of))
-        state.counters.updates += updates_per_rollout(config)
+        state.counters.updates += config.updates_per_rollout
         values = dict(zip(STATISTICS, found.tolist(), strict=True))
         yield events.Paused({**values, "learning_rate": learning_rate})
 
@@ -233,11 +227,10 @@ def build(config: config_lib.Config, spec: envs.EnvSpec, mesh: Mesh) -> api.Lear
 
 def plan(config: config_lib.Config) -> str:
     """How many updates of what a run will make."""
-    each = updates_per_rollout(config)
-    rollouts = config.total_steps // (config.num_envs * config.rollout_steps)
     return (
-        f"{each * rollouts:,} of {config.batch_size}, {config.rollout_epochs} samples per step, "
-        f"{each} after every {config.num_envs * config.rollout_steps:,} steps"
+        f"{config.planned_updates:,} of {config.batch_size}, {config.rollout_epochs} samples per "
+        f"step, {config.updates_per_rollout} after every "
+        f"{config.num_envs * config.rollout_steps:,} steps"
     )
 
 

@@ -130,7 +130,7 @@ def make_sampler(
       layout: of its ring.
       axis_name: mesh axis over which environments are split; None for one device.
     """
-    module = registries.SAMPLERS.load(config.sampler)
+    module = registries.SAMPLERS.load(config.chosen_sampler)
     made: samplers.Sampler = module.make(config, layout, return_rule(config), axis_name)
     return made
 

@@ -111,8 +111,9 @@ def _load_safetensors(agent: trained_agent.SavedRun, path: pathlib.Path) -> QVal
 
 
 def _name(where: Any) -> str:
-    """A parameter's name in a file, such as 'Dense_0/kernel'."""
-    return "/".join(part.key for part in where[1:])  # all begin with flax's 'params'
+    """A parameter's name in a file, such as 'Dense_0/kernel'; flax's 'params' is left out."""
+    names = [part.key for part in where]
+    return "/".join(names[1:] if names[0] == "params" else names)
 
 
 @contextlib.contextmanager

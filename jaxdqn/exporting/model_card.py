@@ -87,7 +87,8 @@ def _method(run: config.Config) -> list[str]:
             paper = f" ({entry.paper})" if entry.paper else ""
             lines.append(f"- {registry.setting_name} {name}: {entry.text}{paper}")
     for name, each in setting.described(run).items():
-        if each.paper and getattr(run, name) and not run.why_unread(name):
+        is_off = getattr(run, name) in (False, "none")
+        if each.paper and not is_off and not run.why_unread(name):
             lines.append(f"- {name}: {each.help} ({each.paper})")
     return lines
 

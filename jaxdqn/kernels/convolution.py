@@ -158,13 +158,14 @@ def _layer_forward(
     if not _is_minimal(kernel):
         patches = _patches(rows, kernel.shape[:2])
         y = _activated(patches @ _matrix(kernel) + bias, relu)
-        return y, (x, patches, kernel, y)
+        # Networks without ReLU here have many layers: patches of all would need gigabytes.
+        return y, (x, patches if relu else None, kernel, y if relu else None)
     inputs = winograd.inputs(rows)
     products = winograd.multiply(jnp.matmul, inputs, winograd.kernels(kernel))
     outputs = winograd.outputs(products)
     parts = [[_activated(part + bias, relu) for part in row] for row in outputs]
     y = winograd.join(parts)[:, : rows.shape[1] - 1, : rows.shape[2] - 1]
-    return y, (x, inputs, kernel, y)
+    return y, (x, inputs, kernel, y if relu else None)
 
 
 def _layer_backward(relu: bool, residuals: Any, dy: jax.Array) -> tuple[jax.Array | None, ...]:
@@ -174,6 +175,9 @@ def _layer_backward(relu: bool, residuals: Any, dy: jax.Array) -> tuple[jax.Arra
     dbias, dx = dy.sum((0, 1, 2)), None
     needs_dx = jnp.issubdtype(x.dtype, jnp.floating)
     if not _is_minimal(kernel):
+        if inputs is None:  # the barrier keeps XLA from keeping those of the forward pass
+            rows = _unpack(jax.lax.optimization_barrier(x), kernel.dtype)
+            inputs = _patches(rows, kernel.shape[:2])
         dkernel = _weight_gradient(inputs, dy).reshape(kernel.shape)
         if needs_dx:
             dpatches = (dy @ _matrix(kernel).T).reshape(*dy.shape[:3], -1, x.shape[3])

@@ -54,7 +54,9 @@ def inspect(agent: trained_agent.SavedRun, out: pathlib.Path, *, seed: int) -> l
 
 def is_inspection(path: pathlib.Path) -> bool:
     """Whether a folder holds only an inspection, so that it may be replaced."""
-    ours = re.compile(r"q_values\.csv|states\.png|saliency\.png|(filters|outputs)_\w+_\d+\.png")
+    ours = re.compile(
+        r"q_values\.csv|states\.png|saliency\.png|(filters|outputs)_(conv|stack)_\d+\.png"
+    )
     names = [part.name for part in path.iterdir()] if path.is_dir() else []
     return "q_values.csv" in names and all(map(ours.fullmatch, names))
 

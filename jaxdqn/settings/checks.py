@@ -84,7 +84,7 @@ def _check_counts(config: "Config") -> None:
             count < 2**31,
             name,
             f"is {getattr(config, name)}, which makes {count:,} {what}; must be below "
-            "2**31. More --num_envs make fewer rows, more --steps_per_update fewer updates",
+            "2**31. More --num_envs make fewer rows, more steps per update fewer updates",
         )
 
 

@@ -70,8 +70,21 @@ class Config(
         return self.explorer or ("lasting" if self.explore_max_steps > 1 else "epsilon_greedy")
 
     @property
+    def chosen_sampler(self) -> str:
+        """The sampler, also where the algorithm draws nothing."""
+        return Config.sampler if self.why_unread("sampler") else self.sampler
+
+    @property
+    def updates_per_rollout(self) -> int:
+        """Number of minibatches over all epochs of a rollout."""
+        return self.rollout_epochs * self.num_envs * self.rollout_steps // self.batch_size
+
+    @property
     def planned_updates(self) -> int:
         """Number of updates in the whole run."""
+        if "rollouts" in registries.ALGORITHMS[self.algorithm].reads:
+            rollouts = self.total_steps // (self.num_envs * self.rollout_steps)
+            return rollouts * self.updates_per_rollout
         return max(0, self.total_steps - self.learning_starts_steps) // self.steps_per_update
 
     @property

@@ -81,7 +81,7 @@ class LearningSettings:
     learning_rate_decay_steps: int = setting.setting(
         0,
         "steps over which the learning rate decays, counted from the start of learning (for sweeps "
-        "from the first step); 0: until the end of the run",
+        "and rollouts from the first step); 0: until the end of the run",
         ranges.STEPS_OR_ZERO,
     )
     optimizer_epsilon: float = setting.setting(1e-8, "epsilon of the optimizer", ranges.POSITIVE)

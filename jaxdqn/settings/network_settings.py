@@ -67,9 +67,12 @@ class NetworkSettings:
         "layer normalization before activations: none; channels (of each position, as in PQN); or "
         "maps (all of an image, with a gain for each pixel, as in CleanRL's PQN)",
         ranges.one_of("none", "channels", "maps"),
+        paper="Ba et al., arXiv:1607.06450",
     )
     dense_init: str = setting.setting(
-        "lecun_normal", "initializer of dense layers; choices as for --conv_init", INITIALIZERS
+        "lecun_normal",
+        "initializer of dense layers without noise; choices as for --conv_init",
+        INITIALIZERS,
     )
     noisy: bool = setting.setting(
         False,
@@ -80,7 +83,7 @@ class NetworkSettings:
     )
     noisy_sigma: float = setting.setting(
         0.5,
-        "initial scale of the noise, times the square root of a layer's inputs",
+        "scale of the noise at first, divided by the square root of a layer's inputs",
         ranges.POSITIVE,
         read_if=setting.Condition("noisy", bool),
     )

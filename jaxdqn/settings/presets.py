@@ -7,8 +7,9 @@ from typing import Any, NamedTuple
 
 from jaxdqn import errors
 from jaxdqn.envs import api, registry
-from jaxdqn.settings import atari, published, tutorials
+from jaxdqn.settings import atari, published, registries, tutorials
 from jaxdqn.settings import config as config_lib
+from jaxdqn.settings import registry as registry_lib
 
 
 class Preset(NamedTuple):
@@ -73,7 +74,6 @@ GENERAL: Mapping[str, Preset] = {
             "algorithm": "pqn",
             "total_steps": 200_000,
             "num_envs": 32,
-            "replay_capacity": 32 * 65,
             "rollout_steps": 64,
             "rollout_epochs": 4,
             "batch_size": 128,
@@ -142,6 +142,20 @@ def listing() -> str:
     return "\n".join(lines)
 
 
+def _algorithm_of(merged: Mapping[str, Any]) -> registry_lib.Entry:
+    name = merged.get("algorithm", config_lib.Config.algorithm)
+    default = registries.ALGORITHMS[config_lib.Config.algorithm]
+    return registries.ALGORITHMS.get(name, default)  # a wrong one is refused later
+
+
+def _rollout_rows(merged: Mapping[str, Any]) -> int:
+    """Rows of each environment that a rollout needs, with the stacks of its first steps."""
+    return sum(
+        merged.get(name, getattr(config_lib.Config, name))
+        for name in ("frame_stack", "rollout_steps")
+    )
+
+
 def default_for(game: api.GameInfo) -> str:
     """The preset of a game if the user names none."""
     return game.preset or ("atari" if game.family == api.ATARI else "classic")
@@ -172,7 +186,9 @@ def resolve(env: str, preset: str, changes: Mapping[str, Any]) -> config_lib.Con
     preset = preset or default_for(registry.game(env_id))
     merged = {**PRESETS[preset].settings, **changes, "env": env_id, "preset": preset}
     num_envs = merged.get("num_envs", config_lib.Config.num_envs)
-    if "replay_capacity" not in changes and "replay_capacity" in merged and num_envs > 0:
+    if "replay_capacity" not in changes and "rollouts" in _algorithm_of(merged).reads:
+        merged["replay_capacity"] = num_envs * _rollout_rows(merged)
+    elif "replay_capacity" not in changes and "replay_capacity" in merged and num_envs > 0:
         # The preset's capacity adapts to the user's number of environments.
         merged["replay_capacity"] -= merged["replay_capacity"] % num_envs
     config = dataclasses.replace(config_lib.Config(), **merged)

@@ -74,7 +74,6 @@ _RAINBOW: Mapping[str, Any] = {
 _PQN: Mapping[str, Any] = {
     "algorithm": "pqn",
     "num_envs": 128,
-    "replay_capacity": 128 * 36,  # stacks of four before the steps of a rollout
     "rollout_steps": 32,
     "rollout_epochs": 2,
     "batch_size": 128,
@@ -185,7 +184,8 @@ AGENTS: Mapping[str, Agent] = {
             "target_period_updates": 500,
             "replay_capacity": 1_048_576,
         },
-        "Beyond the Rainbow of Clark et al. (2025), whose bonus here is that of the target "
-        "network's policy; random actions do not end after 25M steps; not yet run",
+        "Beyond the Rainbow of Clark et al. (2025). Here the bonus is that of the target "
+        "network's policy, importance weights have an exponent of 0.45 (in its code: 0.2), and "
+        "random actions do not end after 25M steps; its scores are of sticky actions; not yet run",
     ),
 }

@@ -54,7 +54,7 @@ ALGORITHMS.register(
 ALGORITHMS.register(
     "munchausen",
     "jaxdqn.algorithms.munchausen",
-    "like dqn, but towards a mean over a soft policy, and with a bonus for its probable actions",
+    "like dqn, but towards a mean over a soft policy, with a bonus for actions that it prefers",
     paper="Vieillard et al., arXiv:2007.14430",
     reads=frozenset({"updates", "target", "td_loss", "munchausen"}),
     check=_check_munchausen,
@@ -62,7 +62,7 @@ ALGORITHMS.register(
 ALGORITHMS.register(
     "pqn",
     "jaxdqn.algorithms.pqn",
-    "epochs over the lambda returns of the newest steps, without a replay and a target network",
+    "epochs over the lambda returns of the newest steps, without a replay or a target network",
     paper="Gallici et al., arXiv:2407.04811",
     reads=frozenset({"rollouts", "td_loss"}),
     check=_check_rollouts,

@@ -37,7 +37,10 @@ class ReplaySettings:
         read_if=_PRIORITIES,
     )
     importance_end: float = setting.setting(
-        1.0, "the same at the last update", ranges.SHARE, read_if=_PRIORITIES
+        1.0,
+        "power of the importance weights at the last update",
+        ranges.SHARE,
+        read_if=_PRIORITIES,
     )
     batch_size: int = setting.setting(32, "transitions per update", ranges.COUNT, on_card=True)
     steps_per_update: int = setting.setting(

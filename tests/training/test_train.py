@@ -144,6 +144,7 @@ RAINBOW += ("--epsilon_start=0", "--epsilon_end=0")
         ("--algorithm=munchausen",),
         RAINBOW,
         ("--algorithm=munchausen", "--head=iqn", "--num_quantiles=8", "--layer_norm=channels"),
+        ("--preset=classic_pqn", "--rollout_steps=16", "--batch_size=64", "--total_steps=20000"),
     ],
 )
 def test_catch_is_learned(tmp_path, flags):

@@ -69,7 +69,7 @@ def prioritized(
       rule: how priorities become chances and weights.
       axis_name: mesh axis over which environments are split; None for one device.
     """
-    # The squares of both levels are equal for one environment; more make the first one wider.
+    # Both levels have the same size for one environment; more environments add blocks.
     block_rows = max(1, round(math.sqrt(layout.num_rows)))
     num_blocks = -(-layout.num_rows // block_rows)
 
@@ -120,13 +120,18 @@ def prioritized(
         newest = rows.count - 1
         row = newest - (newest - block * block_rows - number) % layout.num_rows
         mass = state.mass[env, block, number]
-        chance = mass / jnp.sum(state.total)  # of the device, which draws its share of the batch
+        whole = own = jnp.sum(state.total)
+        if axis_name:
+            whole = jax.lax.psum(own, axis_name)
+        chance = mass / whole
         progress = jnp.minimum(updates / rule.weight_updates, 1.0)
         beta = rule.weight_start + progress * (rule.weight_end - rule.weight_start)
         weight = jnp.where(mass > 0, chance, 1.0) ** -beta
         most = jnp.max(weight)
         if axis_name:
+            # Each device draws equally many, whatever its share of the mass.
             most = jax.lax.pmax(most, axis_name)
+            weight = weight * (jax.lax.axis_size(axis_name) * own / whole)
         return api.Drawn(row, env, weight / most)
 
     def learned(
@@ -150,8 +155,10 @@ def prioritized(
     def statistics(state: Masses) -> dict[str, jax.Array]:
         """Percentiles of the priorities in the replay, or in a part that is spread over it."""
         flat = state.mass.reshape(-1)
-        some = flat[:: -(-flat.shape[0] // _SHOWN)]
-        priority = some ** (1 / rule.exponent) - rule.epsilon if rule.exponent else some
+        if not rule.exponent:
+            return {}  # masses do not tell
+        some = flat[:: -(-flat.shape[0] // _SHOWN) | 1]  # odd: the rows of groups alternate
+        priority = some ** (1 / rule.exponent) - rule.epsilon
         found = jnp.nanquantile(
             jnp.where(some > 0, priority, jnp.nan), jnp.array(_PERCENTILES) / 100
         )
