@@ -1,5 +1,8 @@
 """QR-DQN: quantiles of returns at fixed fractions (Dabney et al., arXiv:1710.10044)."""
 
+import functools
+from typing import Any
+
 import chex
 import jax
 import jax.numpy as jnp
@@ -57,13 +60,15 @@ def quantile_head(num_quantiles: int, kappa: float) -> api.Head:
     )
 
 
+@functools.partial(jax.custom_vjp, nondiff_argnums=(3,))
 def quantile_loss(
     quantiles: jax.Array, fractions: jax.Array, target: jax.Array, kappa: float
 ) -> jax.Array:
     """Quantile Huber loss: the mean over targets, summed over predictions.
 
     It is not divided by kappa, as in rlax and in Dopamine's QR-DQN. For a kappa of 1 it is also the
-    loss of the IQN paper.
+    loss of the IQN paper. Only predictions have a gradient. It is worked out with the loss, because
+    its derivation by JAX would write several arrays of all N M errors to memory.
 
     Args:
       quantiles: [N] predicted.
@@ -74,9 +79,25 @@ def quantile_loss(
     Returns:
       [] loss.
     """
+    return _loss_and_slopes(quantiles, fractions, target, kappa)[0]
+
+
+def _loss_and_slopes(
+    quantiles: jax.Array, fractions: jax.Array, target: jax.Array, kappa: float
+) -> tuple[jax.Array, jax.Array]:
+    """The loss [], and its gradient [N] by the predictions."""
     chex.assert_rank([quantiles, fractions, target], 1)
-    errors = target[None, :] - quantiles[:, None]
+    errors = target[:, None] - quantiles[None, :]  # sums over the first axis are faster
     sizes = losses.huber(errors, kappa) if kappa else jnp.abs(errors)
+    pulls = jnp.clip(errors, -kappa, kappa) if kappa else jnp.sign(errors)
     # A prediction below the target weighs its fraction, one above it the rest.
-    weights = jnp.abs(fractions[:, None] - (errors < 0))
-    return jnp.sum(jnp.mean(weights * sizes, axis=1))
+    weights = jnp.abs(fractions[None, :] - (errors < 0))
+    return jnp.sum(jnp.mean(weights * sizes, axis=0)), -jnp.mean(weights * pulls, axis=0)
+
+
+def _backward(kappa: float, slopes: jax.Array, cotangent: jax.Array) -> tuple[Any, ...]:
+    del kappa
+    return cotangent * slopes, None, None
+
+
+quantile_loss.defvjp(_loss_and_slopes, _backward)
