@@ -435,18 +435,25 @@ def limit(process, size):
     resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (size, hard))
 
 
-# Waits for the test at two steps: until the limit is there, and until it is away.
+# Waits for the test at a step, until the limit is there. Then it takes its time until that is away:
+# it must go on, to notice that a save has failed.
 WAIT_FOR_A_LIMIT = f"""{AT_A_STEP}
 limit = lambda: resource.getrlimit(resource.RLIMIT_FSIZE)[0]
 act_at(625, lambda: wait_while(lambda: limit() == resource.RLIM_INFINITY))
 """
-WAIT_FOR_NO_LIMIT = "act_at(1500, lambda: wait_while(lambda: limit() != resource.RLIM_INFINITY))"
+GO_SLOWLY_UNTIL_THERE_IS_NO_LIMIT = """
+at_full_speed = schedules.epsilon
+def slowly(config, now):
+    time.sleep(0.1 if now >= 1000 and limit() != resource.RLIM_INFINITY else 0)
+    return at_full_speed(config, now)
+schedules.epsilon = slowly
+"""
 
 
 @pytest.mark.parametrize("recovers", [True, False])
 def test_a_full_disk(tmp_path, undisturbed, recovers):
     path = tmp_path / "run"
-    driver = WAIT_FOR_A_LIMIT + (WAIT_FOR_NO_LIMIT if recovers else "")
+    driver = WAIT_FOR_A_LIMIT + (GO_SLOWLY_UNTIL_THERE_IS_NO_LIMIT if recovers else "")
     process = program.start(*FLAGS, f"--run_dir={path}", driver=driver)
     program.wait_for_checkpoint(path, 500)
     first = program.newest(path)
