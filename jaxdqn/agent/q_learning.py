@@ -75,13 +75,8 @@ def make_loss(network: networks.Network, head: heads.Head, bootstrap: Bootstrap)
         # Each forward pass draws for itself, and for each transition anew.
         keys = jax.random.split(key, (4, len(batch.action)))
         outputs = network.outputs(params, batch.observation, keys[0])
-        taken = jnp.arange(len(batch.action)), batch.action
         reward, following = bootstrap(params, target_params, batch, keys[1:])
-        losses, priority = jax.vmap(head.loss)(
-            outputs.numbers[taken], outputs.fractions, reward, batch.discount, following
-        )
-        values = jax.vmap(head.values)(outputs)
-        return losses, {"q_mean": jnp.mean(jnp.max(values, axis=-1))}, priority
+        return _learned(head, outputs, batch.action, reward, batch.discount, following)
 
     return loss
 
@@ -99,14 +94,28 @@ def make_known_loss(network: networks.Network, head: heads.Head) -> learner.Loss
     ) -> tuple[jax.Array, learner.Metrics, jax.Array]:
         size = len(batch.action)
         outputs = network.outputs(params, batch.observation, jax.random.split(key, size))
-        losses, priority = jax.vmap(head.loss)(
-            outputs.numbers[jnp.arange(size), batch.action],
-            outputs.fractions,
-            batch.known_return,
-            jnp.zeros(size),  # so that whatever follows counts nothing
-            jax.vmap(head.following)(outputs, batch.action),
-        )
-        values = jax.vmap(head.values)(outputs)
-        return losses, {"q_mean": jnp.mean(jnp.max(values, axis=-1))}, priority
+        following = jax.vmap(head.following)(outputs, batch.action)
+        no_discount = jnp.zeros(size)  # so that whatever follows counts nothing
+        return _learned(head, outputs, batch.action, batch.known_return, no_discount, following)
 
     return loss
+
+
+def _learned(
+    head: heads.Head,
+    outputs: heads.Outputs,
+    action: jax.Array,
+    reward: jax.Array,
+    discount: jax.Array,
+    following: Any,
+) -> tuple[jax.Array, learner.Metrics, jax.Array]:
+    """What a `learner.LossFn` returns, of the outputs of B states and the actions taken there."""
+    losses, priority = jax.vmap(head.loss)(
+        outputs.numbers[jnp.arange(len(action)), action],
+        outputs.fractions,
+        reward,
+        discount,
+        following,
+    )
+    values = jax.vmap(head.values)(outputs)
+    return losses, {"q_mean": jnp.mean(jnp.max(values, axis=-1))}, priority
