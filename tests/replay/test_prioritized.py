@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from jaxdqn.distributed import mesh as mesh_lib
 from jaxdqn.replay import returns, ring
 from jaxdqn.replay.samplers import api, prioritized
 
@@ -146,6 +147,41 @@ def test_small_masses_among_large_ones_are_drawn_as_often_as_they_should():
     # Also within one block, no row is left out.
     rows = np.asarray(drawn.row)[np.asarray(drawn.row) < num_rows // 2]
     assert len(np.unique(rows)) == num_rows // 2
+
+
+@pytest.mark.parametrize("beta", [0.0, 0.5, 1.0])
+def test_eight_devices_draw_in_expectation_as_one(beta):
+    """Each draws equally many, from shares of the mass that differ a hundredfold."""
+    layout, _ = make()
+    rule = PLAIN._replace(weight_start=beta, weight_end=beta)
+    one = prioritized.prioritized(layout, RULE, rule)
+    state, masses = play(layout, one, 137, num_envs=8)
+    values = may_be_drawn(layout, state) * np.random.default_rng(0).gamma(0.3, size=(40, 8))
+    masses = with_masses(masses, (values * np.logspace(-2, 0, 8)).astype(np.float32))
+    mesh = mesh_lib.make_mesh(8)
+    each = prioritized.prioritized(layout, RULE, rule, mesh_lib.AXIS)
+    by_env, alike = mesh_lib.BY_ENV, mesh_lib.REPLICATED
+
+    @mesh_lib.on_mesh(mesh, in_specs=(by_env, alike, alike), out_specs=by_env)
+    def draw(masses, key, count):
+        key = jax.random.fold_in(key, mesh_lib.index())
+        rows = ring.init(layout, 1).replace(count=count)
+        drawn = each.draw(rows, key, masses, 50_000, jnp.int32(0))
+        return drawn.replace(env=drawn.env + mesh_lib.index())
+
+    drawn = draw(masses, jax.random.key(0), state.count)
+    weights = np.zeros((40, 8))
+    np.add.at(weights, (np.asarray(drawn.row) % 40, np.asarray(drawn.env)), drawn.weight)
+    # A transition counts as often as it is drawn times its weight: by its mass to 1 - beta.
+    mass = by_slot(layout, masses).astype(np.float64)
+    expected = np.where(mass > 0, np.maximum(mass, 1e-30) ** (1 - beta), 0)
+    often = mass / mass.sum(axis=0) * 50_000 > 400
+    assert often.sum() > 60
+    np.testing.assert_allclose(
+        (weights / weights[often].sum())[often],
+        (expected / expected[often].sum())[often],
+        rtol=0.15,
+    )
 
 
 def test_sums_stay_those_of_the_masses():
