@@ -9,7 +9,8 @@ from jaxdqn.reporting import curves as curves_lib
 from jaxdqn.reporting import found_runs, group_names, plots
 
 _TRAINING = "Mean of the last 100 training games, with exploration"
-# Metrics of training below the returns: title, name, whether on a logarithmic axis, what it is.
+# Metrics of learning below the returns: title, name, whether on a logarithmic axis, what it is.
+# Those that no run has are left out.
 _DIAGNOSTICS = (
     ("Loss", "loss", True, "Mean over the updates since the previous row."),
     ("Action values", "q_mean", False, "Mean of the largest action value of sampled states."),
@@ -19,6 +20,27 @@ _DIAGNOSTICS = (
         False,
         "Mean of the largest action value over a fixed set of observations of random play.",
     ),
+    (
+        "Spread of returns",
+        "return_std",
+        False,
+        "Standard deviation of the best action's return, a mean over the held-out observations.",
+    ),
+    (
+        "Entropy of returns",
+        "return_entropy",
+        False,
+        "Of the distribution of the best action's return, in nats; a mean over the same ones.",
+    ),
+    ("Median priority", "priority_p50", True, "Of the transitions in a prioritized replay."),
+    ("Large priorities", "priority_p99", True, "The 99th percentile of the priorities."),
+    (
+        "Error of lambda returns",
+        "lambda_return_error",
+        True,
+        "Mean distance between the lambda returns of a rollout and the values of its states.",
+    ),
+    ("Noise", "noise_scale", False, "Mean size of the scales of noisy layers."),
     ("Exploration", "epsilon", False, "Probability of a random action."),
     ("Speed", "steps_per_second", False, "Agent steps per second, without evaluations."),
 )
@@ -72,7 +94,7 @@ def _diagnostics(groups: found_runs.Groups) -> Iterator[Figure]:
         curves = _training(groups, "step", name)
         values = np.concatenate([ys for of_group in curves.values() for _, ys in of_group])
         if not len(values):
-            continue  # all runs are older than this metric
+            continue  # all runs learn in another way, or are older than this metric
         if log and 0 < np.count_nonzero(curves_lib.has_place(values)) < len(values):
             caption += " Gaps are values that a logarithmic axis cannot show, such as zero."
         figure = plots.lines(curves, {}, x="agent steps", y=title.lower(), levels={}, log=log)
@@ -81,7 +103,9 @@ def _diagnostics(groups: found_runs.Groups) -> Iterator[Figure]:
 
 def _training(groups: found_runs.Groups, x: str, y: str) -> dict[str, list[curves_lib.Curve]]:
     """Curves of one metric of training over another, by group."""
-    return curves_lib.of_runs(groups, lambda run: curves_lib.curve(run.training, x, y))
+    return curves_lib.of_runs(
+        groups, lambda run: curves_lib.curve((*run.training, *run.learning), x, y)
+    )
 
 
 def legend(groups: found_runs.Groups) -> str:

@@ -23,6 +23,7 @@ class Run(NamedTuple):
     notes: Sequence[str]  # what is wrong with it although it can be shown
     config: config_lib.Config | None
     training: Sequence[metrics.Row]
+    learning: Sequence[metrics.Row]  # of pieces of learning, where the algorithm tells of them
     evaluations: Sequence[metrics.Row]  # including those without a score
     written: datetime.datetime | None  # when it last wrote metrics
     videos: Sequence[pathlib.Path]  # oldest first
@@ -76,6 +77,7 @@ def read(path: pathlib.Path) -> Run:
         notes=notes,
         config=config,
         training=training,
+        learning=metrics.learning(rows),
         evaluations=evaluations,
         written=_written(path / metrics.FILE),
         videos=films,
@@ -149,7 +151,7 @@ def differences(configs: Sequence[config_lib.Config]) -> dict[str, list[Any]]:
 
 
 def _broken(path: pathlib.Path, problem: str) -> Run:
-    return Run(path, problem, (), None, (), (), None, (), 0)
+    return Run(path, problem, (), None, (), (), (), None, (), 0)
 
 
 def _rows(path: pathlib.Path) -> tuple[list[metrics.Row], list[str]]:

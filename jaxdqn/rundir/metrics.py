@@ -144,6 +144,12 @@ def training(rows: Iterable[Row]) -> list[Row]:
     return [row for row in rows if "episode_return_mean" in row]
 
 
+def learning(rows: Iterable[Row]) -> list[Row]:
+    """The rows of one piece of learning, such as a rollout or a sweep."""
+    others = ("episode_return_mean", "checkpoint_bytes", _SCORE)
+    return [row for row in rows if not any(name in row for name in others)]
+
+
 def checkpoints(rows: Iterable[Row]) -> list[Row]:
     """The rows of saves."""
     return [row for row in rows if "checkpoint_bytes" in row]

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from jaxdqn import errors, report, wording
-from jaxdqn.reporting import curves, found_runs, page, statistics
+from jaxdqn.reporting import curves, figures, found_runs, page, statistics
 from jaxdqn.rundir import layout
 from jaxdqn.settings import presets
 from tests import program
@@ -87,6 +87,24 @@ def test_what_is_read_of_a_run(tmp_path):
     (cut / "metrics.jsonl").write_text(lines[:-10] + "\n[1]\n" + '{"step": "x"}\n')
     run = found_runs.read(cut)
     assert len(run.training) == 4 and run.notes == ["3 unreadable lines in metrics.jsonl"]
+
+
+def test_what_only_some_learn_from_is_plotted_where_it_is_told(tmp_path):
+    plain, other = (found_runs.read(make_run(tmp_path / name)) for name in ("plain", "other"))
+    rows = [{"step": step, "lambda_return_error": 0.5} for step in (500, 1000)]
+    told = {"return_std": 0.2, "return_entropy": 1.0, "noise_scale": 0.1}
+    told |= {"priority_p50": 0.3, "priority_p99": 2.0}
+    with (tmp_path / "other" / "metrics.jsonl").open("a") as file:
+        for row in (*rows, *(row | told for row in other.training)):
+            file.write(json.dumps(row) + "\n")
+    other = found_runs.read(other.path)
+    assert other.learning == rows and plain.learning == []
+    names = [figure.name for figure in figures.of_game("Breakout", {"plain": [plain]})]
+    assert "loss" in names and not {"lambda_return_error", *told} & set(names)
+    names = [
+        figure.name for figure in figures.of_game("Breakout", {"plain": [plain], "other": [other]})
+    ]
+    assert {"lambda_return_error", *told} <= set(names)
 
 
 @pytest.mark.parametrize(
