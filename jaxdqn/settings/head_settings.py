@@ -24,12 +24,13 @@ class HeadSettings:
         "atoms (of hl_gauss: bins) of a distribution of returns",
         ranges.at_most(1_000, least=2),
         read_if=_ATOMS,
+        on_card=True,
     )
     value_min: float = setting.setting(
-        -10.0, "the smallest return of a distribution", _RETURN, read_if=_ATOMS
+        -10.0, "the smallest return of a distribution", _RETURN, read_if=_ATOMS, on_card=True
     )
     value_max: float = setting.setting(
-        10.0, "the largest return of a distribution", _RETURN, read_if=_ATOMS
+        10.0, "the largest return of a distribution", _RETURN, read_if=_ATOMS, on_card=True
     )
     gauss_width: float = setting.setting(
         0.75,
@@ -42,6 +43,7 @@ class HeadSettings:
         "quantiles of a distribution of returns (of iqn: drawn for each observation)",
         ranges.at_most(1_000),
         read_if=registries.HEADS.reading("quantiles"),
+        on_card=True,
     )
     num_cosines: int = setting.setting(
         64,

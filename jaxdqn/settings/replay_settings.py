@@ -26,6 +26,7 @@ class ReplaySettings:
         "power of a transition's priority that it is drawn by; 0: all equally often",
         ranges.SHARE,
         read_if=_PRIORITIES,
+        on_card=True,
     )
     priority_epsilon: float = setting.setting(
         1e-6, "is added to priorities, so that none is 0", ranges.POSITIVE, read_if=_PRIORITIES
@@ -35,12 +36,14 @@ class ReplaySettings:
         "power of the importance weights at the first update; 1: they undo the priorities",
         ranges.SHARE,
         read_if=_PRIORITIES,
+        on_card=True,
     )
     importance_end: float = setting.setting(
         1.0,
         "power of the importance weights at the last update",
         ranges.SHARE,
         read_if=_PRIORITIES,
+        on_card=True,
     )
     batch_size: int = setting.setting(32, "transitions per update", ranges.COUNT, on_card=True)
     steps_per_update: int = setting.setting(

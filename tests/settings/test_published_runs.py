@@ -49,5 +49,7 @@ def test_a_preset_trains_and_is_exported(tmp_path, name):
     assert check.largest_difference <= check.tolerance
     card = (tmp_path / "out" / "README.md").read_text()
     assert f"algorithm {config.algorithm}" in card and f"head {config.head}" in card
+    for setting in ("num_atoms", "num_quantiles", "priority_exponent", "bonus_factor"):
+        assert (f"| {setting} |" in card) == (not config.why_unread(setting))
     if config.spectral_norm:  # its vectors have the names of the kernels
         export.export(agent, "safetensors", tmp_path / "parameters")
