@@ -126,6 +126,17 @@ def test_quantiles_by_hand():
     assert qr.quantile_loss(*case, 2.0) == pytest.approx(2.5)
 
 
+@pytest.mark.parametrize("kappa", [0.0, 0.5])
+def test_quantile_errors_are_summed_alike_on_all_devices(kappa):
+    """CPUs loop over the targets, here 11; accelerators take all errors at once."""
+    random = np.random.default_rng(0)
+    quantiles, target = (jnp.asarray(random.normal(size=n), jnp.float32) for n in (6, 11))
+    target = target.at[3].set(quantiles[2])  # neither below nor above
+    looped = qr.sums_one_by_one(quantiles, target, kappa)
+    reduced = qr.sums_at_once(quantiles, target, kappa)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-5), looped, reduced)
+
+
 @pytest.mark.parametrize("kappa", [0.0, 0.5, 1.0])
 def test_qr_agrees_with_rlax(kappa):
     tm1, t, chooser, action, reward, discount = transitions(7)
