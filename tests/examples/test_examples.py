@@ -57,10 +57,10 @@ AGENTS = {
 # The other formats hold the network itself: only what they are given differs.
 # Of these encoders the script that has parameters alone knows nothing.
 PLAIN = [name for name in AGENTS if name not in ("impala", "hadamax")]
+ALSO_AS_NETWORKS = ("nature", "traced", "cartpole", "c51", "hl_gauss", "qr", "iqn")
+ALSO_AS_NETWORKS += ("impala", "hadamax", "blackjack")
 EXPORTS = [(name, "safetensors") for name in PLAIN] + [
-    (name, kind)
-    for name in ("nature", "traced", "cartpole", "c51", "iqn", "impala", "hadamax", "blackjack")
-    for kind in ("onnx", "stablehlo")
+    (name, kind) for name in ALSO_AS_NETWORKS for kind in ("onnx", "stablehlo")
 ]
 # What is typed, and what is said to it; WITHOUT=NAME: the module of that name is missing.
 WRONG = [
