@@ -12,7 +12,7 @@ import pathlib
 import statistics
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from absl import flags
@@ -48,12 +48,13 @@ VARIANTS: Mapping[str, Mapping[str, Any]] = {
 }
 
 
-def learn(variant: str, seed: int) -> dict[str, Any]:
+def learn(variant: str, seed: int, more: Sequence[str] = ()) -> dict[str, Any]:
     """Trains once.
 
     Args:
       variant: of `VARIANTS`.
       seed: of the run.
+      more: further flags of `jaxdqn.train`.
 
     Returns:
       `evaluations`: (step, mean return over 100 games) of each checkpoint. `solved_step`: of the
@@ -66,7 +67,8 @@ def learn(variant: str, seed: int) -> dict[str, Any]:
         settings = {"env": "CartPole", "run_dir": folder, "seed": seed, **VARIANTS[variant]}
         words = [f"--{name}={value}" for name, value in settings.items()]
         environment = {**os.environ, "JAX_PLATFORMS": "cpu", "CUDA_VISIBLE_DEVICES": ""}
-        report.run([sys.executable, "-m", "jaxdqn.train", *words], env=environment)
+        command = [sys.executable, "-m", "jaxdqn.train", *words, *more]
+        report.run(command, env=environment)
         rows = metrics.evaluations(metrics.read(pathlib.Path(folder, metrics.FILE)))
     means = [(row["step"], metrics.number(row["eval_return_mean"]) or -math.inf) for row in rows]
     return {
@@ -105,7 +107,7 @@ def main() -> int:
         for variant in dict.fromkeys(values.variants or VARIANTS):
             found[variant] = {}
             for seed in range(values.seeds):
-                one = found[variant][seed] = learn(variant, seed)
+                one = found[variant][seed] = learn(variant, seed, values.more)
                 result.keep({"settings": VARIANTS, "runs": found}, table(found))
                 step = one["solved_step"]
                 when = "not solved" if step is None else f"solved at step {step:,}"
@@ -116,6 +118,7 @@ def main() -> int:
 def _define_flags() -> None:
     flags.DEFINE_list("variants", [], "comma-separated variants (default: all)")
     flags.DEFINE_integer("seeds", 3, "number of seeds, from 0 on", lower_bound=1)
+    flags.DEFINE_multi_string("more", [], "another flag of the runs, such as --more=--n_step=3")
     report.define_out()
 
 

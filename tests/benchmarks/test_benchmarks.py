@@ -25,11 +25,13 @@ def benchmark(module, *flags):
 
 # Command lines that are refused, with what they are told.
 WRONG = [
+    ("cartpole --variants=dqn,ddqn", "--variants: has ddqn; must be of double_dqn, dqn, dueling"),
     ("collectives --env=CartPole --out=FILE", "--out: FILE cannot be written: File exists"),
     ("collectives --rounds=-1", "--rounds=-1"),
     ("endurance --out=FILE", "--out: FILE cannot be written: File exists"),
     ("endurance --kills=-1", "--kills=-1"),
     ("endurance --longest_life_s=0", "--longest_life_s=0"),
+    ("family --presets=atari", "--presets: has atari; must be of nature_dqn, double_dqn"),
     ("parallel --out=FILE", "--out: FILE cannot be written: File exists"),
     ("parallel --counts=2,4", "--counts: begin with 1"),
     ("parallel --counts=1,0", "--counts: is [1, 0]; must be different numbers"),
@@ -281,6 +283,38 @@ def test_peers_without_a_peer(tmp_path, monkeypatch):
     assert result.returncode == 1 and not list(out.iterdir())
     assert result.stderr.startswith("error: no peer is left: sbx: pip failed with code 1: ERROR: ")
     assert "torch==2.13.0" in result.stderr and result.stderr.count("\n") == 1
+
+
+def test_family(tmp_path):
+    result = benchmark(
+        "family", "--presets=qr_dqn,pqn", "--batch_size=2", "--rounds=1", f"--out={tmp_path}"
+    )
+    assert result.returncode == 0, result.stderr
+    (path,) = tmp_path.iterdir()
+    told = json.loads(path.read_text())["presets"]
+    assert list(told) == ["double_dqn", "qr_dqn", "pqn", "prioritized draws alone"]
+    assert told["double_dqn"]["parameters"] == 1_686_180
+    assert told["qr_dqn"]["parameters"] == 1_686_180 + 513 * 4 * 199
+    assert told["double_dqn"]["ratio"]["median"] == 1
+    for one in told.values():
+        assert one["milliseconds"]["median"] > 0 and one["ratio"]["median"] > 0
+    assert told["qr_dqn"]["memory_bytes"] > 3 * 4 * told["qr_dqn"]["parameters"]  # Adam's
+
+
+def test_cartpole(tmp_path):
+    more = ("--total_steps=2048", "--eval_every_steps=0", "--eval_episodes=3", "--hidden_sizes=8")
+    flags = ("--variants=pqn,c51", "--seeds=1", f"--out={tmp_path}")
+    flags += tuple(f"--more={flag}" for flag in more)
+    result = benchmark("cartpole", *flags)
+    assert result.returncode == 0, result.stderr
+    (path,) = tmp_path.iterdir()
+    told = json.loads(path.read_text())
+    assert told["settings"]["c51"]["head"] == "c51"
+    for variant in ("pqn", "c51"):
+        (run,) = told["runs"][variant].values()
+        ((step, mean),) = run["evaluations"]
+        assert step >= 2048 and run["best"] == run["last"] == mean > 0
+        assert run["solved_step"] is None and f"{variant}, seed 0: not solved" in result.stdout
 
 
 def test_endurance(tmp_path):
