@@ -41,6 +41,19 @@ RUNS: Mapping[str, Sequence[str]] = {
         *("--n_step=3", "--nodouble_q", "--terminal_repeats=2", "--explore_max_steps=20"),
         *("--target_period_updates=0", "--target_period_episodes=3", "--clip_per_tensor"),
     ),
+    "cartpole_rainbow": (
+        *("--env=CartPole", *_CLASSIC, "--head=c51", "--sampler=prioritized", "--noisy"),
+        *("--dueling", "--hidden_sizes=64"),
+    ),
+    "cartpole_m_iqn": (
+        *("--env=CartPole", *_CLASSIC, "--algorithm=munchausen", "--head=iqn"),
+        *("--num_quantiles=8", "--layer_norm=channels", "--hidden_sizes=64"),
+    ),
+    "cartpole_pqn": (
+        *("--env=CartPole", "--preset=classic_pqn", "--total_steps=6000", "--num_envs=8"),
+        *("--log_every_steps=250", "--eval_every_steps=2000", "--eval_episodes=2"),
+        *("--checkpoint_every_steps=1000", "--env_lifetime_steps=188"),
+    ),
     "catch": ("--env=Catch-v0", *_CLASSIC),
     "breakout": (*_BREAKOUT, "--learning_starts_steps=1000"),
     "breakout_bfloat16": (*_BREAKOUT, "--learning_starts_steps=1000", "--compute_dtype=bfloat16"),

@@ -185,7 +185,7 @@ def test_eight_devices_draw_in_expectation_as_one(beta):
 
 
 def test_sums_stay_those_of_the_masses():
-    """After many updates of all sizes, and no row without mass was ever drawn."""
+    """After a million updates of all sizes, and no row without mass was ever drawn."""
     layout, sampler = make()
     state, masses = play(layout, sampler, 137)
     allowed = may_be_drawn(layout, state)
@@ -193,14 +193,14 @@ def test_sums_stay_those_of_the_masses():
     @jax.jit
     def update(masses, key):
         draw_key, size_key = jax.random.split(key)
-        drawn = sampler.draw(state, draw_key, masses, 16, jnp.int32(0))
-        priority = 10.0 ** jax.random.uniform(size_key, (16,), minval=-6, maxval=6)
+        drawn = sampler.draw(state, draw_key, masses, 64, jnp.int32(0))
+        priority = 10.0 ** jax.random.uniform(size_key, (64,), minval=-6, maxval=6)
         return sampler.learned(masses, drawn, priority, jnp.bool_(True)), drawn
 
     def many(masses, seeds):
         return jax.lax.scan(update, masses, jax.vmap(jax.random.key)(seeds))
 
-    masses, drawn = jax.jit(many)(masses, jnp.arange(20_000))
+    masses, drawn = jax.jit(many)(masses, jnp.arange(1_000_000 // 64))
     assert allowed[np.asarray(drawn.row) % 40, np.asarray(drawn.env)].all()
     assert_sums_are_those_of_masses(masses)
     np.testing.assert_array_equal(by_slot(layout, masses) > 0, allowed)
