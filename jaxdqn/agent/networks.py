@@ -4,8 +4,7 @@ They take frames as the environment gives them. Parameters and outputs are float
 all layers but the last one compute in.
 """
 
-import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import chex
@@ -17,6 +16,8 @@ from jax.typing import DTypeLike
 from jaxdqn.agent import initializers, noisy, normalization
 from jaxdqn.agent.encoders import api as encoders
 from jaxdqn.agent.heads import api as heads
+
+_Noises = Mapping[str, noisy.Noise]  # by the name of the layer
 
 
 class QNetwork(nn.Module):
@@ -36,56 +37,61 @@ class QNetwork(nn.Module):
     @nn.compact
     def __call__(self, observation: jax.Array, keys: jax.Array | None = None) -> heads.Outputs:
         """[B, S, *frame_shape], and keys [B] where something is drawn -> outputs [B, ...]."""
-        x, sizes = self.torso(observation), self.hidden_sizes
+        x, sizes, noise = self.torso(observation), self.hidden_sizes, self._noise(keys)
         if self.head.embedding is None:
-            return heads.Outputs(self._outputs(x, sizes, keys))
+            return heads.Outputs(self._outputs(x, sizes, noise))
         if sizes and not self.torso_learns:  # features are learned first, and then embedded
-            x, sizes = self._hidden(x, sizes[0], "features", keys), sizes[1:]
+            x, sizes = self._hidden(x, sizes[0], "features", noise), sizes[1:]
         x, fractions = self.head.embedding(x, keys)
-        samples = self._outputs(x, sizes, keys)[..., 0]  # [B, T, A]
+        samples = self._outputs(x, sizes, noise)[..., 0]  # [B, T, A]
         return heads.Outputs(jnp.moveaxis(samples, 1, -1), fractions)
 
-    def _outputs(self, x: jax.Array, sizes: tuple[int, ...], keys: jax.Array | None) -> jax.Array:
+    def _noise(self, keys: jax.Array | None) -> _Noises:
+        """Of each layer that is noisy, by its name; nothing without keys."""
+        if keys is None or self.noisy_sigma is None:
+            return {}
+        layers = self.variables["params"]
+        shapes = {
+            name: layer["kernel_scale"].shape
+            for name, layer in layers.items()
+            if "kernel_scale" in layer
+        }
+        return noisy.draw(jax.vmap(jax.random.fold_in, in_axes=(0, None))(keys, 1), shapes)
+
+    def _outputs(self, x: jax.Array, sizes: tuple[int, ...], noise: _Noises) -> jax.Array:
         if not self.dueling:
-            return self._stream(x, sizes, self.num_actions, "Dense_", keys)
-        value = self._stream(x, sizes, 1, "value_", keys)
-        advantage = self._stream(x, sizes, self.num_actions, "advantage_", keys)
+            return self._stream(x, sizes, self.num_actions, "Dense_", noise)
+        value = self._stream(x, sizes, 1, "value_", noise)
+        advantage = self._stream(x, sizes, self.num_actions, "advantage_", noise)
         # Over the actions of each sample only: a mean over the batch would make samples depend on
         # each other.
         return value + advantage - advantage.mean(axis=-2, keepdims=True)
 
     def _stream(
-        self, x: jax.Array, sizes: tuple[int, ...], rows: int, prefix: str, keys: jax.Array | None
+        self, x: jax.Array, sizes: tuple[int, ...], rows: int, prefix: str, noise: _Noises
     ) -> jax.Array:
         """[..., F] -> [..., rows, K]."""
         for i, size in enumerate(sizes):
-            x = self._hidden(x, size, f"{prefix}{i}", keys)
+            x = self._hidden(x, size, f"{prefix}{i}", noise)
         # Action values differ by less than bfloat16 can tell apart.
         outputs = rows * self.head.num_outputs
-        x = self._dense(x, outputs, f"{prefix}{len(sizes)}", keys, jnp.float32)
+        x = self._dense(x, outputs, f"{prefix}{len(sizes)}", noise, jnp.float32)
         return x.reshape(*x.shape[:-1], rows, self.head.num_outputs)
 
-    def _hidden(self, x: jax.Array, size: int, name: str, keys: jax.Array | None) -> jax.Array:
-        x = self._dense(x, size, name, keys)
+    def _hidden(self, x: jax.Array, size: int, name: str, noise: _Noises) -> jax.Array:
+        x = self._dense(x, size, name, noise)
         return nn.relu(normalization.normalize(x, self.layer_norm, f"{name}_norm", self.dtype))
 
     def _dense(
-        self,
-        x: jax.Array,
-        size: int,
-        name: str,
-        keys: jax.Array | None,
-        dtype: DTypeLike | None = None,
+        self, x: jax.Array, size: int, name: str, noise: _Noises, dtype: DTypeLike | None = None
     ) -> jax.Array:
-        """[B, ..., F], keys [B] or None -> [B, ..., size], without activation."""
+        """[B, ..., F] -> [B, ..., size], without activation."""
         dtype = dtype or self.dtype
         if self.noisy_sigma is None:
             init = initializers.INITIALIZERS[self.dense_init]
             found: jax.Array = nn.Dense(size, dtype=dtype, kernel_init=init, name=name)(x)
             return found
-        if keys is not None:  # each layer draws for itself
-            keys = jax.vmap(jax.random.fold_in, in_axes=(0, None))(keys, zlib.crc32(name.encode()))
-        return noisy.NoisyDense(size, self.noisy_sigma, dtype, name=name)(x, keys)
+        return noisy.NoisyDense(size, self.noisy_sigma, dtype, name=name)(x, noise.get(name))
 
 
 class Network(NamedTuple):

@@ -6,12 +6,20 @@ each observation would not be.
 """
 
 import math
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 from jax.typing import DTypeLike
+
+
+class Noise(NamedTuple):
+    """The factors f(e) of a layer's noise, for each of B observations."""
+
+    inputs: jax.Array  # [B, in]
+    outputs: jax.Array  # [B, out]
 
 
 class NoisyDense(nn.Module):
@@ -25,8 +33,11 @@ class NoisyDense(nn.Module):
     dtype: DTypeLike
 
     @nn.compact
-    def __call__(self, x: jax.Array, keys: jax.Array | None) -> jax.Array:
-        """[B, ..., in], a key for each of B or None for no noise -> [B, ..., features]."""
+    def __call__(self, x: jax.Array, noise: Noise | None) -> jax.Array:
+        """[B, ..., in], noise or None for none -> [B, ..., features].
+
+        Axes between the first and the last, as of the fractions of IQN, share the noise.
+        """
         inputs = x.shape[-1]
         bound = 1 / math.sqrt(inputs)
 
@@ -39,9 +50,11 @@ class NoisyDense(nn.Module):
         kernel_scale = self.param("kernel_scale", scales, (inputs, self.features))
         bias_scale = self.param("bias_scale", scales, (self.features,))
         mean = dense(x, kernel, bias, self.dtype)
-        if keys is None:
+        if noise is None:
             return mean
-        noise_in, noise_out = factors(keys, inputs, self.features, rank=x.ndim)
+        noise_in, noise_out = (
+            factor.reshape(-1, *(1,) * (x.ndim - 2), factor.shape[-1]) for factor in noise
+        )
         scaled = dense(x * noise_in.astype(x.dtype), kernel_scale, bias_scale, self.dtype)
         return mean + noise_out.astype(self.dtype) * scaled
 
@@ -52,21 +65,18 @@ def dense(x: jax.Array, kernel: jax.Array, bias: jax.Array, dtype: DTypeLike) ->
     return y + jnp.broadcast_to(bias.astype(dtype), y.shape)
 
 
-def factors(
-    keys: jax.Array, inputs: int, outputs: int, rank: int = 2
-) -> tuple[jax.Array, jax.Array]:
-    """f(e) of inputs [B, ..., in] and of outputs [B, ..., out], of keys [B].
+def draw(keys: jax.Array, layers: Mapping[str, tuple[int, int]]) -> dict[str, Noise]:
+    """Draws the noise of all layers at once: each draw of its own would take long to compile.
 
     Args:
-      keys: one for each observation.
-      inputs: of the layer.
-      outputs: of the layer.
-      rank: of its inputs. Axes between the first and the last, as of the fractions of IQN, have
-        length 1 here: they share the noise.
+      keys: one for each observation, [B].
+      layers: inputs and outputs, by name.
     """
-    drawn = jax.vmap(lambda key: jax.random.normal(key, (inputs + outputs,)))(keys)
-    drawn = square_root(drawn).reshape(-1, *(1,) * (rank - 2), inputs + outputs)
-    return drawn[..., :inputs], drawn[..., inputs:]
+    sizes = [size for name in sorted(layers) for size in layers[name]]
+    normal = jax.vmap(lambda key: jax.random.normal(key, (sum(sizes),)))(keys)
+    ends = [sum(sizes[: i + 1]) for i in range(len(sizes) - 1)]
+    factors = jnp.split(square_root(normal), ends, axis=1)
+    return {name: Noise(*factors[2 * i : 2 * i + 2]) for i, name in enumerate(sorted(layers))}
 
 
 def square_root(x: jax.Array) -> jax.Array:

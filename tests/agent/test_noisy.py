@@ -45,14 +45,15 @@ def test_each_observation_has_weights_of_its_own(rank):
     shape = (3, 2, 4)[:: 1 if rank == 3 else 2]
     x = jnp.asarray(np.random.default_rng(0).normal(size=shape), jnp.float32)
     params = layer.init(jax.random.key(0), x, None)
-    found = layer.apply(params, x, KEYS)
+    noise = noisy.draw(KEYS, {"layer": (4, 3)})["layer"]
+    found = layer.apply(params, x, noise)
     of = jax.tree.map(np.asarray, params["params"])
     assert np.all(np.abs(of["kernel"]) <= 0.5) and np.ptp(of["kernel"]) > 0.5
     np.testing.assert_allclose(of["kernel_scale"], np.full((4, 3), 0.25))
-    noise_in, noise_out = noisy.factors(KEYS, 4, 3)
     for b in range(3):
-        kernel = of["kernel"] + of["kernel_scale"] * np.outer(noise_in[b], noise_out[b])
-        bias = of["bias"] + of["bias_scale"] * np.asarray(noise_out[b])
+        outer = np.outer(noise.inputs[b], noise.outputs[b])
+        kernel = of["kernel"] + of["kernel_scale"] * outer
+        bias = of["bias"] + of["bias_scale"] * np.asarray(noise.outputs[b])
         np.testing.assert_allclose(found[b], np.asarray(x[b]) @ kernel + bias, rtol=1e-5, atol=1e-6)
     np.testing.assert_allclose(
         layer.apply(params, x, None),
@@ -64,11 +65,14 @@ def test_each_observation_has_weights_of_its_own(rank):
 
 def test_noise_is_that_of_normal_draws():
     """E |f(e)|^2 = E |e| = sqrt(2 / pi); truncated draws would have 0.72."""
-    noise_in, noise_out = noisy.factors(jax.random.split(jax.random.key(0), 2_000), 40, 40)
-    for noise in (noise_in, noise_out):
+    keys = jax.random.split(jax.random.key(0), 2_000)
+    drawn = noisy.draw(keys, {"one": (40, 50), "two": (50, 40)})
+    assert [drawn["one"].inputs.shape, drawn["one"].outputs.shape] == [(2_000, 40), (2_000, 50)]
+    noises = drawn["one"].inputs, drawn["two"].outputs
+    for noise in noises:
         assert np.mean(noise**2) == pytest.approx(np.sqrt(2 / np.pi), abs=0.005)
         assert abs(np.mean(noise)) < 0.01
-    assert abs(np.mean(noise_in * noise_out)) < 0.01
+    assert abs(np.mean(noises[0] * noises[1])) < 0.01
 
 
 @pytest.mark.parametrize("dueling", [False, True])
