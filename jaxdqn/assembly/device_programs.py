@@ -27,7 +27,7 @@ _ACTOR_SPECS = mesh_lib.specs(
 )
 RING_SPECS = mesh_lib.specs(
     ring_lib.RingState,
-    frame=mesh_lib.BY_RING_ENV,
+    frame=mesh_lib.BY_RING_FRAME,
     reward=mesh_lib.BY_RING_ENV,
     action=mesh_lib.BY_RING_ENV,
     flags=mesh_lib.BY_RING_ENV,

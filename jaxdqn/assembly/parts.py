@@ -12,6 +12,7 @@ from jaxdqn.agent.encoders import api as encoders
 from jaxdqn.agent.explorers import api as explorers
 from jaxdqn.agent.explorers import epsilon_greedy
 from jaxdqn.agent.heads import api as heads
+from jaxdqn.distributed import mesh as mesh_lib
 from jaxdqn.envs import api
 from jaxdqn.kernels import convolution, native_library
 from jaxdqn.replay import returns, ring
@@ -21,8 +22,8 @@ from jaxdqn.settings import registries
 
 
 def convolution_implementation() -> convolution.Implementation:
-    """How convolutions are computed on this platform."""
-    if jax.default_backend() != "cpu":
+    """How convolutions are computed on the platform that they are traced for."""
+    if mesh_lib.platform() != "cpu":
         return "xla"
     return "native" if native_library.is_ready() else "matmul"
 

@@ -57,8 +57,9 @@ class Copies(NamedTuple):
 def make_copies(mesh: Mesh, leaves: list[str], block_rows: int) -> Copies:
     """Builds them for the named leaves of a ring that is split over a mesh."""
     specs = dict.fromkeys(leaves, mesh_lib.BY_RING_ENV)
+    ring_specs = specs | {"frame": mesh_lib.BY_RING_FRAME}
 
-    @mesh_lib.on_mesh(mesh, in_specs=(specs, mesh_lib.REPLICATED), out_specs=specs)
+    @mesh_lib.on_mesh(mesh, in_specs=(ring_specs, mesh_lib.REPLICATED), out_specs=specs)
     def take(rows: Rows, start: jax.Array) -> Rows:
         return {
             name: jax.lax.dynamic_slice_in_dim(leaf, start, block_rows)
@@ -66,7 +67,10 @@ def make_copies(mesh: Mesh, leaves: list[str], block_rows: int) -> Copies:
         }
 
     @mesh_lib.on_mesh(
-        mesh, in_specs=(specs, specs, mesh_lib.REPLICATED), out_specs=specs, donate_argnums=0
+        mesh,
+        in_specs=(ring_specs, specs, mesh_lib.REPLICATED),
+        out_specs=ring_specs,
+        donate_argnums=0,
     )
     def put(rows: Rows, block: Rows, start: jax.Array) -> Rows:
         return {

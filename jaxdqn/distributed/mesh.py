@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 
 import jax
 import numpy as np
+from jax.experimental.layout import Format, Layout
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from jaxdqn import errors
@@ -19,6 +20,7 @@ AXIS = "data"
 REPLICATED = PartitionSpec()
 BY_ENV = PartitionSpec(AXIS)  # leading axis: environments, or the batch
 BY_RING_ENV = PartitionSpec(None, AXIS)  # [rows, environments, ...]
+BY_RING_FRAME = PartitionSpec(None, AXIS, None)  # [rows, environments, bytes]; see `_placements`
 
 _State = TypeVar("_State")
 
@@ -52,6 +54,12 @@ def make_mesh(num_devices: int | None = None) -> Mesh:
 def axis_name(mesh: Mesh) -> str | None:
     """The axis to average over; None for one device, which would still copy what it averages."""
     return AXIS if mesh.devices.size > 1 else None
+
+
+def platform() -> str:
+    """What the function that is being traced will run on, such as 'cpu'."""
+    device = jax.sharding.get_abstract_mesh().abstract_device
+    return device.platform if device else jax.default_backend()
 
 
 def index() -> jax.Array:
@@ -115,10 +123,36 @@ def on_mesh(
         mapped = jax.shard_map(
             function, mesh=mesh, in_specs=in_specs, out_specs=out_specs, check_vma=False
         )
-        compiled = jax.jit(mapped, donate_argnums=donate_argnums, compiler_options=compiler_options)
+        compiled = jax.jit(
+            mapped,
+            donate_argnums=donate_argnums,
+            compiler_options=compiler_options,
+            **_placements(mesh, in_specs, out_specs),
+        )
         return functools.wraps(function)(compiled)
 
     return decorate
+
+
+def _placements(mesh: Mesh, in_specs: Any, out_specs: Any) -> dict[str, Any]:
+    """Where arguments and results lie; nothing where the compiler chooses well by itself.
+
+    TPUs tile the last two axes of an array. Left to itself, the compiler makes rows or environments
+    the last axis of frames, whose size is no multiple of a tile, and learning then copies the whole
+    replay before every slice of updates.
+    """
+    if mesh.devices.flat[0].platform != "tpu":
+        return {}
+
+    def placed(spec: PartitionSpec) -> NamedSharding | Format:
+        sharding = NamedSharding(mesh, spec)
+        return Format(Layout((0, 1, 2)), sharding) if spec == BY_RING_FRAME else sharding
+
+    is_spec = {"is_leaf": lambda part: isinstance(part, PartitionSpec)}
+    return {
+        "in_shardings": jax.tree.map(placed, in_specs, **is_spec),
+        "out_shardings": jax.tree.map(placed, out_specs, **is_spec),
+    }
 
 
 def gathered(mesh: Mesh, tree: Any) -> Any:
