@@ -9,15 +9,17 @@ update or a turn. The compilers are JAX's own plugins for CUDA and TPUs, which n
 Install them in an environment of their own: elsewhere JAX looks for the devices at every start.
 """
 
+import contextlib
 import os
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 from absl import flags
 from jax.experimental import topologies
+from jax.experimental.compilation_cache import compilation_cache
 from jax.sharding import Mesh
 
 from benchmarks import report
@@ -122,6 +124,19 @@ def programs(
     return found
 
 
+@contextlib.contextmanager
+def _without_cache() -> Iterator[None]:
+    """Keeps nothing that is compiled: without a device it could not be loaded again."""
+    was = jax.config.jax_enable_compilation_cache
+    try:
+        jax.config.update("jax_enable_compilation_cache", False)
+        compilation_cache.reset_cache()  # it is asked only once
+        yield
+    finally:
+        jax.config.update("jax_enable_compilation_cache", was)
+        compilation_cache.reset_cache()
+
+
 def compile_for(target: str, preset: str, names: tuple[str, ...] = ()) -> dict[str, Compiled]:
     """Compiles the programs of a preset on Breakout, or those with such names."""
     mesh = Mesh(np.array([_device(target)]), (mesh_lib.AXIS,))
@@ -132,7 +147,8 @@ def compile_for(target: str, preset: str, names: tuple[str, ...] = ()) -> dict[s
     for name, (function, shaped) in programs(config, mesh).items():
         if not names or name in names:
             made: Any = function
-            compiled = made.lower(*shaped).compile(compiler_options=options)
+            with _without_cache():
+                compiled = made.lower(*shaped).compile(compiler_options=options)
             memory, text = compiled.memory_analysis(), compiled.as_text()
             found[name] = Compiled(
                 memory.argument_size_in_bytes,
