@@ -106,7 +106,9 @@ AGENTS: Mapping[str, Agent] = {
     ),
     "c51": Agent(
         {**_DOPAMINE, "head": "c51", "learning_rate": 2.5e-4},
-        "C51 of Bellemare et al. (2017) with Dopamine's constants; not yet run",
+        "C51 of Bellemare et al. (2017) with Dopamine's constants; Breakout, seed 0: 32.8 after "
+        "500k steps (30 games); 2 cores of a Xeon, 2026-11-26; longer runs and other games not "
+        "yet run",
     ),
     "qr_dqn": Agent(
         {**_DOPAMINE, "head": "qr", "num_quantiles": 200, "learning_rate": 5e-5},
