@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.typing import DTypeLike
 
 
@@ -73,9 +74,9 @@ def draw(keys: jax.Array, layers: Mapping[str, tuple[int, int]]) -> dict[str, No
       layers: inputs and outputs, by name.
     """
     sizes = [size for name in sorted(layers) for size in layers[name]]
-    normal = jax.vmap(lambda key: jax.random.normal(key, (sum(sizes),)))(keys)
-    ends = [sum(sizes[: i + 1]) for i in range(len(sizes) - 1)]
-    factors = jnp.split(square_root(normal), ends, axis=1)
+    *starts, total = np.cumsum(sizes).tolist()
+    normal = jax.vmap(lambda key: jax.random.normal(key, (total,)))(keys)
+    factors = jnp.split(square_root(normal), starts, axis=1)
     return {name: Noise(*factors[2 * i : 2 * i + 2]) for i, name in enumerate(sorted(layers))}
 
 
