@@ -23,6 +23,8 @@ BY_RING_ENV = PartitionSpec(None, AXIS)  # [rows, environments, ...]
 BY_RING_FRAME = PartitionSpec(None, AXIS, None)  # [rows, environments, bytes]; see `_placements`
 
 _State = TypeVar("_State")
+# So that `jax.tree.map` takes each spec as a whole.
+_EACH_SPEC: dict[str, Any] = {"is_leaf": lambda part: isinstance(part, PartitionSpec)}
 
 
 def specs(kind: Callable[..., _State], **of_leaves: PartitionSpec) -> _State:
@@ -75,9 +77,8 @@ def put(mesh: Mesh, tree: Any, specs: Any) -> Any:
       tree: arrays; of what is split, this process's share.
       specs: one `PartitionSpec` for all of them, or a tree of them that is a prefix of `tree`.
     """
-    is_spec = {"is_leaf": lambda part: isinstance(part, PartitionSpec)}
     local = mesh if jax.process_count() == 1 else mesh.local_mesh
-    shardings = jax.tree.map(functools.partial(NamedSharding, local), specs, **is_spec)
+    shardings = jax.tree.map(functools.partial(NamedSharding, local), specs, **_EACH_SPEC)
     placed = jax.device_put(tree, shardings)
     if local is mesh:
         return placed
@@ -85,7 +86,7 @@ def put(mesh: Mesh, tree: Any, specs: Any) -> Any:
         lambda spec, part: jax.tree.map(functools.partial(_of_all, mesh, spec), part),
         specs,
         placed,
-        **is_spec,
+        **_EACH_SPEC,
     )
 
 
@@ -148,10 +149,9 @@ def _placements(mesh: Mesh, in_specs: Any, out_specs: Any) -> dict[str, Any]:
         sharding = NamedSharding(mesh, spec)
         return Format(Layout((0, 1, 2)), sharding) if spec == BY_RING_FRAME else sharding
 
-    is_spec = {"is_leaf": lambda part: isinstance(part, PartitionSpec)}
     return {
-        "in_shardings": jax.tree.map(placed, in_specs, **is_spec),
-        "out_shardings": jax.tree.map(placed, out_specs, **is_spec),
+        "in_shardings": jax.tree.map(placed, in_specs, **_EACH_SPEC),
+        "out_shardings": jax.tree.map(placed, out_specs, **_EACH_SPEC),
     }
 
 
