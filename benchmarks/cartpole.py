@@ -6,7 +6,6 @@ A run has solved CartPole when a checkpoint's mean return over 100 games is 475 
 gives the step at which each seed first did, the best and the last mean return.
 """
 
-import math
 import os
 import pathlib
 import statistics
@@ -69,8 +68,8 @@ def learn(variant: str, seed: int, more: Sequence[str] = ()) -> dict[str, Any]:
         environment = {**os.environ, "JAX_PLATFORMS": "cpu", "CUDA_VISIBLE_DEVICES": ""}
         command = [sys.executable, "-m", "jaxdqn.train", *words, *more]
         report.run(command, env=environment)
-        rows = metrics.evaluations(metrics.read(pathlib.Path(folder, metrics.FILE)))
-    means = [(row["step"], metrics.number(row["eval_return_mean"]) or -math.inf) for row in rows]
+        rows = metrics.scored(metrics.read(pathlib.Path(folder, metrics.FILE)))
+    means = [(row["step"], row["eval_return_mean"]) for row in rows]
     return {
         "evaluations": means,
         "solved_step": next((step for step, mean in means if mean >= SOLVED), None),

@@ -19,7 +19,8 @@ VARYING = frozenset(
         *("checkpoint_stall_s", "checkpoint_write_s", "checkpoint_bytes"),
     }
 )
-_SCORE = "eval_return_mean"
+# Each kind of row has a metric that no other has.
+_TRAINING, _CHECKPOINT, _SCORE = "episode_return_mean", "checkpoint_bytes", "eval_return_mean"
 _SCORES = (_SCORE, "eval_return_std")  # null where a return was not finite
 Value = float | int | None
 Row = dict[str, Any]
@@ -141,18 +142,18 @@ def known(directory: pathlib.Path, from_step: int) -> list[Row]:
 
 def training(rows: Iterable[Row]) -> list[Row]:
     """The rows of training."""
-    return [row for row in rows if "episode_return_mean" in row]
+    return [row for row in rows if _TRAINING in row]
 
 
 def learning(rows: Iterable[Row]) -> list[Row]:
     """The rows of one piece of learning, such as a rollout or a sweep."""
-    others = ("episode_return_mean", "checkpoint_bytes", _SCORE)
-    return [row for row in rows if not any(name in row for name in others)]
+    others = {_TRAINING, _CHECKPOINT, _SCORE}
+    return [row for row in rows if others.isdisjoint(row)]
 
 
 def checkpoints(rows: Iterable[Row]) -> list[Row]:
     """The rows of saves."""
-    return [row for row in rows if "checkpoint_bytes" in row]
+    return [row for row in rows if _CHECKPOINT in row]
 
 
 def evaluations(rows: Iterable[Row]) -> list[Row]:
