@@ -137,26 +137,25 @@ def _without_cache() -> Iterator[None]:
         compilation_cache.reset_cache()
 
 
-def compile_for(target: str, preset: str, names: tuple[str, ...] = ()) -> dict[str, Compiled]:
-    """Compiles the programs of a preset on Breakout, or those with such names."""
+def compile_for(target: str, preset: str) -> dict[str, Compiled]:
+    """Compiles the programs of a preset on Breakout."""
     mesh = Mesh(np.array([_device(target)]), (mesh_lib.AXIS,))
     # Kernels are not tried out: there is nothing to try them on.
     options = {"xla_gpu_autotune_level": 0} if target == "h100" else None
     config = presets.resolve("Breakout", preset, {})
     found = {}
     for name, (function, shaped) in programs(config, mesh).items():
-        if not names or name in names:
-            made: Any = function
-            with _without_cache():
-                compiled = made.lower(*shaped).compile(compiler_options=options)
-            memory, text = compiled.memory_analysis(), compiled.as_text()
-            found[name] = Compiled(
-                memory.argument_size_in_bytes,
-                memory.temp_size_in_bytes,
-                memory.alias_size_in_bytes,
-                operations(text),
-                text,
-            )
+        made: Any = function
+        with _without_cache():
+            compiled = made.lower(*shaped).compile(compiler_options=options)
+        memory, text = compiled.memory_analysis(), compiled.as_text()
+        found[name] = Compiled(
+            memory.argument_size_in_bytes,
+            memory.temp_size_in_bytes,
+            memory.alias_size_in_bytes,
+            operations(text),
+            text,
+        )
     return found
 
 
