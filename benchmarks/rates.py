@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 from jax.sharding import Mesh
 
-from jaxdqn.algorithms import dqn, replayed, run_state
+from jaxdqn.algorithms import replayed, run_state
 from jaxdqn.assembly import device_programs as device_lib
 from jaxdqn.assembly import turn_inputs
 from jaxdqn.distributed import mesh as mesh_lib
@@ -19,6 +19,7 @@ from jaxdqn.distributed import processes, signals, turn_notes
 from jaxdqn.envs import api, registry
 from jaxdqn.replay import ring
 from jaxdqn.settings import config as config_lib
+from jaxdqn.settings import registries
 from jaxdqn.training import env_groups, loop
 
 _NEVER = 2**62  # no update falls due before this step
@@ -104,7 +105,8 @@ class Rates:
         self.spec = self._envs[0].spec
         self._random = np.random.default_rng(config.seed)
         self._device = device_lib.build(config, self.spec, mesh)
-        self._programs = replayed.build_programs(config, self.spec, mesh, dqn.make_learner)
+        make_learner = registries.ALGORITHMS.load(config.algorithm).make_learner
+        self._programs = replayed.build_programs(config, self.spec, mesh, make_learner)
         key = mesh_lib.put(mesh, jax.random.key(config.seed), mesh_lib.REPLICATED)
         self._state = _new_state(self._device, self._programs, key, config.num_groups)
         self._slices_per_sync = 1
