@@ -111,7 +111,10 @@ def programs(
     turn = jax.ShapeDtypeStruct((config.group_size, bytes_each), np.uint8)
     actor = jax.eval_shape(device.init_actor, key)
     found: dict[str, tuple[Callable[..., Any], tuple[Any, ...]]] = {
-        "act": (device.act_and_record, (train_state.params, actor, sampler, ring, turn)),
+        "act": (
+            device.act_and_record,
+            (train_state.params, train_state.refused, actor, sampler, ring, turn),
+        ),
         "cut": (device.cut, (ring,)),
     }
 

@@ -17,7 +17,6 @@ from jaxdqn.assembly import turn_inputs
 from jaxdqn.distributed import mesh as mesh_lib
 from jaxdqn.distributed import processes, signals, turn_notes
 from jaxdqn.envs import api, registry
-from jaxdqn.replay import ring
 from jaxdqn.settings import config as config_lib
 from jaxdqn.settings import registries
 from jaxdqn.training import env_groups, loop
@@ -197,14 +196,15 @@ class Rates:
         env.send(self._random.integers(self.spec.num_actions, size=env.num_envs))
         return step
 
-    def _put(self, step: api.TimeStep) -> jax.Array:
+    def _put(self, step: api.TimeStep) -> turn_inputs.Packed:
         note = turn_notes.write(len(step.reward), [], wish=0)
-        return turn_inputs.put(self._mesh, ring.Row(**step._asdict()), note, 0.1)
+        return turn_inputs.put(self._mesh, step, note, 0.1)
 
-    def _act(self, inputs: jax.Array) -> jax.Array:
+    def _act(self, inputs: turn_inputs.Packed) -> jax.Array:
         state = self._state
         state.actors[0], state.sampler, state.ring, note = self._device.act_and_record(
             state.train_state.params,
+            state.train_state.refused,
             state.actors[0],
             state.sampler,
             state.ring,

@@ -10,7 +10,7 @@ arithmetic of acting and learning, in one call for many turns. What remains is t
 
 import functools
 import time
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -41,7 +41,7 @@ class _Laps:
     """Adds up the time between one moment and the next, under names."""
 
     def __init__(self) -> None:
-        self.seconds: Counter[str] = Counter()
+        self.seconds: defaultdict[str, float] = defaultdict(float)
         self._last = time.perf_counter()
 
     def lap(self, name: str) -> None:
@@ -156,10 +156,11 @@ class Turns:
     def acting(self) -> float:
         """Microseconds of the arithmetic of acting and recording in a turn."""
         state = self._state
-        params, inputs = state.train_state.params, self._inputs
+        params, refused = state.train_state.params, state.train_state.refused
+        act = self._device.act_and_record.__wrapped__  # type: ignore[attr-defined]
 
         def one(kept: Any) -> tuple[Any, jax.Array]:
-            *kept, note = self._device.act_and_record(params, *kept, inputs)
+            *kept, note = act(params, refused, *kept, self._inputs)
             return tuple(kept), note
 
         return self._arithmetic(one, (state.actors[0], state.sampler, state.ring))
@@ -169,7 +170,7 @@ class Turns:
         state = self._state
 
         def one(kept: Any) -> tuple[Any, Any]:
-            *kept, drawn = self._learn(*kept, state.ring)
+            *kept, drawn = self._learn.__wrapped__(*kept, state.ring)
             return tuple(kept), drawn
 
         of_slice = self._arithmetic(one, (state.train_state, state.sums, state.sampler))

@@ -28,12 +28,15 @@ class Learning(NamedTuple):
     # Learns, in place, what fell due since the counters given: those before the turn. What takes
     # long pauses now and then. Raises NonFiniteError.
     learn: Callable[[run_state.RunState, run_state.Counters], Iterator[events.Paused]]
-    # (state, refused updates as the device counts them): raises NonFiniteError where one was
-    # refused since it was last asked
-    check: Callable[[run_state.RunState, int], None]
+    # (state, refused updates as the device counted them, what the last update before that drew):
+    # raises NonFiniteError where one was refused since it was last asked
+    check: Callable[[run_state.RunState, int, Any], None]
     # (compiles ahead, train state, metric sums, sampler state, ring): the same, being compiled.
     # Arrays, or their shapes. None: nothing is compiled before it is needed.
     compile_ahead: Callable[..., "Learning"] | None = None
+    # `learn` waits for nothing, and needs only the number of steps: it may be called before the
+    # actions of a turn have come.
+    is_queued: bool = False
 
 
 class OwnState(NamedTuple):

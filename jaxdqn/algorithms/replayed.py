@@ -172,16 +172,18 @@ def learning(config: config_lib.Config, programs: Programs) -> api.Learning:
             state.train_state = programs.move_target(state.train_state)
         yield from ()
 
-    def check(state: run_state.RunState, refused: int) -> None:
+    def check(state: run_state.RunState, refused: int, drawn: samplers.Drawn) -> None:
         # From then on nothing changes: every later update drew the same and was refused too.
         if run_state.note_refused(config, state, refused):
-            found = programs.examine(state.train_state, state.ring, state.drawn)
+            found = programs.examine(state.train_state, state.ring, drawn)
             raise run_state.NonFiniteError(*jax.device_get(found))
 
     def compile_ahead(ahead: api.Ahead, *shaped: Any) -> api.Learning:
         return learning(config, programs._replace(learn=ahead(programs.learn, *shaped)))
 
-    return api.Learning(programs.init, learn, check, compile_ahead)
+    return api.Learning(
+        programs.init, learn, check, compile_ahead, is_queued=not config.target_period_episodes
+    )
 
 
 def algorithm(make_learner: MakeLearner) -> api.Algorithm:

@@ -34,6 +34,8 @@ RING_SPECS = mesh_lib.specs(
     count=mesh_lib.REPLICATED,
     extras=mesh_lib.BY_RING_ENV,
 )
+# Of acting, whose operations are short: to hand them to threads would take longer than they do.
+_ONE_AFTER_ANOTHER = {"xla_cpu_enable_concurrency_optimized_scheduler": False}
 
 
 class Device(NamedTuple):
@@ -43,8 +45,8 @@ class Device(NamedTuple):
     init_actor: Callable[[jax.Array], actor_lib.ActorState]  # (key), of one group
     init_sampler: Callable[[], Any]
     init_sums: Callable[[], jax.Array]  # sums of `learner.METRICS`, and the number of updates
-    # (params, actor state, sampler state, ring, inputs of the turn) -> actor state, sampler state,
-    # ring, note of all environments with their actions, on every device alike
+    # (params, refused updates [], actor state, sampler state, ring, inputs of the turn) -> actor
+    # state, sampler state, ring, note of all environments with their actions, on every device alike
     act_and_record: Callable[..., tuple[actor_lib.ActorState, Any, ring_lib.RingState, jax.Array]]
     cut: Callable[[ring_lib.RingState], ring_lib.RingState]  # when environments are created again
 
@@ -61,12 +63,11 @@ def compiled_init(
       init: of a key and an observation.
       observation: what one is like.
     """
-    on_cpu = mesh.devices.flat[0].platform == "cpu"
     # For a function that runs once, only its compilation takes time.
-    once = {"xla_backend_optimization_level": 0} if on_cpu else None
+    once = {"xla_backend_optimization_level": 0}
     specs = mesh_lib.REPLICATED
 
-    @mesh_lib.on_mesh(mesh, in_specs=specs, out_specs=specs, compiler_options=once)
+    @mesh_lib.on_mesh(mesh, in_specs=specs, out_specs=specs, cpu_options=once)
     def init_learner(key: jax.Array) -> learner_lib.TrainState:
         return init(key, jnp.zeros(observation.shape, observation.dtype))
 
@@ -116,9 +117,10 @@ def build(config: config_lib.Config, spec: api.EnvSpec, mesh: Mesh) -> Device:
 
     @mesh_lib.on_mesh(
         mesh,
-        in_specs=(alike, _ACTOR_SPECS, by_env, RING_SPECS, by_env),
+        in_specs=(alike, alike, _ACTOR_SPECS, by_env, RING_SPECS, by_env),
         out_specs=(_ACTOR_SPECS, by_env, RING_SPECS, alike),
-        donate_argnums=(1, 2, 3),
+        donate_argnums=(2, 3, 4),
+        cpu_options=_ONE_AFTER_ANOTHER,
     )
     def act_and_record(
         *state: Any,
@@ -136,6 +138,7 @@ def build(config: config_lib.Config, spec: api.EnvSpec, mesh: Mesh) -> Device:
 def _act_and_record(
     made: _Parts,
     params: Any,
+    refused: jax.Array,
     actor_state: actor_lib.ActorState,
     sampler_state: Any,
     ring: ring_lib.RingState,
@@ -154,7 +157,7 @@ def _act_and_record(
     )
     if made.config.motion_trace:  # it is stored: no row of the ring alone shows it
         row = row.replace(frame=actor_state.stack[:, -1])
-    note = note.at[:, turn_notes.ACTION].set(actions)
+    note = note.at[:, turn_notes.ACTION].set(actions).at[:, turn_notes.REFUSED].set(refused)
     slot = ring.count % made.layout.num_rows
     ring = ring_lib.add(made.layout, ring, row, actions, {"q_values": q_values})
     return actor_state, made.sampler.added(sampler_state, ring, slot), ring, note

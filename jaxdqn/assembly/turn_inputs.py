@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import jax
 import numpy as np
+import numpy.typing as npt
 from jax.sharding import Mesh
 
 from jaxdqn.distributed import mesh as mesh_lib
@@ -17,6 +18,11 @@ from jaxdqn.replay import ring as ring_lib
 from jaxdqn.settings import config as config_lib
 
 _FLAGS = ("terminated", "truncated", "is_first", "life_lost")
+
+
+# [E, bytes] uint8, split over the devices. For a single device it is still on the host: what is
+# called with it moves it in a third of the time that `jax.device_put` takes.
+Packed = jax.Array | npt.NDArray[np.uint8]
 
 
 class TurnInput(NamedTuple):
@@ -46,8 +52,10 @@ def record(frame_shape: tuple[int, ...], frame_dtype: Any) -> np.dtype[np.void]:
     )
 
 
-def put(mesh: Mesh, row: ring_lib.Row, note: turn_notes.Note, epsilon: float) -> jax.Array:
-    """Moves a turn's inputs to the devices in one transfer; [E, bytes] uint8, split over them.
+def put(
+    mesh: Mesh, row: ring_lib.Row | api.TimeStep, note: turn_notes.Note, epsilon: float
+) -> Packed:
+    """Packs a turn's inputs, and moves them to the devices in one transfer.
 
     Args:
       mesh: the devices.
@@ -61,9 +69,10 @@ def put(mesh: Mesh, row: ring_lib.Row, note: turn_notes.Note, epsilon: float) ->
     for name in ("frame", "reward", *_FLAGS):
         packed[name] = getattr(row, name)
     packed["note"], packed["epsilon"] = note, epsilon
-    moved: jax.Array = mesh_lib.put(
-        mesh, packed.view(np.uint8).reshape(len(frame), -1), mesh_lib.BY_ENV
-    )
+    inputs = packed.view(np.uint8).reshape(len(frame), -1)
+    if mesh.devices.size == 1:
+        return inputs
+    moved: jax.Array = mesh_lib.put(mesh, inputs, mesh_lib.BY_ENV)
     return moved
 
 
@@ -94,7 +103,7 @@ def _read(packed: jax.Array, kind: np.dtype[Any], offset: int) -> jax.Array:
     return jax.lax.bitcast_convert_type(part, kind.base)
 
 
-def blank(config: config_lib.Config, spec: api.EnvSpec, mesh: Mesh) -> jax.Array:
+def blank(config: config_lib.Config, spec: api.EnvSpec, mesh: Mesh) -> Packed:
     """A turn's inputs with nothing in them."""
     num_envs = len(processes.share(config.group_size))
     row = ring_lib.blank_row(num_envs, spec.frame_shape, spec.frame_dtype)

@@ -115,22 +115,30 @@ def on_mesh(
     in_specs: Any,
     out_specs: Any,
     donate_argnums: int | tuple[int, ...] = (),
-    compiler_options: dict[str, Any] | None = None,
+    cpu_options: dict[str, Any] | None = None,
 ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """Decorates a function: compiles it, and each device runs it on its own share."""
+    """Decorates a function: compiles it, and each device runs it on its own share.
+
+    Args:
+      mesh: the devices.
+      in_specs: of its arguments.
+      out_specs: of its results.
+      donate_argnums: of arguments whose memory the results take.
+      cpu_options: options of XLA's compiler for CPUs.
+    """
+    on_cpu = mesh.devices.flat[0].platform == "cpu"
 
     def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
         # The function averages over the axis itself, so replication is promised and not checked.
         mapped = jax.shard_map(
             function, mesh=mesh, in_specs=in_specs, out_specs=out_specs, check_vma=False
         )
-        compiled = jax.jit(
+        return jax.jit(
             mapped,
             donate_argnums=donate_argnums,
-            compiler_options=compiler_options,
+            compiler_options=cpu_options if on_cpu else None,
             **_placements(mesh, in_specs, out_specs),
         )
-        return functools.wraps(function)(compiled)
 
     return decorate
 

@@ -12,14 +12,15 @@ import numpy.typing as npt
 from jaxdqn.envs import episodes
 
 # Columns. A game's return is a float64, which JAX would round: its bits travel as two numbers.
-ACTION, _LENGTH, _RETURN, _CAPPED, _WISH = 0, 1, slice(2, 4), 4, 5
-NUM_COLUMNS = 6
+ACTION, _LENGTH, _RETURN, _CAPPED, _WISH, REFUSED = 0, 1, slice(2, 4), 4, 5, 6
+NUM_COLUMNS = 7
 
-Note = npt.NDArray[np.int32]  # [E, 6]
+Note = npt.NDArray[np.int32]  # [E, 7]
 
 
 def write(num_envs: int, games: Sequence[episodes.Game], wish: int) -> Note:
-    """A note about this process's environments, without their actions, which are not chosen yet.
+    """A note about this process's environments, without what the devices add to it: `ACTION`, which
+    they choose, and `REFUSED`, how many updates they have refused so far.
 
     Args:
       num_envs: E, of this process.
@@ -27,7 +28,8 @@ def write(num_envs: int, games: Sequence[episodes.Game], wish: int) -> Note:
       wish: the signal that asks this process to stop; 0: none.
     """
     note = np.zeros((num_envs, NUM_COLUMNS), np.int32)
-    note[:, _WISH] = wish
+    if wish:
+        note[:, _WISH] = wish
     for game in games:
         note[game.env, _LENGTH] = game.length
         note[game.env, _RETURN] = np.array([game.game_return]).view(np.int32)
@@ -37,12 +39,19 @@ def write(num_envs: int, games: Sequence[episodes.Game], wish: int) -> Note:
 
 def games(note: Note) -> list[episodes.Game]:
     """The games of all environments that ended in this turn."""
-    ended = np.flatnonzero(note[:, _LENGTH])
+    (ended,) = note[:, _LENGTH].nonzero()
+    if not len(ended):
+        return []
     returns = np.ascontiguousarray(note[ended, _RETURN]).view(np.float64)[:, 0]
     return [
         episodes.Game(int(env), float(value), int(note[env, _LENGTH]), bool(note[env, _CAPPED]))
         for env, value in zip(ended, returns, strict=True)
     ]
+
+
+def refused(note: Note) -> int:
+    """The number of updates that the devices had refused when they chose the actions."""
+    return int(note[0, REFUSED])
 
 
 def wishes(note: Note) -> npt.NDArray[np.int32]:

@@ -1,7 +1,8 @@
 """Emulators and device side by side.
 
 The environments are split in groups that take turns. In one turn the device records a group's time
-step and chooses its actions; then, while these emulators play, it learns what fell due. The order
+step and chooses its actions; then, while these emulators play, it learns what fell due. Where
+learning waits for nothing, it is queued before the host waits for the actions. The devices' order
 is fixed, so equal seeds give equal runs.
 """
 
@@ -9,14 +10,13 @@ import dataclasses
 from collections.abc import Iterator, Sequence
 
 import jax
+import numpy as np
 from jax.sharding import Mesh
 
 from jaxdqn.algorithms import api, events, run_state
 from jaxdqn.assembly import device_programs as device_lib
 from jaxdqn.assembly import schedules, turn_inputs
 from jaxdqn.distributed import processes, turn_notes
-from jaxdqn.envs import episodes
-from jaxdqn.replay import ring as ring_lib
 from jaxdqn.settings import config as config_lib
 from jaxdqn.training import env_groups
 
@@ -51,16 +51,25 @@ def turns(
             state.ring = device.cut(state.ring)
             for group in groups:
                 group.restart(state.counters.steps)
-        games, refused = _act(config, device, mesh, groups[index], state, index, stop)
+        made = _record_and_act(config, device, mesh, groups[index], state, index, stop)
+        drawn = state.drawn
+        if learning.is_queued:
+            yield from learning.learn(state, state.turn_began)
+        with jax.transfer_guard_device_to_host("allow"):
+            note = np.asarray(made)
+        games = turn_notes.games(note)
+        groups[index].send(note[:, turn_notes.ACTION], ended=len(games))
+        stop.hear(turn_notes.wishes(note))
         for game in games:
             state.counters.episodes += 1
             state.recent.add(game.game_return, game.length)
-        learning.check(state, refused)
-        yield from learning.learn(state, state.turn_began)
+        learning.check(state, turn_notes.refused(note), drawn)
+        if not learning.is_queued:
+            yield from learning.learn(state, state.turn_began)
         yield events.TurnOver(games)
 
 
-def _act(
+def _record_and_act(
     config: config_lib.Config,
     device: device_lib.Device,
     mesh: Mesh,
@@ -68,26 +77,26 @@ def _act(
     state: run_state.RunState,
     index: int,
     stop: processes.Stop,
-) -> tuple[list[episodes.Game], int]:
-    """Records a group's time step and sends its next actions.
-
-    Returns:
-      The games that ended, of all processes, and how many updates the device has refused so far.
-    """
+) -> jax.Array:
+    """Records a group's time step; returns the devices' note with the actions that follow."""
     step, ended = group.receive()
     state.counters.steps += config.group_size - group.opening
     inputs = turn_inputs.put(
         mesh,
-        ring_lib.Row(**step._asdict()),
+        step,
         turn_notes.write(len(step.reward), ended, stop.wish()),
         schedules.epsilon(config, state.counters.steps),
     )
-    state.actors[index], state.sampler, state.ring, note = device.act_and_record(
-        state.train_state.params, state.actors[index], state.sampler, state.ring, inputs
-    )
+    learned = state.train_state
+    with jax.transfer_guard_host_to_device("allow"):  # of `inputs`
+        state.actors[index], state.sampler, state.ring, note = device.act_and_record(
+            learned.params,
+            learned.refused,
+            state.actors[index],
+            state.sampler,
+            state.ring,
+            inputs,
+        )
+    note.copy_to_host_async()
     state.rows += 1
-    note, refused = jax.device_get((note, state.train_state.refused))
-    games = turn_notes.games(note)
-    group.send(note[:, turn_notes.ACTION], ended=len(games))
-    stop.hear(turn_notes.wishes(note))
-    return games, int(refused)
+    return note

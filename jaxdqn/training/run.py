@@ -100,6 +100,7 @@ def _compile_ahead(run: Session) -> None:
     act_and_record = compiler.ahead(
         run.device.act_and_record,
         state.train_state.params,
+        state.train_state.refused,
         state.actors[0],
         state.sampler,
         ring,

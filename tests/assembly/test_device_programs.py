@@ -28,7 +28,8 @@ class Parts:
         self.inputs = turn_inputs.blank(config, SPEC, mesh)
 
     def act_args(self):
-        return self.train_state.params, self.actor, (), self.ring, self.inputs
+        train_state = self.train_state
+        return train_state.params, train_state.refused, self.actor, (), self.ring, self.inputs
 
 
 @pytest.fixture(scope="module")

@@ -57,6 +57,8 @@ WRONG = [
     ("suite --out=FILE", "--out: FILE cannot be written: File exists"),
     ("suite --pieces=everything", "--pieces=everything"),
     ("suite -- --out=elsewhere", "--out: must be given before --"),
+    ("turn --preset=classic_pqn", "--algorithm: is pqn; only updates from a replay"),
+    ("turn --rounds=0", "--rounds=0"),
     ("throughput --env=CartPole --out=FILE", "--out: FILE cannot be written: File exists"),
     ("throughput --seconds=nan", "--seconds=nan: must be a finite number"),
     ("throughput --rounds=0", "--rounds=0"),
@@ -315,6 +317,21 @@ def test_cartpole(tmp_path):
         ((step, mean),) = run["evaluations"]
         assert step >= 2048 and run["best"] == run["last"] == mean > 0
         assert run["solved_step"] is None and f"{variant}, seed 0: not solved" in result.stdout
+
+
+def test_turn(tmp_path):
+    flags = ("--learning_starts_steps=100", "--replay_capacity=1000", "--rounds=1")
+    result = benchmark("turn", *flags, "--seconds=0.2", f"--out={tmp_path}")
+    assert result.returncode == 0, result.stderr
+    (path,) = tmp_path.iterdir()
+    told = {name: one["median"] for name, one in json.loads(path.read_text())["turn"].items()}
+    parts = ("receive", "pack", "act", "wait", "send", "learn", "rest")
+    assert all(told[part] > 0 for part in parts)
+    assert told["turn"] == pytest.approx(sum(told[part] for part in parts))
+    spent = told["emulators"] + told["acting"] + told["learning"]
+    assert told["own"] == pytest.approx(told["turn"] - spent)
+    assert told["updates"] == pytest.approx(2, abs=0.2)  # 4 environments, an update every 2 steps
+    assert "| turn " in result.stdout
 
 
 def test_endurance(tmp_path):

@@ -35,6 +35,7 @@ def filled_ring(config, built, mesh, key):
         )
         actor, _, state, _ = built.act_and_record(
             params,
+            np.int32(0),
             actor,
             (),
             state,

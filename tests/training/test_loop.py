@@ -11,7 +11,7 @@ from jaxdqn.agent import actor
 from jaxdqn.algorithms import dqn, run_state
 from jaxdqn.assembly import device_programs
 from jaxdqn.distributed import mesh as mesh_lib
-from jaxdqn.distributed import processes, signals
+from jaxdqn.distributed import processes, signals, turn_notes
 from jaxdqn.envs import api
 from jaxdqn.playing import evaluation
 from jaxdqn.replay import ring as ring_lib
@@ -57,9 +57,9 @@ class KnownEnv:
         self.closed = True
 
 
-def make_loop(key):
+def make_loop(key, **changes):
     """A run of four known environments in two groups: its parts, its state, and its turns."""
-    changes = {"num_envs": 4, "learning_starts_steps": 100, "replay_capacity": 400}
+    changes |= {"num_envs": 4, "learning_starts_steps": 100, "replay_capacity": 400}
     config = presets.resolve("CartPole", "", {**changes, "batch_size": 16})
     mesh = mesh_lib.make_mesh(1)
     built = device_programs.build(config, SPEC, mesh)
@@ -108,20 +108,60 @@ def test_a_turn_moves_data_once_each_way(key, monkeypatch):
     for _ in itertools.islice(played, 80):
         pass
     moved = []
-    for name in ("device_put", "device_get"):
-        original = getattr(jax, name)
+    act = loop.turn_inputs.put
 
-        def counted(*args, name=name, original=original):
-            moved.append(name)
-            return original(*args)
+    def counted(*args):
+        moved.append(act(*args))
+        return moved[-1]
 
-        monkeypatch.setattr(jax, name, counted)
+    def refuse(*_):
+        raise AssertionError("moved by itself")
+
+    monkeypatch.setattr(loop.turn_inputs, "put", counted)
+    monkeypatch.setattr(jax, "device_put", refuse)
+    monkeypatch.setattr(jax, "device_get", refuse)
     updates = state.counters.updates
     with jax.transfer_guard("disallow"):
         for _ in itertools.islice(played, 10):
             pass
-    assert moved == ["device_put", "device_get"] * 10
+    assert [type(inputs) for inputs in moved] == [np.ndarray] * 10
     assert state.counters.updates > updates > 0
+
+
+@pytest.mark.parametrize("period", [0, 3])
+def test_updates_are_queued_before_the_host_waits_for_actions(key, monkeypatch, period):
+    """Unless they depend on the games that end, which are known with the actions."""
+    envs, state, played = make_loop(key, target_period_episodes=period)
+    for _ in itertools.islice(played, 80):
+        pass
+    done = []
+    games = turn_notes.games
+    for env in envs:
+        monkeypatch.setattr(env, "send", lambda _, send=env.send: (done.append("send"), send(_)))
+    monkeypatch.setattr(
+        turn_notes, "games", lambda note: (done.append(state.counters.updates), games(note))[1]
+    )
+    for turn in range(10):
+        begun = state.counters.updates
+        next(played)
+        seen, sent = done[2 * turn :]
+        assert sent == "send"
+        assert seen == (begun if period else state.counters.updates)
+    assert len(set(done)) > 5  # there were updates
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_the_batch_of_a_refused_update_is_found_behind_later_ones(seed):
+    """The host hears of it with the next actions, when more updates are queued."""
+    _, state, played = make_loop(jax.random.key(seed))
+    for _ in itertools.islice(played, 80):
+        pass
+    reward = state.ring.reward.at[70, 0].set(jnp.nan)
+    state.ring = state.ring.replace(reward=reward)
+    with pytest.raises(run_state.NonFiniteError) as caught:
+        for _ in itertools.islice(played, 200):
+            pass
+    assert np.isnan(caught.value.batch.reward).sum() > 0
 
 
 def preferring(action):
