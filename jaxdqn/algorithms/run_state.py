@@ -47,10 +47,13 @@ class Counters:
     updates: int = 0
     episodes: int = 0  # whole games
     time_s: float = 0.0  # training time, over all starts of the run
+    wall_time_s: float = 0.0  # with start-up, evaluations, checkpoints and films
 
 
 def _counters(stored: Mapping[str, Any]) -> Counters:
     names = [each.name for each in dataclasses.fields(Counters)]
+    # Runs of versions that did not measure wall-clock time have trained as long at least.
+    stored = {"wall_time_s": stored["time_s"], **stored}
     return Counters(**{name: stored[name] for name in names})
 
 

@@ -42,7 +42,13 @@ _DIAGNOSTICS = (
     ),
     ("Noise", "noise_scale", False, "Mean size of the scales of noisy layers."),
     ("Exploration", "epsilon", False, "Probability of a random action."),
-    ("Speed", "steps_per_second", False, "Agent steps per second, without evaluations."),
+    ("Speed", "steps_per_second", False, "Agent steps per second of training alone."),
+    (
+        "Wall-clock speed",
+        "wall_steps_per_second",
+        False,
+        "Agent steps per second, with start-up, evaluations, checkpoints and films.",
+    ),
 )
 
 

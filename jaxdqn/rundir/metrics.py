@@ -15,7 +15,8 @@ FILE = "metrics.jsonl"
 # Metrics that differ between equal runs: time, and memory and bytes that depend on it.
 VARYING = frozenset(
     {
-        *("time_s", "steps_per_second", "memory_used_bytes", "device_memory_used_bytes"),
+        *("time_s", "steps_per_second", "wall_time_s", "wall_steps_per_second"),
+        *("memory_used_bytes", "device_memory_used_bytes"),
         *("checkpoint_stall_s", "checkpoint_write_s", "checkpoint_bytes"),
     }
 )
@@ -46,7 +47,8 @@ class Listener:
             name: value if value is not None and math.isfinite(value) else None
             for name, value in values.items()
         }
-        if step == self._from_step and frozenset(row) in self._told:
+        # What an older version wrote may lack some metrics.
+        if step == self._from_step and any(told <= frozenset(row) for told in self._told):
             return
         self._put(row)
         self._evaluations += evaluations([row])

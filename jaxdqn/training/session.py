@@ -84,7 +84,7 @@ class Session:
         self._open_metrics(track, start)
         self.saver = saver.Saver(self.path, self.checkpoints, self.writer, self.say, algorithm.own)
         self.interludes = interludes.Interludes(setup, self.envs, self.stop, self.writer, self.say)
-        self.stopwatch = stopwatch.Stopwatch()
+        self.stopwatch = stopwatch.Stopwatch(stopwatch.process_age_s())
 
     def say(self, text: str) -> None:
         """Prints a line, above the progress bar if there is one."""

@@ -1,30 +1,42 @@
-"""The time that a run trains, without its evaluations and films."""
+"""The time of a run: that in which it trains, and that on the clock on the wall."""
 
 import contextlib
 import time
 from collections.abc import Iterator
 
 import jax
+import psutil
 
 from jaxdqn.algorithms import run_state
 
 
-class Stopwatch:
-    """Adds the time since it was started, or last read, to a run's counters."""
+def process_age_s() -> float:
+    """Seconds since this process was started."""
+    return max(0.0, time.time() - psutil.Process().create_time())
 
-    def __init__(self) -> None:
+
+class Stopwatch:
+    """Adds the time since it was started, or last read, to a run's counters.
+
+    Args:
+      begun_s: seconds that passed before, which count as wall-clock time alone.
+    """
+
+    def __init__(self, begun_s: float = 0.0) -> None:
         self._since = time.monotonic()
+        self._wall_since = self._since - begun_s
 
     def read(self, state: run_state.RunState) -> None:
         """Adds the time until now; updates under way count."""
         jax.block_until_ready(state.train_state.updates)
         now = time.monotonic()
         state.counters.time_s += now - self._since
-        self._since = now
+        state.counters.wall_time_s += now - self._wall_since
+        self._since = self._wall_since = now
 
     @contextlib.contextmanager
     def paused(self, state: run_state.RunState) -> Iterator[None]:
-        """Does not count what is done within."""
+        """Counts what is done within as wall-clock time alone."""
         self.read(state)
         try:
             yield

@@ -27,6 +27,7 @@ def of_training(
     before, now, (*totals, count) = state.logged, state.counters, sums
     episode_return, episode_length = state.recent.means()
     steps, seconds = now.steps - before.steps, now.time_s - before.time_s
+    wall_seconds = now.wall_time_s - before.wall_time_s
     updates = now.updates - before.updates
     return {
         "frames": now.steps * setup.spec.frame_skip,
@@ -34,6 +35,8 @@ def of_training(
         "episodes": now.episodes,
         "time_s": round(now.time_s, 3),
         "steps_per_second": round(steps / seconds, 1),
+        "wall_time_s": round(now.wall_time_s, 3),
+        "wall_steps_per_second": round(steps / wall_seconds, 1),
         "samples_per_step": round(updates * config.batch_size / steps, 4),
         "episode_return_mean": episode_return,
         "episode_length_mean": episode_length,

@@ -90,3 +90,16 @@ def test_the_stopwatch_leaves_out_what_it_is_paused_for():
         raise ZeroDivisionError
     watch.read(state)
     assert state.counters.time_s - before < 0.2
+
+
+def test_the_clock_on_the_wall_goes_on():
+    state = types.SimpleNamespace(
+        counters=run_state.Counters(), train_state=types.SimpleNamespace(updates=jnp.int32(0))
+    )
+    watch, began = stopwatch.Stopwatch(begun_s=100.0), time.monotonic()
+    with watch.paused(state):
+        time.sleep(0.2)
+    watch.read(state)
+    assert 100.2 <= state.counters.wall_time_s <= 100 + time.monotonic() - began
+    assert state.counters.time_s < 100
+    assert 0 < stopwatch.process_age_s() < time.time()

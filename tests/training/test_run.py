@@ -13,6 +13,7 @@ from tests import program
 
 TRAINING_FIELDS = {
     *("step", "frames", "updates", "episodes", "time_s", "steps_per_second", "samples_per_step"),
+    *("wall_time_s", "wall_steps_per_second"),
     *("episode_return_mean", "episode_length_mean", "loss", "q_mean", "grad_norm", "epsilon"),
     *(
         "avg_max_q_value",
