@@ -73,9 +73,8 @@ class QNetwork(nn.Module):
         """[..., F] -> [..., rows, K]."""
         for i, size in enumerate(sizes):
             x = self._hidden(x, size, f"{prefix}{i}", noise)
-        # Action values differ by less than bfloat16 can tell apart.
         outputs = rows * self.head.num_outputs
-        x = self._dense(x, outputs, f"{prefix}{len(sizes)}", noise, jnp.float32)
+        x = self._dense(x, outputs, f"{prefix}{len(sizes)}", noise, is_last=True)
         return x.reshape(*x.shape[:-1], rows, self.head.num_outputs)
 
     def _hidden(self, x: jax.Array, size: int, name: str, noise: _Noises) -> jax.Array:
@@ -83,15 +82,20 @@ class QNetwork(nn.Module):
         return nn.relu(normalization.normalize(x, self.layer_norm, f"{name}_norm", self.dtype))
 
     def _dense(
-        self, x: jax.Array, size: int, name: str, noise: _Noises, dtype: DTypeLike | None = None
+        self, x: jax.Array, size: int, name: str, noise: _Noises, *, is_last: bool = False
     ) -> jax.Array:
         """[B, ..., F] -> [B, ..., size], without activation."""
-        dtype = dtype or self.dtype
+        # Action values differ by less than bfloat16 can tell apart, or TensorFloat-32, in which
+        # accelerators multiply float32 by default.
+        dtype = jnp.float32 if is_last else self.dtype
+        precision = jax.lax.Precision.HIGHEST if is_last else None
         if self.noisy_sigma is None:
             init = initializers.INITIALIZERS[self.dense_init]
-            found: jax.Array = nn.Dense(size, dtype=dtype, kernel_init=init, name=name)(x)
+            layer = nn.Dense(size, dtype=dtype, precision=precision, kernel_init=init, name=name)
+            found: jax.Array = layer(x)
             return found
-        return noisy.NoisyDense(size, self.noisy_sigma, dtype, name=name)(x, noise.get(name))
+        noisy_layer = noisy.NoisyDense(size, self.noisy_sigma, dtype, precision, name=name)
+        return noisy_layer(x, noise.get(name))
 
 
 class Network(NamedTuple):

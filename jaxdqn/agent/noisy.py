@@ -32,6 +32,7 @@ class NoisyDense(nn.Module):
     features: int  # outputs
     sigma: float  # sigma_0 of the paper
     dtype: DTypeLike
+    precision: jax.lax.Precision | None = None
 
     @nn.compact
     def __call__(self, x: jax.Array, noise: Noise | None) -> jax.Array:
@@ -50,19 +51,26 @@ class NoisyDense(nn.Module):
         bias = self.param("bias", means, (self.features,))
         kernel_scale = self.param("kernel_scale", scales, (inputs, self.features))
         bias_scale = self.param("bias_scale", scales, (self.features,))
-        mean = dense(x, kernel, bias, self.dtype)
+        mean = dense(x, kernel, bias, self.dtype, self.precision)
         if noise is None:
             return mean
         noise_in, noise_out = (
             factor.reshape(-1, *(1,) * (x.ndim - 2), factor.shape[-1]) for factor in noise
         )
-        scaled = dense(x * noise_in.astype(x.dtype), kernel_scale, bias_scale, self.dtype)
+        factored = x * noise_in.astype(x.dtype)
+        scaled = dense(factored, kernel_scale, bias_scale, self.dtype, self.precision)
         return mean + noise_out.astype(self.dtype) * scaled
 
 
-def dense(x: jax.Array, kernel: jax.Array, bias: jax.Array, dtype: DTypeLike) -> jax.Array:
-    """[..., in], [in, out], [out] -> [..., out], computed in a type."""
-    y = x.astype(dtype) @ kernel.astype(dtype)
+def dense(
+    x: jax.Array,
+    kernel: jax.Array,
+    bias: jax.Array,
+    dtype: DTypeLike,
+    precision: jax.lax.Precision | None = None,
+) -> jax.Array:
+    """[..., in], [in, out], [out] -> [..., out], computed in a type and with a precision."""
+    y = jnp.matmul(x.astype(dtype), kernel.astype(dtype), precision=precision)
     return y + jnp.broadcast_to(bias.astype(dtype), y.shape)
 
 

@@ -299,3 +299,19 @@ def test_the_choice_has_a_draw_of_its_own(double_q):
     assert [params for params, _ in calls] == [online, target, chooser]
     keys = np.concatenate([keys for _, keys in calls])
     assert len(np.unique(keys, axis=0)) == 6
+
+
+@pytest.mark.parametrize(
+    ("changes", "exact"), [({}, 1), ({"dueling": True}, 2), ({"noisy": True}, 2)]
+)
+def test_only_outputs_are_multiplied_as_exactly_as_can_be(changes, exact):
+    """Products of float32 are less exact by default on accelerators. Noisy layers have two."""
+    config = presets.resolve("CartPole", "", {"hidden_sizes": (16, 8), **changes})
+    network = parts.make_network(config, CARTPOLE)
+    like = jax.ShapeDtypeStruct((3, 1, 4), jnp.float32)
+    params = jax.eval_shape(network.init, jax.random.key(0), like)
+    keys = jax.random.split(jax.random.key(0), 3)
+    text = jax.jit(network.q_values).lower(params, like, keys).as_text()
+    products = [line for line in text.splitlines() if "stablehlo.dot_general" in line]
+    highest = [line for line in products if "precision = [HIGHEST, HIGHEST]" in line]
+    assert len(highest) == exact < len(products)
