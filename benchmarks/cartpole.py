@@ -29,7 +29,7 @@ _NOISY = {"noisy": True, "epsilon_start": 0.0, "epsilon_end": 0.0}
 _C51 = {"head": "c51", **_ATOMS}
 _IQN = {"head": "iqn", "num_quantiles": 32}
 
-# Settings of each variant, beside those of the game's default preset.
+# Settings of each variant, beside those of the preset `classic`.
 VARIANTS: Mapping[str, Mapping[str, Any]] = {
     "double_dqn": {},
     "dqn": {"double_q": False},
@@ -63,7 +63,8 @@ def learn(variant: str, seed: int, more: Sequence[str] = ()) -> dict[str, Any]:
       RunError: the run fails.
     """
     with tempfile.TemporaryDirectory() as folder:
-        settings = {"env": "CartPole", "run_dir": folder, "seed": seed, **VARIANTS[variant]}
+        base = {"env": "CartPole", "preset": "classic", "run_dir": folder, "seed": seed}
+        settings = {**base, **VARIANTS[variant]}
         words = [f"--{name}={value}" for name, value in settings.items()]
         environment = {**os.environ, "JAX_PLATFORMS": "cpu", "CUDA_VISIBLE_DEVICES": ""}
         command = [sys.executable, "-m", "jaxdqn.train", *words, *more]

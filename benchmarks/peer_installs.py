@@ -8,9 +8,11 @@ import sys
 import venv
 from collections.abc import Callable, Iterable, Sequence
 
+from absl import flags
+
 from benchmarks import report
 from jaxdqn import errors
-from jaxdqn.cli import paths
+from jaxdqn.cli import devices, paths
 
 _COMMON = [
     *("torch==2.13.0", "stable-baselines3==2.9.2", "ale-py==0.12.1", "gymnasium==1.4.0"),
@@ -20,6 +22,22 @@ PEERS = {
     "stable_baselines3": _COMMON,
     "sbx": [*_COMMON, "sbx-rl==0.28.0", "jax==0.10.2", "flax==0.12.8", "optax==0.2.8"],
 }
+
+# The flags below belong to the program that defines them: its `--help` shows them.
+flags.disclaim_key_flags()
+
+
+def define_flags() -> None:
+    """Defines the flags that say where peers are."""
+    flags.DEFINE_multi_string(
+        "peer_python",
+        [],
+        "a peer and a Python that has it, such as sbx=venv/bin/python (default: each is installed "
+        "in --peers_dir)",
+    )
+    flags.DEFINE_string(
+        "peers_dir", devices.cache_dir("peers"), "folder in which the peers are installed"
+    )
 
 
 def pythons(

@@ -17,7 +17,7 @@ from absl import flags
 
 from benchmarks import peer_comparison, peer_installs, peer_training, report
 from jaxdqn import errors
-from jaxdqn.cli import devices, program
+from jaxdqn.cli import program
 from jaxdqn.envs import api, registry
 from jaxdqn.settings import presets
 
@@ -132,15 +132,7 @@ def _define_flags() -> None:
     )
     names = list(peer_installs.PEERS)
     flags.DEFINE_multi_enum("peers", names, names, "peers to compare with")
-    flags.DEFINE_multi_string(
-        "peer_python",
-        [],
-        "a peer and a Python that has it, such as sbx=venv/bin/python (default: each is installed "
-        "in --peers_dir)",
-    )
-    flags.DEFINE_string(
-        "peers_dir", devices.cache_dir("peers"), "folder in which the peers are installed"
-    )
+    peer_installs.define_flags()
 
 
 if __name__ == "__main__":

@@ -219,7 +219,7 @@ def test_cosines_of_fractions():
 
 def make_iqn(**changes):
     changes = {"head": "iqn", "num_quantiles": 5, "hidden_sizes": (6, 7), **changes}
-    config = presets.resolve("CartPole", "", changes)
+    config = presets.resolve("CartPole", "classic", changes)
     return config, parts.make_network(config, CARTPOLE)
 
 
@@ -306,7 +306,7 @@ def test_the_choice_has_a_draw_of_its_own(double_q):
 )
 def test_only_outputs_are_multiplied_as_exactly_as_can_be(changes, exact):
     """Products of float32 are less exact by default on accelerators. Noisy layers have two."""
-    config = presets.resolve("CartPole", "", {"hidden_sizes": (16, 8), **changes})
+    config = presets.resolve("CartPole", "classic", {"hidden_sizes": (16, 8), **changes})
     network = parts.make_network(config, CARTPOLE)
     like = jax.ShapeDtypeStruct((3, 1, 4), jnp.float32)
     params = jax.eval_shape(network.init, jax.random.key(0), like)

@@ -17,7 +17,7 @@ KEYS = jax.random.split(jax.random.key(7), 3)
 
 def network(**changes):
     changes = {"hidden_sizes": (16, 8), "noisy": True, **changes}
-    config = presets.resolve("CartPole", "", changes)
+    config = presets.resolve("CartPole", "classic", changes)
     made = parts.make_network(config, CARTPOLE)
     return made, made.init(jax.random.key(0), jnp.zeros((1, 1, 4)))
 
@@ -97,7 +97,7 @@ def test_layers_and_streams_draw_for_themselves(dueling):
 
 
 def test_environments_explore_apart_and_are_evaluated_alike():
-    config = presets.resolve("CartPole", "", {"noisy": True})
+    config = presets.resolve("CartPole", "classic", {"noisy": True})
     frame, first = seen()[:, 0], jnp.ones(3, bool)
     params = parts.make_network(config, CARTPOLE).init(jax.random.key(0), seen(1))
     drawn = []
@@ -122,7 +122,7 @@ def test_prediction_target_and_choice_draw_for_themselves(double_q):
         calls.append(made.q_values(params, observation, keys))
         return made.outputs(params, observation, keys)
 
-    head = parts.make_head(presets.resolve("CartPole", "", {}))
+    head = parts.make_head(presets.resolve("CartPole", "classic", {}))
     bootstrap = q_learning.greedy(made._replace(outputs=outputs), head, double_q=double_q)
     loss = q_learning.make_loss(made._replace(outputs=outputs), head, bootstrap)
     batch = returns.Batch(

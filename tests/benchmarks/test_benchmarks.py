@@ -4,6 +4,7 @@ import json
 import os
 import shlex
 import shutil
+import sys
 import venv
 
 import jax
@@ -26,6 +27,9 @@ def benchmark(module, *flags):
 # Command lines that are refused, with what they are told.
 WRONG = [
     ("cartpole --variants=dqn,ddqn", "--variants: has ddqn; must be of double_dqn, dqn, dueling"),
+    ("classic --games=Acrobot", "--games=Acrobot"),
+    ("classic --peer_seeds=1 --peer_python=sbx=FILE", "--peer_python: is 'sbx=FILE'"),
+    ("classic --seeds=0", "--seeds=0"),
     ("collectives --env=CartPole --out=FILE", "--out: FILE cannot be written: File exists"),
     ("collectives --rounds=-1", "--rounds=-1"),
     ("endurance --out=FILE", "--out: FILE cannot be written: File exists"),
@@ -119,7 +123,13 @@ def test_a_table():
 
 
 def test_throughput(tmp_path):
-    flags = ("--env=CartPole", "--rounds=2", "--seconds=0.3", f"--out={tmp_path}")
+    flags = (
+        "--env=CartPole",
+        "--preset=classic",
+        "--rounds=2",
+        "--seconds=0.3",
+        f"--out={tmp_path}",
+    )
     result = benchmark("throughput", *flags)
     assert result.returncode == 0, result.stderr
     (path,) = tmp_path.iterdir()
@@ -149,7 +159,7 @@ def suite(tmp_path_factory):
     replay = ("--pieces=replay", f"--out={out}", "--", "--replay_capacity=1600", "--rounds=1")
     # One that fails when it has left something, and one that leaves nothing.
     scaling = ("--pieces=scaling-num_envs", "--pieces=scaling-batch_size", f"--out={out}", "--")
-    scaling += ("--env=CartPole", "--rounds=1", "--seconds=0.1", "--only=1,2,8")
+    scaling += ("--env=CartPole", "--preset=classic", "--rounds=1", "--seconds=0.1", "--only=1,2,8")
     scaling += ("--sweeps=processes", "--", "--no_such_flag")
     results = [benchmark("suite", *flags) for flags in (replay, scaling)]
     (folder,) = out.iterdir()
@@ -185,20 +195,27 @@ def test_scaling(suite):
 
 def test_collectives_of_two_processes(tmp_path):
     launch = ("--processes=2", "--devices=cpu", "--module=benchmarks.collectives", "--")
-    flags = ("--env=CartPole", "--rounds=2", f"--out={tmp_path}")
+    flags = ("--env=CartPole", "--preset=classic", "--rounds=2", f"--out={tmp_path}")
     result = program.run("local", *launch, *flags, package="launch", cwd=ROOT)
     assert result.returncode == 0, result.stdout
     (path,) = tmp_path.iterdir()
     told = json.loads(path.read_text())
     assert told["processes"] == told["devices"] == 2
     assert told["gradient_bytes"] == 4 * 67_586
-    assert told["note_bytes"] == 2 * 16 * 6 * 4
+    assert told["note_bytes"] == 2 * 16 * 7 * 4
     assert told["gradient_mean_us"] > 0 and len(told["note_gather_us_rounds"]) == 2
 
 
 def test_scaling_over_devices(tmp_path):
     """Counts that the machine does not have are left out."""
-    flags = ("--over=devices", "--counts=1,2,1000", "--on=cpu", "--env=CartPole", "--rounds=1")
+    flags = (
+        "--over=devices",
+        "--counts=1,2,1000",
+        "--on=cpu",
+        "--env=CartPole",
+        "--preset=classic",
+        "--rounds=1",
+    )
     flags += ("--num_envs=8", "--replay_capacity=8000", "--total_steps=1000", f"--out={tmp_path}")
     result = benchmark("parallel", *flags)
     assert result.returncode == 0, result.stderr
@@ -319,9 +336,63 @@ def test_cartpole(tmp_path):
         assert run["solved_step"] is None and f"{variant}, seed 0: not solved" in result.stdout
 
 
+# Stands for Stable-Baselines3 and Gymnasium: evaluations after 5,000 and 10,000 steps.
+CLASSIC_PEER = """
+import sys
+for part in ("common", "common.callbacks", "common.evaluation", "common.vec_env"):
+    sys.modules[f"{__name__}.{part}"] = sys.modules[__name__]
+BaseCallback = type("BaseCallback", (), {})
+make = str
+class DummyVecEnv:
+    def __init__(self, envs):
+        assert [env() for env in envs] == ["CartPole-v1"] * 10
+    def seed(self, seed):
+        assert seed == 10_000
+class DQN:
+    def __init__(self, policy, env, seed, **settings):
+        assert (policy, env, seed, settings["batch_size"]) == ("MlpPolicy", "CartPole-v1", 0, 64)
+    def learn(self, steps, callback):
+        callback.model = self
+        for self.done in range(1, steps + 1):
+            callback.num_timesteps = self.done
+            if not callback._on_step():
+                break
+def evaluate_policy(model, env, n_eval_episodes, warn):
+    return 400.0 + model.done / 100, 0.0
+"""
+
+
+def test_classic(tmp_path, monkeypatch):
+    """One seed of each: ours too short to learn anything, the peers known beforehand."""
+    for name in ("gymnasium", "stable_baselines3"):
+        (tmp_path / "stub" / f"{name}.py").parent.mkdir(exist_ok=True)
+        (tmp_path / "stub" / f"{name}.py").write_text(CLASSIC_PEER)
+    python = tmp_path / "python"
+    path = f"{tmp_path / 'stub'}:$PYTHONPATH"
+    python.write_text(f'#!/bin/sh\nPYTHONPATH={path} exec {sys.executable} "$@"\n')
+    python.chmod(0o755)
+    script = tmp_path / "cleanrl" / "dqn.py"
+    script.parent.mkdir()
+    lines = "for i in range(150): print(f'global_step={i}, episodic_return=[{400 + i}.]')\n"
+    script.write_text(f"import sys\nassert '--no-cuda' in sys.argv\n{lines}")
+    flags = ("--games=CartPole", "--seeds=1", "--peer_seeds=1", f"--cleanrl_file={script}")
+    flags += (f"--peer_python=stable_baselines3={python}", f"--out={tmp_path / 'out'}")
+    flags += ("--more=--total_steps=2048", "--more=--eval_episodes=3")
+    result = benchmark("classic", *flags)
+    assert result.returncode == 0, result.stderr
+    (path,) = (tmp_path / "out").iterdir()
+    (ours,), (sb3,), (cleanrl,) = json.loads(path.read_text())["games"]["CartPole"].values()
+    assert ours["seconds"] is None and 0 < ours["training_seconds"] < ours["whole_seconds"]
+    assert ours["evaluations"][-1][0] >= 2048
+    assert sb3["evaluations"] == [[5000, 450.0], [10_000, 500.0]] and sb3["seconds"] > 0
+    # The mean of 100 returns that begin at 426 is above 475; no game comes after that.
+    assert cleanrl["seconds"] > 0
+    assert "| CartPole | jaxdqn " in result.stdout and "0 of 1" in result.stdout
+
+
 def test_turn(tmp_path):
-    flags = ("--learning_starts_steps=100", "--replay_capacity=1000", "--rounds=1")
-    result = benchmark("turn", *flags, "--seconds=0.2", f"--out={tmp_path}")
+    flags = ("--preset=classic", "--learning_starts_steps=100", "--replay_capacity=1000")
+    result = benchmark("turn", *flags, "--rounds=1", "--seconds=0.2", f"--out={tmp_path}")
     assert result.returncode == 0, result.stderr
     (path,) = tmp_path.iterdir()
     told = {name: one["median"] for name, one in json.loads(path.read_text())["turn"].items()}

@@ -47,7 +47,7 @@ def filled_ring(config, built, mesh, key):
 def test_what_is_saved_is_the_moment_of_saving(tmp_path, key):
     """Saving is asynchronous and updates donate the parameters: neither may disturb the other."""
     mesh = mesh_lib.make_mesh(1)
-    config = presets.resolve("CartPole", "", CHANGES)
+    config = presets.resolve("CartPole", "classic", CHANGES)
     built = device_programs.build(config, SPEC, mesh)
     ring = filled_ring(config, built, mesh, key)
     programs = replayed.build_programs(config, SPEC, mesh, dqn.make_learner)
@@ -136,7 +136,9 @@ def test_names_in_a_checkpoint_cannot_lead_out_of_its_folder(tmp_path):
     sums.write_text(sums.read_text() + f"{'0' * 64}  ../../secret\n")
     assert "../../secret is missing" in checksums.problem(tmp_path / "a" / "3")
     mesh = mesh_lib.make_mesh(1)
-    ring = device_programs.build(presets.resolve("CartPole", "", CHANGES), SPEC, mesh).init_ring()
+    ring = device_programs.build(
+        presets.resolve("CartPole", "classic", CHANGES), SPEC, mesh
+    ).init_ring()
     replay = replay_blocks.ReplayFiles(tmp_path / "replay", ring, mesh, stride=2)
     store = checkpoints.Checkpoints(tmp_path / "b", keep=1, replay=replay)
     store.save(*numbers(0), {"steps": 1, "replay": {"0": "../../secret"}})
@@ -218,7 +220,9 @@ def test_a_save_of_the_same_step_that_fails_leaves_the_first(tmp_path, killed):
 def test_a_save_that_fails_leaves_what_was_there(tmp_path, lost):
     """A file is in the way of the folder, or of the replay alone."""
     mesh = mesh_lib.make_mesh(1)
-    ring = device_programs.build(presets.resolve("CartPole", "", CHANGES), SPEC, mesh).init_ring()
+    ring = device_programs.build(
+        presets.resolve("CartPole", "classic", CHANGES), SPEC, mesh
+    ).init_ring()
     replay = replay_blocks.ReplayFiles(tmp_path / "replay", ring, mesh, stride=2)
     store = checkpoints.Checkpoints(tmp_path / "c", keep=3, replay=replay)
     store.save(*numbers(1), {"steps": 1, "rows": 10}, ring)
@@ -239,7 +243,7 @@ def test_a_save_that_fails_leaves_what_was_there(tmp_path, lost):
 
 def test_updates_and_acting_work_in_place(key):
     mesh = mesh_lib.make_mesh(1)
-    config = presets.resolve("CartPole", "", CHANGES)
+    config = presets.resolve("CartPole", "classic", CHANGES)
     built = device_programs.build(config, SPEC, mesh)
     ring = filled_ring(config, built, mesh, key)
     programs = replayed.build_programs(config, SPEC, mesh, dqn.make_learner)

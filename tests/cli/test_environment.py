@@ -31,7 +31,7 @@ def run(variables, *flags, name="train"):
     ],
 )
 def test_variables_that_cannot_be(tmp_path, variables, message):
-    result = run(variables, "--env=CartPole", f"--run_dir={tmp_path / 'run'}")
+    result = run(variables, "--env=CartPole", "--preset=classic", f"--run_dir={tmp_path / 'run'}")
     assert result.returncode == 1 and result.stdout == ""
     (line,) = result.stderr.splitlines()
     assert line.startswith(f"error: {message}")
@@ -47,7 +47,7 @@ def test_variables_that_do_not_matter(tmp_path):
 
 
 def test_settings_of_jax_belong_to_a_run(tmp_path):
-    config = presets.resolve("CartPole", "", {})
+    config = presets.resolve("CartPole", "classic", {})
     layout.create(tmp_path / "run", config)
     layout.check_same_jax(tmp_path / "run")
     told = r"was begun with the environment variable JAX_THREEFRY_PARTITIONABLE=True, and now it is"

@@ -95,7 +95,13 @@ def test_a_run_in_an_odd_folder(tmp_path):
     folder.mkdir()
     for name in ("lost+found", ".DS_Store"):  # a new disk, and one that a desktop has looked at
         (folder / name).mkdir()
-    flags = ("--env=CartPole", f"--run_dir={folder}", "--total_steps=400", "--eval_episodes=2")
+    flags = (
+        "--env=CartPole",
+        "--preset=classic",
+        f"--run_dir={folder}",
+        "--total_steps=400",
+        "--eval_episodes=2",
+    )
     flags += ("--num_envs=8", "--replay_capacity=1000", "--learning_starts_steps=250")
     flags += ("--hidden_sizes=32",)
     process = program.start(*flags, driver=homeless)
@@ -105,7 +111,7 @@ def test_a_run_in_an_odd_folder(tmp_path):
     assert program.newest(folder) >= 400 and (folder / "lost+found").exists()
 
     unwritable = tmp_path / os.fsdecode(b"\xff") / "run"
-    result = program.train("--env=CartPole", f"--run_dir={unwritable}")
+    result = program.train("--env=CartPole", "--preset=classic", f"--run_dir={unwritable}")
     assert result.returncode == 2 and result.stdout == ""
     (line,) = result.stderr.splitlines()
     assert line.startswith("error: --run_dir: ") and line.endswith(r"/\xff/run; a path in UTF-8")

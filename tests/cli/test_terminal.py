@@ -9,7 +9,13 @@ import pytest
 
 from tests import program, saved
 
-SMALL = ("--env=CartPole", "--num_envs=8", "--total_steps=800", "--learning_starts_steps=250")
+SMALL = (
+    "--env=CartPole",
+    "--preset=classic",
+    "--num_envs=8",
+    "--total_steps=800",
+    "--learning_starts_steps=250",
+)
 SMALL += ("--replay_capacity=1000", "--eval_episodes=2", "--log_every_steps=100")
 SMALL += ("--checkpoint_every_steps=400", "--hidden_sizes=32", "--max_episode_steps=100")
 FULL = "import os; os.dup2(os.open('/dev/full', os.O_WRONLY), 1)"

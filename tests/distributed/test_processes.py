@@ -21,7 +21,13 @@ from jaxdqn.envs import episodes, registry
 from jaxdqn.playing import evaluation
 from tests import program, toy_networks, updates
 
-FLAGS = ("--env=CartPole", "--num_envs=8", "--total_steps=1200", "--learning_starts_steps=200")
+FLAGS = (
+    "--env=CartPole",
+    "--preset=classic",
+    "--num_envs=8",
+    "--total_steps=1200",
+    "--learning_starts_steps=200",
+)
 FLAGS += ("--replay_capacity=1000", "--eval_every_steps=400", "--eval_episodes=8")
 FLAGS += ("--checkpoint_every_steps=400", "--log_every_steps=100", "--hidden_sizes=32")
 FLAGS += ("--steps_per_update=4", "--env_lifetime_steps=94", "--max_episode_steps=50")
@@ -367,7 +373,7 @@ def test_processes_with_folders_of_their_own_are_refused(tmp_path, undisturbed):
     ],
 )
 def test_a_wrong_place_among_processes_is_refused(tmp_path, words, told):
-    result = program.train("--env=CartPole", *words, cwd=tmp_path)
+    result = program.train("--env=CartPole", "--preset=classic", *words, cwd=tmp_path)
     assert result.returncode == 2 and told in result.stderr
     assert result.stderr.count("\n") == 1 and not list(tmp_path.iterdir())
 
@@ -499,7 +505,7 @@ def test_variables_of_launchers_that_cannot_be(monkeypatch, variables, flags, me
 
 def test_a_variable_that_jax_itself_misses():
     half = {"OMPI_COMM_WORLD_SIZE": "2", "OMPI_MCA_orte_hnp_uri": "1.tcp://1.2.3.4:5"}
-    command = program.command("--env=CartPole", "--run_dir=nowhere")
+    command = program.command("--env=CartPole", "--preset=classic", "--run_dir=nowhere")
     done = subprocess.run(
         command, env=program.environment() | half, capture_output=True, text=True, check=False
     )

@@ -19,7 +19,13 @@ from tests import program
 
 ROOT = program.ROOT
 LAUNCH = ROOT / "launch"
-SMALL = ("--env=CartPole", "--total_steps=600", "--eval_episodes=2", "--hidden_sizes=32")
+SMALL = (
+    "--env=CartPole",
+    "--preset=classic",
+    "--total_steps=600",
+    "--eval_episodes=2",
+    "--hidden_sizes=32",
+)
 SMALL += ("--learning_starts_steps=200", "--steps_per_update=4", "--log_every_steps=100")
 SMALL += ("--num_envs=8", "--replay_capacity=1000", "--max_episode_steps=50")
 

@@ -56,7 +56,7 @@ def test_protocols_set_what_they_are_named_for():
 
 
 def test_a_protocol_for_other_games_is_refused():
-    config = presets.resolve("CartPole", "", {})
+    config = presets.resolve("CartPole", "classic", {})
     for name in ("nature", "machado"):
         with pytest.raises(errors.SettingError, match=f"--protocol: {name} is for Atari"):
             apply(name, config)

@@ -8,7 +8,7 @@ from jaxdqn import errors
 from jaxdqn.rundir import layout
 from jaxdqn.settings import presets
 
-CONFIG = presets.resolve("CartPole", "", {})
+CONFIG = presets.resolve("CartPole", "classic", {})
 
 
 def stored(config):

@@ -126,7 +126,13 @@ def test_the_best_checkpoint_stays(tmp_path, key):
 def test_a_run_under_way_can_be_read(tmp_path):
     """It deletes its checkpoints under the reader's hands."""
     path = tmp_path / "run"
-    flags = ("--env=CartPole", "--num_envs=8", "--learning_starts_steps=500", "--hidden_sizes=32")
+    flags = (
+        "--env=CartPole",
+        "--preset=classic",
+        "--num_envs=8",
+        "--learning_starts_steps=500",
+        "--hidden_sizes=32",
+    )
     flags += ("--replay_capacity=2000", "--total_steps=1000000", "--eval_episodes=0")
     flags += ("--checkpoint_every_steps=16", "--keep_checkpoints=1", "--nocheckpoint_replay")
     process = program.start(*flags, f"--run_dir={path}")

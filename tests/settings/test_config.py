@@ -89,7 +89,8 @@ def test_presets_then_changes():
     config = presets.resolve("Breakout", "", {"n_step": 3})
     assert (config.env, config.preset) == ("Breakout-v5", "atari")
     assert (config.n_step, config.batch_size, config.steps_per_update) == (3, 32, 4)
-    assert presets.resolve("CartPole", "", {}).preset == "classic"
+    assert presets.resolve("CartPole", "", {}).preset == "cartpole"
+    assert presets.resolve("Acrobot", "", {}).preset == "classic"
     with pytest.raises(errors.SettingError, match="atari, atari_fast, btr, btr_sticky, c51"):
         presets.resolve("Breakout", "nothing", {})
 

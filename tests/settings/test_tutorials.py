@@ -296,7 +296,12 @@ def test_evaluations_do_not_touch_the_games_of_training(tmp_path):
     """They shared the environment: a run without them plays the same games."""
     rows = []
     for number, period in enumerate((0, 150)):
-        flags = ("--env=CartPole", f"--run_dir={tmp_path / str(number)}", *program.SMALL)
+        flags = (
+            "--env=CartPole",
+            "--preset=classic",
+            f"--run_dir={tmp_path / str(number)}",
+            *program.SMALL,
+        )
         result = program.train(*flags, f"--eval_every_steps={period}")
         assert result.returncode == 0, result.stderr
         training, evaluations = program.rows(tmp_path / str(number))
@@ -365,7 +370,7 @@ def test_the_target_begins_as_a_copy_and_moves_by_exactly_its_share(key):
 
 def test_no_loss_is_told_before_there_is_one(tmp_path):
     """A loss of -1 entered its mean."""
-    flags = ("--env=CartPole", f"--run_dir={tmp_path / 'run'}", *program.SMALL)
+    flags = ("--env=CartPole", "--preset=classic", f"--run_dir={tmp_path / 'run'}", *program.SMALL)
     assert program.train(*flags).returncode == 0
     training, _ = program.rows(tmp_path / "run")
     assert [row["loss"] for row in training if row["step"] < 200] == [None]

@@ -18,7 +18,7 @@ PERIODS = {
     "record_every_steps": 4_000,
     "record_every_episodes": 10,
 }
-CONFIG = presets.resolve("CartPole", "", PERIODS)
+CONFIG = presets.resolve("CartPole", "classic", PERIODS)
 
 
 def due(then, now, games=(0, 0), evaluated_step=0, must_save=False):
@@ -61,7 +61,7 @@ def test_a_checkpoint_that_failed_is_tried_again_with_the_next_row():
 
 
 def test_the_last_row_comes_with_the_last_step():
-    config = presets.resolve("CartPole", "", {**PERIODS, "total_steps": 9_500})
+    config = presets.resolve("CartPole", "classic", {**PERIODS, "total_steps": 9_500})
     found = due_work.is_due(
         config,
         run_state.Counters(steps=9_496),

@@ -60,7 +60,7 @@ class KnownEnv:
 def make_loop(key, **changes):
     """A run of four known environments in two groups: its parts, its state, and its turns."""
     changes |= {"num_envs": 4, "learning_starts_steps": 100, "replay_capacity": 400}
-    config = presets.resolve("CartPole", "", {**changes, "batch_size": 16})
+    config = presets.resolve("CartPole", "classic", {**changes, "batch_size": 16})
     mesh = mesh_lib.make_mesh(1)
     built = device_programs.build(config, SPEC, mesh)
     learning = dqn.ALGORITHM.build(config, SPEC, mesh)

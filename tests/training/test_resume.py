@@ -13,7 +13,13 @@ import pytest
 from jaxdqn.storage import checksums
 from tests import program, saved
 
-FLAGS = ("--env=CartPole", "--num_envs=8", "--total_steps=2000", "--learning_starts_steps=250")
+FLAGS = (
+    "--env=CartPole",
+    "--preset=classic",
+    "--num_envs=8",
+    "--total_steps=2000",
+    "--learning_starts_steps=250",
+)
 FLAGS += ("--replay_capacity=1000", "--eval_every_steps=500", "--eval_episodes=2")
 FLAGS += ("--checkpoint_every_steps=500", "--log_every_steps=125", "--hidden_sizes=32")
 FLAGS += ("--env_lifetime_steps=94", "--max_episode_steps=100")
@@ -479,7 +485,13 @@ def test_a_full_disk(tmp_path, undisturbed, recovers):
 def test_a_run_passes_2_to_the_32_steps(tmp_path):
     """Begun anew at a step near it, by a checkpoint that says so. Its emulators are made anew."""
     path = tmp_path / "run"
-    flags = ("--env=CartPole", "--num_envs=64", "--batch_size=8", "--steps_per_update=16")
+    flags = (
+        "--env=CartPole",
+        "--preset=classic",
+        "--num_envs=64",
+        "--batch_size=8",
+        "--steps_per_update=16",
+    )
     flags += (f"--total_steps={2**32 + 2_000}", "--learning_starts_steps=448", "--hidden_sizes=8")
     flags += ("--checkpoint_every_steps=2000", "--eval_every_steps=2000", "--eval_episodes=2")
     flags += ("--log_every_steps=500", "--epsilon_decay_steps=1000")

@@ -17,6 +17,7 @@ from tests import program
 def test_eight_devices_train(tmp_path):
     result = program.train(
         "--env=CartPole",
+        "--preset=classic",
         f"--run_dir={tmp_path / 'run'}",
         "--num_envs=16",
         "--total_steps=1600",
@@ -32,7 +33,12 @@ def test_eight_devices_train(tmp_path):
 
 
 def test_games_are_filmed_on_the_way(tmp_path):
-    flags = ("--env=CartPole", f"--run_dir={tmp_path / 'run'}", "--total_steps=2400")
+    flags = (
+        "--env=CartPole",
+        "--preset=classic",
+        f"--run_dir={tmp_path / 'run'}",
+        "--total_steps=2400",
+    )
     flags += ("--eval_episodes=0", "--record_every_steps=1000", "--max_episode_steps=60")
     result = program.train(*flags)
     assert result.returncode == 0 and result.stderr == "", result.stderr
@@ -49,7 +55,7 @@ def test_games_are_filmed_on_the_way(tmp_path):
 
 def test_metrics_are_mirrored(tmp_path, monkeypatch):
     """A service of that name stands in, for the real one needs an account or leaves files."""
-    flags = ("--env=CartPole", f"--run_dir={tmp_path / 'run'}", "--track=wandb")
+    flags = ("--env=CartPole", "--preset=classic", f"--run_dir={tmp_path / 'run'}", "--track=wandb")
     result = program.train(*flags)
     assert result.returncode == 2 and not (tmp_path / "run").exists()
     assert "--track: wandb is not installed: pip install wandb" in result.stderr
@@ -96,7 +102,7 @@ def test_a_tracker_that_dies_is_left_out(tmp_path, monkeypatch):
         "Settings, init = dict, lambda **_: Run()\n"
     )
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
-    flags = ("--env=CartPole", f"--run_dir={tmp_path / 'run'}", "--track=wandb")
+    flags = ("--env=CartPole", "--preset=classic", f"--run_dir={tmp_path / 'run'}", "--track=wandb")
     flags += ("--total_steps=600", "--eval_episodes=4", "--log_every_steps=200")
     result = program.train(*flags)
     assert result.returncode == 0 and result.stderr == ""
