@@ -24,6 +24,7 @@ from benchmarks import report
 from jaxdqn.cli import program
 
 _CLASSIC = (
+    "--preset=classic",
     *("--num_envs=8", "--total_steps=6000", "--learning_starts_steps=500", "--log_every_steps=250"),
     *("--replay_capacity=2000", "--eval_every_steps=2000", "--eval_episodes=2"),
     *("--checkpoint_every_steps=1000", "--env_lifetime_steps=188"),
@@ -35,32 +36,18 @@ _BREAKOUT = (
 )
 # The flags of each run, by its name.
 RUNS: Mapping[str, Sequence[str]] = {
-    "cartpole": ("--env=CartPole", "--preset=classic", *_CLASSIC),
+    "cartpole": ("--env=CartPole", *_CLASSIC),
     "cartpole_rmsprop_mse": (
-        *(
-            "--env=CartPole",
-            "--preset=classic",
-            *_CLASSIC,
-            "--optimizer=rmsprop",
-            "--loss=mse",
-            "--dueling",
-        ),
+        *("--env=CartPole", *_CLASSIC, "--optimizer=rmsprop", "--loss=mse", "--dueling"),
         *("--n_step=3", "--nodouble_q", "--terminal_repeats=2", "--explore_max_steps=20"),
         *("--target_period_updates=0", "--target_period_episodes=3", "--clip_per_tensor"),
     ),
     "cartpole_rainbow": (
-        *(
-            "--env=CartPole",
-            "--preset=classic",
-            *_CLASSIC,
-            "--head=c51",
-            "--sampler=prioritized",
-            "--noisy",
-        ),
+        *("--env=CartPole", *_CLASSIC, "--head=c51", "--sampler=prioritized", "--noisy"),
         *("--dueling", "--hidden_sizes=64"),
     ),
     "cartpole_m_iqn": (
-        *("--env=CartPole", "--preset=classic", *_CLASSIC, "--algorithm=munchausen", "--head=iqn"),
+        *("--env=CartPole", *_CLASSIC, "--algorithm=munchausen", "--head=iqn"),
         *("--num_quantiles=8", "--layer_norm=channels", "--hidden_sizes=64"),
     ),
     "cartpole_pqn": (
