@@ -118,7 +118,7 @@ def programs(
         "cut": (device.cut, (ring,)),
     }
 
-    def ahead(function: Any, *shaped: Any) -> Any:
+    def ahead(function: Any, *shaped: Any, **_: Any) -> Any:
         found["learn"] = (function, shaped)
         return function
 

@@ -105,7 +105,8 @@ class Rates:
         self._random = np.random.default_rng(config.seed)
         self._device = device_lib.build(config, self.spec, mesh)
         make_learner = registries.ALGORITHMS.load(config.algorithm).make_learner
-        self._programs = replayed.build_programs(config, self.spec, mesh, make_learner)
+        programs = replayed.build_programs(config, self.spec, mesh, make_learner)
+        self._programs = replayed.as_graph(programs, print)
         key = mesh_lib.put(mesh, jax.random.key(config.seed), mesh_lib.REPLICATED)
         self._state = _new_state(self._device, self._programs, key, config.num_groups)
         self._slices_per_sync = 1

@@ -24,7 +24,7 @@ from benchmarks import clock, report
 from jaxdqn import errors
 from jaxdqn.algorithms import api as algorithms
 from jaxdqn.algorithms import run_state
-from jaxdqn.assembly import device_programs, env_spec, turn_inputs
+from jaxdqn.assembly import compile_ahead, device_programs, env_spec, turn_inputs
 from jaxdqn.cli import devices, program, setting_flags
 from jaxdqn.distributed import mesh as mesh_lib
 from jaxdqn.distributed import processes, signals
@@ -112,8 +112,10 @@ class Turns:
         if learning.compile_ahead is None:
             raise errors.SettingError("algorithm", "is one whose learning is not one program")
 
-        def ahead(function: Any, *_: Any) -> Any:
+        def ahead(function: Any, *_: Any, instead: Any = None) -> Any:
             self._learn = function
+            if instead:
+                function = compile_ahead.tried(function, instead, print)
             return self._laps.timed("rest", "learn", function)
 
         return learning.compile_ahead(ahead, None, None, None, None)

@@ -17,7 +17,8 @@ from jaxdqn.envs import api
 from jaxdqn.settings import config as config_lib
 from jaxdqn.settings import registries
 
-# Begins to compile a function for arguments of such shapes, on a thread of its own.
+# Begins to compile a function for arguments of such shapes, on a thread of its own. See
+# `assembly.compile_ahead`.
 Ahead = Callable[..., Callable[..., Any]]
 
 

@@ -3,6 +3,7 @@
 Algorithms that learn so give it an update step, and are small.
 """
 
+import functools
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
@@ -11,6 +12,7 @@ from jax.sharding import Mesh
 
 from jaxdqn.agent import learner as learner_lib
 from jaxdqn.algorithms import api, events, run_state
+from jaxdqn.assembly import compile_ahead as compile_ahead_lib
 from jaxdqn.assembly import device_programs, parts
 from jaxdqn.distributed import mesh as mesh_lib
 from jaxdqn.envs import api as envs
@@ -33,6 +35,17 @@ class Programs(NamedTuple):
     # (train state, ring, what an update drew that was refused) -> its batch and metrics
     examine: Callable[..., tuple[returns.Batch, learner_lib.Metrics]]
     move_target: Callable[[learner_lib.TrainState], learner_lib.TrainState]
+    # The same as `learn`, as one CUDA graph. It may fail when it is called, because not all of
+    # cuDNN's convolutions can be captured. None where there are no such graphs.
+    learn_as_graph: Callable[..., Any] | None = None
+
+
+_GPUS = ("gpu", "cuda")  # as devices and compilers call them
+# By default XLA leaves convolutions and loops out of CUDA graphs.
+_ONE_GRAPH = {
+    "xla_gpu_enable_command_buffer": "FUSION,CUBLAS,CUBLASLT,CUSTOM_CALL,CUDNN,"
+    "DYNAMIC_SLICE_FUSION,CONDITIONAL,CONVOLUTION,WHILE"
+}
 
 
 class _Parts(NamedTuple):
@@ -69,12 +82,14 @@ def build_programs(
     )
     alike, by_env, ring_specs = mesh_lib.REPLICATED, mesh_lib.BY_ENV, device_programs.RING_SPECS
 
-    @mesh_lib.on_mesh(
+    on_mesh = functools.partial(
+        mesh_lib.on_mesh,
         mesh,
         in_specs=(alike, alike, by_env, ring_specs),
         out_specs=(alike, alike, by_env, by_env),
         donate_argnums=(0, 1, 2),
     )
+
     def learn(*state: Any) -> tuple[learner_lib.TrainState, jax.Array, Any, samplers.Drawn]:
         return _learn(made, *state)
 
@@ -89,7 +104,10 @@ def build_programs(
 
     like = parts.observation_like(config, spec)
     init = device_programs.compiled_init(mesh, made.learner.init, like)
-    return Programs(init=init, learn=learn, examine=examine, move_target=move_target)
+    as_graph = None
+    if mesh.devices.size == 1 and mesh.devices.flat[0].platform in _GPUS:
+        as_graph = on_mesh(options=dict.fromkeys(_GPUS, _ONE_GRAPH))(learn)
+    return Programs(init, on_mesh()(learn), examine, move_target, as_graph)
 
 
 def _update(
@@ -179,11 +197,32 @@ def learning(config: config_lib.Config, programs: Programs) -> api.Learning:
             raise run_state.NonFiniteError(*jax.device_get(found))
 
     def compile_ahead(ahead: api.Ahead, *shaped: Any) -> api.Learning:
-        return learning(config, programs._replace(learn=ahead(programs.learn, *shaped)))
+        if programs.learn_as_graph:
+            learn = ahead(programs.learn_as_graph, *shaped, instead=_without_graph(programs))
+        else:
+            learn = ahead(programs.learn, *shaped)
+        return learning(config, programs._replace(learn=learn, learn_as_graph=None))
 
     return api.Learning(
         programs.init, learn, check, compile_ahead, is_queued=not config.target_period_episodes
     )
+
+
+def _without_graph(programs: Programs) -> compile_ahead_lib.Instead:
+    return compile_ahead_lib.Instead(programs.learn, 3, "updates are not one CUDA graph")
+
+
+def as_graph(programs: Programs, say: Callable[[str], None]) -> Programs:
+    """The programs of a run, which learns by a CUDA graph where it can. For benchmarks.
+
+    Args:
+      programs: that are built.
+      say: gets a line where the graph cannot be made.
+    """
+    if not programs.learn_as_graph:
+        return programs
+    tried = compile_ahead_lib.tried(programs.learn_as_graph, _without_graph(programs), say)
+    return programs._replace(learn=tried)
 
 
 def algorithm(make_learner: MakeLearner) -> api.Algorithm:

@@ -35,7 +35,7 @@ RING_SPECS = mesh_lib.specs(
     extras=mesh_lib.BY_RING_ENV,
 )
 # Of acting, whose operations are short: to hand them to threads would take longer than they do.
-_ONE_AFTER_ANOTHER = {"xla_cpu_enable_concurrency_optimized_scheduler": False}
+_ONE_AFTER_ANOTHER = {"cpu": {"xla_cpu_enable_concurrency_optimized_scheduler": False}}
 
 
 class Device(NamedTuple):
@@ -64,10 +64,10 @@ def compiled_init(
       observation: what one is like.
     """
     # For a function that runs once, only its compilation takes time.
-    once = {"xla_backend_optimization_level": 0}
+    once = {"cpu": {"xla_backend_optimization_level": 0}}
     specs = mesh_lib.REPLICATED
 
-    @mesh_lib.on_mesh(mesh, in_specs=specs, out_specs=specs, cpu_options=once)
+    @mesh_lib.on_mesh(mesh, in_specs=specs, out_specs=specs, options=once)
     def init_learner(key: jax.Array) -> learner_lib.TrainState:
         return init(key, jnp.zeros(observation.shape, observation.dtype))
 
@@ -120,7 +120,7 @@ def build(config: config_lib.Config, spec: api.EnvSpec, mesh: Mesh) -> Device:
         in_specs=(alike, alike, _ACTOR_SPECS, by_env, RING_SPECS, by_env),
         out_specs=(_ACTOR_SPECS, by_env, RING_SPECS, alike),
         donate_argnums=(2, 3, 4),
-        cpu_options=_ONE_AFTER_ANOTHER,
+        options=_ONE_AFTER_ANOTHER,
     )
     def act_and_record(
         *state: Any,

@@ -6,7 +6,7 @@ own devices, which are adjacent.
 
 import functools
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 import jax
@@ -115,7 +115,7 @@ def on_mesh(
     in_specs: Any,
     out_specs: Any,
     donate_argnums: int | tuple[int, ...] = (),
-    cpu_options: dict[str, Any] | None = None,
+    options: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Decorates a function: compiles it, and each device runs it on its own share.
 
@@ -124,9 +124,10 @@ def on_mesh(
       in_specs: of its arguments.
       out_specs: of its results.
       donate_argnums: of arguments whose memory the results take.
-      cpu_options: options of XLA's compiler for CPUs.
+      options: of XLA's compiler, by platform.
     """
-    on_cpu = mesh.devices.flat[0].platform == "cpu"
+    kind = mesh.devices.flat[0].platform
+    chosen = dict((options or {}).get(kind, {}))
 
     def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
         # The function averages over the axis itself, so replication is promised and not checked.
@@ -136,7 +137,7 @@ def on_mesh(
         return jax.jit(
             mapped,
             donate_argnums=donate_argnums,
-            compiler_options=cpu_options if on_cpu else None,
+            compiler_options=chosen or None,
             **_placements(mesh, in_specs, out_specs),
         )
 

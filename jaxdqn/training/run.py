@@ -94,7 +94,7 @@ def _compile_ahead(run: Session) -> None:
 
     A first call waits for its own function alone: play begins while learning is being compiled.
     """
-    compiler = compile_ahead.Compiler()
+    compiler = compile_ahead.Compiler(run.say)
     config, spec, mesh, state = run.config, run.setup.spec, run.setup.mesh, run.state
     ring = device_programs.ring_like(run.device, mesh)
     act_and_record = compiler.ahead(
