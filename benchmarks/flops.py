@@ -18,8 +18,18 @@ def of_products(function: Callable[..., Any], *args: Any) -> list[int]:
     return list(_of_jaxpr(jax.make_jaxpr(function)(*args).jaxpr))
 
 
-def _of_jaxpr(jaxpr: Any) -> Iterator[int]:
+def _equations(jaxpr: Any) -> Iterator[Any]:
+    """Those of a program and of the functions that it calls."""
     for equation in jaxpr.eqns:
+        yield equation
+        for parameter in equation.params.values():
+            inner = getattr(parameter, "jaxpr", parameter)  # of a function that this one calls
+            if hasattr(inner, "eqns"):
+                yield from _equations(inner)
+
+
+def _of_jaxpr(jaxpr: Any) -> Iterator[int]:
+    for equation in _equations(jaxpr):
         name, out = equation.primitive.name, equation.outvars[0].aval
         if name == "dot_general":
             (contracted, _), _ = equation.params["dimension_numbers"]
@@ -29,10 +39,16 @@ def _of_jaxpr(jaxpr: Any) -> Iterator[int]:
             kernel = equation.invars[1].aval
             outputs = kernel.shape[equation.params["dimension_numbers"].rhs_spec[0]]
             yield 2 * out.size * kernel.size // outputs
-        for parameter in equation.params.values():
-            inner = getattr(parameter, "jaxpr", parameter)  # of a function that this one calls
-            if hasattr(inner, "eqns"):
-                yield from _of_jaxpr(inner)
+
+
+def outputs_of_products(function: Callable[..., Any], *args: Any) -> int:
+    """Elements of the results of all matrix products and convolutions of a function."""
+    products = ("dot_general", "conv_general_dilated")
+    return sum(
+        equation.outvars[0].aval.size
+        for equation in _equations(jax.make_jaxpr(function)(*args).jaxpr)
+        if equation.primitive.name in products
+    )
 
 
 def of_update(config: config_lib.Config, spec: api.EnvSpec) -> int:

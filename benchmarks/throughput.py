@@ -13,7 +13,7 @@ import jax.numpy as jnp
 from absl import flags
 from jax.sharding import Mesh
 
-from benchmarks import clock, flops, report
+from benchmarks import clock, flops, model, report
 from benchmarks import rates as rates_lib
 from jaxdqn import errors
 from jaxdqn.assembly import env_spec, memory
@@ -68,6 +68,9 @@ def figures(
     at the rate of large products of the same type. Minimal filtering, which needs fewer products,
     may be faster.
 
+    `predicted_update_ms` and `predicted_steps_per_second` are what `benchmarks.model` says of the
+    accelerator, for the presets that it counts.
+
     `bound_steps_per_second` is the rate of the slower side on an accelerator. On a CPU, where both
     sides use the same cores, it is the rate of both one after the other. The idle shares are
     computed from the time that each side took alone in this run.
@@ -102,6 +105,11 @@ def figures(
         "device_idle": 1 - median["training"] * device_s,
         "emulators_idle": 1 - median["training"] * emulators_s,
     }
+    accelerator = model.of_device(mesh.devices.flat[0].device_kind)
+    if accelerator and config.preset in accelerator.operations:
+        predicted = model.predict(config, accelerator, 1 / emulators_s)
+        for name in ("update_ms", "steps_per_second"):
+            found[f"predicted_{name}"] = predicted[name]
     if on_cpu:  # everything except emulation and updates: acting, recording, work on the host
         others_s = 1 / median["training"] - update_s / config.steps_per_update - emulators_s
         found["other_share_of_step"] = median["training"] * others_s
