@@ -76,7 +76,10 @@ TRAIN = [
     (f"{CARTPOLE} --noscale_pixels", "--scale_pixels: is false, which has no effect"),
     (f"{CARTPOLE} --updates_per_slice=1000000", "--updates_per_slice: is 1000000; the whole run"),
     (f"{CARTPOLE} --batch_size=200000", "--batch_size: is 200000, more than the replay holds"),
-    (f"{CARTPOLE} --replay_capacity=100001", "--num_envs=8 does not divide; nearest: 100000"),
+    (
+        f"{CARTPOLE} --replay_capacity=100001",
+        "--num_envs=32 does not divide; nearest: 100000 or 100032",
+    ),
     (f"{CARTPOLE} --learning_starts_steps=3", "--learning_starts_steps: is 3; the first batch"),
     (f"{CARTPOLE} --target_period_updates=0", "--target_period_updates: is 0; at least"),
     (f"{CARTPOLE} --loss=mse --huber_delta=2", "--huber_delta: has no effect with --loss=mse"),

@@ -401,7 +401,7 @@ def test_runs_that_were_begun_are_not_refused(tmp_path):
     changes = {"life_loss_ends": True, "num_envs": 16, "replay_capacity": 1600}
     run = saved.make_run(tmp_path / "run", "CartPole", changes, returns=(1.0,))
     assert trained_agent.load(run, "latest").config.life_loss_ends
-    config = presets.resolve("CartPole", "classic", changes)
+    config = presets.resolve("CartPole", "", changes)
 
     def prepare(path, overwrite):
         return setup.prepare(config, path=path, overwrite=overwrite, capacity_chosen_by_user=True)
