@@ -91,7 +91,7 @@ def test_presets_then_changes():
     assert (config.n_step, config.batch_size, config.steps_per_update) == (3, 32, 4)
     assert presets.resolve("CartPole", "", {}).preset == "cartpole"
     assert presets.resolve("Acrobot", "", {}).preset == "classic"
-    with pytest.raises(errors.SettingError, match="atari, atari_fast, btr, btr_sticky, c51"):
+    with pytest.raises(errors.SettingError, match="atari, atari_fast, atari_gpu, btr, btr_sticky"):
         presets.resolve("Breakout", "nothing", {})
 
 
