@@ -159,10 +159,11 @@ class Turns:
         """Microseconds of the arithmetic of acting and recording in a turn."""
         state = self._state
         params, refused = state.train_state.params, state.train_state.refused
-        act = self._device.act_and_record.__wrapped__  # type: ignore[attr-defined]
+        act: Any = self._device.act_and_record
 
         def one(kept: Any) -> tuple[Any, jax.Array]:
-            *kept, note = act(params, refused, *kept, self._inputs)
+            # Only what is called by itself may have options of the compiler.
+            *kept, note = act.__wrapped__(params, refused, *kept, self._inputs)
             return tuple(kept), note
 
         return self._arithmetic(one, (state.actors[0], state.sampler, state.ring))

@@ -39,11 +39,11 @@ class Compiler:
         """
         task = self._threads.submit(lambda: function.lower(*shaped).compile())
         chosen = tried(function, instead, self._say) if instead else function
+        # What can be replaced fails again when it is tried. A turn calls this, so it must be short.
+        wait = task.exception if instead else task.result
 
         def call(*args: Any) -> Any:
-            if instead is None:
-                task.result()
-            concurrent.futures.wait([task])
+            wait()
             return chosen(*args)
 
         return call

@@ -108,10 +108,10 @@ def test_a_turn_moves_data_once_each_way(key, monkeypatch):
     for _ in itertools.islice(played, 80):
         pass
     moved = []
-    act = loop.turn_inputs.put
+    put = loop.turn_inputs.put
 
     def counted(*args):
-        moved.append(act(*args))
+        moved.append(put(*args))
         return moved[-1]
 
     def refuse(*_):
