@@ -6,7 +6,6 @@ A run has solved CartPole when a checkpoint's mean return over 100 games is 475 
 gives the step at which each seed first did, the best and the last mean return.
 """
 
-import os
 import pathlib
 import statistics
 import sys
@@ -66,9 +65,8 @@ def learn(variant: str, seed: int, more: Sequence[str] = ()) -> dict[str, Any]:
         base = {"env": "CartPole", "preset": "classic", "run_dir": folder, "seed": seed}
         settings = {**base, **VARIANTS[variant]}
         words = [f"--{name}={value}" for name, value in settings.items()]
-        environment = {**os.environ, "JAX_PLATFORMS": "cpu", "CUDA_VISIBLE_DEVICES": ""}
         command = [sys.executable, "-m", "jaxdqn.train", *words, *more]
-        report.run(command, env=environment)
+        report.run(command, env=report.on_cpu())
         rows = metrics.scored(metrics.read(pathlib.Path(folder, metrics.FILE)))
     means = [(row["step"], row["eval_return_mean"]) for row in rows]
     return {

@@ -15,7 +15,6 @@ last 100 returns of training reaches the goal. What never gets there has no time
 import functools
 import itertools
 import json
-import os
 import pathlib
 import re
 import statistics
@@ -39,7 +38,6 @@ _IDS = {"CartPole": "CartPole-v1", "MountainCar": "MountainCar-v0"}
 _ZOO_STEPS = {"CartPole": 50_000, "MountainCar": 120_000}  # of Stable-Baselines3
 _CLEANRL_STEPS = 500_000
 _RETURN = re.compile(r"episodic_return=\[?\s*(-?[0-9.]+)")
-_ON_CPU = {"JAX_PLATFORMS": "cpu", "CUDA_VISIBLE_DEVICES": ""}
 
 Learned = dict[str, Any]  # `seconds`, None if the game was not learned, and what was seen
 
@@ -60,7 +58,7 @@ def jaxdqn(cache: str, game: str, seed: int) -> Learned:
         settings = {"env": game, "seed": seed, "run_dir": folder, "compilation_cache_dir": cache}
         words = [f"--{name}={value}" for name, value in settings.items()]
         words += flags.FLAGS.more
-        report.run([sys.executable, "-m", "jaxdqn.train", *words], env={**os.environ, **_ON_CPU})
+        report.run([sys.executable, "-m", "jaxdqn.train", *words], env=report.on_cpu())
         seconds = time.time() - began
         rows = list(metrics.read(pathlib.Path(folder, metrics.FILE)))
     scored, training = metrics.scored(rows), metrics.training(rows)
@@ -89,7 +87,7 @@ def stable_baselines3(python: pathlib.Path, game: str, seed: int) -> Learned:
     words = [f"--{name}={value}" for name, value in arguments.items()]
     script = pathlib.Path(__file__).with_name("peer_classic.py")
     words += [f"--seed={seed}", f"--began={time.time()}"]
-    shown = report.run([python, script, *words], env={**os.environ, **_ON_CPU})
+    shown = report.run([python, script, *words], env=report.on_cpu())
     found: Learned = json.loads(shown.splitlines()[-1])
     return found
 
@@ -109,7 +107,7 @@ def cleanrl(python: pathlib.Path, script: pathlib.Path, game: str, seed: int) ->
     began, returns = time.time(), deque[float](maxlen=100)
     words = ["--env-id", _IDS[game], "--seed", str(seed), "--no-cuda"]
     words += ["--total-timesteps", str(_CLEANRL_STEPS)]
-    environment = {**os.environ, **_ON_CPU, "PYTHONUNBUFFERED": "1"}
+    environment = {**report.on_cpu(), "PYTHONUNBUFFERED": "1"}
     environment["PYTHONPATH"] = str(script.parent.parent)  # `cleanrl_utils`
     with (
         tempfile.TemporaryDirectory() as folder,
@@ -139,16 +137,19 @@ def table(found: Mapping[str, Mapping[str, list[Learned]]]) -> str:
     """One row for each game and learner, with ratios of the medians of those that learned."""
     rows = []
     for game, learners in found.items():
-        ours = None
+        times = {
+            name: [run["seconds"] for run in runs if run["seconds"] is not None]
+            for name, runs in learners.items()
+        }
+        rates = {name: clock.Rate.of(seconds) for name, seconds in times.items() if seconds}
+        ours = rates.get("jaxdqn")
         for name, runs in learners.items():
-            seconds = [run["seconds"] for run in runs if run["seconds"] is not None]
-            cells = [game, name, f"{len(seconds)} of {len(runs)}", "-", "-", ""]
-            if seconds:
-                rate = clock.Rate.of(seconds)
-                cells[3:5] = [f"{rate.median:.1f}", f"{rate.lowest:.1f} to {rate.highest:.1f}"]
-                ours = rate.median if ours is None and name == "jaxdqn" else ours
-                cells[5] = f"{rate.median / ours:.1f} times" if ours and name != "jaxdqn" else ""
-            rows.append(cells)
+            cells, rate = ["-", "-", ""], rates.get(name)
+            if rate:
+                cells[:2] = [f"{rate.median:.1f}", f"{rate.lowest:.1f} to {rate.highest:.1f}"]
+            if rate and ours and name != "jaxdqn":
+                cells[2] = f"{rate.median / ours.median:.1f} times"
+            rows.append([game, name, f"{len(times[name])} of {len(runs)}", *cells])
     head = ("game", "learner", "learned", "median seconds", "least to most", "time beside jaxdqn")
     return report.table(head, rows)
 

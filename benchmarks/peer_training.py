@@ -1,7 +1,6 @@
 """Trains jaxdqn, or a peer, in the same way for a moment, and counts steps."""
 
 import json
-import os
 import pathlib
 import re
 import sys
@@ -17,7 +16,6 @@ _PARAMETERS = 1_686_180  # of the network, with Breakout's four actions
 _BATCH_SIZE, _SAMPLES_PER_STEP = 32, 8
 _LONGER = (1, 2, 4)  # windows to try, in multiples of the requested one
 _REPLAY_CAPACITY, _LEARNING_STARTS_STEPS = 20_000, 2_000
-_ON_CPU = {"JAX_PLATFORMS": "cpu", "CUDA_VISIBLE_DEVICES": ""}
 
 
 class Trained(NamedTuple):
@@ -78,8 +76,7 @@ def peer(
     }
     script = pathlib.Path(__file__).with_name("peer_dqn.py")
     words = [f"--{name}={value}" for name, value in arguments.items()]
-    environment = {**os.environ, **_ON_CPU}
-    shown = report.run([python, script, *words], shows_errors=False, env=environment)
+    shown = report.run([python, script, *words], shows_errors=False, env=report.on_cpu())
     return Trained(**json.loads(shown.splitlines()[-1]))
 
 
@@ -112,9 +109,7 @@ def jaxdqn(env: str, steps: int) -> Trained:
             "checkpoint_every_steps": 0,
         }
         words = [f"--{name}={value}" for name, value in settings.items()]
-        shown = report.run(
-            [sys.executable, "-m", "jaxdqn.train", *words], env={**os.environ, **_ON_CPU}
-        )
+        shown = report.run([sys.executable, "-m", "jaxdqn.train", *words], env=report.on_cpu())
         training = metrics.training(metrics.read(pathlib.Path(folder, metrics.FILE)))
     rows = [row for row in training if row["updates"]]
     first, last = rows[0], rows[-1]  # the first one's time includes compilation

@@ -3,6 +3,7 @@
 import datetime
 import json
 import math
+import os
 import pathlib
 import re
 import shlex
@@ -150,6 +151,11 @@ def finish(
 def _module() -> str:
     spec = sys.modules["__main__"].__spec__
     return spec.name if spec else pathlib.Path(sys.argv[0]).name
+
+
+def on_cpu() -> dict[str, str]:
+    """The environment of a process that is to find no accelerator."""
+    return {**os.environ, "JAX_PLATFORMS": "cpu", "CUDA_VISIBLE_DEVICES": ""}
 
 
 def run(command: Sequence[Any], *, shows_errors: bool = True, **options: Any) -> str:
