@@ -11,18 +11,40 @@ import numpy as np
 import numpy.typing as npt
 from jax.sharding import Mesh
 
+from jaxdqn import errors
 from jaxdqn.algorithms import replayed, run_state
 from jaxdqn.assembly import device_programs as device_lib
 from jaxdqn.assembly import turn_inputs
+from jaxdqn.cli import setting_flags
 from jaxdqn.distributed import mesh as mesh_lib
 from jaxdqn.distributed import processes, signals, turn_notes
 from jaxdqn.envs import api, registry
 from jaxdqn.settings import config as config_lib
-from jaxdqn.settings import registries
+from jaxdqn.settings import presets, registries
 from jaxdqn.training import env_groups, loop
 
 _NEVER = 2**62  # no update falls due before this step
 _SYNC_S = 0.5  # calls queued on the device between two waits
+
+
+def asked(default_env: str) -> tuple[config_lib.Config, dict[str, Any]]:
+    """The settings that the flags ask for, and those of them that were given.
+
+    Args:
+      default_env: the game if none is given.
+
+    Raises:
+      SettingError: they are wrong, or of an algorithm without updates from a replay.
+    """
+    given = setting_flags.given_settings()
+    env, preset = given.pop("env", None) or default_env, given.pop("preset", "")
+    config = presets.resolve(env, preset, given)
+    if not config.learns_by_updates:
+        raise errors.SettingError(
+            "algorithm",
+            f"is {config.algorithm}; only updates from a replay, as of dqn, are measured",
+        )
+    return config, given
 
 
 class _TimedEnv:

@@ -21,7 +21,6 @@ from jaxdqn.cli import devices, program, setting_flags
 from jaxdqn.distributed import mesh as mesh_lib
 from jaxdqn.envs import registry
 from jaxdqn.settings import config as config_lib
-from jaxdqn.settings import presets
 from jaxdqn.training import setup
 
 
@@ -138,14 +137,7 @@ def _define_flags() -> None:
 
 def main() -> int:
     """Measures as the flags say and reports."""
-    given, values = setting_flags.given_settings(), flags.FLAGS
-    env, preset = given.pop("env", None) or "Breakout", given.pop("preset", "")
-    asked = presets.resolve(env, preset, given)
-    if not asked.learns_by_updates:
-        raise errors.SettingError(
-            "algorithm",
-            f"is {asked.algorithm}; only updates from a replay, as of dqn, are measured",
-        )
+    (asked, given), values = rates_lib.asked("Breakout"), flags.FLAGS
     devices.start_devices()
     mesh = mesh_lib.make_mesh(values.devices)
     if values.devices and mesh.devices.size < values.devices:

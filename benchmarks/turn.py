@@ -20,7 +20,7 @@ import numpy as np
 from absl import flags
 from jax.sharding import Mesh
 
-from benchmarks import clock, report
+from benchmarks import clock, rates, report
 from jaxdqn import errors
 from jaxdqn.algorithms import api as algorithms
 from jaxdqn.algorithms import run_state
@@ -30,7 +30,6 @@ from jaxdqn.distributed import mesh as mesh_lib
 from jaxdqn.distributed import processes, signals
 from jaxdqn.envs import api, registry
 from jaxdqn.settings import config as config_lib
-from jaxdqn.settings import presets
 from jaxdqn.training import env_groups, loop
 
 _AT_ONCE = 64  # turns of arithmetic in one call
@@ -158,40 +157,56 @@ class Turns:
     def acting(self) -> float:
         """Microseconds of the arithmetic of acting and recording in a turn."""
         state = self._state
-        params, refused = state.train_state.params, state.train_state.refused
+        fixed = (state.train_state.params, state.train_state.refused, self._inputs)
+        return self._arithmetic(
+            self._act_often, (state.actors[0], state.sampler, state.ring), fixed
+        )
+
+    @functools.cached_property  # so that it is compiled once
+    def _act_often(self) -> Callable[[Any, Any], Any]:
         act: Any = self._device.act_and_record
 
-        def one(kept: Any) -> tuple[Any, jax.Array]:
+        def one(kept: Any, fixed: Any) -> tuple[Any, jax.Array]:
+            params, refused, inputs = fixed
             # Only what is called by itself may have options of the compiler.
-            *kept, note = act.__wrapped__(params, refused, *kept, self._inputs)
+            *kept, note = act.__wrapped__(params, refused, *kept, inputs)
             return tuple(kept), note
 
-        return self._arithmetic(one, (state.actors[0], state.sampler, state.ring))
+        return _often(one)
 
     def learning(self) -> float:
         """Microseconds of the arithmetic of an update."""
         state = self._state
+        kept = (state.train_state, state.sums, state.sampler)
+        return self._arithmetic(self._learn_often, kept, state.ring) / self._config.slice_updates
 
-        def one(kept: Any) -> tuple[Any, Any]:
-            *kept, drawn = self._learn.__wrapped__(*kept, state.ring)
+    @functools.cached_property
+    def _learn_often(self) -> Callable[[Any, Any], Any]:
+        def one(kept: Any, ring: Any) -> tuple[Any, Any]:
+            *kept, drawn = self._learn.__wrapped__(*kept, ring)
             return tuple(kept), drawn
 
-        of_slice = self._arithmetic(one, (state.train_state, state.sums, state.sampler))
-        return of_slice / self._config.slice_updates
+        return _often(one)
 
-    def _arithmetic(self, one: Callable[[Any], tuple[Any, Any]], kept: Any) -> float:
-        """Microseconds of a function of the devices, of which many calls are made at once."""
-
-        @functools.partial(jax.jit, donate_argnums=0)
-        def many(kept: Any) -> Any:
-            return jax.lax.scan(lambda carry, _: one(carry), kept, length=_AT_ONCE)
-
-        kept = jax.block_until_ready(many(jax.tree.map(jnp.copy, kept)))[0]
+    def _arithmetic(self, many: Callable[[Any, Any], Any], kept: Any, fixed: Any) -> float:
+        """Microseconds of one of the calls that a function of the devices makes at once."""
+        kept = jax.block_until_ready(many(jax.tree.map(jnp.copy, kept), fixed))[0]
         begun, number = time.perf_counter(), 0
         while time.perf_counter() - begun < self._seconds / 2:
-            kept = jax.block_until_ready(many(kept))[0]
+            kept = jax.block_until_ready(many(kept, fixed))[0]
             number += _AT_ONCE
         return 1e6 * (time.perf_counter() - begun) / number
+
+
+def _often(one: Callable[[Any, Any], tuple[Any, Any]]) -> Callable[[Any, Any], Any]:
+    """A function that makes many calls of another at once, each with what the last one left."""
+
+    @functools.partial(jax.jit, donate_argnums=0)
+    def many(kept: Any, fixed: Any) -> Any:
+        return jax.lax.scan(lambda carry, _: one(carry, fixed), kept, length=_AT_ONCE)
+
+    called: Callable[[Any, Any], Any] = many
+    return called
 
 
 def measure(config: config_lib.Config, mesh: Mesh, rounds: int, seconds: float) -> dict[str, Any]:
@@ -211,14 +226,7 @@ def measure(config: config_lib.Config, mesh: Mesh, rounds: int, seconds: float) 
 
 def main() -> int:
     """Measures as the flags say and reports."""
-    given, values = setting_flags.given_settings(), flags.FLAGS
-    env, preset = given.pop("env", None) or "CartPole", given.pop("preset", "")
-    config = presets.resolve(env, preset, given)
-    if not config.learns_by_updates:
-        raise errors.SettingError(
-            "algorithm",
-            f"is {config.algorithm}; only updates from a replay, as of dqn, are measured",
-        )
+    (config, _), values = rates.asked("CartPole"), flags.FLAGS
     devices.start_devices()
     mesh = mesh_lib.make_mesh(1)
     folder = report.out_folder()
