@@ -41,29 +41,41 @@ def _of_jaxpr(jaxpr: Any) -> Iterator[int]:
             yield 2 * out.size * kernel.size // outputs
 
 
-def outputs_of_products(function: Callable[..., Any], *args: Any) -> int:
-    """Elements of the results of all matrix products and convolutions of a function."""
-    products = ("dot_general", "conv_general_dilated")
-    return sum(
-        equation.outvars[0].aval.size
-        for equation in _equations(jax.make_jaxpr(function)(*args).jaxpr)
-        if equation.primitive.name in products
-    )
+def _of_forward_pass(config: config_lib.Config, spec: api.EnvSpec) -> Any:
+    """What computes the action values of a batch, with plain convolutions."""
+    network = parts.make_network(config, spec, lambda: "xla")
+    like = parts.observation_like(config, spec, config.batch_size)
+    one = jax.ShapeDtypeStruct((1, *like.shape[1:]), like.dtype)
+    params = jax.eval_shape(network.init, jax.random.key(0), one)
+    return jax.make_jaxpr(network.q_values)(params, like).jaxpr
+
+
+def passes(config: config_lib.Config) -> int:
+    """Forward passes that an update takes as long as.
+
+    One each of the online and the target network, and one more to choose the action in double
+    Q-learning. The gradient needs each product twice.
+    """
+    return 5 if config.double_q else 4
 
 
 def of_update(config: config_lib.Config, spec: api.EnvSpec) -> int:
-    """The FLOPs of the products in an update with plain convolutions.
+    """The FLOPs of the products in an update with plain convolutions; see `passes`.
 
-    One forward pass each of the online and the target network, and one more to choose the action in
-    double Q-learning. The gradient needs each product twice, except for the first layer's input.
+    The gradient of the first layer's input is not needed.
     """
-    network = parts.make_network(config, spec, lambda: "xla")
-    like = parts.observation_like(config, spec, config.batch_size)
-    observation = jnp.zeros(like.shape, like.dtype)
-    params = jax.eval_shape(network.init, jax.random.key(0), observation[:1])
-    products = of_products(network.q_values, params, observation)
-    forward_passes = 3 if config.double_q else 2
-    return (forward_passes + 2) * sum(products) - products[0]
+    products = list(_of_jaxpr(_of_forward_pass(config, spec)))
+    return passes(config) * sum(products) - products[0]
+
+
+def layer_elements(config: config_lib.Config, spec: api.EnvSpec) -> int:
+    """Elements that the convolutions and dense layers give in a forward pass of a batch."""
+    products = ("dot_general", "conv_general_dilated")
+    return sum(
+        equation.outvars[0].aval.size
+        for equation in _equations(_of_forward_pass(config, spec))
+        if equation.primitive.name in products
+    )
 
 
 def product_rate(size: int, dtype: jnp.dtype) -> Callable[[], float]:

@@ -9,12 +9,11 @@ import math
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-import jax
 import numpy as np
 from absl import flags
 
 from benchmarks import flops, report
-from jaxdqn.assembly import memory, parts
+from jaxdqn.assembly import memory
 from jaxdqn.cli import devices, program
 from jaxdqn.envs import api
 from jaxdqn.settings import config as config_lib
@@ -127,11 +126,8 @@ def _bytes(config: config_lib.Config) -> float:
     """Bytes that an update moves: of parameters, of frames, and of what layers give."""
     parameters = memory.num_parameters(config, _GAME)
     frames = config.batch_size * (config.frame_stack + config.n_step) * math.prod(_GAME.frame_shape)
-    network = parts.make_network(config, _GAME, lambda: "xla")
-    like = parts.observation_like(config, _GAME, config.batch_size)
-    params = jax.eval_shape(network.init, jax.random.key(0), like)
-    layers = flops.outputs_of_products(network.q_values, params, like)
-    passes = 2 * ((3 if config.double_q else 2) + 2)  # written and read, forward and backward
+    layers = flops.layer_elements(config, _GAME)
+    passes = 2 * flops.passes(config)  # written and read
     itemsize = np.dtype(config.compute_dtype).itemsize
     return 4 * _PASSES * parameters + 2 * frames + passes * itemsize * layers
 
