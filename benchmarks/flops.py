@@ -41,13 +41,13 @@ def _of_jaxpr(jaxpr: Any) -> Iterator[int]:
             yield 2 * out.size * kernel.size // outputs
 
 
-def _of_forward_pass(config: config_lib.Config, spec: api.EnvSpec) -> Any:
-    """What computes the action values of a batch, with plain convolutions."""
+def _forward_pass(config: config_lib.Config, spec: api.EnvSpec) -> tuple[Any, ...]:
+    """What gives the action values of a batch, with plain convolutions, and its arguments."""
     network = parts.make_network(config, spec, lambda: "xla")
     like = parts.observation_like(config, spec, config.batch_size)
     one = jax.ShapeDtypeStruct((1, *like.shape[1:]), like.dtype)
     params = jax.eval_shape(network.init, jax.random.key(0), one)
-    return jax.make_jaxpr(network.q_values)(params, like).jaxpr
+    return network.q_values, params, like
 
 
 def passes(config: config_lib.Config) -> int:
@@ -64,16 +64,17 @@ def of_update(config: config_lib.Config, spec: api.EnvSpec) -> int:
 
     The gradient of the first layer's input is not needed.
     """
-    products = list(_of_jaxpr(_of_forward_pass(config, spec)))
+    products = of_products(*_forward_pass(config, spec))
     return passes(config) * sum(products) - products[0]
 
 
 def layer_elements(config: config_lib.Config, spec: api.EnvSpec) -> int:
     """Elements that the convolutions and dense layers give in a forward pass of a batch."""
     products = ("dot_general", "conv_general_dilated")
+    values, *args = _forward_pass(config, spec)
     return sum(
         equation.outvars[0].aval.size
-        for equation in _equations(_of_forward_pass(config, spec))
+        for equation in _equations(jax.make_jaxpr(values)(*args).jaxpr)
         if equation.primitive.name in products
     )
 
