@@ -12,7 +12,7 @@ Install them in an environment of their own: elsewhere JAX looks for the devices
 import contextlib
 import os
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 import jax
@@ -24,13 +24,11 @@ from jax.sharding import Mesh
 
 from benchmarks import report
 from jaxdqn import errors
-from jaxdqn.algorithms import api as algorithms
-from jaxdqn.assembly import device_programs, turn_inputs
 from jaxdqn.cli import program
 from jaxdqn.distributed import mesh as mesh_lib
 from jaxdqn.envs import api as envs
-from jaxdqn.settings import config as config_lib
 from jaxdqn.settings import presets
+from jaxdqn.training import working_memory
 
 # As XLA describes the device to its own compiler.
 _H100 = """
@@ -97,36 +95,6 @@ def _device(target: str) -> Any:
     return topologies.get_topology_desc(**TARGETS[target]).devices[0]
 
 
-def programs(
-    config: config_lib.Config, mesh: Mesh
-) -> dict[str, tuple[Callable[..., Any], tuple[Any, ...]]]:
-    """What the devices of a run execute, with the shapes of its arguments."""
-    device = device_programs.build(config, _GAME, mesh)
-    learning = algorithms.chosen(config).build(config, _GAME, mesh)
-    key = jax.eval_shape(lambda: jax.random.key(0))
-    train_state = jax.eval_shape(learning.init, key)
-    ring = device_programs.ring_like(device, mesh)
-    sampler, sums = jax.eval_shape(device.init_sampler), jax.eval_shape(device.init_sums)
-    bytes_each = turn_inputs.record(_GAME.frame_shape, _GAME.frame_dtype).itemsize
-    turn = jax.ShapeDtypeStruct((config.group_size, bytes_each), np.uint8)
-    actor = jax.eval_shape(device.init_actor, key)
-    found: dict[str, tuple[Callable[..., Any], tuple[Any, ...]]] = {
-        "act": (
-            device.act_and_record,
-            (train_state.params, train_state.refused, actor, sampler, ring, turn),
-        ),
-        "cut": (device.cut, (ring,)),
-    }
-
-    def ahead(function: Any, *shaped: Any, **_: Any) -> Any:
-        found["learn"] = (function, shaped)
-        return function
-
-    if learning.compile_ahead:
-        learning.compile_ahead(ahead, train_state, sums, sampler, ring)
-    return found
-
-
 @contextlib.contextmanager
 def _without_cache() -> Iterator[None]:
     """Keeps nothing that is compiled: without a device it could not be loaded again."""
@@ -147,10 +115,9 @@ def compile_for(target: str, preset: str) -> dict[str, Compiled]:
     options = {"xla_gpu_autotune_level": 0} if target == "h100" else None
     config = presets.resolve("Breakout", preset, {})
     found = {}
-    for name, (function, shaped) in programs(config, mesh).items():
-        made: Any = function
+    for name, (function, shaped) in working_memory.programs(config, _GAME, mesh).items():
         with _without_cache():
-            compiled = made.lower(*shaped).compile(compiler_options=options)
+            compiled = function.lower(*shaped).compile(compiler_options=options)
         memory, text = compiled.memory_analysis(), compiled.as_text()
         found[name] = Compiled(
             memory.argument_size_in_bytes,

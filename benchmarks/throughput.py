@@ -21,7 +21,7 @@ from jaxdqn.cli import devices, program, setting_flags
 from jaxdqn.distributed import mesh as mesh_lib
 from jaxdqn.envs import registry
 from jaxdqn.settings import config as config_lib
-from jaxdqn.training import setup
+from jaxdqn.training import setup, working_memory
 
 
 def measure(config: config_lib.Config, mesh: Mesh, rounds: int, seconds: float) -> dict[str, Any]:
@@ -145,11 +145,13 @@ def main() -> int:
             "devices", f"is {values.devices}; only {mesh.devices.size} are here"
         )
     setup.check_division(asked, mesh.devices.size)
+    spec = env_spec.describe(asked)
     config = memory.fit_replay(
         asked,
-        env_spec.describe(asked),
+        spec,
         memory.free_device_bytes(mesh),
         chosen_by_user="replay_capacity" in given,
+        working_bytes=lambda config: working_memory.needed_bytes(config, spec, mesh),
     )
     folder = report.out_folder()
     result = measure(config, mesh, values.rounds, values.seconds)

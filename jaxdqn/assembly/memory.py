@@ -4,7 +4,7 @@ import contextlib
 import dataclasses
 import math
 import pathlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import jax
 import numpy as np
@@ -153,26 +153,66 @@ def _bytes_per_step(config: config_lib.Config, spec: api.EnvSpec) -> int:
 
 
 def fit_replay(
-    config: config_lib.Config, spec: api.EnvSpec, free_bytes: int, chosen_by_user: bool
+    config: config_lib.Config,
+    spec: api.EnvSpec,
+    free_bytes: int,
+    chosen_by_user: bool,
+    working_bytes: Callable[[config_lib.Config], int],
 ) -> config_lib.Config:
     """Fits the replay into memory: a preset's capacity shrinks, a user's is refused.
 
+    Args:
+      config: of the run.
+      spec: of its environments.
+      free_bytes: of all devices.
+      chosen_by_user: whether the user chose the capacity.
+      working_bytes: what playing and learning with such settings need beside the replay, of all
+        devices; asked only where it may matter, for it takes long.
+
     Raises:
-      SettingError: names the largest capacity that fits.
+      SettingError: names the largest capacity that fits, or a batch that leaves room for none.
     """
-    largest = largest_capacity(config, spec, free_bytes)
+    unused = free_bytes - _working_limit(config, spec)
+    if config.replay_capacity <= largest_capacity(config, spec, unused):
+        return config
+    needed = config.first_learning_steps
+    working = 0
+    most = min(config.replay_capacity, largest_capacity(config, spec, free_bytes))
+    if most >= needed:  # working memory hardly depends on the capacity
+        working = working_bytes(dataclasses.replace(config, replay_capacity=most))
+    rest = _reserve_bytes() + working
+    if working > free_bytes - _reserve_bytes():
+        raise errors.SettingError(
+            "batch_size",
+            f"is {config.batch_size}, and playing and learning need {working / 1e9:.2f} GB beside "
+            f"the replay with it; {free_bytes / 1e9:.2f} GB are free, of which the rest of the "
+            f"program needs {_reserve_bytes() / 1e9:.1f} GB",
+        )
+    largest = largest_capacity(config, spec, free_bytes - working)
     if config.replay_capacity <= largest:
         return config
     if not chosen_by_user:
         # With room to spare: a resumed run asks for the same again, with a little less free memory.
-        largest = largest_capacity(config, spec, free_bytes - _memories() * _JITTER_BYTES)
-    needed = config.first_learning_steps
+        spare = _memories() * _JITTER_BYTES
+        largest = largest_capacity(config, spec, free_bytes - working - spare)
     if chosen_by_user or largest < needed:
         raise errors.SettingError(
             "replay_capacity",
             f"is {config.replay_capacity}, {replay_bytes(config, spec) / 1e9:.2f} GB, but "
             f"{free_bytes / 1e9:.2f} GB are free, of which the rest of the program needs "
-            f"{_reserve_bytes() / 1e9:.1f} GB{_COPIES if config.checkpoint_replay else ''}; the "
+            f"{rest / 1e9:.1f} GB{_COPIES if config.checkpoint_replay else ''}; the "
             f"largest that fits is {largest}",
         )
     return dataclasses.replace(config, replay_capacity=largest)
+
+
+def _working_limit(config: config_lib.Config, spec: api.EnvSpec) -> int:
+    """More than playing and learning need beside the replay.
+
+    Updates of 32 take 45 times the bytes of their observations with the convolutions of Mnih et
+    al., and 1,000 times with a residual network; and the parameters with their moments, gradients
+    and target.
+    """
+    observations = parts.observation_like(config, spec, max(config.batch_size, config.num_envs))
+    observed = math.prod(observations.shape) * observations.dtype.itemsize
+    return 2_000 * observed + _memories() * 10 * 4 * num_parameters(config, spec)

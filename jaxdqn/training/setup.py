@@ -17,6 +17,7 @@ from jaxdqn.playing import rollout
 from jaxdqn.rundir import layout, provenance
 from jaxdqn.settings import checks
 from jaxdqn.settings import config as config_lib
+from jaxdqn.training import working_memory
 
 
 class Setup(NamedTuple):
@@ -71,7 +72,13 @@ def prepare(
         capacity_chosen_by_user = True  # when the run began
     free_bytes = memory.free_device_bytes(mesh)
     memory.check_network(config, spec, free_bytes)
-    fitted = memory.fit_replay(config, spec, free_bytes, capacity_chosen_by_user)
+    fitted = memory.fit_replay(
+        config,
+        spec,
+        free_bytes,
+        capacity_chosen_by_user,
+        lambda config: working_memory.needed_bytes(config, spec, mesh),
+    )
     _check_agreement(fitted, overwrite)
     return Setup(
         config=fitted,

@@ -9,6 +9,10 @@ from jaxdqn.settings import presets
 SPEC = api.EnvSpec("Breakout-v5", (84, 84), np.dtype("uint8"), 4, 4)
 
 
+def fit(config, free_bytes, *, chosen_by_user, working_bytes=lambda _: 0):
+    return memory.fit_replay(config, SPEC, free_bytes, chosen_by_user, working_bytes)
+
+
 @pytest.mark.parametrize(("checkpoint_replay", "copies"), [(True, 0.125), (False, 0)])
 def test_the_replay_fits_or_is_refused(checkpoint_replay, copies):
     config = presets.resolve("Breakout", "", {"checkpoint_replay": checkpoint_replay})
@@ -17,15 +21,50 @@ def test_the_replay_fits_or_is_refused(checkpoint_replay, copies):
     assert largest % 32 == 0
     step = (84 * 84 + 9) * (1 + copies)
     assert largest * step < free < (largest + 32) * step + 2_000_000_000
-    fitted = memory.fit_replay(config, SPEC, free, chosen_by_user=False)
+    fitted = fit(config, free, chosen_by_user=False)
     assert 0.8 * largest < fitted.replay_capacity < largest
     # A run that goes on with less memory free asks for what it had.
-    assert memory.fit_replay(fitted, SPEC, free - 400_000_000, chosen_by_user=True) is fitted
+    assert fit(fitted, free - 400_000_000, chosen_by_user=True) is fitted
     with pytest.raises(errors.SettingError, match=f"largest that fits is {largest}"):
-        memory.fit_replay(config, SPEC, free, chosen_by_user=True)
-    assert memory.fit_replay(config, SPEC, 10_000_000_000, chosen_by_user=True) is config
+        fit(config, free, chosen_by_user=True)
+    assert fit(config, 10_000_000_000, chosen_by_user=True) is config
     with pytest.raises(errors.SettingError, match="largest that fits is 0"):
-        memory.fit_replay(config, SPEC, 1_000_000_000, chosen_by_user=False)
+        fit(config, 1_200_000_000, chosen_by_user=False)
+
+
+def test_the_compiler_is_asked_where_memory_is_short():
+    config = presets.resolve("Breakout", "", {"checkpoint_replay": False})
+    replay = memory.replay_bytes(config, SPEC)
+    asked = []
+
+    def working_bytes(config):
+        asked.append(config.replay_capacity)
+        return 600_000_000
+
+    assert fit(config, 20_000_000_000, chosen_by_user=True, working_bytes=working_bytes) is config
+    assert not asked
+    free = replay + 1_900_000_000
+    assert fit(config, free, chosen_by_user=True, working_bytes=working_bytes) is config
+    assert asked == [config.replay_capacity]
+    free = replay + 1_700_000_000
+    largest = memory.largest_capacity(config, SPEC, free - 600_000_000)
+    assert largest < config.replay_capacity
+    with pytest.raises(errors.SettingError, match=rf"needs 1.8 GB; .* fits is {largest}") as caught:
+        fit(config, free, chosen_by_user=True, working_bytes=working_bytes)
+    assert caught.value.setting == "replay_capacity"
+    fitted = fit(config, free, chosen_by_user=False, working_bytes=working_bytes)
+    assert 0.9 * largest < fitted.replay_capacity < largest
+    # Nothing of a replay that does not fit is compiled.
+    assert max(asked) == config.replay_capacity
+    fit(config, 4_000_000_000, chosen_by_user=False, working_bytes=working_bytes)
+    assert memory.replay_bytes(config, SPEC) > 4_000_000_000 > asked[-1] * 84 * 84
+
+
+def test_a_batch_that_leaves_no_room_is_refused():
+    config = presets.resolve("Breakout", "", {})
+    with pytest.raises(errors.SettingError, match=r"need 4.50 GB beside .* 5.00 GB") as caught:
+        fit(config, 5_000_000_000, chosen_by_user=False, working_bytes=lambda _: 4_500_000_000)
+    assert caught.value.setting == "batch_size"
 
 
 @pytest.mark.parametrize(

@@ -27,7 +27,7 @@ _STEPS_PER_SECOND = {
 }
 _PROCGEN_STEPS_PER_SECOND = 15.0  # its own `video.frames_per_second`
 # Games that the preset of their kind does not learn, or not as fast, and the preset that does.
-_PRESETS = {"CartPole-v1": "cartpole", "MountainCar-v0": "toptal_mountaincar"}
+_PRESETS = {"CartPole-v1": "cartpole", "MountainCar-v0": "mountaincar"}
 
 
 @functools.cache
