@@ -3,6 +3,7 @@
 import pathlib
 import sys
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 
 def lines(
@@ -15,13 +16,9 @@ def lines(
     log_y: bool = True,
 ) -> None:
     """Draws curves over a logarithmic axis. Without matplotlib it only prints a line."""
-    try:
-        import matplotlib
-    except ImportError:  # the figures are saved anyway
-        print("no plot: matplotlib is not installed", file=sys.stderr)
+    if not (pyplot := _pyplot()):
         return
-    matplotlib.use("Agg")
-    from matplotlib import pyplot, ticker
+    from matplotlib import ticker
 
     figure, axes = pyplot.subplots(figsize=(6, 4), layout="constrained")
     for label, values in curves.items():
@@ -39,3 +36,39 @@ def lines(
     axes.legend(frameon=False)
     figure.savefig(path, dpi=150)
     pyplot.close(figure)
+
+
+def seeds(
+    path: pathlib.Path,
+    curves: Mapping[str, Sequence[tuple[Sequence[float], Sequence[float]]]],
+    *,
+    xlabel: str,
+    ylabel: str,
+) -> None:
+    """Draws the curves of several seeds in one colour for each label, as `lines` does."""
+    if not (pyplot := _pyplot()):
+        return
+    figure, axes = pyplot.subplots(figsize=(6, 4), layout="constrained")
+    for number, (label, many) in enumerate(curves.items()):
+        for index, (xs, ys) in enumerate(many):
+            named = {} if index else {"label": label}
+            axes.plot(xs, ys, marker="o", markersize=3, color=f"C{number}", **named)
+    axes.set(xlabel=xlabel, ylabel=ylabel)
+    axes.set_xlim(left=0)
+    axes.grid(alpha=0.3)
+    axes.legend(frameon=False)
+    figure.savefig(path, dpi=150)
+    pyplot.close(figure)
+
+
+def _pyplot() -> Any:
+    """Matplotlib's module for files; None without matplotlib, after a line that says so."""
+    try:
+        import matplotlib
+    except ImportError:  # the figures are saved anyway
+        print("no plot: matplotlib is not installed", file=sys.stderr)
+        return None
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    return pyplot

@@ -1,0 +1,152 @@
+r"""Measures the score that presets reach in so many minutes of a machine.
+
+  python -m benchmarks.time_to_score --variants=atari,atari:n_step=3 --minutes=45 --seeds=3
+
+The clock of a run begins with the command: start-up and compilation count, evaluations do not.
+Checkpoints are scored afterwards, in the conditions of the run's own evaluations. A variant is a
+preset with changes, divided by colons. Seeds come one after the other, and within a seed the
+variants, so what is interrupted can be compared. The same command goes on from there.
+
+Curves over steps are true on a busy machine, and minutes are not. `--rate_rounds=3` measures the
+rates of all variants alone, in turn, at the end; minutes then follow from steps.
+"""
+
+import json
+import pathlib
+import re
+import statistics
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+
+from absl import flags
+
+from benchmarks import plots, report, score_curves, timed_runs
+from jaxdqn import errors
+from jaxdqn.cli import paths, program
+from jaxdqn.settings import presets
+
+_Runs = dict[str, dict[str, dict[int, pathlib.Path]]]  # game -> variant -> seed -> run
+
+
+def _words(game: str, variant: timed_runs.Variant, seed: int) -> list[str]:
+    """The flags of a run."""
+    values = flags.FLAGS
+    settings = {
+        "eval_every_steps": 0,
+        "eval_episodes": 0,
+        "checkpoint_every_steps": values.checkpoint_every_steps,
+        "keep_checkpoints": 1_000,
+        "log_every_steps": values.log_every_steps,
+    }
+    return [
+        *(f"--{name}={value}" for name, value in settings.items()),
+        f"--env={game}",
+        f"--seed={seed}",
+        *variant.words(),  # last, so that they win
+    ]
+
+
+def _rates(game: str, variants: Sequence[timed_runs.Variant]) -> dict[str, float]:
+    """Steps/s of each variant alone: the medians of interleaved rounds."""
+    found: dict[str, list[float]] = {variant.name: [] for variant in variants}
+    for _ in range(flags.FLAGS.rate_rounds):
+        for variant in variants:
+            with tempfile.TemporaryDirectory() as folder:
+                report.run(
+                    [
+                        *(sys.executable, "-m", "benchmarks.throughput", f"--env={game}"),
+                        *(*variant.words(), "--rounds=1", f"--seconds={flags.FLAGS.rate_seconds}"),
+                        f"--out={folder}",
+                    ],
+                    env=report.on_cpu(),
+                )
+                (file,) = pathlib.Path(folder).glob("*.json")
+                result = json.loads(file.read_text())
+            found[variant.name].append(result["training_steps_per_second"])
+    return {name: statistics.median(rates) for name, rates in found.items()}
+
+
+def _keep(result: report.Result, runs: _Runs, rates: Mapping[str, Mapping[str, float]]) -> None:
+    """Writes what is known so far: figures, tables, and a plot of each game."""
+    curves = {
+        game: {
+            name: {
+                seed: score_curves.read(path, rates.get(game, {}).get(name))
+                for seed, path in seeds.items()
+            }
+            for name, seeds in variants.items()
+        }
+        for game, variants in runs.items()
+    }
+    summaries = {game: score_curves.summaries(game, found) for game, found in curves.items()}
+    points = {
+        game: {
+            name: {seed: curve.points for seed, curve in seeds.items()}
+            for name, seeds in found.items()
+        }
+        for game, found in curves.items()
+    }
+    shown = score_curves.table(summaries)
+    path = result.keep({"rates": rates, "summaries": summaries, "points": points}, shown)
+    path.with_suffix(".md").write_text(f"{shown}\n")
+    for game, found in points.items():
+        plots.seeds(
+            path.with_name(f"{path.stem}_{game}.png"),
+            {
+                name: [([p.minutes for p in one], [p.score for p in one]) for one in seeds.values()]
+                for name, seeds in found.items()
+            },
+            xlabel="minutes",
+            ylabel=f"mean return of {game}",
+        )
+
+
+def main() -> int:
+    """Trains, scores and reports as the flags say."""
+    values = flags.FLAGS
+    variants = [timed_runs.variant(text) for text in values.variants]
+    for game in values.games:
+        for one in variants:
+            presets.resolve(game, one.preset, {})
+    folder, runs_dir = report.out_folder(), paths.usable("runs_dir", values.runs_dir)
+    if problem := report.why_not_written(runs_dir):
+        raise errors.SettingError("runs_dir", problem)
+    runs: _Runs = {}
+    with report.Result("time_to_score", folder) as result:
+        for seed in range(values.seeds):
+            for game in values.games:
+                for one in variants:
+                    name = re.sub(r"[^\w.=-]+", "_", one.name)
+                    path = runs_dir / f"{game}-{name}-seed{seed}"
+                    timed_runs.train(path, _words(game, one, seed), values.minutes)
+                    timed_runs.score(path, values.episodes)
+                    runs.setdefault(game, {}).setdefault(one.name, {})[seed] = path
+                    _keep(result, runs, {})
+        if values.rate_rounds:
+            _keep(result, runs, {game: _rates(game, variants) for game in values.games})
+    return 0
+
+
+def _define_flags() -> None:
+    flags.DEFINE_list("games", ["Breakout"], "comma-separated games")
+    flags.DEFINE_list("variants", ["atari"], "comma-separated presets, each with :SETTING=VALUE")
+    flags.DEFINE_integer("seeds", 1, "seeds of each", lower_bound=1)
+    flags.DEFINE_float("minutes", 45.0, "minutes of each run", lower_bound=0.01)
+    flags.DEFINE_integer("episodes", 30, "games that score a checkpoint", lower_bound=2)
+    flags.DEFINE_integer(
+        "checkpoint_every_steps", 100_000, "steps between checkpoints", lower_bound=1
+    )
+    flags.DEFINE_integer(
+        "log_every_steps", 2_000, "steps between looks at the clock", lower_bound=1
+    )
+    flags.DEFINE_integer(
+        "rate_rounds", 0, "rounds in which rates are measured alone; 0: by the clock", lower_bound=0
+    )
+    flags.DEFINE_float("rate_seconds", 5.0, "seconds of each measurement", lower_bound=0.1)
+    flags.DEFINE_string("runs_dir", "runs/time_to_score", "folder of the runs")
+    report.define_out()
+
+
+if __name__ == "__main__":
+    program.run_program(_define_flags, main)

@@ -1,0 +1,184 @@
+"""Training runs that end after so many minutes, and the scores of what they saved."""
+
+import contextlib
+import json
+import pathlib
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from benchmarks import report
+from jaxdqn import errors
+from jaxdqn.rundir import layout, metrics
+from jaxdqn.settings import presets
+from jaxdqn.storage import atomic_files
+
+_SCORES = "scores.json"
+_LOOK_S = 1.0  # between two looks at the clock of a run
+
+
+class Variant(NamedTuple):
+    """A preset with changes."""
+
+    name: str  # such as 'atari:n_step=3:batch_size=64'
+    preset: str
+    changes: Mapping[str, str]
+
+    def words(self) -> list[str]:
+        """Its flags."""
+        return [f"--preset={self.preset}", *(f"--{n}={v}" for n, v in self.changes.items())]
+
+
+class Point(NamedTuple):
+    """A checkpoint and its score."""
+
+    minutes: float  # since the command
+    step: int
+    score: float  # mean return of whole games
+
+
+def variant(text: str) -> Variant:
+    """Reads a variant.
+
+    Raises:
+      SettingError: there is no such preset, or it is no list of settings.
+    """
+    preset, *parts = text.split(":")
+    if preset not in presets.PRESETS:
+        raise errors.SettingError(
+            "variants", f"has {preset}; must be of {', '.join(presets.PRESETS)}"
+        )
+    changes = {}
+    for part in parts:
+        name, equals, value = part.partition("=")
+        if not equals or not name.isidentifier():
+            raise errors.SettingError("variants", f"has {part}; must be a setting, as n_step=3")
+        changes[name] = value
+    return Variant(text, preset, changes)
+
+
+def train(path: pathlib.Path, words: Sequence[str], minutes: float) -> None:
+    """Trains until a run has had so many minutes, or all its steps. It goes on where it stopped.
+
+    Minutes are those of the first start and of training, by the run's own clock: evaluations do not
+    count, nor does what it takes to come back to where it was stopped.
+
+    Args:
+      path: the run directory; what the run prints is kept beside it.
+      words: flags of `jaxdqn.train`.
+      minutes: that it has.
+
+    Raises:
+      RunError: it fails.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    command = [sys.executable, "-m", "jaxdqn.train", f"--run_dir={path}", *words]
+    printed = path.with_name(f"{path.name}.log")
+    if seconds(path) >= 60 * minutes:
+        return
+    with (
+        printed.open("a") as told,
+        _ended(
+            subprocess.Popen(command, env=report.on_cpu(), stdout=told, stderr=subprocess.STDOUT)
+        ) as run,
+    ):
+        while run.poll() is None and seconds(path) < 60 * minutes:
+            time.sleep(_LOOK_S)
+        if run.poll() is None:
+            run.send_signal(signal.SIGTERM)
+        if run.wait() not in (0, 128 + signal.SIGTERM):
+            raise errors.RunError(f"{path}: {report.last_words(printed.read_text())}")
+    if seconds(path) >= 60 * minutes:
+        # It does not go on. One replay takes gigabytes.
+        shutil.rmtree(path / layout.REPLAY, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def _ended(run: "subprocess.Popen[bytes]") -> Iterator["subprocess.Popen[bytes]"]:
+    """Lets a run save what it has, whatever happens."""
+    try:
+        yield run
+    finally:
+        if run.poll() is None:
+            run.send_signal(signal.SIGTERM)
+            run.wait()
+
+
+def rows(path: pathlib.Path) -> list[metrics.Row]:
+    """The rows of training of a run; none if it has not begun."""
+    file = path / metrics.FILE
+    return list(metrics.training(metrics.read(file))) if file.exists() else []
+
+
+def seconds(path: pathlib.Path) -> float:
+    """The time that a run has had."""
+    found = rows(path)
+    return _start_s(found) + found[-1]["time_s"] if found else 0.0
+
+
+def _start_s(found: Sequence[metrics.Row]) -> float:
+    """What passed between the command and the beginning of training."""
+    start_s: float = found[0]["wall_time_s"] - found[0]["time_s"]
+    return start_s
+
+
+def points(path: pathlib.Path, steps_per_second: float | None = None) -> list[Point]:
+    """The scored checkpoints of a run, in order.
+
+    Args:
+      path: of the run.
+      steps_per_second: at which its minutes follow from its steps; None: by its own clock.
+    """
+    found = rows(path)
+    clock = {row["step"]: row["time_s"] for row in found}
+    listed = []
+    for name, result in _scores(path).items():
+        step = int(name)
+        time_s = step / steps_per_second if steps_per_second else _at(clock, step)
+        listed.append(Point((_start_s(found) + time_s) / 60, step, result["return"]["mean"]))
+    return sorted(listed)
+
+
+def _at(clock: Mapping[int, float], step: int) -> float:
+    """The time of a step, from the rows on both sides of it."""
+    below = max((s for s in clock if s <= step), default=0)
+    above = min((s for s in clock if s >= step), default=below)
+    before, after = clock.get(below, 0.0), clock.get(above, 0.0)
+    share = (step - below) / (above - below) if above > below else 0.0
+    return before + share * (after - before)
+
+
+def score(path: pathlib.Path, episodes: int) -> None:
+    """Scores what a run has saved and nobody has scored yet, in the conditions of the run.
+
+    Args:
+      path: of the run.
+      episodes: whole games of each checkpoint.
+
+    Raises:
+      RunError: it fails.
+    """
+    known = _scores(path)
+    for folder in sorted((path / layout.CHECKPOINTS).iterdir()):
+        if not folder.name.isdigit() or folder.name in known:
+            continue
+        told = report.run(
+            [
+                *(sys.executable, "-m", "jaxdqn.evaluate", f"--run_dir={path}", "--json"),
+                *(f"--checkpoint={folder.name}", f"--episodes={episodes}", "--protocol=run"),
+            ],
+            env=report.on_cpu(),
+        )
+        known[folder.name] = json.loads(told.splitlines()[-1])
+        with atomic_files.whole(path / _SCORES) as part:
+            part.write_text(json.dumps(known, indent=1) + "\n")
+
+
+def _scores(path: pathlib.Path) -> dict[str, Any]:
+    file = path / _SCORES
+    found: dict[str, Any] = json.loads(file.read_text()) if file.exists() else {}
+    return found
