@@ -20,6 +20,7 @@ _COMMON = [
 ]
 PEERS = {
     "stable_baselines3": _COMMON,
+    "sb3_contrib": [*_COMMON, "sb3-contrib==2.9.2"],
     "sbx": [*_COMMON, "sbx-rl==0.28.0", "jax==0.10.2", "flax==0.12.8", "optax==0.2.8"],
 }
 

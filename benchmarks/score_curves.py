@@ -73,7 +73,8 @@ def summary(
     Returns:
       `score`: at the end; median, least and most. `minutes_to`: the median by threshold and the
       number of seeds that reached it; a seed that did not counts as longer than any other.
-      `steps_per_second`, `samples_per_step`, `score_at_equal_steps`, `memory_gb` (the most).
+      `steps_per_second`, `samples_per_step`, `score_at_equal_steps`, `memory_gb` (the most); 0
+      for what is not known.
     """
     last = [curve.points[-1].score for curve in curves]
     reached = {}
@@ -87,13 +88,14 @@ def summary(
         }
     ends = [curve.rows[-1] for curve in curves]
     equal = [score_at(curve.points, equal_step) for curve in curves]
-    memory = [row["memory_used_bytes"] or 0 for curve in curves for row in curve.rows]
+    samples = [row["samples_per_step"] for row in ends if row.get("samples_per_step")]
+    memory = [row.get("memory_used_bytes") or 0 for curve in curves for row in curve.rows]
     return {
         "seeds": len(curves),
         "score": [statistics.median(last), min(last), max(last)],
         "minutes_to": reached,
         "steps_per_second": statistics.median(row["step"] / row["time_s"] for row in ends),
-        "samples_per_step": statistics.median(row["samples_per_step"] or 0 for row in ends),
+        "samples_per_step": statistics.median(samples) if samples else 0,
         "score_at_equal_steps": statistics.median(equal),
         "memory_gb": max(memory) / 1e9,
     }
@@ -111,8 +113,9 @@ def table(games: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> str:
             middle, least, most = found["score"]
             times = [_time(found["minutes_to"][n], found["seeds"]) for n in names]
             line = [name, found["seeds"], f"{middle:.1f}", f"{least:.1f} to {most:.1f}", *times]
-            line += [found["steps_per_second"], found["samples_per_step"]]
-            lines.append([*line, f"{found['score_at_equal_steps']:.1f}", found["memory_gb"]])
+            line += [found["steps_per_second"], found["samples_per_step"] or "-"]
+            line += [f"{found['score_at_equal_steps']:.1f}", found["memory_gb"] or "-"]
+            lines.append(line)
         tables.append(f"{game}\n\n{report.table(head, lines)}")
     return "\n\n".join(tables)
 

@@ -1,14 +1,19 @@
-r"""Measures the score that presets reach in so many minutes of a machine.
+r"""Measures the score that presets and peers reach in so many minutes of a machine.
 
   python -m benchmarks.time_to_score --variants=atari,atari:n_step=3 --minutes=45 --seeds=3
 
 The clock of a run begins with the command: start-up and compilation count, evaluations do not.
 Checkpoints are scored afterwards, in the conditions of the run's own evaluations. A variant is a
 preset with changes, divided by colons. Seeds come one after the other, and within a seed the
-variants, so what is interrupted can be compared. The same command goes on from there.
+variants and peers, so what is interrupted can be compared. The same command goes on from there.
 
 Curves over steps are true on a busy machine, and minutes are not. `--rate_rounds=3` measures the
-rates of all variants alone, in turn, at the end; minutes then follow from steps.
+rates of all variants alone, in turn, at the end; their minutes then follow from steps.
+
+Peers play in environments of their own. `--peers=stable_baselines3 --peers=sb3_contrib` are a DQN
+and a QR-DQN with the settings of RL Baselines3 Zoo. `--cleanrl_files=dqn_atari_jax.py` is a file of
+CleanRL with its own settings, whose score is the mean of the last 30 returns of training; it runs
+in the Python of `stable_baselines3`. `--peer_steps=300000` scales their schedules to so many steps.
 """
 
 import json
@@ -17,16 +22,17 @@ import re
 import statistics
 import sys
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from absl import flags
 
-from benchmarks import plots, report, score_curves, timed_runs
+from benchmarks import peer_installs, plots, report, score_curves, timed_peers, timed_runs
 from jaxdqn import errors
 from jaxdqn.cli import paths, program
 from jaxdqn.settings import presets
 
-_Runs = dict[str, dict[str, dict[int, pathlib.Path]]]  # game -> variant -> seed -> run
+# game -> variant or peer -> seed -> its curve, given the steps/s at which minutes follow from steps
+_Curves = dict[str, dict[str, dict[int, Callable[[float | None], score_curves.Curve]]]]
 
 
 def _words(game: str, variant: timed_runs.Variant, seed: int) -> list[str]:
@@ -67,17 +73,14 @@ def _rates(game: str, variants: Sequence[timed_runs.Variant]) -> dict[str, float
     return {name: statistics.median(rates) for name, rates in found.items()}
 
 
-def _keep(result: report.Result, runs: _Runs, rates: Mapping[str, Mapping[str, float]]) -> None:
+def _keep(result: report.Result, known: _Curves, rates: Mapping[str, Mapping[str, float]]) -> None:
     """Writes what is known so far: figures, tables, and a plot of each game."""
     curves = {
         game: {
-            name: {
-                seed: score_curves.read(path, rates.get(game, {}).get(name))
-                for seed, path in seeds.items()
-            }
-            for name, seeds in variants.items()
+            name: {seed: curve(rates.get(game, {}).get(name)) for seed, curve in seeds.items()}
+            for name, seeds in learners.items()
         }
-        for game, variants in runs.items()
+        for game, learners in known.items()
     }
     summaries = {game: score_curves.summaries(game, found) for game, found in curves.items()}
     points = {
@@ -102,6 +105,61 @@ def _keep(result: report.Result, runs: _Runs, rates: Mapping[str, Mapping[str, f
         )
 
 
+def _peers() -> dict[str, timed_peers.Peer]:
+    """The peers that the flags name and that can be installed."""
+    values = flags.FLAGS
+
+    def leave_out(name: str, error: errors.RunError) -> None:
+        print(f"{name}: left out: {error}", flush=True)
+
+    scripts = [paths.usable("cleanrl_files", file).resolve() for file in values.cleanrl_files]
+    for script in scripts:
+        if not script.is_file():
+            raise errors.SettingError("cleanrl_files", f"has {script}, which is not a file")
+    wanted = ["stable_baselines3", *values.peers] if scripts else values.peers
+    if not wanted:
+        return {}
+    pythons = peer_installs.pythons(wanted, values.peer_python, values.peers_dir, leave_out)
+    found = {
+        name: timed_peers.stable_baselines3(name, pythons[name])
+        for name in values.peers
+        if name in pythons
+    }
+    for script in scripts:
+        if python := pythons.get("stable_baselines3"):
+            found[f"cleanrl_{script.stem}"] = timed_peers.cleanrl(script, python)
+    return found
+
+
+def _learn(
+    runs_dir: pathlib.Path, game: str, variant: timed_runs.Variant, seed: int
+) -> Callable[[float | None], score_curves.Curve]:
+    """Trains and scores a variant; returns its curve, by its own clock or a rate."""
+    values = flags.FLAGS
+    name = re.sub(r"[^\w.=-]+", "_", variant.name)
+    path = runs_dir / f"{game}-{name}-seed{seed}"
+    timed_runs.train(path, _words(game, variant, seed), values.minutes)
+    timed_runs.score(path, values.episodes)
+    return lambda rate: score_curves.read(path, rate)
+
+
+def _learn_as_peer(
+    runs_dir: pathlib.Path, game: str, name: str, peer: timed_peers.Peer, seed: int
+) -> Callable[[float | None], score_curves.Curve] | None:
+    """Trains a peer; returns its curve, None if it fails."""
+    values = flags.FLAGS
+    budget = timed_peers.Budget(
+        values.minutes, values.peer_steps, values.checkpoint_every_steps, values.episodes
+    )
+    path = runs_dir / f"{game}-{name}-{values.peer_steps or 'own'}-seed{seed}.json"
+    try:
+        found = timed_peers.trained(path, peer, game, seed, budget)
+    except errors.RunError as error:
+        print(f"{name}, seed {seed}: left out: {error}", flush=True)
+        return None
+    return lambda _: score_curves.Curve(found["points"], [found["row"]])
+
+
 def main() -> int:
     """Trains, scores and reports as the flags say."""
     values = flags.FLAGS
@@ -112,19 +170,21 @@ def main() -> int:
     folder, runs_dir = report.out_folder(), paths.usable("runs_dir", values.runs_dir)
     if problem := report.why_not_written(runs_dir):
         raise errors.SettingError("runs_dir", problem)
-    runs: _Runs = {}
+    peers = _peers()
+    known: _Curves = {}
     with report.Result("time_to_score", folder) as result:
         for seed in range(values.seeds):
             for game in values.games:
+                learners = known.setdefault(game, {})
                 for one in variants:
-                    name = re.sub(r"[^\w.=-]+", "_", one.name)
-                    path = runs_dir / f"{game}-{name}-seed{seed}"
-                    timed_runs.train(path, _words(game, one, seed), values.minutes)
-                    timed_runs.score(path, values.episodes)
-                    runs.setdefault(game, {}).setdefault(one.name, {})[seed] = path
-                    _keep(result, runs, {})
+                    learners.setdefault(one.name, {})[seed] = _learn(runs_dir, game, one, seed)
+                    _keep(result, known, {})
+                for name, peer in peers.items():
+                    if curve := _learn_as_peer(runs_dir, game, name, peer, seed):
+                        learners.setdefault(name, {})[seed] = curve
+                        _keep(result, known, {})
         if values.rate_rounds:
-            _keep(result, runs, {game: _rates(game, variants) for game in values.games})
+            _keep(result, known, {game: _rates(game, variants) for game in values.games})
     return 0
 
 
@@ -144,6 +204,14 @@ def _define_flags() -> None:
         "rate_rounds", 0, "rounds in which rates are measured alone; 0: by the clock", lower_bound=0
     )
     flags.DEFINE_float("rate_seconds", 5.0, "seconds of each measurement", lower_bound=0.1)
+    flags.DEFINE_multi_enum(
+        "peers", [], ["stable_baselines3", "sb3_contrib"], "peers, one each time"
+    )
+    flags.DEFINE_list("cleanrl_files", [], "comma-separated files of CleanRL, in its repository")
+    flags.DEFINE_integer(
+        "peer_steps", 0, "steps that the schedules of peers are scaled to; 0: their own"
+    )
+    peer_installs.define_flags()
     flags.DEFINE_string("runs_dir", "runs/time_to_score", "folder of the runs")
     report.define_out()
 

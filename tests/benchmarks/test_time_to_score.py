@@ -1,10 +1,12 @@
 """The score that a preset reaches in so many minutes, and how it is counted."""
 
 import json
+import sys
+import time
 
 import pytest
 
-from benchmarks import score_curves, timed_runs
+from benchmarks import score_curves, timed_peers, timed_runs
 from jaxdqn import errors
 from tests import program
 
@@ -102,3 +104,87 @@ def test_a_run_ends_by_the_clock(tmp_path):
 def test_a_run_that_fails_says_why(tmp_path):
     with pytest.raises(errors.RunError, match="no_step"):
         timed_runs.train(tmp_path / "run", ["--env=CartPole", "--no_step=1"], 1)
+
+
+# Stands for Gymnasium, the ALE and Stable-Baselines3: steps of a millisecond, scores as steps.
+PEER = """
+import sys, time, types
+parts = ("callbacks", "env_util", "evaluation", "vec_env")
+for part in ("common", *(f"common.{part}" for part in parts)):
+    sys.modules[f"{__name__}.{part}"] = sys.modules[__name__]
+register_envs = lambda module: None
+BaseCallback = type("BaseCallback", (), {})
+VecFrameStack = lambda env, depth: env
+def make_atari_env(name, num_envs, seed, wrapper_kwargs=None):
+    assert name == "PongNoFrameskip-v4"
+    return num_envs, seed, wrapper_kwargs
+class DQN:
+    exploration_rate, batch_size = 0.5, 32
+    def __init__(self, policy, env, seed, learning_starts, exploration_fraction, **_):
+        assert (env, seed, exploration_fraction) == ((1, 3, None), 3, 0.1)
+        self.learning_starts = learning_starts
+    def learn(self, steps, callback):
+        callback.model = self
+        for step in range(1, steps + 1):
+            time.sleep(0.001)
+            self.num_timesteps = callback.num_timesteps = step
+            self._n_updates = max(0, step - self.learning_starts) // 4
+            if not callback._on_step():
+                break
+        assert self.exploration_rate == 0.5
+def evaluate_policy(model, env, episodes, deterministic, warn):
+    whole = {"clip_reward": False, "terminal_on_life_loss": False}
+    assert (env, episodes, model.exploration_rate) == ((8, 10_003, whole), 7, 0.01)
+    time.sleep(0.5)
+    return model.num_timesteps, 0.0
+"""
+
+
+@pytest.fixture
+def python(tmp_path):
+    """A Python with packages that stand for a peer's."""
+    stub = tmp_path / "stub"
+    stub.mkdir()
+    for name in ("ale_py", "gymnasium", "stable_baselines3"):
+        (stub / f"{name}.py").write_text(PEER)
+    python = tmp_path / "python"
+    python.write_text(f'#!/bin/sh\nPYTHONPATH={stub} exec {sys.executable} "$@"\n')
+    python.chmod(0o755)
+    return python
+
+
+def test_a_peer_ends_by_its_clock_which_stands_still_in_evaluations(python, tmp_path):
+    peer = timed_peers.stable_baselines3("stable_baselines3", python)
+    budget = timed_peers.Budget(0.03, 10_000, 400, 7)
+    path = tmp_path / "runs" / "peer.json"
+    began = time.monotonic()
+    found = timed_peers.trained(path, peer, "Pong", 3, budget)
+    took_s = time.monotonic() - began
+    points, row = found["points"], found["row"]
+    assert [point.step for point in points[:-1]] == [*range(400, points[-1].step, 400)]
+    assert [point.score for point in points] == [point.step for point in points]
+    assert points[-1].minutes >= 0.03 and took_s > 60 * points[-1].minutes + 0.5 * len(points)
+    assert row["samples_per_step"] == pytest.approx(8 * (1 - 500 / row["step"]), rel=0.02)
+    assert row["step"] == points[-1].step and row["memory_used_bytes"] > 1e6
+    assert timed_peers.trained(path, None, "Pong", 3, budget) == found  # known already
+
+
+def test_cleanrl_prints_its_returns(python, tmp_path):
+    script = tmp_path / "cleanrl" / "dqn_atari_jax.py"
+    script.parent.mkdir()
+    script.write_text(
+        "import sys, time\n"
+        "assert sys.argv[1:4:2] == ['--env-id', '--seed'] and sys.argv[2] == 'PongNoFrameskip-v4'\n"
+        "for game in range(10**6):\n"
+        "    print(f'global_step={100 * game}, episodic_return=[{game}.]')\n"
+        "    time.sleep(0.01)\n"
+    )
+    budget = timed_peers.Budget(0.02, 0, 1_000, 7)
+    found = timed_peers.cleanrl(script, python)("Pong", 3, budget)
+    first, *_, last = found["points"]
+    assert (first.step, first.score) == (2_900, 14.5)  # the mean of 30 returns
+    assert last.step == found["row"]["step"] and last.score == last.step / 100 - 14.5
+    assert last.minutes >= 0.02
+    script.write_text("print('no game', flush=True)\nraise SystemExit('error: no emulator')\n")
+    with pytest.raises(errors.RunError, match=r"dqn_atari_jax\.py failed with code 1: error: no"):
+        timed_peers.cleanrl(script, python)("Pong", 3, budget)

@@ -1,0 +1,165 @@
+"""Peers that train for so many minutes, and the scores that they reach."""
+
+import json
+import os
+import pathlib
+import re
+import signal
+import statistics
+import subprocess
+import tempfile
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from benchmarks import report
+from benchmarks.timed_runs import Point
+from jaxdqn import errors
+from jaxdqn.storage import atomic_files
+
+_ZOO_STEPS = 10_000_000  # of the schedules of RL Baselines3 Zoo
+_RETURN = re.compile(r"global_step=(\d+), episodic_return=\[?\s*(-?[0-9.]+)")
+_GAMES = 30  # of training, whose mean return is a score
+
+
+class Budget(NamedTuple):
+    """What all learners have."""
+
+    minutes: float
+    steps: int  # that schedules are scaled to; 0: the peers' own
+    checkpoint_every_steps: int
+    episodes: int  # that score a checkpoint
+
+
+Peer = Callable[[str, int, Budget], dict[str, Any]]  # (game, seed, budget) -> points, row, versions
+
+
+def trained(path: pathlib.Path, peer: Peer, game: str, seed: int, budget: Budget) -> dict[str, Any]:
+    """What a peer reached, from a file if it is known already.
+
+    A peer that was interrupted begins again: it cannot go on.
+
+    Args:
+      path: of the file.
+      peer: trains.
+      game: by its plain name.
+      seed: of the run.
+      budget: what it has.
+
+    Raises:
+      RunError: it fails.
+    """
+    if not path.exists():
+        found = peer(game, seed, budget)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with atomic_files.whole(path) as part:
+            part.write_text(json.dumps(found, indent=1) + "\n")
+    known: dict[str, Any] = json.loads(path.read_text())
+    return known | {"points": [Point(*point) for point in known["points"]]}
+
+
+def stable_baselines3(library: str, python: pathlib.Path) -> Peer:
+    """The DQN of Stable-Baselines3 or the QR-DQN of its contrib, by `peer_scores.py`.
+
+    Args:
+      library: as it is imported.
+      python: that has it.
+    """
+
+    def train(game: str, seed: int, budget: Budget) -> dict[str, Any]:
+        arguments = {
+            "library": library,
+            "game": game,
+            "seed": seed,
+            "minutes": budget.minutes,
+            "began": time.time(),
+            "steps": budget.steps or _ZOO_STEPS,
+            "every": budget.checkpoint_every_steps,
+            "episodes": budget.episodes,
+        }
+        if budget.steps:
+            arguments["learning_starts"] = budget.steps // 20
+        script = pathlib.Path(__file__).with_name("peer_scores.py")
+        words = [f"--{name}={value}" for name, value in arguments.items()]
+        told = [json.loads(line) for line in _lines([python, script, *words], report.on_cpu())]
+        points = [line["point"] for line in told if "point" in line]
+        return {"points": points, "row": told[-1]["row"], "versions": told[-1]["versions"]}
+
+    return train
+
+
+def cleanrl(script: pathlib.Path, python: pathlib.Path) -> Peer:
+    """A file of CleanRL. Its score is the mean of the last returns of training.
+
+    Args:
+      script: the file, within CleanRL's repository.
+      python: that has what it imports.
+    """
+
+    def train(game: str, seed: int, budget: Budget) -> dict[str, Any]:
+        env_id = f"{game}-v5" if "envpool" in script.stem else f"{game}NoFrameskip-v4"
+        words = ["--env-id", env_id, "--seed", str(seed)]
+        if budget.steps:
+            words += ["--total-timesteps", str(budget.steps)]
+        environment = {**report.on_cpu(), "PYTHONUNBUFFERED": "1"}
+        environment["PYTHONPATH"] = str(script.parent.parent)  # `cleanrl_utils`
+        began, returns = time.time(), deque[float](maxlen=_GAMES)
+        points: list[Point] = []
+        with tempfile.TemporaryDirectory() as folder:
+            for line in _lines([python, script, *words], environment, budget.minutes, folder):
+                if not (found := _RETURN.search(line)):
+                    continue
+                returns.append(float(found[2]))
+                minutes, step = (time.time() - began) / 60, int(found[1])
+                due = points[-1].step if points else 0
+                if len(returns) == _GAMES and step >= due + budget.checkpoint_every_steps:
+                    points.append(Point(minutes, step, statistics.fmean(returns)))
+                last = Point(minutes, step, statistics.fmean(returns))
+        if not returns:
+            raise errors.RunError(f"{script.name} ended no game")
+        points = [*(point for point in points if point.step < last.step), last]
+        row = {"step": last.step, "time_s": 60 * last.minutes}
+        return {"points": points, "row": row, "versions": {}}
+
+    return train
+
+
+def _lines(
+    command: Sequence[Any],
+    environment: Mapping[str, str],
+    minutes: float | None = None,
+    folder: str | None = None,
+) -> Iterator[str]:
+    """The lines that a program prints, until it ends or its minutes are over.
+
+    Raises:
+      RunError: it fails.
+    """
+    end = time.time() + 60 * minutes if minutes else float("inf")
+    with (
+        tempfile.TemporaryFile("w+") as told,
+        subprocess.Popen(
+            [str(word) for word in command],
+            env=environment,
+            cwd=folder,
+            text=True,
+            stdout=subprocess.PIPE,
+            stderr=told,
+            start_new_session=True,  # with its environments' processes
+        ) as running,
+    ):
+        assert running.stdout is not None
+        try:
+            for line in running.stdout:
+                yield line
+                if time.time() >= end:
+                    return
+            code = running.wait()
+        finally:
+            if running.poll() is None:
+                os.killpg(running.pid, signal.SIGKILL)
+        if code:
+            told.seek(0)
+            reason = report.last_words(told.read())
+            raise errors.RunError(f"{command[1]} failed with code {code}: {reason}")
