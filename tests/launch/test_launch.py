@@ -199,6 +199,7 @@ def test_a_sweep_ends_with_all_runs_though_one_was_killed(tmp_path):
     """Two games, two seeds; the second game's second seed is killed when it has a checkpoint."""
     runs = tmp_path / "sweep"
     words = ("--envs=CartPole,MountainCar", "--seeds=0,1", f"--runs_dir={runs}", "--")
+    words += ("--preset=classic",)
     words += ("--total_steps=4000", "--eval_episodes=2", "--checkpoint_every_steps=1000")
     words += ("--hidden_sizes=32", "--steps_per_update=8", "--max_episode_steps=200")
     with (tmp_path / "printed").open("w") as printed:
