@@ -115,9 +115,10 @@ def compile_for(target: str, preset: str) -> dict[str, Compiled]:
     options = {"xla_gpu_autotune_level": 0} if target == "h100" else None
     config = presets.resolve("Breakout", preset, {})
     found = {}
-    for name, (function, shaped) in working_memory.programs(config, _GAME, mesh).items():
+    for name, one in working_memory.programs(config, _GAME, mesh).items():
         with _without_cache():
-            compiled = function.lower(*shaped).compile(compiler_options=options)
+            lowered = one.function.lower(*one.shaped)
+            compiled = lowered.compile(compiler_options=options)
         memory, text = compiled.memory_analysis(), compiled.as_text()
         found[name] = Compiled(
             memory.argument_size_in_bytes,

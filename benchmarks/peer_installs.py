@@ -84,7 +84,7 @@ def _given(text: str) -> tuple[str, pathlib.Path]:
             "peer_python",
             f"is {text!r}; must be a peer and its Python, such as sbx=venv/bin/python",
         )
-    return name, pathlib.Path(python)
+    return name, pathlib.Path(python).absolute()  # its link is what makes it an environment
 
 
 def _install(folder: pathlib.Path, requirements: list[str]) -> pathlib.Path:

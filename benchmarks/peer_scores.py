@@ -39,10 +39,11 @@ _ZOO: dict[str, tuple[str, dict[str, Any]]] = {
     ),
     "sb3_contrib": (
         "QRDQN",
-        # Its own million steps would take 53 GB.
+        # Its own million steps would take 56 GB.
         {"buffer_size": 100_000, "learning_starts": 50_000, "exploration_fraction": 0.025},
     ),
 }
+_STEPS = 10_000_000  # of the zoo's runs
 _EPSILON = 0.01  # of evaluations
 
 
@@ -57,21 +58,30 @@ class Scores(BaseCallback):
     def __init__(self, args: argparse.Namespace, env: Any):
         super().__init__()
         self.args, self.off_clock, self._env = args, 0.0, env
+        self.scored_step = -1
 
     def _on_step(self) -> bool:
         minutes = self.minutes()
         is_over = minutes >= self.args.minutes
         if is_over or self.num_timesteps % self.args.every == 0:
-            began = time.time()
-            explores = self.model.exploration_rate
-            self.model.exploration_rate = _EPSILON
-            mean, _ = evaluate_policy(
-                self.model, self._env, self.args.episodes, deterministic=False, warn=False
-            )
-            self.model.exploration_rate = explores
-            self.off_clock += time.time() - began
-            print(json.dumps({"point": [minutes, self.num_timesteps, float(mean)]}), flush=True)
+            self._evaluate(minutes)
         return not is_over
+
+    def _on_training_end(self) -> None:
+        if self.scored_step != self.num_timesteps:
+            self._evaluate(self.minutes())
+
+    def _evaluate(self, minutes: float) -> None:
+        began = time.time()
+        explores = self.model.exploration_rate
+        self.model.exploration_rate = _EPSILON
+        mean, _ = evaluate_policy(
+            self.model, self._env, self.args.episodes, deterministic=False, warn=False
+        )
+        self.model.exploration_rate = explores
+        self.off_clock += time.time() - began
+        self.scored_step = self.num_timesteps
+        print(json.dumps({"point": [minutes, self.num_timesteps, float(mean)]}), flush=True)
 
     def minutes(self) -> float:
         """Minutes of training so far, with the start-up."""
@@ -87,7 +97,6 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, required=True)
     parser.add_argument("--began", type=float, required=True, help="time() of the start")
     parser.add_argument("--steps", type=int, required=True, help="of the schedules")
-    parser.add_argument("--learning_starts", type=int, help="the zoo's if it is left out")
     parser.add_argument("--every", type=int, required=True, help="steps between evaluations")
     parser.add_argument("--episodes", type=int, required=True, help="games of an evaluation")
     args = parser.parse_args()
@@ -98,8 +107,8 @@ def main() -> None:
     whole = {"clip_reward": False, "terminal_on_life_loss": False}
     scored = make_atari_env(name, 8, seed=10_000 + args.seed, wrapper_kwargs=whole)
     kind, settings = _ZOO[args.library]
-    if args.learning_starts is not None:
-        settings = {**settings, "learning_starts": args.learning_starts}
+    share = min(1.0, args.steps / _STEPS)
+    settings = {**settings, "learning_starts": round(settings["learning_starts"] * share)}
     model = getattr(importlib.import_module(args.library), kind)(
         "CnnPolicy", env, seed=args.seed, **settings
     )
@@ -111,7 +120,10 @@ def main() -> None:
         "samples_per_step": model._n_updates * model.batch_size / model.num_timesteps,
         "memory_used_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
     }
-    print(json.dumps({"row": row, "versions": {name: _version(name) for name in _PACKAGES}}))
+    told = {"settings": {"total_steps": args.steps, **settings}}
+    print(
+        json.dumps({"row": row, **told, "versions": {name: _version(name) for name in _PACKAGES}})
+    )
 
 
 def _version(name: str) -> str | None:

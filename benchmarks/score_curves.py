@@ -23,11 +23,14 @@ class Curve(NamedTuple):
 
     points: Sequence[Point]
     rows: Sequence[metrics.Row]  # of training
+    steps_per_second: float
 
 
-def read(path: pathlib.Path, steps_per_second: float | None = None) -> Curve:
+def read(path: pathlib.Path, rate: timed_runs.Rate | None = None) -> Curve:
     """The curve of a run; see `timed_runs.points`."""
-    return Curve(timed_runs.points(path, steps_per_second), timed_runs.rows(path))
+    rows = timed_runs.rows(path)
+    clocked = rows[-1]["step"] / rows[-1]["time_s"]
+    return Curve(timed_runs.points(path, rate), rows, rate.steps_per_second if rate else clocked)
 
 
 def summaries(game: str, found: Mapping[str, Mapping[int, Curve]]) -> dict[str, dict[str, Any]]:
@@ -51,13 +54,13 @@ def minutes_to(points: Sequence[Point], threshold: float) -> float | None:
     return None
 
 
-def score_at(points: Sequence[Point], step: int) -> float:
-    """The score at a step, on straight lines between checkpoints; the last one after them."""
+def score_at(points: Sequence[Point], step: int) -> float | None:
+    """The score at a step, on straight lines between checkpoints; None outside them."""
     for before, after in itertools.pairwise(points):
         if before.step <= step <= after.step:
             share = (step - before.step) / (after.step - before.step)
             return before.score + share * (after.score - before.score)
-    return points[0].score if step < points[0].step else points[-1].score
+    return next((point.score for point in points if point.step == step), None)
 
 
 def summary(
@@ -73,30 +76,30 @@ def summary(
     Returns:
       `score`: at the end; median, least and most. `minutes_to`: the median by threshold and the
       number of seeds that reached it; a seed that did not counts as longer than any other.
-      `steps_per_second`, `samples_per_step`, `score_at_equal_steps`, `memory_gb` (the most); 0
-      for what is not known.
+      `steps_per_second`, `samples_per_step`, `score_at_equal_steps` (None if a seed has no
+      checkpoint before that step), `memory_gb` (the most); 0 for what is not known.
     """
     last = [curve.points[-1].score for curve in curves]
     reached = {}
     for threshold in thresholds:
         times = [minutes_to(curve.points, threshold) for curve in curves]
         known = sorted(time for time in times if time is not None)
-        middle = statistics.median_high([*known, *[float("inf")] * (len(times) - len(known))])
+        middle = statistics.median([*known, *[float("inf")] * (len(times) - len(known))])
         reached[f"{threshold:g}"] = {
             "median": middle if middle < float("inf") else None,
             "reached": len(known),
         }
     ends = [curve.rows[-1] for curve in curves]
-    equal = [score_at(curve.points, equal_step) for curve in curves]
+    equal = [score for c in curves if (score := score_at(c.points, equal_step)) is not None]
     samples = [row["samples_per_step"] for row in ends if row.get("samples_per_step")]
     memory = [row.get("memory_used_bytes") or 0 for curve in curves for row in curve.rows]
     return {
         "seeds": len(curves),
         "score": [statistics.median(last), min(last), max(last)],
         "minutes_to": reached,
-        "steps_per_second": statistics.median(row["step"] / row["time_s"] for row in ends),
+        "steps_per_second": statistics.median(curve.steps_per_second for curve in curves),
         "samples_per_step": statistics.median(samples) if samples else 0,
-        "score_at_equal_steps": statistics.median(equal),
+        "score_at_equal_steps": statistics.median(equal) if len(equal) == len(curves) else None,
         "memory_gb": max(memory) / 1e9,
     }
 
@@ -114,7 +117,8 @@ def table(games: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> str:
             times = [_time(found["minutes_to"][n], found["seeds"]) for n in names]
             line = [name, found["seeds"], f"{middle:.1f}", f"{least:.1f} to {most:.1f}", *times]
             line += [found["steps_per_second"], found["samples_per_step"] or "-"]
-            line += [f"{found['score_at_equal_steps']:.1f}", found["memory_gb"] or "-"]
+            equal = found["score_at_equal_steps"]
+            line += ["-" if equal is None else f"{equal:.1f}", found["memory_gb"] or "-"]
             lines.append(line)
         tables.append(f"{game}\n\n{report.table(head, lines)}")
     return "\n\n".join(tables)

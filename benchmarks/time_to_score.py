@@ -1,38 +1,42 @@
-r"""Measures the score that presets and peers reach in so many minutes of a machine.
+r"""Measures the score that presets and peers reach in so many minutes of a machine's CPU.
 
   python -m benchmarks.time_to_score --variants=atari,atari:n_step=3 --minutes=45 --seeds=3
 
 The clock of a run begins with the command: start-up and compilation count, evaluations do not.
 Checkpoints are scored afterwards, in the conditions of the run's own evaluations. A variant is a
-preset with changes, divided by colons. Seeds come one after the other, and within a seed the
-variants and peers, so what is interrupted can be compared. The same command goes on from there.
+preset with changes, divided by colons; lists have plus signs (hidden_sizes=64+64). Seeds come one
+after the other, and within a seed the variants and peers, so what is interrupted can be compared.
+The same command goes on from there.
 
 Curves over steps are true on a busy machine, and minutes are not. `--rate_rounds=3` measures the
 rates of all variants alone, in turn, at the end; their minutes then follow from steps.
 
 Peers play in environments of their own. `--peers=stable_baselines3 --peers=sb3_contrib` are a DQN
 and a QR-DQN with the settings of RL Baselines3 Zoo. `--cleanrl_files=dqn_atari_jax.py` is a file of
-CleanRL with its own settings, whose score is the mean of the last 30 returns of training; it runs
-in the Python of `stable_baselines3`. `--peer_steps=300000` scales their schedules to so many steps.
+CleanRL with its own settings, whose score is the mean of the last 30 returns of training. It runs
+in the Python of `stable_baselines3`: name one that has what the file imports (`--peer_python`).
+`--peer_steps=300000` scales the schedules of peers to so many steps.
 """
 
 import json
+import os
 import pathlib
 import re
 import statistics
 import sys
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 from absl import flags
 
 from benchmarks import peer_installs, plots, report, score_curves, timed_peers, timed_runs
 from jaxdqn import errors
 from jaxdqn.cli import paths, program
-from jaxdqn.settings import presets
 
-# game -> variant or peer -> seed -> its curve, given the steps/s at which minutes follow from steps
-_Curves = dict[str, dict[str, dict[int, Callable[[float | None], score_curves.Curve]]]]
+_Curve = Callable[[timed_runs.Rate | None], score_curves.Curve]
+_Curves = dict[str, dict[str, dict[int, _Curve]]]  # game -> variant or peer -> seed
+_Rates = Mapping[str, Mapping[str, timed_runs.Rate]]  # game -> variant
 
 
 def _words(game: str, variant: timed_runs.Variant, seed: int) -> list[str]:
@@ -53,8 +57,8 @@ def _words(game: str, variant: timed_runs.Variant, seed: int) -> list[str]:
     ]
 
 
-def _rates(game: str, variants: Sequence[timed_runs.Variant]) -> dict[str, float]:
-    """Steps/s of each variant alone: the medians of interleaved rounds."""
+def _rates(game: str, variants: Sequence[timed_runs.Variant]) -> dict[str, timed_runs.Rate]:
+    """The rate of each variant alone: medians of interleaved rounds."""
     found: dict[str, list[float]] = {variant.name: [] for variant in variants}
     for _ in range(flags.FLAGS.rate_rounds):
         for variant in variants:
@@ -70,10 +74,15 @@ def _rates(game: str, variants: Sequence[timed_runs.Variant]) -> dict[str, float
                 (file,) = pathlib.Path(folder).glob("*.json")
                 result = json.loads(file.read_text())
             found[variant.name].append(result["training_steps_per_second"])
-    return {name: statistics.median(rates) for name, rates in found.items()}
+    return {
+        one.name: timed_runs.Rate(
+            statistics.median(found[one.name]), timed_runs.settings(one, game).learning_starts_steps
+        )
+        for one in variants
+    }
 
 
-def _keep(result: report.Result, known: _Curves, rates: Mapping[str, Mapping[str, float]]) -> None:
+def _keep(result: report.Result, known: _Curves, rates: _Rates, peers: Mapping[str, Any]) -> None:
     """Writes what is known so far: figures, tables, and a plot of each game."""
     curves = {
         game: {
@@ -91,7 +100,9 @@ def _keep(result: report.Result, known: _Curves, rates: Mapping[str, Mapping[str
         for game, found in curves.items()
     }
     shown = score_curves.table(summaries)
-    path = result.keep({"rates": rates, "summaries": summaries, "points": points}, shown)
+    path = result.keep(
+        {"rates": rates, "summaries": summaries, "points": points, "peers": peers}, shown
+    )
     path.with_suffix(".md").write_text(f"{shown}\n")
     for game, found in points.items():
         plots.seeds(
@@ -131,13 +142,11 @@ def _peers() -> dict[str, timed_peers.Peer]:
     return found
 
 
-def _learn(
-    runs_dir: pathlib.Path, game: str, variant: timed_runs.Variant, seed: int
-) -> Callable[[float | None], score_curves.Curve]:
+def _learn(runs_dir: pathlib.Path, game: str, variant: timed_runs.Variant, seed: int) -> _Curve:
     """Trains and scores a variant; returns its curve, by its own clock or a rate."""
     values = flags.FLAGS
     name = re.sub(r"[^\w.=-]+", "_", variant.name)
-    path = runs_dir / f"{game}-{name}-seed{seed}"
+    path = runs_dir / f"{game}-{name}-{values.minutes:g}min-seed{seed}"
     timed_runs.train(path, _words(game, variant, seed), values.minutes)
     timed_runs.score(path, values.episodes)
     return lambda rate: score_curves.read(path, rate)
@@ -145,46 +154,57 @@ def _learn(
 
 def _learn_as_peer(
     runs_dir: pathlib.Path, game: str, name: str, peer: timed_peers.Peer, seed: int
-) -> Callable[[float | None], score_curves.Curve] | None:
-    """Trains a peer; returns its curve, None if it fails."""
+) -> dict[str, Any] | None:
+    """Trains a peer; returns what `timed_peers.trained` does, None if it fails."""
     values = flags.FLAGS
     budget = timed_peers.Budget(
         values.minutes, values.peer_steps, values.checkpoint_every_steps, values.episodes
     )
-    path = runs_dir / f"{game}-{name}-{values.peer_steps or 'own'}-seed{seed}.json"
+    path = runs_dir / f"{game}-{name}-{budget.name()}-seed{seed}.json"
     try:
-        found = timed_peers.trained(path, peer, game, seed, budget)
+        return timed_peers.trained(path, peer, game, seed, budget)
     except errors.RunError as error:
         print(f"{name}, seed {seed}: left out: {error}", flush=True)
         return None
-    return lambda _: score_curves.Curve(found["points"], [found["row"]])
+
+
+def _curve_of_peer(found: Mapping[str, Any]) -> _Curve:
+    row = found["row"]
+    curve = score_curves.Curve(found["points"], [row], row["step"] / row["time_s"])
+    return lambda _: curve
 
 
 def main() -> int:
     """Trains, scores and reports as the flags say."""
     values = flags.FLAGS
-    variants = [timed_runs.variant(text) for text in values.variants]
-    for game in values.games:
-        for one in variants:
-            presets.resolve(game, one.preset, {})
+    variants = [timed_runs.variant(text, values.games) for text in values.variants]
+    if values.rate_rounds and (values.peers or values.cleanrl_files):
+        raise errors.SettingError("rate_rounds", "measures no peers; must be 0 beside them")
+    if values.rate_rounds and not all(
+        timed_runs.settings(one, values.games[0]).learns_by_updates for one in variants
+    ):
+        raise errors.SettingError("rate_rounds", "measures only updates from a replay; must be 0")
     folder, runs_dir = report.out_folder(), paths.usable("runs_dir", values.runs_dir)
     if problem := report.why_not_written(runs_dir):
         raise errors.SettingError("runs_dir", problem)
+    os.environ.update(report.on_cpu())  # as the runs
     peers = _peers()
     known: _Curves = {}
+    told: dict[str, Any] = {}  # of peers
     with report.Result("time_to_score", folder) as result:
         for seed in range(values.seeds):
             for game in values.games:
                 learners = known.setdefault(game, {})
                 for one in variants:
                     learners.setdefault(one.name, {})[seed] = _learn(runs_dir, game, one, seed)
-                    _keep(result, known, {})
+                    _keep(result, known, {}, told)
                 for name, peer in peers.items():
-                    if curve := _learn_as_peer(runs_dir, game, name, peer, seed):
-                        learners.setdefault(name, {})[seed] = curve
-                        _keep(result, known, {})
+                    if found := _learn_as_peer(runs_dir, game, name, peer, seed):
+                        told[name] = {key: found.get(key) for key in ("settings", "versions")}
+                        learners.setdefault(name, {})[seed] = _curve_of_peer(found)
+                        _keep(result, known, {}, told)
         if values.rate_rounds:
-            _keep(result, known, {game: _rates(game, variants) for game in values.games})
+            _keep(result, known, {game: _rates(game, variants) for game in values.games}, told)
     return 0
 
 

@@ -18,21 +18,28 @@ from benchmarks.timed_runs import Point
 from jaxdqn import errors
 from jaxdqn.storage import atomic_files
 
-_ZOO_STEPS = 10_000_000  # of the schedules of RL Baselines3 Zoo
+_STEPS = 10_000_000  # of the schedules of RL Baselines3 Zoo and of CleanRL
+_CLEANRL_LEARNING_STARTS = 80_000
 _RETURN = re.compile(r"global_step=(\d+), episodic_return=\[?\s*(-?[0-9.]+)")
 _GAMES = 30  # of training, whose mean return is a score
 
 
 class Budget(NamedTuple):
-    """What all learners have."""
+    """What all peers have."""
 
     minutes: float
-    steps: int  # that schedules are scaled to; 0: the peers' own
+    steps: int  # that schedules are scaled to; 0: their own
     checkpoint_every_steps: int
     episodes: int  # that score a checkpoint
 
+    def name(self) -> str:
+        """All of it, for a file."""
+        schedule = f"{self.steps}-steps" if self.steps else "own-schedule"
+        each = f"{self.episodes}-games-every-{self.checkpoint_every_steps}"
+        return f"{self.minutes:g}min-{schedule}-{each}"
 
-Peer = Callable[[str, int, Budget], dict[str, Any]]  # (game, seed, budget) -> points, row, versions
+
+Peer = Callable[[str, int, Budget], dict[str, Any]]  # (game, seed, budget) -> points, row, settings
 
 
 def trained(path: pathlib.Path, peer: Peer, game: str, seed: int, budget: Budget) -> dict[str, Any]:
@@ -74,17 +81,15 @@ def stable_baselines3(library: str, python: pathlib.Path) -> Peer:
             "seed": seed,
             "minutes": budget.minutes,
             "began": time.time(),
-            "steps": budget.steps or _ZOO_STEPS,
+            "steps": budget.steps or _STEPS,
             "every": budget.checkpoint_every_steps,
             "episodes": budget.episodes,
         }
-        if budget.steps:
-            arguments["learning_starts"] = budget.steps // 20
         script = pathlib.Path(__file__).with_name("peer_scores.py")
         words = [f"--{name}={value}" for name, value in arguments.items()]
         told = [json.loads(line) for line in _lines([python, script, *words], report.on_cpu())]
         points = [line["point"] for line in told if "point" in line]
-        return {"points": points, "row": told[-1]["row"], "versions": told[-1]["versions"]}
+        return {"points": points, **told[-1]}
 
     return train
 
@@ -102,6 +107,9 @@ def cleanrl(script: pathlib.Path, python: pathlib.Path) -> Peer:
         words = ["--env-id", env_id, "--seed", str(seed)]
         if budget.steps:
             words += ["--total-timesteps", str(budget.steps)]
+            if "learning_starts" in script.read_text():
+                first = _CLEANRL_LEARNING_STARTS * min(1.0, budget.steps / _STEPS)
+                words += ["--learning-starts", str(round(first))]
         environment = {**report.on_cpu(), "PYTHONUNBUFFERED": "1"}
         environment["PYTHONPATH"] = str(script.parent.parent)  # `cleanrl_utils`
         began, returns = time.time(), deque[float](maxlen=_GAMES)
@@ -120,7 +128,7 @@ def cleanrl(script: pathlib.Path, python: pathlib.Path) -> Peer:
             raise errors.RunError(f"{script.name} ended no game")
         points = [*(point for point in points if point.step < last.step), last]
         row = {"step": last.step, "time_s": 60 * last.minutes}
-        return {"points": points, "row": row, "versions": {}}
+        return {"points": points, "row": row, "settings": {"flags": words}}
 
     return train
 

@@ -8,12 +8,15 @@ import signal
 import subprocess
 import sys
 import time
+import types
+import typing
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from benchmarks import report
 from jaxdqn import errors
 from jaxdqn.rundir import layout, metrics
+from jaxdqn.settings import config as config_lib
 from jaxdqn.settings import presets
 from jaxdqn.storage import atomic_files
 
@@ -21,16 +24,20 @@ _SCORES = "scores.json"
 _LOOK_S = 1.0  # between two looks at the clock of a run
 
 
+_HINTS = typing.get_type_hints(config_lib.Config)
+
+
 class Variant(NamedTuple):
     """A preset with changes."""
 
-    name: str  # such as 'atari:n_step=3:batch_size=64'
+    name: str  # such as 'atari:n_step=3:hidden_sizes=64+64'
     preset: str
     changes: Mapping[str, str]
 
     def words(self) -> list[str]:
         """Its flags."""
-        return [f"--preset={self.preset}", *(f"--{n}={v}" for n, v in self.changes.items())]
+        told = (f"--{n}={v.replace('+', ',')}" for n, v in self.changes.items())
+        return [f"--preset={self.preset}", *told]
 
 
 class Point(NamedTuple):
@@ -41,11 +48,15 @@ class Point(NamedTuple):
     score: float  # mean return of whole games
 
 
-def variant(text: str) -> Variant:
+def variant(text: str, games: Sequence[str]) -> Variant:
     """Reads a variant.
 
+    Args:
+      text: its name.
+      games: that it is to play.
+
     Raises:
-      SettingError: there is no such preset, or it is no list of settings.
+      SettingError: there is no such preset, or a setting is wrong.
     """
     preset, *parts = text.split(":")
     if preset not in presets.PRESETS:
@@ -55,10 +66,41 @@ def variant(text: str) -> Variant:
     changes = {}
     for part in parts:
         name, equals, value = part.partition("=")
-        if not equals or not name.isidentifier():
+        if not equals or name not in _HINTS:
             raise errors.SettingError("variants", f"has {part}; must be a setting, as n_step=3")
         changes[name] = value
-    return Variant(text, preset, changes)
+    found = Variant(text, preset, changes)
+    for game in games:
+        settings(found, game)
+    return found
+
+
+def settings(one: Variant, game: str) -> config_lib.Config:
+    """The settings of a variant on a game.
+
+    Raises:
+      SettingError: one of them is wrong.
+    """
+    typed = {name: _typed(name, value) for name, value in one.changes.items()}
+    return presets.resolve(game, one.preset, typed)
+
+
+def _typed(name: str, text: str) -> Any:
+    """The value of a setting.
+
+    Raises:
+      SettingError: it is of another type.
+    """
+    kind = _HINTS[name]
+    kinds = [one for one in typing.get_args(kind) or (kind,) if one is not types.NoneType]
+    try:
+        if typing.get_origin(kind) is tuple:
+            return tuple(int(item) for item in text.split("+"))
+        if kinds[0] is bool:
+            return {"true": True, "false": False}[text.lower()]
+        return kinds[0](text)
+    except (ValueError, KeyError):
+        raise errors.SettingError("variants", f"has {name}={text}; must be {kind}") from None
 
 
 def train(path: pathlib.Path, words: Sequence[str], minutes: float) -> None:
@@ -126,19 +168,29 @@ def _start_s(found: Sequence[metrics.Row]) -> float:
     return start_s
 
 
-def points(path: pathlib.Path, steps_per_second: float | None = None) -> list[Point]:
+class Rate(NamedTuple):
+    """How fast a run learns when it is alone."""
+
+    steps_per_second: float
+    from_step: int  # the first that it holds for
+
+
+def points(path: pathlib.Path, rate: Rate | None = None) -> list[Point]:
     """The scored checkpoints of a run, in order.
 
     Args:
       path: of the run.
-      steps_per_second: at which its minutes follow from its steps; None: by its own clock.
+      rate: at which minutes follow from steps; None: they are those of the run's own clock.
     """
     found = rows(path)
     clock = {row["step"]: row["time_s"] for row in found}
     listed = []
     for name, result in _scores(path).items():
         step = int(name)
-        time_s = step / steps_per_second if steps_per_second else _at(clock, step)
+        alone = max(0, step - rate.from_step) if rate else 0
+        time_s = _at(clock, step - alone)
+        if rate:
+            time_s += alone / rate.steps_per_second
         listed.append(Point((_start_s(found) + time_s) / 60, step, result["return"]["mean"]))
     return sorted(listed)
 

@@ -180,13 +180,13 @@ def fit_replay(
     most = min(config.replay_capacity, largest_capacity(config, spec, free_bytes))
     if most >= needed:  # working memory hardly depends on the capacity
         working = working_bytes(dataclasses.replace(config, replay_capacity=most))
-    rest = _reserve_bytes() + working
-    if working > free_bytes - _reserve_bytes():
+    if working > max(0, free_bytes - _reserve_bytes()):
         raise errors.SettingError(
             "batch_size",
             f"is {config.batch_size}, and playing and learning need {working / 1e9:.2f} GB beside "
-            f"the replay with it; {free_bytes / 1e9:.2f} GB are free, of which the rest of the "
-            f"program needs {_reserve_bytes() / 1e9:.1f} GB",
+            f"the replay with it, with this network and --num_envs={config.num_envs}; "
+            f"{free_bytes / 1e9:.2f} GB are free, of which the rest of the program needs "
+            f"{_reserve_bytes() / 1e9:.1f} GB",
         )
     largest = largest_capacity(config, spec, free_bytes - working)
     if config.replay_capacity <= largest:
@@ -200,19 +200,23 @@ def fit_replay(
             "replay_capacity",
             f"is {config.replay_capacity}, {replay_bytes(config, spec) / 1e9:.2f} GB, but "
             f"{free_bytes / 1e9:.2f} GB are free, of which the rest of the program needs "
-            f"{rest / 1e9:.1f} GB{_COPIES if config.checkpoint_replay else ''}; the "
-            f"largest that fits is {largest}",
+            f"{(_reserve_bytes() + working) / 1e9:.1f} GB"
+            f"{_COPIES if config.checkpoint_replay else ''}; the largest that fits is {largest}",
         )
     return dataclasses.replace(config, replay_capacity=largest)
 
 
 def _working_limit(config: config_lib.Config, spec: api.EnvSpec) -> int:
-    """More than playing and learning need beside the replay.
+    """More than playing and learning are likely to need beside the replay.
 
     Updates of 32 take 45 times the bytes of their observations with the convolutions of Mnih et
-    al., and 1,000 times with a residual network; and the parameters with their moments, gradients
-    and target.
+    al., and 500 times for each unit of width with a residual network; and the parameters with their
+    moments, gradients and target.
     """
-    observations = parts.observation_like(config, spec, max(config.batch_size, config.num_envs))
-    observed = math.prod(observations.shape) * observations.dtype.itemsize
-    return 2_000 * observed + _memories() * 10 * 4 * num_parameters(config, spec)
+    observations = parts.observation_like(config, spec)
+    each = math.prod(observations.shape) * observations.dtype.itemsize
+    if not config.why_unread("impala_width"):
+        each *= config.impala_width
+    each = max(each, 4 * sum(config.hidden_sizes))
+    rows = max(config.batch_size, config.num_envs)
+    return 2_000 * rows * each + _memories() * 10 * 4 * num_parameters(config, spec)

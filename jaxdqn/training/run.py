@@ -78,7 +78,9 @@ def _to_the_end(run: Session) -> int:
         run.checkpoints.drop_replay()  # an earlier process may have been killed before it
         return endings.finish(run, "already complete")
     _compile_ahead(run)
-    if not _start_emulators(run):
+    with run.stopwatch.paused(run.state):
+        is_playing = _start_emulators(run)
+    if not is_playing:
         return endings.leave(run, saved=True)
     if run.config.uses_convolutions and native_library.why_not():
         run.say(f"slower than it could be: {native_library.why_not()}")

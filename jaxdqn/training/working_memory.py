@@ -8,7 +8,7 @@ import numpy as np
 from jax.sharding import Mesh
 
 from jaxdqn.algorithms import api as algorithms
-from jaxdqn.assembly import device_programs, turn_inputs
+from jaxdqn.assembly import compile_ahead, device_programs, turn_inputs
 from jaxdqn.envs import api
 from jaxdqn.settings import config as config_lib
 
@@ -18,6 +18,7 @@ class Program(NamedTuple):
 
     function: Any  # jitted
     shaped: tuple[Any, ...]  # shapes of its arguments
+    instead: Any = None  # jitted: what replaces it if it cannot be compiled
 
 
 def programs(config: config_lib.Config, spec: api.EnvSpec, mesh: Mesh) -> dict[str, Program]:
@@ -42,8 +43,10 @@ def programs(config: config_lib.Config, spec: api.EnvSpec, mesh: Mesh) -> dict[s
         "cut": Program(device.cut, (ring,)),
     }
 
-    def ahead(function: Any, *shaped: Any, **_: Any) -> Callable[..., Any]:
-        found["learn"] = Program(function, shaped)
+    def ahead(
+        function: Any, *shaped: Any, instead: compile_ahead.Instead | None = None
+    ) -> Callable[..., Any]:
+        found["learn"] = Program(function, shaped, instead.function if instead else None)
         made: Callable[..., Any] = function
         return made
 
@@ -60,7 +63,8 @@ def needed_bytes(config: config_lib.Config, spec: api.EnvSpec, mesh: Mesh) -> in
     found = programs(config, spec, mesh)
     beside = 0
     for program in (found[name] for name in ("act", "learn") if name in found):
-        memory = program.function.lower(*program.shaped).compile().memory_analysis()
+        sure = program.instead or program.function
+        memory = sure.lower(*program.shaped).compile().memory_analysis()
         if memory is None:  # a platform whose compiler does not say
             continue
         results = memory.output_size_in_bytes - memory.alias_size_in_bytes

@@ -29,7 +29,7 @@ def test_the_replay_fits_or_is_refused(checkpoint_replay, copies):
         fit(config, free, chosen_by_user=True)
     assert fit(config, 10_000_000_000, chosen_by_user=True) is config
     with pytest.raises(errors.SettingError, match="largest that fits is 0"):
-        fit(config, 1_200_000_000, chosen_by_user=False)
+        fit(config, 1_000_000_000, chosen_by_user=False)
 
 
 def test_the_compiler_is_asked_where_memory_is_short():

@@ -17,7 +17,7 @@ def test_thresholds_are_reached_on_straight_lines():
     reached = [score_curves.minutes_to(POINTS, threshold) for threshold in (-1, 0, 10, 20, 21)]
     assert reached == [1, 1, 2, 3, None]
     assert [score_curves.score_at(POINTS, step) for step in (50, 200, 300, 400, 900)] == [
-        *(0, 10, 20, 15, 10)
+        *(None, 10, 20, 15, None)
     ]
 
 
@@ -34,7 +34,9 @@ def row(step, time_s):
 
 def test_seeds_that_fall_short_count_as_longer_than_any_other():
     short = [point._replace(score=point.score / 4) for point in POINTS]
-    curves = [score_curves.Curve(points, [row(500, 50.0)]) for points in (POINTS, POINTS, short)]
+    curves = [
+        score_curves.Curve(points, [row(500, 50.0)], 10.0) for points in (POINTS, POINTS, short)
+    ]
     found = score_curves.summary(curves, (10, 30), 300)
     assert found["score"] == [10, 2.5, 10]
     assert found["minutes_to"] == {
@@ -42,6 +44,7 @@ def test_seeds_that_fall_short_count_as_longer_than_any_other():
         "30": {"median": None, "reached": 0},
     }
     assert found["score_at_equal_steps"] == 20 and found["steps_per_second"] == 10
+    assert score_curves.summary(curves, (), 50)["score_at_equal_steps"] is None
     assert found["memory_gb"] == pytest.approx(1.0000005)
     lines = score_curves.table({"Pong": {"a": found}}).splitlines()
     assert lines[0] == "Pong" and "minutes to 10" in lines[2]
@@ -57,16 +60,28 @@ def test_minutes_of_a_checkpoint(tmp_path):
     (tmp_path / "scores.json").write_text(json.dumps(scores))
     assert timed_runs.seconds(tmp_path) == 66
     assert timed_runs.points(tmp_path) == [(26 / 60, 150, 5.0), (66 / 60, 300, 9.0)]
-    assert timed_runs.points(tmp_path, 10.0) == [(21 / 60, 150, 5.0), (36 / 60, 300, 9.0)]
+    # At 20 steps/s from step 100 on, which was reached after 10 s.
+    alone = timed_runs.points(tmp_path, timed_runs.Rate(20.0, 100))
+    assert alone == [(18.5 / 60, 150, 5.0), (26 / 60, 300, 9.0)]
     assert timed_runs.seconds(tmp_path / "none") == 0
 
 
 def test_variants():
-    found = timed_runs.variant("atari:n_step=3:hidden_sizes=64")
-    assert found.words() == ["--preset=atari", "--n_step=3", "--hidden_sizes=64"]
-    for wrong, told in (("fast", "has fast; must be of"), ("atari:n_step", "has n_step; must be")):
+    found = timed_runs.variant("atari:n_step=3:hidden_sizes=64+64:dueling=true", ["Pong"])
+    words = ["--preset=atari", "--n_step=3", "--hidden_sizes=64,64", "--dueling=true"]
+    assert found.words() == words
+    settings = timed_runs.settings(found, "Pong")
+    assert settings.n_step == 3 and settings.hidden_sizes == (64, 64) and settings.dueling
+    for wrong, told in (
+        ("fast", "has fast; must be of"),
+        ("atari:n_step", "has n_step; must be"),
+        ("atari:steps=3", "has steps=3; must be"),
+        ("atari:n_step=x", "has n_step=x; must be"),
+        ("atari:n_step=0", "n_step: is 0"),
+        ("cartpole:life_loss_ends=maybe", "has life_loss_ends=maybe"),
+    ):
         with pytest.raises(errors.SettingError, match=told):
-            timed_runs.variant(wrong)
+            timed_runs.variant(wrong, ["Pong"])
 
 
 def measured(folder, *flags):
@@ -131,6 +146,7 @@ class DQN:
             self._n_updates = max(0, step - self.learning_starts) // 4
             if not callback._on_step():
                 break
+        callback._on_training_end()
         assert self.exploration_rate == 0.5
 def evaluate_policy(model, env, episodes, deterministic, warn):
     whole = {"clip_reward": False, "terminal_on_life_loss": False}
@@ -164,9 +180,13 @@ def test_a_peer_ends_by_its_clock_which_stands_still_in_evaluations(python, tmp_
     assert [point.step for point in points[:-1]] == [*range(400, points[-1].step, 400)]
     assert [point.score for point in points] == [point.step for point in points]
     assert points[-1].minutes >= 0.03 and took_s > 60 * points[-1].minutes + 0.5 * len(points)
-    assert row["samples_per_step"] == pytest.approx(8 * (1 - 500 / row["step"]), rel=0.02)
+    assert found["settings"]["learning_starts"] == 100  # of 100,000, as 10,000 of 10M steps
+    assert row["samples_per_step"] == pytest.approx(8 * (1 - 100 / row["step"]), rel=0.02)
     assert row["step"] == points[-1].step and row["memory_used_bytes"] > 1e6
     assert timed_peers.trained(path, None, "Pong", 3, budget) == found  # known already
+    # The last step of its schedule is scored too.
+    ended = peer("Pong", 3, budget._replace(minutes=9, steps=500))
+    assert [step for _, step, _ in ended["points"]] == [400, 500]
 
 
 def test_cleanrl_prints_its_returns(python, tmp_path):
@@ -186,5 +206,6 @@ def test_cleanrl_prints_its_returns(python, tmp_path):
     assert last.step == found["row"]["step"] and last.score == last.step / 100 - 14.5
     assert last.minutes >= 0.02
     script.write_text("print('no game', flush=True)\nraise SystemExit('error: no emulator')\n")
+    budget = budget._replace(steps=1_000_000)
     with pytest.raises(errors.RunError, match=r"dqn_atari_jax\.py failed with code 1: error: no"):
         timed_peers.cleanrl(script, python)("Pong", 3, budget)
