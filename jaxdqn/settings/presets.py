@@ -134,8 +134,8 @@ GENERAL: Mapping[str, Preset] = {
             "checkpoint_every_steps": 220_000,
             "log_every_steps": 20_000,
         },
-        expected="20 seeds: -98 to -106 after 220k steps (100 greedy games); ten of them took 13.5 to "
-        "18 s each, start-up and compilation included; 2 cores of an Intel Xeon, 2026-11-26",
+        expected="20 seeds: -98 to -106 after 220k steps (100 greedy games); 13.5 to 18 s for each "
+        "of ten, start-up and compilation included; 2 cores of an Intel Xeon, 2026-11-26",
         env="MountainCar",
     ),
     "classic_pqn": Preset(
