@@ -22,8 +22,6 @@ from jaxdqn.storage import atomic_files
 
 _SCORES = "scores.json"
 _LOOK_S = 1.0  # between two looks at the clock of a run
-
-
 _HINTS = typing.get_type_hints(config_lib.Config)
 
 
@@ -205,7 +203,7 @@ def _at(clock: Mapping[int, float], step: int) -> float:
 
 
 def score(path: pathlib.Path, episodes: int) -> None:
-    """Scores what a run has saved and nobody has scored yet, in the conditions of the run.
+    """Scores what a run has saved, unless it is known already, in the conditions of the run.
 
     Args:
       path: of the run.
@@ -216,7 +214,8 @@ def score(path: pathlib.Path, episodes: int) -> None:
     """
     known = _scores(path)
     for folder in sorted((path / layout.CHECKPOINTS).iterdir()):
-        if not folder.name.isdigit() or folder.name in known:
+        is_known = known.get(folder.name, {}).get("episodes") == episodes
+        if is_known or not folder.name.isdigit():
             continue
         told = report.run(
             [
