@@ -130,7 +130,7 @@ def _define_flags() -> None:
     flags.DEFINE_integer(
         "steps", 4_000, "steps of jaxdqn's training for each figure", lower_bound=400
     )
-    names = list(peer_installs.PEERS)
+    names = ["stable_baselines3", "sbx"]  # those that `peer_dqn.py` trains
     flags.DEFINE_multi_enum("peers", names, names, "peers to compare with")
     peer_installs.define_flags()
 
