@@ -12,13 +12,13 @@ off its clock, which stops at the first evaluation that reaches the goal. CleanR
 last 100 returns of training reaches the goal. What never gets there has no time.
 """
 
+import contextlib
 import functools
 import itertools
 import json
 import pathlib
 import re
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
@@ -109,27 +109,13 @@ def cleanrl(python: pathlib.Path, script: pathlib.Path, game: str, seed: int) ->
     words += ["--total-timesteps", str(_CLEANRL_STEPS)]
     environment = {**report.on_cpu(), "PYTHONUNBUFFERED": "1"}
     environment["PYTHONPATH"] = str(script.parent.parent)  # `cleanrl_utils`
-    with (
-        tempfile.TemporaryDirectory() as folder,
-        tempfile.TemporaryFile("w+") as told,
-        subprocess.Popen(
-            [python, script, *words],
-            env=environment,
-            cwd=folder,
-            text=True,
-            stdout=subprocess.PIPE,
-            stderr=told,
-        ) as running,
-    ):
-        assert running.stdout is not None
-        for line in running.stdout:
-            returns += [float(value) for value in _RETURN.findall(line)]
-            if len(returns) == 100 and statistics.fmean(returns) >= _GOALS[game]:
-                running.kill()
-                return {"seconds": time.time() - began}
-        if code := running.wait():
-            told.seek(0)
-            raise errors.RunError(f"failed with code {code}: {report.last_words(told.read())}")
+    with tempfile.TemporaryDirectory() as folder:
+        command = [python, script, *words]
+        with contextlib.closing(report.lines(command, environment, folder=folder)) as printed:
+            for line in printed:
+                returns += [float(value) for value in _RETURN.findall(line)]
+                if len(returns) == 100 and statistics.fmean(returns) >= _GOALS[game]:
+                    return {"seconds": time.time() - began}
     return {"seconds": None}
 
 

@@ -5,12 +5,12 @@ are those of RL Baselines3 Zoo.
 """
 
 import argparse
-import importlib.metadata
 import json
 import time
 from typing import Any
 
 import gymnasium
+import peer_versions  # beside this file
 from stable_baselines3 import DQN
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.evaluation import evaluate_policy
@@ -91,16 +91,9 @@ def main() -> None:
     evaluations = Evaluations(args)
     model.learn(args.steps, callback=evaluations)
     names = ("stable_baselines3", "torch", "gymnasium", "numpy")
-    versions = {name: _version(name) for name in names}
+    versions = peer_versions.of(names)
     figures = {"seconds": evaluations.seconds, "evaluations": evaluations.means}
     print(json.dumps({**figures, "versions": versions}))
-
-
-def _version(name: str) -> str | None:
-    try:
-        return importlib.metadata.version(name)
-    except importlib.metadata.PackageNotFoundError:
-        return None
 
 
 if __name__ == "__main__":

@@ -5,13 +5,13 @@ Runs in its own virtual environment, without jaxdqn; `benchmarks.peers` creates 
 
 import argparse
 import importlib
-import importlib.metadata
 import json
 import time
 from typing import Any
 
 import ale_py
 import gymnasium
+import peer_versions  # beside this file
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.env_util import make_atari_env
 from stable_baselines3.common.vec_env import DummyVecEnv, SubprocVecEnv, VecFrameStack
@@ -99,7 +99,7 @@ def main() -> None:
         "steps_per_second": speed.steps_per_second,
         "samples_per_step": speed.samples_per_step,
         "parameters": _num_parameters(model),
-        "versions": {name: _version(name) for name in _PACKAGES},
+        "versions": peer_versions.of(_PACKAGES),
     }
     print(json.dumps(figures))
 
@@ -111,13 +111,6 @@ def _num_parameters(model: Any) -> int:
 
         return sum(leaf.size for leaf in jax.tree.leaves(model.policy.qf_state.params))
     return sum(parameter.numel() for parameter in model.q_net.parameters())
-
-
-def _version(name: str) -> str | None:
-    try:
-        return importlib.metadata.version(name)
-    except importlib.metadata.PackageNotFoundError:
-        return None
 
 
 if __name__ == "__main__":

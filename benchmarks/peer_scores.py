@@ -7,7 +7,6 @@ whole games with whole lives and 1% random actions.
 
 import argparse
 import importlib
-import importlib.metadata
 import json
 import resource
 import time
@@ -15,6 +14,7 @@ from typing import Any
 
 import ale_py
 import gymnasium
+import peer_versions  # beside this file
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.env_util import make_atari_env
 from stable_baselines3.common.evaluation import evaluate_policy
@@ -121,16 +121,7 @@ def main() -> None:
         "memory_used_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
     }
     told = {"settings": {"total_steps": args.steps, **settings}}
-    print(
-        json.dumps({"row": row, **told, "versions": {name: _version(name) for name in _PACKAGES}})
-    )
-
-
-def _version(name: str) -> str | None:
-    try:
-        return importlib.metadata.version(name)
-    except importlib.metadata.PackageNotFoundError:
-        return None
+    print(json.dumps({"row": row, **told, "versions": peer_versions.of(_PACKAGES)}))
 
 
 if __name__ == "__main__":

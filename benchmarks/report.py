@@ -7,10 +7,12 @@ import os
 import pathlib
 import re
 import shlex
+import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterable, Sequence
+import time
+from collections.abc import Generator, Iterable, Mapping, Sequence
 from typing import Any
 
 from absl import flags
@@ -179,6 +181,52 @@ def run(command: Sequence[Any], *, shows_errors: bool = True, **options: Any) ->
         reason = f"{program} failed with code {done.returncode}: {last_words(done.stderr)}"
         raise errors.RunError(reason.removesuffix(": "))
     return done.stdout
+
+
+def lines(
+    command: Sequence[Any],
+    environment: Mapping[str, str],
+    minutes: float | None = None,
+    folder: str | None = None,
+) -> Generator[str]:
+    """The lines that a program prints, until it ends, its minutes are over, or nobody reads on.
+
+    Args:
+      command: a Python and its arguments.
+      environment: of the program.
+      minutes: after which it is killed; None for no limit.
+      folder: in which it runs.
+
+    Raises:
+      RunError: it failed; with the reason that it printed.
+    """
+    end = time.time() + 60 * minutes if minutes else float("inf")
+    with (
+        tempfile.TemporaryFile("w+") as told,
+        subprocess.Popen(
+            [str(word) for word in command],
+            env=environment,
+            cwd=folder,
+            text=True,
+            stdout=subprocess.PIPE,
+            stderr=told,
+            start_new_session=True,  # with its environments' processes
+        ) as running,
+    ):
+        assert running.stdout is not None
+        try:
+            for line in running.stdout:
+                yield line
+                if time.time() >= end:
+                    return
+            code = running.wait()
+        finally:
+            if running.poll() is None:
+                os.killpg(running.pid, signal.SIGKILL)
+        if code:
+            told.seek(0)
+            reason = last_words(told.read())
+            raise errors.RunError(f"{command[1]} failed with code {code}: {reason}")
 
 
 def last_words(printed: str) -> str:

@@ -83,7 +83,7 @@ def summary(
     reached = {}
     for threshold in thresholds:
         times = [minutes_to(curve.points, threshold) for curve in curves]
-        known = sorted(time for time in times if time is not None)
+        known = [time for time in times if time is not None]
         middle = statistics.median([*known, *[float("inf")] * (len(times) - len(known))])
         reached[f"{threshold:g}"] = {
             "median": middle if middle < float("inf") else None,

@@ -1,16 +1,13 @@
 """Peers that train for so many minutes, and the scores that they reach."""
 
 import json
-import os
 import pathlib
 import re
-import signal
 import statistics
-import subprocess
 import tempfile
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from benchmarks import report
@@ -87,7 +84,9 @@ def stable_baselines3(library: str, python: pathlib.Path) -> Peer:
         }
         script = pathlib.Path(__file__).with_name("peer_scores.py")
         words = [f"--{name}={value}" for name, value in arguments.items()]
-        told = [json.loads(line) for line in _lines([python, script, *words], report.on_cpu())]
+        told = [
+            json.loads(line) for line in report.lines([python, script, *words], report.on_cpu())
+        ]
         points = [line["point"] for line in told if "point" in line]
         return {"points": points, **told[-1]}
 
@@ -115,7 +114,7 @@ def cleanrl(script: pathlib.Path, python: pathlib.Path) -> Peer:
         began, returns = time.time(), deque[float](maxlen=_GAMES)
         points: list[Point] = []
         with tempfile.TemporaryDirectory() as folder:
-            for line in _lines([python, script, *words], environment, budget.minutes, folder):
+            for line in report.lines([python, script, *words], environment, budget.minutes, folder):
                 if not (found := _RETURN.search(line)):
                     continue
                 returns.append(float(found[2]))
@@ -131,43 +130,3 @@ def cleanrl(script: pathlib.Path, python: pathlib.Path) -> Peer:
         return {"points": points, "row": row, "settings": {"flags": words}}
 
     return train
-
-
-def _lines(
-    command: Sequence[Any],
-    environment: Mapping[str, str],
-    minutes: float | None = None,
-    folder: str | None = None,
-) -> Iterator[str]:
-    """The lines that a program prints, until it ends or its minutes are over.
-
-    Raises:
-      RunError: it fails.
-    """
-    end = time.time() + 60 * minutes if minutes else float("inf")
-    with (
-        tempfile.TemporaryFile("w+") as told,
-        subprocess.Popen(
-            [str(word) for word in command],
-            env=environment,
-            cwd=folder,
-            text=True,
-            stdout=subprocess.PIPE,
-            stderr=told,
-            start_new_session=True,  # with its environments' processes
-        ) as running,
-    ):
-        assert running.stdout is not None
-        try:
-            for line in running.stdout:
-                yield line
-                if time.time() >= end:
-                    return
-            code = running.wait()
-        finally:
-            if running.poll() is None:
-                os.killpg(running.pid, signal.SIGKILL)
-        if code:
-            told.seek(0)
-            reason = report.last_words(told.read())
-            raise errors.RunError(f"{command[1]} failed with code {code}: {reason}")
