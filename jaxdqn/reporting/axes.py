@@ -34,7 +34,7 @@ def draw(
     scale: float = 1.0,
     strength: float = 1.0,
 ) -> None:
-    """Draws a group: its runs faintly, its points, its mean with a band.
+    """Draws a group: its runs faintly, its points, the bars that they are expected in, its mean.
 
     Args:
       axes: with their limits set.
@@ -46,6 +46,10 @@ def draw(
     """
     colour = look["color"]
     dots = {"color": colour, "linestyle": "none", "marker": marker, "markeredgewidth": 0}
+    if group.expected:
+        steps, low, high = group.expected
+        axes.fill_between(steps, low, high, color=colour, alpha=0.12 * strength, linewidth=0)
+        axes.vlines(steps, low, high, color=colour, linewidth=3 * scale, alpha=0.25 * strength)
     if len(group.runs[0]):
         axes.plot(*group.runs, linewidth=0.8 * scale, alpha=0.4 * strength, **look)
     for one in (group.points, curves_lib.alone(group.runs)):

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from jaxdqn.reporting import found_runs, statistics
-from jaxdqn.rundir import metrics
+from jaxdqn.rundir import known_curves, metrics
 
 _LARGEST = 1e150  # largest value that is drawn: the arithmetic of axes overflows beyond it
 _SMALLEST = 1 / _LARGEST  # on a logarithmic axis
@@ -24,6 +24,7 @@ class Group(NamedTuple):
     low: np.ndarray  # [T] of the mean: the ends of its interval
     high: np.ndarray
     points: Curve
+    expected: known_curves.Band | None = None  # from earlier runs with its settings
 
 
 def curve(rows: Sequence[Mapping[str, Any]], x: str, y: str) -> Curve:
@@ -55,12 +56,14 @@ def summary(
     mean_points: int,
     run_points: int,
     log: bool,
+    expected: known_curves.Band | None = None,
 ) -> Group:
     """What a plot shows of a group.
 
     Args:
       curves: of its runs.
       points: of its runs, to be drawn as single points.
+      expected: where these are expected, as far as its runs have come.
       mean_points: of the mean, between 0 and the end of the longest run.
       run_points: maximum number for each run's line.
       log: whether y is logarithmic; then values that are not positive cannot be shown.
@@ -83,6 +86,7 @@ def summary(
         low=np.where(np.isnan(mean), math.nan, np.clip(low, -_LARGEST, _LARGEST)),
         high=np.where(np.isnan(mean), math.nan, np.clip(high, -_LARGEST, _LARGEST)),
         points=one_line([_clipped(one) for one in points], log),
+        expected=expected,
     )
 
 
@@ -112,6 +116,7 @@ def limits(
     """The limits of the x and y axes, with some room around groups and levels of y."""
     xs = np.concatenate([part[0] for g in groups for part in (g.runs, g.mean, g.points)])
     ys = [part for g in groups for part in (g.runs[1], g.mean[1], g.points[1], g.high)]
+    ys += [part for g in groups if g.expected for part in (g.expected.low, g.expected.high)]
     if not log:  # on a logarithmic axis an interval near zero would leave no room for the curves
         ys += [g.low for g in groups]
     of_y = np.concatenate([*ys, np.array(levels, np.float64)])

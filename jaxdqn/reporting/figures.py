@@ -1,12 +1,13 @@
 """The figures of a report: what is plotted of the runs of a game, and how it is captioned."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from jaxdqn.reporting import curves as curves_lib
 from jaxdqn.reporting import found_runs, group_names, plots
+from jaxdqn.rundir import known_curves
 
 _TRAINING = "Mean of the last 100 training games, with exploration"
 # Metrics of learning below the returns: title, name, whether on a logarithmic axis, what it is.
@@ -68,16 +69,19 @@ def of_game(game: str, groups: found_runs.Groups) -> Iterator[Figure]:
     evaluations = curves_lib.of_runs(
         groups, lambda run: curves_lib.curve(run.evaluations, "step", "eval_return_mean")
     )
+    expected = {label: _expected(members) for label, members in groups.items()}
+    bars = "; bars: those of earlier runs with the same settings" if any(expected.values()) else ""
     yield Figure(
         "return",
         "Return over steps",
-        f"{_TRAINING}; dots: evaluations with frozen parameters.",
+        f"{_TRAINING}; dots: evaluations with frozen parameters{bars}.",
         plots.lines(
             _training(groups, "step", "episode_return_mean"),
             evaluations,
             x="agent steps",
             y="return",
             levels=levels,
+            expected=expected,
         ),
     )
     yield Figure(
@@ -93,6 +97,13 @@ def of_game(game: str, groups: found_runs.Groups) -> Iterator[Figure]:
         ),
     )
     yield from _diagnostics(groups)
+
+
+def _expected(members: Sequence[found_runs.Run]) -> known_curves.Band | None:
+    """What the package knows of runs with the settings of a group, as far as these have come."""
+    config = members[0].config
+    assert config
+    return known_curves.band(known_curves.of(config), max(run.step for run in members))
 
 
 def _diagnostics(groups: found_runs.Groups) -> Iterator[Figure]:

@@ -7,6 +7,7 @@ from typing import Any
 from jaxdqn.reporting import axes as axes_lib
 from jaxdqn.reporting import curves as curves_lib
 from jaxdqn.reporting import group_names, panels, report_packages
+from jaxdqn.rundir import known_curves
 
 _MEAN_POINTS, _PANEL_POINTS = 200, 60  # of a mean on shared axes, and in a panel
 _RUNS_POINTS, _FEWEST_RUN_POINTS = 16_000, 40  # of the lines of all runs, and of each
@@ -22,6 +23,7 @@ def lines(
     x: str,
     y: str,
     levels: Mapping[str, float],
+    expected: Mapping[str, known_curves.Band | None] | None = None,
     log: bool = False,
 ) -> Any:
     """A figure of one curve for each group: the mean of its runs, and a 95% band for three or more.
@@ -35,6 +37,7 @@ def lines(
       x: label of that axis.
       y: label of that axis.
       levels: dotted horizontal lines, by label.
+      expected: where points are expected, by the group's label.
       log: whether y is logarithmic. Then values that are not positive interrupt the curves; if no
         value is positive, y is linear.
     """
@@ -49,6 +52,7 @@ def lines(
             mean_points=mean_points,
             run_points=min(mean_points, run_points),
             log=log,
+            expected=(expected or {}).get(label),
         )
         for label, curves in groups.items()
     ]

@@ -231,6 +231,16 @@ def default_for(game: api.GameInfo) -> str:
     return game.preset or ("atari" if game.family == api.ATARI else "classic")
 
 
+def reason(config: config_lib.Config) -> str:
+    """Why a run has its preset: 'default for Atari games'; '' if the user named another."""
+    game = registry.game(config.env)
+    if config.preset != default_for(game):
+        return ""
+    if game.preset:
+        return f"default for {game.plain_name}"
+    return "default for Atari games" if game.family == api.ATARI else "default for other games"
+
+
 def resolve(env: str, preset: str, changes: Mapping[str, Any]) -> config_lib.Config:
     """The settings of a run: defaults, then the preset, then what the user set.
 

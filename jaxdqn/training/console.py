@@ -14,10 +14,12 @@ from jaxdqn.assembly import memory, parts
 from jaxdqn.distributed import processes
 from jaxdqn.envs import episodes
 from jaxdqn.rundir import metrics
+from jaxdqn.settings import presets
 from jaxdqn.training import setup as setup_lib
 
 _NOTHING = "-"  # stands for what is not known
 _LOOK_S = 5.0  # between two looks for a first loss
+_MEASURED_S = 10.0  # of learning, after which the time that is left is told
 _LONGEST_S = 1e13  # that Python writes as days and hours
 
 
@@ -25,12 +27,12 @@ def plan(setup: setup_lib.Setup, params: Any, from_step: int) -> str:
     """The plan of a run, printed before it starts."""
     config, spec, devices = setup.config, setup.spec, setup.mesh.devices
     num_params = sum(leaf.size for leaf in jax.tree.leaves(params))
-    asked = setup.asked_capacity
+    asked, reason = setup.asked_capacity, presets.reason(config)
     frame = "x".join(map(str, parts.seen_shape(config, spec))) or "1"
     lines = {
         "game": f"{spec.env_id}, {spec.num_actions} actions, {config.frame_stack} x {frame} "
         f"{spec.frame_dtype.name}; {config.num_envs} environments in {config.num_groups} groups",
-        "preset": f"{config.preset}, seed {config.seed}",
+        "preset": f"{config.preset}{f' ({reason})' if reason else ''}, seed {config.seed}",
         "devices": f"{devices.size} x {devices.flat[0].device_kind}"
         + (f", of {processes.count()} processes" if processes.count() > 1 else ""),
         "network": f"{config.network} {'-'.join(map(str, config.hidden_sizes))}, "
@@ -41,7 +43,7 @@ def plan(setup: setup_lib.Setup, params: Any, from_step: int) -> str:
         f"{_gigabytes(setup.free_device_bytes)}, host {_gigabytes(setup.free_host_bytes)}",
         "steps": f"{config.total_steps:,} ({config.total_steps * spec.frame_skip:,} frames)",
         "updates": algorithms.chosen(config).plan(config),
-        "time": "shown after the first updates",
+        "time": f"shown after {_MEASURED_S:.0f} s of learning",
         "run_dir": str(setup.path) + (f", resuming from step {from_step:,}" if from_step else ""),
     }
     return "\n".join(f"{name:>8}  {text}" for name, text in lines.items())
@@ -83,6 +85,7 @@ class Progress:
         self._loss = _NOTHING  # the last that is known
         self._next_look_s = 0.0
         self._shown: dict[str, str] = {}  # beside the bar
+        self._first_loss: tuple[int, float] | None = None  # step and time at which one was known
         self._is_time_told = False
         self._bar = (
             tqdm.tqdm(
@@ -102,15 +105,32 @@ class Progress:
 
         Args:
           step: the current step.
-          find_loss: called now and then, as long as no loss is known.
+          find_loss: called now and then, as long as no loss is known. Ten seconds after one is, the
+            time that is left is told, by the rate in between.
         """
         if self._bar is not None:
             self._bar.update(min(step, self._total) - self._bar.n)
-        if self._is_shown and self._loss == _NOTHING and time.monotonic() > self._next_look_s:
-            self._next_look_s = time.monotonic() + _LOOK_S
+        if not self._is_shown:
+            return
+        now = time.monotonic()
+        if self._loss == _NOTHING and now > self._next_look_s:
+            self._next_look_s = now + _LOOK_S
             self._loss = _short(find_loss())
             if self._bar is not None and self._loss != _NOTHING:
                 self._bar.set_postfix(self._shown | {"loss": self._loss})
+        if not self._is_time_told and self._loss != _NOTHING:
+            self._tell_time(step, now)
+
+    def _tell_time(self, step: int, now: float) -> None:
+        """Tells the time that is left, as soon as learning has been measured."""
+        if self._first_loss is None:
+            self._first_loss = step, now
+        from_step, since = self._first_loss
+        if now >= since + _MEASURED_S:
+            self._is_time_told = True
+            speed = (step - from_step) / (now - since)
+            left = _duration(max(0, self._total - step) / speed)
+            self.say(f"    time  about {left} left, at {speed:,.0f} steps/s")
 
     def row(self, step: int, row: Mapping[str, metrics.Value]) -> None:
         """Shows a row of training metrics."""
@@ -123,10 +143,6 @@ class Progress:
         self._loss = shown["loss"]
         speed = row["steps_per_second"]
         left_s = max(0, self._total - step) / speed if speed else None
-        if left_s is not None and row["loss"] is not None and not self._is_time_told:
-            self._is_time_told = True
-            whole = _duration((row["time_s"] or 0) + left_s)
-            self.say(f"    time  about {whole} in total, at {speed:,.0f} steps/s")
         if self._bar is not None:
             self._shown = shown | {"memory": used}
             self._bar.set_postfix(self._shown)

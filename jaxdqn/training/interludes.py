@@ -12,7 +12,7 @@ from jaxdqn import errors
 from jaxdqn.assembly import parts
 from jaxdqn.distributed import mesh, processes
 from jaxdqn.playing import evaluation
-from jaxdqn.rundir import layout, metrics
+from jaxdqn.rundir import known_curves, layout, metrics
 from jaxdqn.training import environments, seeds
 from jaxdqn.training import setup as setup_lib
 
@@ -37,7 +37,7 @@ class Interludes:
         say: Callable[[str], None],
     ):
         self._setup, self._envs, self._stop, self._writer = setup, envs, stop, writer
-        self._say = say
+        self._say, self._known = say, known_curves.of(setup.config)
         self._actor = evaluation.compiled(parts.make_actor(setup.config, setup.spec))
 
     def evaluate(self, params: Any, step: int) -> bool:
@@ -63,9 +63,11 @@ class Interludes:
             "eval_episodes": len(returns),
         }
         self._writer.write(step, row)
+        expected = known_curves.expected(self._known, step)
         self._say(
             f"step {step:,}: evaluation: return {mean:.2f} +- {std:.2f} "
             f"({returns.min():g} to {returns.max():g}, {len(returns)} games)"
+            + (f"; expected {expected}" if expected else "")
         )
         return True
 

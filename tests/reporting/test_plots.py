@@ -3,11 +3,13 @@
 import itertools
 
 import matplotlib.backends.backend_agg as agg
+import matplotlib.collections
 import matplotlib.colors
 import numpy as np
 import pytest
 
 from jaxdqn.reporting import curves, figure_files, group_names, plots
+from jaxdqn.rundir import known_curves
 
 LONG = ", ".join(f"setting_of_a_long_name_{i}={{0}}.123456789" for i in range(9))
 
@@ -238,3 +240,19 @@ def test_names_that_no_font_holds_are_drawn():
         svg = figure_files.svg(drawn(groups | more))
         assert "<script" not in svg and "&lt;script&gt;" in svg
         svg.encode()
+
+
+@pytest.mark.parametrize("count", [2, 13])
+def test_what_is_expected_is_within_the_axes(count):
+    groups = some_groups(count)
+    band = known_curves.Band(np.array([40, 80]), np.array([-900.0, 10]), np.array([20.0, 9e4]))
+    figure = drawn(groups, expected={"n_step=1": band})
+    low, high = figure.axes[0].get_ylim()
+    assert low < -900 and high > 9e4
+    bars = [
+        np.array(part.get_segments()).tolist()
+        for axes in figure.axes
+        for part in axes.collections
+        if isinstance(part, matplotlib.collections.LineCollection)
+    ]
+    assert [[[40.0, -900.0], [40.0, 20.0]], [[80.0, 10.0], [80.0, 9e4]]] in bars

@@ -12,7 +12,7 @@ from PIL import Image
 
 from jaxdqn import errors, report, wording
 from jaxdqn.reporting import curves, figures, found_runs, page, statistics
-from jaxdqn.rundir import layout
+from jaxdqn.rundir import known_curves, layout
 from jaxdqn.settings import presets
 from tests import program
 
@@ -105,6 +105,25 @@ def test_what_only_some_learn_from_is_plotted_where_it_is_told(tmp_path):
         figure.name for figure in figures.of_game("Breakout", {"plain": [plain], "other": [other]})
     ]
     assert {"lambda_return_error", *told} <= set(names)
+
+
+def test_earlier_runs_with_the_same_settings_are_drawn_as_far_as_a_run_has_come(
+    tmp_path, monkeypatch, request
+):
+    run = found_runs.read(make_run(tmp_path / "run", steps=1000))
+    scores = {"eval_return_mean": 0.5, "eval_return_std": 0.3, "eval_episodes": 9}
+    rows = [scores | {"step": step} for step in (500, 2000)]
+    (tmp_path / "known.jsonl").write_text(json.dumps(known_curves.entry(run.config, rows, "here")))
+
+    def caption():
+        figure, *_ = figures.of_game("Breakout", {"plain": [run]})
+        return figure.caption
+
+    assert "bars" not in caption()  # the package knows of later steps alone
+    monkeypatch.setattr(known_curves, "FILE", tmp_path / "known.jsonl")
+    request.addfinalizer(known_curves.stored.cache_clear)
+    known_curves.stored.cache_clear()
+    assert "bars: those of earlier runs" in caption()
 
 
 @pytest.mark.parametrize(

@@ -95,6 +95,20 @@ def test_presets_then_changes():
         presets.resolve("Breakout", "nothing", {})
 
 
+@pytest.mark.parametrize(
+    ("env", "preset", "reason"),
+    [
+        ("Pong", "", "default for Atari games"),
+        ("Pong", "c51", ""),
+        ("CartPole", "", "default for CartPole"),
+        ("CartPole", "classic", ""),
+        ("Acrobot", "classic", "default for other games"),
+    ],
+)
+def test_a_run_knows_why_it_has_its_preset(env, preset, reason):
+    assert presets.reason(presets.resolve(env, preset, {})) == reason
+
+
 @pytest.mark.parametrize("name", presets.PRESETS)
 def test_presets_hold_only_settings(name):
     fields = {field.name for field in dataclasses.fields(config_lib.Config)}

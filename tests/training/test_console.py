@@ -51,15 +51,30 @@ def test_a_first_loss_is_looked_for_now_and_then_alone(monkeypatch):
     assert len(asked) == 1
 
 
-def test_the_time_of_a_run_is_told_once_it_is_known(capsys):
+def test_the_time_that_is_left_is_told_after_ten_seconds_of_learning(capsys, monkeypatch):
+    clock = iter([10.0, 16.0, 17.0, 25.9, 26.0, 27.0])
+    monkeypatch.setattr(console.time, "monotonic", lambda: next(clock))
     progress = console.Progress(100_000, 0)
-    progress.row(10_000, ROW)
-    progress.row(20_000, ROW | {"loss": 0.5, "time_s": 200.0})
-    progress.row(30_000, ROW | {"loss": 0.5, "time_s": 300.0})
+    progress.advance(15_000, lambda: None)  # fills the replay, quickly
+    for step in (20_000, 20_100, 20_900, 21_000, 21_100):
+        progress.advance(step, lambda: 0.5)
     lines = capsys.readouterr().out.splitlines()
-    assert [line for line in lines if "time" in line] == [
-        "    time  about 0:16:40 in total, at 100 steps/s"
-    ]
-    assert lines[0].startswith("step 10,000/100,000  100 steps/s  left 0:15:00")
+    assert lines == ["    time  about 0:13:10 left, at 100 steps/s"]
+
+
+def test_a_first_loss_may_come_with_a_row(capsys, monkeypatch):
+    clock = iter([10.0, 11.0, 31.0])
+    monkeypatch.setattr(console.time, "monotonic", lambda: next(clock))
+    progress = console.Progress(100_000, 0)
+    progress.advance(15_000, lambda: None)
+    progress.row(20_000, ROW | {"loss": 0.5})
+    progress.advance(20_000, lambda: None)
+    progress.advance(22_000, lambda: None)
+    assert "time  about 0:13:00 left, at 100 steps/s" in capsys.readouterr().out
+
+
+def test_a_row_tells_the_time_that_is_left(capsys):
+    console.Progress(100_000, 0).row(10_000, ROW)
+    assert capsys.readouterr().out.startswith("step 10,000/100,000  100 steps/s  left 0:15:00")
     console.Progress(10**15, 0).row(1, ROW | {"steps_per_second": 0.1})
     assert "left 115740740 days, 17:46:40" in capsys.readouterr().out

@@ -1,5 +1,7 @@
 """Evaluations and films of a run, in the corridor."""
 
+import json
+
 import jax
 import pytest
 
@@ -7,18 +9,19 @@ from jaxdqn.assembly import env_spec, parts
 from jaxdqn.distributed import mesh as mesh_lib
 from jaxdqn.distributed import processes, signals
 from jaxdqn.envs import registry, watchdog
-from jaxdqn.rundir import metrics
+from jaxdqn.rundir import known_curves, metrics
 from jaxdqn.settings import presets
 from jaxdqn.training import environments, interludes, setup
 from tests.toys import toy_env
+
+CHANGES = {"hidden_sizes": (8,), "eval_episodes": 6, "eval_epsilon": 1.0}
 
 
 @pytest.fixture
 def made(tmp_path):
     """Interludes of a run with random parameters; what it says; its signals; its folder."""
     toy_env.register()
-    changes = {"hidden_sizes": (8,), "eval_episodes": 6, "eval_epsilon": 1.0}
-    config = presets.resolve("Corridor", "", changes)
+    config = presets.resolve("Corridor", "", CHANGES)
     spec, mesh = env_spec.describe(config), mesh_lib.make_mesh(1)
     request, said = signals.StopRequest(), []
     dog = watchdog.Watchdog(100, lambda: False, lambda *_: None)
@@ -54,6 +57,7 @@ def test_an_evaluation_is_a_row_and_a_line(made, tmp_path):
     assert (row["step"], row["eval_episodes"]) == (40, 6) and 0 <= row["eval_return_mean"] <= 1
     (line,) = said
     assert line.startswith("step 40: evaluation: return ") and line.endswith("6 games)")
+    assert "expected" not in line  # nothing is known of this game
     assert interlude.evaluate(params, 40)  # the same games again
     assert said[1] == line
 
@@ -85,3 +89,18 @@ def test_a_film_that_cannot_be_made_ends_no_run(made, tmp_path):
     interlude.film(params, 80)
     assert said[1] == "step 80: no film: interrupted by a signal to stop"
     assert not list((tmp_path / "videos").glob("*.mp4"))
+
+
+def test_an_evaluation_stands_beside_what_earlier_runs_scored(tmp_path, monkeypatch, request):
+    toy_env.register()
+    earlier = {"step": 40, "eval_return_mean": 0.5, "eval_return_std": 0.3, "eval_episodes": 9}
+    config = presets.resolve("Corridor", "", CHANGES | {"seed": 1})
+    path = tmp_path / "known.jsonl"
+    path.write_text(json.dumps(known_curves.entry(config, [earlier], "here")))
+    registry.unregister(toy_env.SOURCE)
+    monkeypatch.setattr(known_curves, "FILE", path)
+    known_curves.stored.cache_clear()
+    request.addfinalizer(known_curves.stored.cache_clear)
+    interlude, params, said, _ = request.getfixturevalue("made")
+    assert interlude.evaluate(params, 40)
+    assert said[0].endswith("6 games); expected 0.30 to 0.70 (1 earlier run)")

@@ -1,0 +1,66 @@
+r"""Adds the evaluations of complete runs to those that the package knows.
+
+  python -m benchmarks.known_curves --runs=runs/Breakout-atari-seed0,runs/Breakout-atari-seed1
+
+New runs with the same settings are held against them. A run replaces an earlier one with the same
+settings and seed.
+"""
+
+import json
+from typing import Any
+
+from absl import flags
+
+from benchmarks import report
+from jaxdqn import errors, wording
+from jaxdqn.cli import paths, program
+from jaxdqn.reporting import found_runs
+from jaxdqn.rundir import known_curves, layout
+from jaxdqn.storage import atomic_files
+
+
+def added(known: list[dict[str, Any]], new: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """All runs, sorted; of those with equal settings and seed the newest."""
+    by_settings = {
+        json.dumps([one[name] for name in ("env", "settings", "seed")]): one
+        for one in (*known, *new)
+    }
+    return sorted(by_settings.values(), key=lambda one: (one["env"], one["preset"], one["seed"]))
+
+
+def _entry(run: found_runs.Run) -> dict[str, Any]:
+    """A run as the file holds it.
+
+    Raises:
+      SettingError: it is not complete, or has no evaluations.
+    """
+    if run.problem or run.config is None:
+        raise errors.SettingError("runs", f"has {run.path}: {run.problem}")
+    if run.state != "complete" or not run.evaluations or run.score is None:
+        raise errors.SettingError(
+            "runs", f"has {run.path}, which is {run.state}; must be complete, with evaluations"
+        )
+    assert run.written
+    hardware = json.loads((run.path / layout.CONFIG_FILE).read_text())["hardware"]
+    made = f"{report.machine(hardware)}, {run.written:%Y-%m-%d}"
+    return known_curves.entry(run.config, run.evaluations, made)
+
+
+def main() -> int:
+    """Reads the runs and writes the file."""
+    new = []
+    for name in flags.FLAGS.runs:
+        new.append(_entry(found_runs.read(paths.usable("runs", name))))
+    lines = [f"{json.dumps(one)}\n" for one in added(known_curves.stored(), new)]
+    with atomic_files.whole(known_curves.FILE) as part:
+        part.write_text("".join(lines))
+    print(f"{wording.counted(len(lines), 'run')} in {known_curves.FILE}")
+    return 0
+
+
+def _define_flags() -> None:
+    flags.DEFINE_list("runs", None, "comma-separated folders of runs", required=True)
+
+
+if __name__ == "__main__":
+    program.run_program(_define_flags, main)
