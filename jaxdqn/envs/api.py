@@ -79,6 +79,8 @@ class EnvSpec(NamedTuple):
     has_lives: bool = False  # whether `TimeStep.life_lost` can ever be set
     # Steps after which it ends a game whatever `max_episode_steps` says; None: it obeys that.
     own_step_limit: int | None = None
+    # Whether equal seeds and equal actions make equal games; None: nobody says.
+    plays_again: bool | None = True
     steps_per_second: float = 30.0  # agent steps in a second of play as people know it
     action_names: tuple[str, ...] = ()  # in order; empty where nobody named them
     game: GameInfo = GameInfo("")
@@ -135,6 +137,10 @@ class Make(Protocol):
         """Starts environments; see `registry.make`."""
 
 
+def _nothing_to_load(name: str) -> None:
+    pass
+
+
 def _same_options(env_id: str, options: Mapping[str, Any], frame_stack: int) -> dict[str, Any]:
     return dict(options)
 
@@ -158,3 +164,6 @@ class Source(NamedTuple):
     # (id, options, frame_stack) -> options with which the source's own library shows, without this
     # package, stacks of so many frames as the network takes them, or the nearest to it.
     export_options: Callable[[str, Mapping[str, Any], int], dict[str, Any]] = _same_options
+    # Imports the code that a name asks for. Only names that a user types get here: a run's folder
+    # must not say which code runs. Raises UnknownGameError.
+    load: Callable[[str], None] = _nothing_to_load

@@ -10,8 +10,9 @@ from typing import Any
 
 from jaxdqn.envs import api
 from jaxdqn.envs.envpool import source as envpool_source
+from jaxdqn.envs.gymnasium import source as gymnasium_source
 
-_SOURCES = [envpool_source.SOURCE]
+_SOURCES = [envpool_source.SOURCE, gymnasium_source.SOURCE]
 
 
 def register(source: api.Source) -> None:
@@ -25,13 +26,17 @@ def unregister(source: api.Source) -> None:
 
 
 def resolve(name: str) -> str:
-    """Returns the id that a plain name or a full id stands for.
+    """Returns the id that a plain name or a full id stands for, which a user typed.
+
+    A name may ask for code: `my_package.my_module:MyEnv-v0` imports that module.
 
     Raises:
       UnknownGameError: nothing has that name; the message lists the nearest ones.
     """
-    source = _source_of(name)
-    env_id = source.resolve(name) if source else None
+    for source in _SOURCES:
+        source.load(name)
+    found = _source_of(name)
+    env_id = found.resolve(name) if found else None
     if env_id is None:
         raise api.UnknownGameError(f"{_nobody_has()} environment {name!r}; nearest: {_near(name)}")
     return env_id

@@ -11,7 +11,8 @@ class GameSettings:
 
     env: str = setting.setting(
         "",
-        "game: a plain name such as Breakout or CartPole, or a full EnvPool id",
+        "game: a plain name such as Breakout or CartPole, a full EnvPool id, gymnasium:ID, or "
+        "my_package.my_module:ID for an environment that this module registers with Gymnasium",
         splits_groups=False,
     )
     preset: str = setting.setting(
@@ -40,7 +41,7 @@ class GameSettings:
     )
     env_threads: int = setting.setting(
         0,
-        "emulator threads for each group of environments; 0: EnvPool decides",
+        "threads (with Gymnasium: processes) for each group of environments; 0: as many as suit",
         ranges.at_most(1_024, least=0),
         may_change=True,
         splits_groups=False,
@@ -78,10 +79,13 @@ class GameSettings:
         None, "press FIRE at the start of a game (Atari)", is_env_option=True
     )
     img_height: int | None = setting.setting(
-        None, "height of a frame in pixels (Atari)", ranges.COUNT, is_env_option=True
+        None, "height of a frame in pixels (images)", ranges.COUNT, is_env_option=True
     )
     img_width: int | None = setting.setting(
-        None, "width of a frame in pixels (Atari)", ranges.COUNT, is_env_option=True
+        None, "width of a frame in pixels (images)", ranges.COUNT, is_env_option=True
+    )
+    grayscale: bool | None = setting.setting(
+        None, "show images in grey (Gymnasium; Atari games are grey)", is_env_option=True
     )
     max_episode_steps: int | None = setting.setting(
         None, "time limit of a game, in agent steps", ranges.COUNT, is_env_option=True

@@ -126,14 +126,19 @@ def _start_emulators(run: Session) -> bool:
         make = functools.partial(run.envs.training, index)
         group = env_groups.Group(make, run.config.group_size, sent.made_at_step)
         run.groups.append(group)
-        if not run.stop.lets(group.replay(sent)):
+        plays_again = run.setup.spec.plays_again
+        if plays_again is not False and not run.stop.lets(group.replay(sent)):
             return False
-        if not group.has_come_back(sent):
+        if group.has_come_back(sent):
+            continue
+        if plays_again:
             raise errors.RunError(
                 f"the emulators could not be restored to their state at step "
                 f"{run.state.counters.steps:,}: another version of EnvPool or of the "
                 f"game? {run.path / layout.CONFIG_FILE} has the versions of the run"
             )
+        run.say(f"environments of group {index} do not play the same games again; new games begin")
+        group.restart(run.state.counters.steps)
     run.is_playing = True
     return True
 

@@ -1,0 +1,97 @@
+"""The shapes of Gymnasium's environments, and single ones as this package plays them."""
+
+import functools
+import pickle
+from collections.abc import Mapping
+from typing import Any
+
+from jaxdqn.envs import api, spaces
+from jaxdqn.envs.gymnasium import frames, games
+
+_OPTIONS = ("max_episode_steps", *frames.OPTIONS)
+
+
+def describe(env_id: str, options: Mapping[str, Any]) -> api.EnvSpec:
+    """The shapes of an environment. Makes one, without starting a game.
+
+    Raises:
+      OptionError: an option that it does not have or take.
+      UnsupportedEnvError: it cannot be made, or a Q-network cannot play it: its actions are not
+        discrete, or its observations neither one array nor one number of a Discrete space.
+    """
+    return _cached(env_id, tuple(sorted(options.items())))
+
+
+@functools.cache
+def _cached(env_id: str, options: tuple[tuple[str, Any], ...]) -> api.EnvSpec:
+    told = dict(options)
+    for name in told:
+        if name not in _OPTIONS:
+            raise api.UnknownOptionError(name, env_id)
+    entry = games.entry(env_id)
+    env = make(entry, told)
+    try:
+        return _described(env_id, entry, env, told)
+    finally:
+        env.close()
+
+
+def _described(env_id: str, entry: Any, env: Any, options: Mapping[str, Any]) -> api.EnvSpec:
+    import gymnasium
+
+    seen, actions = frames.shown(env_id, env.observation_space, options), env.action_space
+    observations = seen.space() if seen else env.observation_space
+    if type(actions).__name__ == "Discrete":  # whatever number it begins with
+        actions = gymnasium.spaces.Discrete(actions.n)
+    spaces.check(env_id, actions, observations)
+    assert seen
+    return api.EnvSpec(
+        env_id=env_id,
+        frame_shape=seen.shape,
+        frame_dtype=seen.dtype,
+        num_actions=int(actions.n),
+        frame_skip=1,
+        plays_again=False if entry.nondeterministic else None,
+        steps_per_second=float(env.metadata.get("render_fps") or 30.0),
+        game=games.info(env_id),
+    )
+
+
+def portable(env_id: str) -> bytes:
+    """Gymnasium's entry of an environment as bytes, from which another process makes it.
+
+    Raises:
+      UnsupportedEnvError: it was registered with a function instead of 'module:name'.
+    """
+    try:
+        return pickle.dumps(games.entry(env_id))
+    except (pickle.PicklingError, AttributeError, TypeError) as error:
+        raise api.UnsupportedEnvError(
+            f"{env_id} cannot be started in another process; register it with an entry_point of "
+            f"the form 'module:name' ({error})"
+        ) from None
+
+
+def make(entry: Any, options: Mapping[str, Any], with_screen: bool = False) -> Any:
+    """Makes a single environment.
+
+    Args:
+      entry: Gymnasium's.
+      options: those that are asked for.
+      with_screen: whether it will be asked for pictures.
+
+    Raises:
+      UnsupportedEnvError: it cannot be made.
+    """
+    import gymnasium
+
+    told: dict[str, Any] = {"render_mode": "rgb_array"} if with_screen else {}
+    if "max_episode_steps" in options:
+        told["max_episode_steps"] = options["max_episode_steps"]
+    try:
+        return gymnasium.make(entry, disable_env_checker=True, **told)
+    except Exception as error:  # whatever somebody's environment raises
+        reason = next(iter(str(error).splitlines()), "")
+        raise api.UnsupportedEnvError(
+            f"{entry.id} cannot be made by Gymnasium: {type(error).__name__}: {reason}"
+        ) from None

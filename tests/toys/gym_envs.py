@@ -1,0 +1,121 @@
+"""Environments that somebody might register with Gymnasium, by `--env=tests.toys.gym_envs:ID`."""
+
+import os
+
+import gymnasium
+import numpy as np
+from gymnasium import spaces
+
+IMAGE = (6, 4, 3)
+
+
+class Adder(gymnasium.Env):
+    """A number drawn from the seed, to which actions are added; its game ends beyond 5."""
+
+    def __init__(self, first_action=0, render_mode=None):
+        self.render_mode = render_mode
+        self.action_space = spaces.Discrete(3, start=first_action)
+        self.observation_space = spaces.Box(-np.inf, np.inf, (2,), np.float64)
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        self.steps, self.total = 0, self.draw()
+        return self.look(), {}
+
+    def draw(self):
+        return self.np_random.random()
+
+    def look(self):
+        return np.array([self.total, self.steps])
+
+    def step(self, action):
+        assert self.action_space.contains(np.int64(action)), action
+        self.steps += 1
+        self.total += int(action) - self.action_space.start + 0.1 * self.draw()
+        return self.look(), self.total / 3, self.total > 5, False, {}
+
+    def render(self):
+        return np.full(IMAGE, self.steps, np.uint8) if self.render_mode else None
+
+
+class Unseeded(Adder):
+    """Draws from the machine's own randomness."""
+
+    def draw(self):
+        return np.random.default_rng().random()
+
+
+class Failing(Adder):
+    """Fails in its fifth step, or ends its process."""
+
+    def __init__(self, code=0):
+        super().__init__()
+        self.code = code
+
+    def step(self, action):
+        if self.steps == 4:
+            if self.code:
+                os._exit(self.code)
+            raise ZeroDivisionError("one over nothing\nand more")
+        return super().step(0)
+
+
+class Pictures(Adder):
+    """Shows images, whose left half is bright in red."""
+
+    def __init__(self, channels=3):
+        super().__init__()
+        shape = IMAGE[:2] + ((channels,) if channels else ())
+        self.observation_space = spaces.Box(0, 255, shape, np.uint8)
+
+    def look(self):
+        image = np.zeros(self.observation_space.shape, np.uint8)
+        if image.ndim == 3:
+            image[:, :2, 0] = 200
+        else:
+            image[:, :2] = 200
+        return image
+
+
+class Seen(Adder):
+    """Shows a member of any space."""
+
+    def __init__(self, space):
+        super().__init__()
+        self.observation_space = space
+
+    def look(self):
+        return self.observation_space.sample()
+
+
+class Told(Adder):
+    """Takes actions of any space."""
+
+    def __init__(self, space):
+        super().__init__()
+        self.action_space = space
+
+
+def _register(env_id, made, **options):
+    gymnasium.register(env_id, entry_point=f"{__name__}:{made.__name__}", **options)
+
+
+_register("Adder-v0", Adder, max_episode_steps=7)
+_register("Shifted-v0", Adder, max_episode_steps=7, kwargs={"first_action": -1})
+_register("Twice-v1", Adder)
+_register("Twice-v2", Adder)
+_register("Unseeded-v0", Unseeded, max_episode_steps=7)
+_register("Declared-v0", Unseeded, max_episode_steps=7, nondeterministic=True)
+_register("Failing-v0", Failing)
+_register("Dying-v0", Failing, kwargs={"code": 3})
+_register("Pictures-v0", Pictures)
+_register("Grey-v0", Pictures, kwargs={"channels": 1})
+_register("Flat-v0", Pictures, kwargs={"channels": 0})
+_register("Number-v0", Seen, kwargs={"space": spaces.Discrete(4, start=10)})
+_register("Single-v0", Seen, kwargs={"space": spaces.Box(0, 9, (), np.int64)})
+_register(
+    "Dict-v0", Seen, kwargs={"space": spaces.Dict(a=spaces.Discrete(2), b=spaces.Discrete(3))}
+)
+_register("Text-v0", Seen, kwargs={"space": spaces.Text(3)})
+_register("Continuous-v0", Told, kwargs={"space": spaces.Box(0, 1, (2,))})
+gymnasium.register("Local-v0", entry_point=lambda: Adder(), max_episode_steps=7)

@@ -1,0 +1,95 @@
+"""Environments of somebody's own, through a run's whole life."""
+
+import json
+import signal
+
+import pytest
+
+from tests import program
+
+MODULE = "tests.toys.gym_envs"
+FLAGS = (
+    *("--num_envs=8", "--total_steps=1500", "--learning_starts_steps=300", "--hidden_sizes=16"),
+    *("--replay_capacity=1000", "--eval_every_steps=750", "--eval_episodes=4"),
+    *("--checkpoint_every_steps=500", "--log_every_steps=125", "--held_out_observations=20"),
+)
+
+
+def flags(env_id, path):
+    return (f"--env={MODULE}:{env_id}", *FLAGS, f"--run_dir={path}")
+
+
+def stop_and_resume(env_id, path):
+    """Returns what the resumed run prints."""
+    process = program.start(*flags(env_id, path), cwd=program.ROOT)
+    process.wait_for("step 8")
+    process.send_signal(signal.SIGTERM)
+    _, stderr = process.end()
+    assert process.returncode == 128 + signal.SIGTERM, stderr
+    result = program.train(*flags(env_id, path), cwd=program.ROOT)
+    assert result.returncode == 0, result.stderr
+    return result.stdout
+
+
+@pytest.fixture(scope="module")
+def resumed(tmp_path_factory):
+    path = tmp_path_factory.mktemp("own") / "run"
+    assert "new games" not in stop_and_resume("Adder-v0", path)
+    return path
+
+
+def test_it_resumes_exactly(tmp_path, resumed):
+    straight = tmp_path / "straight"
+    assert program.train(*flags("Adder-v0", straight), cwd=program.ROOT).returncode == 0
+    program.assert_same_end(resumed, straight)
+
+
+@pytest.mark.parametrize("env_id", ["Unseeded-v0", "Declared-v0"])
+def test_what_cannot_be_played_again_goes_on_with_new_games(tmp_path, env_id):
+    shown = stop_and_resume(env_id, tmp_path / "run")
+    told = [line for line in shown.splitlines() if "new games begin" in line]
+    assert len(told) == 2 and "resuming from step" in shown  # one for each group
+    rows, evaluations = program.rows(tmp_path / "run")
+    assert rows[-1]["step"] == evaluations[-1]["step"] >= 1500
+
+
+def run(name, *flags):
+    return program.run(name, f"--plugins={MODULE}", *flags, cwd=program.ROOT)
+
+
+def test_it_is_scored_filmed_and_exported(tmp_path, resumed):
+    run_dir = f"--run_dir={resumed}"
+    scores = json.loads(run("evaluate", run_dir, "--episodes=4", "--json").stdout)
+    assert scores["return"]["mean"] > 0
+    assert run("record", run_dir, f"--out={tmp_path / 'film.gif'}").returncode == 0
+    assert (tmp_path / "film.gif").stat().st_size > 0
+    exported = run("export", run_dir, "--format=onnx", f"--out={tmp_path / 'out'}")
+    assert "actions equal" in exported.stdout, exported.stderr
+    described = json.loads((tmp_path / "out" / "policy.json").read_text())
+    assert described["env"]["id"] == f"{MODULE}:Adder-v0"
+
+
+def test_the_folder_of_a_run_does_not_say_which_code_runs(resumed):
+    result = program.run("evaluate", f"--run_dir={resumed}", "--episodes=4", cwd=program.ROOT)
+    assert result.returncode in (1, 2)
+    (line,) = result.stderr.splitlines()
+    assert line.startswith("error: ") and f"--plugins={MODULE} imports it" in line
+
+
+def test_an_environment_that_fails_ends_the_run_with_one_line(tmp_path):
+    result = program.train(*flags("Failing-v0", tmp_path / "run"), cwd=program.ROOT)
+    assert result.returncode == 1
+    *_, line = result.stderr.splitlines()
+    assert line == f"error: {MODULE}:Failing-v0 failed: ZeroDivisionError: one over nothing"
+
+
+def test_the_example_is_learned(tmp_path):
+    result = program.train(
+        *("--env=own_environment:Walk-v0", "--total_steps=12000", "--epsilon_decay_steps=4000"),
+        *(f"--run_dir={tmp_path / 'run'}", "--eval_every_steps=0"),
+        cwd=program.ROOT / "examples",
+    )
+    assert result.returncode == 0, result.stderr
+    _, (evaluation,) = program.rows(tmp_path / "run")
+    # The shortest ways cost 0.2 on average.
+    assert evaluation["eval_return_mean"] > 0.7
