@@ -9,13 +9,14 @@ import sys
 import warnings
 
 try:
-    import envpool
+    import gymnasium
     import numpy as np
 except ImportError as error:
     print(f"error: a package is missing: {error}", file=sys.stderr)
     sys.exit(2)
 
 warnings.filterwarnings("ignore", module="gymnasium")  # about bounds that EnvPool gives as float64
+sys.path.append("")  # where an environment of one's own may be
 
 
 def main(kind, load):
@@ -58,6 +59,10 @@ def refuse(problem):
 def make_env(policy, num_games, seed):
     """Starts one environment for each game; number i plays with seed + i."""
     wanted = policy["env"]
+    if wanted["source"] == "Gymnasium":
+        return GymnasiumGames(wanted["id"], wanted["gymnasium_options"], num_games, seed)
+    import envpool
+
     options = dict(wanted["envpool_options"])
     if "stack_num" in options:
         options["stack_num"] = 1  # EnvPool stacks frames of some games; `play` stacks those of all
@@ -90,6 +95,50 @@ def play(network, env, policy, num_games):
         returns += reward * playing  # games that have ended restart, and no longer count
         playing &= ~(terminated | truncated)
     return returns
+
+
+class GymnasiumGames:
+    """Games of Gymnasium that show what the network was trained with."""
+
+    def __init__(self, env_id, options, num_games, seed):
+        env_id, told = env_id.removeprefix("gymnasium:"), dict(options)
+        self.grey = told.pop("grayscale", None)
+        self.size = told.pop("img_width", None), told.pop("img_height", None)
+        self.seeds = [seed + i for i in range(num_games)]
+        self.envs = gymnasium.vector.SyncVectorEnv(
+            [lambda: gymnasium.make(env_id, **told) for _ in self.seeds]
+        )
+        self.space = self.envs.single_observation_space
+
+    def reset(self):
+        """Begins all games."""
+        observation, info = self.envs.reset(seed=self.seeds)
+        return self.see(observation), info
+
+    def step(self, actions):
+        """Plays a step of each game."""
+        actions = actions + self.envs.single_action_space.start
+        observation, reward, *others = self.envs.step(actions)
+        return self.see(observation), reward.astype(np.float32), *others
+
+    def see(self, observation):
+        """Numbers as vectors with a 1 in their place, images with their channels first."""
+        if isinstance(self.space, gymnasium.spaces.Discrete):
+            return np.eye(self.space.n, dtype=np.float32)[observation - self.space.start]
+        if self.space.dtype == np.uint8 and observation.ndim > 2:
+            return np.stack([self.image(pixels) for pixels in observation])
+        return observation.astype(np.float32) if self.space.dtype.itemsize > 4 else observation
+
+    def image(self, pixels):
+        """One image of bytes, grey and of another size where that is asked for."""
+        from PIL import Image
+
+        picture = Image.fromarray(pixels.squeeze())
+        if self.grey:
+            picture = picture.convert("L")
+        width, height = (a or b for a, b in zip(self.size, picture.size, strict=True))
+        seen = np.asarray(picture.resize((width, height), Image.Resampling.BOX))
+        return seen if seen.ndim == 2 else seen.transpose(2, 0, 1)
 
 
 class Motion:

@@ -48,7 +48,6 @@ class Group:
         self._env = self._make(step, self._share)
         self._tracker = episodes.EpisodeTracker(len(self._share))
         self._dtype = np.min_scalar_type(self._env.spec.num_actions - 1)
-        self.turns = 0  # that this group has had
         self.opening = self.num_envs  # environments whose next row opens a game
         self._bytes_sent = bytearray()  # a list of arrays would take ten times as much
         self._frame: npt.NDArray[np.generic] = np.zeros(0)
@@ -62,7 +61,6 @@ class Group:
     def send(self, actions: npt.NDArray[np.integer], ended: int) -> None:
         """Starts the step that plays `actions` [E]; `ended` games have just ended."""
         self._bytes_sent += np.asarray(actions).astype(self._dtype).tobytes()
-        self.turns += 1
         self.opening = ended
         self._env.send(actions[self._share.start : self._share.stop])
 

@@ -44,13 +44,10 @@ def turns(
         yield events.TurnOver(())
     while True:
         state.turn_began = dataclasses.replace(state.counters)
-        # The first of the groups that have had the fewest turns.
-        index = min(range(len(groups)), key=lambda index: groups[index].turns)
+        index = state.rows % len(groups)
         lifetime = config.env_lifetime_steps * config.num_envs
         if index == 0 and run_state.crossed(groups[0].made_at_step, state.counters.steps, lifetime):
-            state.ring = device.cut(state.ring)
-            for group in groups:
-                group.restart(state.counters.steps)
+            replace_environments(device, groups, state)
         made = _record_and_act(config, device, mesh, groups[index], state, index, stop)
         drawn = state.drawn
         if learning.is_queued:
@@ -67,6 +64,16 @@ def turns(
         if not learning.is_queued:
             yield from learning.learn(state, state.turn_began)
         yield events.TurnOver(games)
+
+
+def replace_environments(
+    device: device_lib.Device, groups: Sequence[env_groups.Group], state: run_state.RunState
+) -> None:
+    """Begins new games in new environments; the games under way are abandoned."""
+    assert state.ring is not None
+    state.ring = device.cut(state.ring)
+    for group in groups:
+        group.restart(state.counters.steps)
 
 
 def _record_and_act(

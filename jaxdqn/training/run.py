@@ -122,23 +122,23 @@ def _start_emulators(run: Session) -> bool:
     Raises:
       RunError: they could not be restored.
     """
+    plays_again = run.setup.spec.plays_again
     for index, sent in enumerate(run.sent):
         make = functools.partial(run.envs.training, index)
         group = env_groups.Group(make, run.config.group_size, sent.made_at_step)
         run.groups.append(group)
-        plays_again = run.setup.spec.plays_again
         if plays_again is not False and not run.stop.lets(group.replay(sent)):
             return False
-        if group.has_come_back(sent):
-            continue
+    have_come_back = [g.has_come_back(sent) for g, sent in zip(run.groups, run.sent, strict=True)]
+    if not all(have_come_back):
         if plays_again:
             raise errors.RunError(
                 f"the emulators could not be restored to their state at step "
                 f"{run.state.counters.steps:,}: another version of EnvPool or of the "
                 f"game? {run.path / layout.CONFIG_FILE} has the versions of the run"
             )
-        run.say(f"environments of group {index} do not play the same games again; new games begin")
-        group.restart(run.state.counters.steps)
+        run.say("the environments do not play the same games again: new games begin")
+        loop.replace_environments(run.device, run.groups, run.state)
     run.is_playing = True
     return True
 

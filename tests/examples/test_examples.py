@@ -52,6 +52,11 @@ AGENTS = {
         },
     ),
     "hadamax": ("Breakout", {**SMALL, "network": "hadamax", "layer_norm": "channels"}),
+    "gymnasium": ("gymnasium:FrozenLake-v1", {"hidden_sizes": (8,), "max_episode_steps": 30}),
+    "own": (
+        "tests.toys.gym_envs:Pictures-v0",
+        {"hidden_sizes": (8,), "grayscale": True, "img_height": 3, "frame_stack": 2},
+    ),
     "blackjack": ("Blackjack-v1", {"hidden_sizes": ()}),  # whole numbers, and one linear layer
 }
 # The other formats hold the network itself: only what they are given differs.
@@ -170,7 +175,7 @@ def results(agents, tmp_path_factory):
         [sys.executable, "-c", DRIVER],
         input=json.dumps(asked),
         cwd=place,
-        env=program.environment(),
+        env={**program.environment(), "PYTHONPATH": str(program.ROOT)},
         capture_output=True,
         text=True,
         timeout=300,

@@ -57,8 +57,8 @@ class KnownEnv:
         self.closed = True
 
 
-def make_loop(key, **changes):
-    """A run of four known environments in two groups: its parts, its state, and its turns."""
+def make_parts(key, **changes):
+    """A run of four known environments in two groups: these, and the arguments of its loop."""
     changes |= {"num_envs": 4, "learning_starts_steps": 100, "replay_capacity": 400}
     config = presets.resolve("CartPole", "classic", {**changes, "batch_size": 16})
     mesh = mesh_lib.make_mesh(1)
@@ -74,7 +74,31 @@ def make_loop(key, **changes):
         learning_from_step=100,
     )
     stop = processes.Stop(signals.StopRequest())
-    return envs, state, loop.turns(config, built, mesh, groups, state, learning, stop)
+    return envs, (config, built, mesh, groups, state, learning, stop)
+
+
+def make_loop(key, **changes):
+    """Such a run: its environments, its state, and its turns."""
+    envs, parts = make_parts(key, **changes)
+    return envs, parts[4], loop.turns(*parts)
+
+
+@pytest.mark.parametrize("turns", [10, 11])
+def test_environments_are_replaced_between_any_turns(key, turns):
+    """The groups go on in their order, and no transition leads from one game to another."""
+    envs, parts = make_parts(key)
+    _, device, _, groups, state, *_ = parts
+    for _ in itertools.islice(loop.turns(*parts), turns):
+        pass
+    loop.replace_environments(device, groups, state)
+    assert all(env.closed for env in envs)
+    for _ in itertools.islice(loop.turns(*parts), 4):
+        pass
+    ring = jax.device_get(state.ring)
+    for r in range(turns + 4):
+        np.testing.assert_array_equal(ring.frame[r], envs[r % 2].shown[r // 2].frame)
+    cut = np.flatnonzero((ring.flags & ring_lib.CUT).any(axis=1))
+    np.testing.assert_array_equal(cut, [turns - 2, turns - 1])
 
 
 def test_the_replay_holds_the_actions_that_were_played(key):
