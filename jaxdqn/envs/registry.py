@@ -42,6 +42,15 @@ def resolve(name: str) -> str:
     return env_id
 
 
+def plain_names() -> list[str]:
+    """What a user most likely means, of all sources that can be used here.
+
+    Raises:
+      UnknownGameError: one of them cannot.
+    """
+    return [name for source in _SOURCES for name in source.plain_names()]
+
+
 def game(env_id: str) -> api.GameInfo:
     """What is known of a game before it is made; its name alone where no source has it.
 
@@ -139,7 +148,7 @@ def _nobody_has() -> str:
 
 def _near(name: str) -> str:
     """The known names nearest to a wrong one, for a message."""
-    plain = {known.lower(): known for source in _SOURCES for known in source.plain_names()}
+    plain = {known.lower(): known for known in plain_names()}
     every = {known.lower(): known for source in _SOURCES for known in source.ids()} | plain
     # Plain names first: the user most likely meant one of them.
     near = difflib.get_close_matches(name.lower(), plain, n=3, cutoff=0.6)

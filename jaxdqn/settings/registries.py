@@ -190,3 +190,5 @@ EXPLORERS.register(
     "k steps or more with probability 1/k",
     reads=frozenset({"lasting"}),
 )
+
+ALL = (ALGORITHMS, HEADS, ENCODERS, SAMPLERS, EXPLORERS)

@@ -1,0 +1,140 @@
+"""What a machine has that runs need, as lines for people."""
+
+import importlib.metadata
+import pathlib
+import platform
+import shutil
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import psutil
+from packaging import requirements
+
+from jaxdqn import errors
+from jaxdqn.envs import api, registry
+
+_PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "envpool", "gymnasium", "numpy")
+_NOT_FOR_USERS = ("dev", "aot", "bench", "cuda12", "cuda13", "tpu")  # extras
+
+
+class Finding(NamedTuple):
+    """Something that was looked at."""
+
+    subject: str
+    text: str  # in one line or a few
+    is_fatal: bool = False  # no run can train without it
+
+
+def findings() -> Iterator[Finding]:
+    """Looks at everything, the quickest first. JAX must have been started."""
+    yield _system()
+    yield _packages()
+    yield _devices()
+    yield _memory()
+    yield _compiler()
+    yield _emulators()
+    yield from _extras()
+    yield _film()
+
+
+def _system() -> Finding:
+    from jaxdqn import __version__
+
+    return Finding(
+        "jaxdqn", f"{__version__}, Python {platform.python_version()}, {platform.platform()}"
+    )
+
+
+def _packages() -> Finding:
+    return Finding("packages", ", ".join(f"{name} {_version(name)}" for name in _PACKAGES))
+
+
+def _devices() -> Finding:
+    import jax
+
+    kinds = [device.device_kind for device in jax.devices()]
+    told = ", ".join(f"{kinds.count(kind)} x {kind}" for kind in dict.fromkeys(kinds))
+    if jax.default_backend() == "cpu":
+        told += f" ({psutil.cpu_count()} cores)"
+        if shutil.which("nvidia-smi") or pathlib.Path("/dev/nvidia0").exists():
+            told += "\nA GPU is there, but this JAX cannot use it: pip install 'jax[cuda13]'"
+    return Finding("devices", told)
+
+
+def _memory() -> Finding:
+    from jaxdqn.assembly import memory
+    from jaxdqn.distributed import mesh
+
+    free = memory.free_device_bytes(mesh.make_mesh())
+    told = f"{free / 1e9:.1f} GB free for the replay"
+    if free < 8e9:
+        told += "; a million steps of Atari need 7.1 GB, and fewer are kept where less is free"
+    return Finding("memory", told)
+
+
+def _compiler() -> Finding:
+    import jax
+
+    from jaxdqn.kernels import native_library
+
+    if jax.default_backend() != "cpu":
+        return Finding("compiler", "not needed on this device")
+    problem = native_library.why_not()
+    if problem:
+        problem += "\nupdates of images take 1.3 times as long; install a C++ compiler, or set $CXX"
+    return Finding("compiler", problem or "fast convolutions are built")
+
+
+def _emulators() -> Finding:
+    try:
+        env = registry.make(registry.resolve("CartPole"), 2, 0, {})
+        env.receive()
+        env.close()
+        games = sum(1 for name in registry.plain_names() if _is_atari(name))
+    except (api.UnknownGameError, api.UnsupportedEnvError, errors.RunError) as error:
+        return Finding("games", f"none can be played: {error}", is_fatal=True)
+    return Finding("games", f"{games} Atari games, and more in docs/environments.md")
+
+
+def _is_atari(name: str) -> bool:
+    return registry.game(registry.resolve(name)).family == api.ATARI
+
+
+def _extras() -> Iterator[Finding]:
+    """What is missing of the package's extras, and how to get it."""
+    try:
+        about = importlib.metadata.metadata("jaxdqn")
+        required = list(map(requirements.Requirement, importlib.metadata.requires("jaxdqn") or ()))
+    except importlib.metadata.PackageNotFoundError:  # run from a copy of the sources
+        return
+    for extra in about.get_all("Provides-Extra") or ():
+        if extra in _NOT_FOR_USERS:
+            continue
+        wanted = [one for one in required if one.marker and one.marker.evaluate({"extra": extra})]
+        missing = [one for one in wanted if not _is_installed(one)]
+        names = " ".join(f"'{one.name}{one.specifier}'" for one in missing)
+        yield Finding(extra, f"missing; pip install {names}" if missing else "installed")
+
+
+def _is_installed(wanted: requirements.Requirement) -> bool:
+    try:
+        found = importlib.metadata.version(wanted.name)
+    except importlib.metadata.PackageNotFoundError:
+        return False
+    return wanted.specifier.contains(found, prereleases=True)
+
+
+def _film() -> Finding:
+    import imageio_ffmpeg
+
+    try:
+        return Finding("films", f"ffmpeg {imageio_ffmpeg.get_ffmpeg_version()}")
+    except RuntimeError as error:
+        return Finding("films", f"no ffmpeg: {error}")
+
+
+def _version(name: str) -> str:
+    try:
+        return importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return "is missing"

@@ -1,0 +1,18 @@
+r"""Prints the completion of `jaxdqn` for bash or zsh.
+
+  source <(jaxdqn completion)
+
+The shell then completes programs, flags, and the values of some of them.
+"""
+
+from jaxdqn.cli import command, completions, program
+
+
+def main() -> int:
+    """Prints the script."""
+    print(completions.script(list(command.PROGRAMS)))
+    return 0
+
+
+if __name__ == "__main__":
+    program.run_program(lambda: None, main)
