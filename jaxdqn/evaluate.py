@@ -32,14 +32,13 @@ def _define_flags() -> None:
 def main() -> int:
     """Scores as the flags say; returns the exit code."""
     values = flags.FLAGS
-    path = shared_flags.saved_run_path()
+    shared_flags.check_saved_run()
 
     devices.start_devices()
 
     from jaxdqn.playing import scoring
-    from jaxdqn.rundir import trained_agent
 
-    agent = trained_agent.load(path, values.checkpoint)
+    agent = shared_flags.saved_agent()
     protocol = values.protocol or protocols.default_for(agent.spec.game)
     result = scoring.score(agent, protocol, values.episodes, values.seed)
     print(json.dumps(_finite(result), allow_nan=False) if values.json else _table(result))

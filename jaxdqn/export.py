@@ -31,7 +31,7 @@ def _define_flags() -> None:
 def main() -> int:
     """Exports as the flags say; returns the exit code."""
     values = flags.FLAGS
-    path = shared_flags.saved_run_path()
+    shared_flags.check_saved_run()
     if not values.format:
         raise errors.SettingError("format", f"name one of {', '.join(_FORMATS)}")
     out = shared_flags.output("out", ())
@@ -41,17 +41,16 @@ def main() -> int:
     devices.start_devices()
 
     from jaxdqn.exporting import export
-    from jaxdqn.rundir import trained_agent
 
     if out.exists() and not export.is_export(out):
         raise errors.SettingError(
             "out", f"{out} exists and holds more than an export; choose another name"
         )
-    agent = trained_agent.load(path, values.checkpoint)
+    agent = shared_flags.saved_agent()
     check = export.export(agent, values.format, out)
     print(
-        f"{out}: step {agent.step:,} of {path} as {values.format}; on {check.frames} frames of "
-        f"play {check.equal_actions} actions equal, action values within "
+        f"{out}: step {agent.step:,} of {agent.path} as {values.format}; on {check.frames} frames "
+        f"of play {check.equal_actions} actions equal, action values within "
         f"{check.largest_difference:.1g} (allowed: {check.tolerance:.1g})"
     )
     return 0

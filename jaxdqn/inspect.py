@@ -27,20 +27,19 @@ def _define_flags() -> None:
 def main() -> int:
     """Draws as the flags say; returns the exit code."""
     values = flags.FLAGS
-    path = shared_flags.saved_run_path()
+    shared_flags.check_saved_run()
     out = shared_flags.output("out", ())
     if out is None:
         raise errors.SettingError("out", "name the folder to create")
     devices.start_devices()
 
     from jaxdqn.playing import inspection
-    from jaxdqn.rundir import trained_agent
 
     if out.exists() and not inspection.is_inspection(out):
         raise errors.SettingError(
             "out", f"{out} exists and holds more than an inspection; choose another name"
         )
-    agent = trained_agent.load(path, values.checkpoint)
+    agent = shared_flags.saved_agent()
     protocol = values.protocol or protocols.default_for(agent.spec.game)
     agent = agent._replace(config=protocols.apply(protocol, agent.config, agent.spec))
     print(f"{out}: {', '.join(inspection.inspect(agent, out, seed=values.seed))}")

@@ -36,7 +36,7 @@ def _define_flags() -> None:
 def main() -> int:
     """Films as the flags say; returns the exit code."""
     values = flags.FLAGS
-    path = shared_flags.saved_run_path()
+    shared_flags.check_saved_run()
     out, sheet = shared_flags.output("out", _SUFFIXES), shared_flags.output("sheet", (".png",))
     if out is None and sheet is None:
         raise errors.SettingError("out", "name a film, such as --out=play.mp4, or a --sheet")
@@ -46,12 +46,11 @@ def main() -> int:
     devices.start_devices()
 
     from jaxdqn.playing import recording
-    from jaxdqn.rundir import trained_agent
 
     if values.random:
-        agent, protocol = trained_agent.untrained(path), "random"
+        agent, protocol = shared_flags.saved_agent(untrained=True), "random"
     else:
-        agent = trained_agent.load(path, values.checkpoint)
+        agent = shared_flags.saved_agent()
         protocol = values.protocol or protocols.default_for(agent.spec.game)
     print(
         recording.record(

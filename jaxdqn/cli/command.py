@@ -12,6 +12,7 @@ PROGRAMS: Mapping[str, str] = {
     "record": "film a trained agent",
     "inspect": "show what a trained agent sees and values",
     "export": "write a trained agent as ONNX, StableHLO or safetensors",
+    "publish": "push a trained agent to the Hugging Face Hub",
     "report": "compare runs on one page",
     "doctor": "check what is installed, and what is missing",
     "completion": "print the completion of this command for a shell",

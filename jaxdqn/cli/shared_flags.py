@@ -2,6 +2,7 @@
 
 import os
 import pathlib
+import typing
 from collections.abc import Sequence
 
 from absl import flags
@@ -9,6 +10,9 @@ from absl import flags
 from jaxdqn import errors
 from jaxdqn.cli import paths
 from jaxdqn.settings import protocols
+
+if typing.TYPE_CHECKING:
+    from jaxdqn.rundir import trained_agent
 
 # The flags below belong to the program that defines them: its `--help` shows them.
 flags.disclaim_key_flags()
@@ -37,18 +41,54 @@ def define_saved_run() -> None:
     flags.DEFINE_string(
         "checkpoint", "latest", "latest, best (by the run's own evaluations), or its step"
     )
+    flags.DEFINE_string(
+        "agent",
+        None,
+        "instead of a run: an agent of the package, such as CartPole, the folder of an export to "
+        "safetensors, or hf:USER/NAME",
+    )
 
 
-def saved_run_path() -> pathlib.Path:
-    """The folder that the user named.
+def check_saved_run() -> None:
+    """Checks that the user named one agent; importing JAX can wait until then.
 
     Raises:
-      SettingError: the user named none.
+      SettingError: none, or two.
     """
+    values = flags.FLAGS
+    if values.agent and values.run_dir:
+        raise errors.SettingError("agent", "names an agent, and so does --run_dir; use one of them")
+    if values.agent and flags.FLAGS["checkpoint"].present:
+        raise errors.SettingError("checkpoint", "has no effect with --agent, which has only one")
+    if not values.agent:
+        _run_path()
+
+
+def _run_path() -> pathlib.Path:
     path = flags.FLAGS.run_dir
     if not path:
-        raise errors.SettingError("run_dir", "name the folder of a run")
+        raise errors.SettingError("run_dir", "name the folder of a run, or an --agent")
     return paths.usable("run_dir", path)
+
+
+def saved_agent(*, untrained: bool = False) -> "trained_agent.SavedRun":
+    """The agent that the user named.
+
+    Args:
+      untrained: only its settings matter; a run then needs no checkpoint.
+
+    Raises:
+      SettingError, RunError: there is none, or it cannot be read.
+    """
+    from jaxdqn.rundir import agent_names, exported_agent, trained_agent
+
+    values = flags.FLAGS
+    if values.agent:
+        return exported_agent.load(agent_names.folder(values.agent))
+    path = _run_path()
+    return (
+        trained_agent.untrained(path) if untrained else trained_agent.load(path, values.checkpoint)
+    )
 
 
 def define_play_seed() -> None:

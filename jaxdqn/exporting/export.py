@@ -14,12 +14,10 @@ from jaxdqn.assembly import parts
 from jaxdqn.envs import api, registry, scores
 from jaxdqn.exporting import formats, model_card
 from jaxdqn.playing import rollout
-from jaxdqn.rundir import provenance, trained_agent
+from jaxdqn.rundir import exported_agent, provenance, trained_agent
 from jaxdqn.settings import config as config_lib
 from jaxdqn.storage import atomic_files
 
-POLICY_FILE = "policy.json"
-_FORMAT = "jaxdqn-policy"
 # Real frames, every fourth step of play, on which a file is compared with the network.
 _NUM_FRAMES, _STRIDE = 256, 4
 # Relative to the largest action value; more than float32 loses by another order of summation.
@@ -61,24 +59,24 @@ def export(agent: trained_agent.SavedRun, format_name: str, out: pathlib.Path) -
             chosen.write(agent, file)
             check = _compare(agent, chosen.load(agent, file))
         described = describe(agent, format_name, file.name, check)
-        (part / POLICY_FILE).write_text(json.dumps(described, indent=2) + "\n")
+        (part / exported_agent.POLICY_FILE).write_text(json.dumps(described, indent=2) + "\n")
         (part / "README.md").write_text(model_card.write(described))
     return check
 
 
-def is_export(path: pathlib.Path) -> bool:
-    """Whether a folder holds only an export, so that it may be replaced."""
+def is_export(path: pathlib.Path, *more: str) -> bool:
+    """Whether a folder holds only an export, and files named `more`, so that it may be replaced."""
     ours = {
-        POLICY_FILE,
+        *more,
+        exported_agent.POLICY_FILE,
         "README.md",
         *(f"policy{one.suffix}" for one in formats.FORMATS.values()),
     }
     try:
-        if not {part.name for part in path.iterdir()} <= ours:
-            return False
-        return json.loads((path / POLICY_FILE).read_text())["format"] == _FORMAT
-    except (OSError, ValueError, KeyError, TypeError):
+        holds_more = not {part.name for part in path.iterdir()} <= ours
+    except OSError:
         return False
+    return exported_agent.is_export(path) and not holds_more
 
 
 def _compare(agent: trained_agent.SavedRun, q_values: formats.QValues) -> Check:
@@ -125,8 +123,8 @@ def describe(
     config, spec = agent.config, agent.spec
     game = spec.game
     return {
-        "format": _FORMAT,
-        "format_version": 1,
+        "format": exported_agent.FORMAT,
+        "format_version": exported_agent.VERSION,
         "policy": {
             "kind": format_name,
             "file": file,

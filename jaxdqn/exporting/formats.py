@@ -14,11 +14,12 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+import safetensors.numpy
 
 from jaxdqn import errors
 from jaxdqn.agent import networks
 from jaxdqn.assembly import parts
-from jaxdqn.rundir import trained_agent
+from jaxdqn.rundir import exported_agent, trained_agent
 
 _PLATFORMS = ("cpu", "cuda", "tpu")
 
@@ -92,28 +93,21 @@ def _load_onnx(_: trained_agent.SavedRun, path: pathlib.Path) -> QValues:
 
 
 def _write_safetensors(agent: trained_agent.SavedRun, path: pathlib.Path) -> None:
-    with _optional("safetensors"):
-        import safetensors.numpy
     leaves = jax.tree_util.tree_leaves_with_path(agent.params)
-    named = {_name(where): np.ascontiguousarray(leaf) for where, leaf in leaves}
+    named = {
+        exported_agent.parameter_name(where): np.ascontiguousarray(leaf) for where, leaf in leaves
+    }
     path.write_bytes(safetensors.numpy.save(named))
 
 
 def _load_safetensors(agent: trained_agent.SavedRun, path: pathlib.Path) -> QValues:
-    with _optional("safetensors"):
-        import safetensors.numpy
     named = safetensors.numpy.load_file(path)
     params = jax.tree_util.tree_map_with_path(
-        lambda where, leaf: jnp.asarray(named[_name(where)], leaf.dtype), agent.params
+        lambda where, leaf: jnp.asarray(named[exported_agent.parameter_name(where)], leaf.dtype),
+        agent.params,
     )
     q_values = jax.jit(network(agent).q_values)
     return lambda observation: np.asarray(q_values(params, observation))
-
-
-def _name(where: Any) -> str:
-    """A parameter's name in a file, such as 'Dense_0/kernel'; flax's 'params' is left out."""
-    names = [part.key for part in where]
-    return "/".join(names[1:] if names[0] == "params" else names)
 
 
 @contextlib.contextmanager

@@ -4,6 +4,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from jaxdqn.rundir import exported_agent
 from jaxdqn.settings import checks, config, setting
 
 _LOADING = {
@@ -103,6 +104,7 @@ def _use(described: Mapping[str, Any]) -> list[str]:
         f"({policy['input']['meaning']}) and returns action values [batch x "
         f"{len(described['actions'])}]; the policy takes the action with the largest. Actions: "
         f"{', '.join(described['actions'])}. `policy.json` says the same for programs.",
+        *_with_jaxdqn(policy["kind"]),
         "",
         "```python",
         _LOADING[policy["kind"]],
@@ -115,6 +117,17 @@ def _use(described: Mapping[str, Any]) -> list[str]:
         f"{env['source']} gives the frames with these options: "
         f"`{json.dumps(env[options_key(env['source'])], sort_keys=True)}`"
         + ("." if fewest == most else " (the nearest ones: its steps all have the same length)."),
+    ]
+
+
+def _with_jaxdqn(kind: str) -> list[str]:
+    if kind != exported_agent.KIND:
+        return []
+    return [
+        "",
+        "jaxdqn scores, films and inspects it, and trains from it: `jaxdqn evaluate "
+        "--agent=FOLDER`, `record`, `inspect`, and `jaxdqn train --initial_agent=FOLDER`. On the "
+        "Hugging Face Hub, FOLDER is `hf:USER/NAME`.",
     ]
 
 

@@ -40,7 +40,7 @@ def load(path: pathlib.Path, checkpoint: str) -> SavedRun:
     """
     config = read_config(path)
     spec = env_spec.describe(config)
-    like = _params_like(config, spec)
+    like = params_like(config, spec)
     while True:
         step, evaluation = _choose(path, checkpoint)
         try:
@@ -61,9 +61,7 @@ def untrained(path: pathlib.Path) -> SavedRun:
     """
     config = read_config(path)
     spec = env_spec.describe(config)
-    params = jax.tree.map(
-        lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), _params_like(config, spec)
-    )
+    params = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), params_like(config, spec))
     return SavedRun(path, config, spec, step=0, params=params, evaluation=None)
 
 
@@ -119,7 +117,7 @@ def _choose(path: pathlib.Path, checkpoint: str) -> tuple[int, metrics.Row | Non
     return step, scored.get(step)
 
 
-def _params_like(config: config_lib.Config, spec: api.EnvSpec) -> Any:
+def params_like(config: config_lib.Config, spec: api.EnvSpec) -> Any:
     """Shapes of the network's parameters, on the first device."""
     network = parts.make_network(config, spec)
     shapes = jax.eval_shape(network.init, jax.random.key(0), parts.observation_like(config, spec))

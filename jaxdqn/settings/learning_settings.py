@@ -19,6 +19,12 @@ class LearningSettings:
     algorithm: str = setting.setting(
         "dqn", f"how the run learns. {registries.ALGORITHMS.listing()}", registries.ALGORITHMS.names
     )
+    initial_agent: str = setting.setting(
+        "",
+        "start from the parameters of a trained agent with the same network: one of the package, "
+        "such as CartPole, the folder of an export to safetensors, or hf:USER/NAME",
+        on_card=True,
+    )
     discount: float = setting.setting(
         0.99, "discount factor gamma for one step", ranges.SHARE, on_card=True
     )

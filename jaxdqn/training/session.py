@@ -18,6 +18,7 @@ from jaxdqn.training import (
     console,
     env_groups,
     environments,
+    initial_agent,
     interludes,
     saver,
     seeds,
@@ -179,8 +180,11 @@ def new_state(
         placed: jax.Array = mesh.put(setup.mesh, made, mesh.REPLICATED)
         return placed
 
+    train_state = learning.init(key(seeds.Stream.LEARNER))
+    if setup.initial_params is not None:
+        train_state = initial_agent.begin_with(setup.initial_params, train_state, setup.mesh)
     return run_state.RunState(
-        train_state=learning.init(key(seeds.Stream.LEARNER)),
+        train_state=train_state,
         sums=device.init_sums(),
         actors=[
             device.init_actor(key(seeds.Stream.ACTORS, group))

@@ -17,7 +17,7 @@ from jaxdqn.playing import rollout
 from jaxdqn.rundir import layout, provenance
 from jaxdqn.settings import checks
 from jaxdqn.settings import config as config_lib
-from jaxdqn.training import working_memory
+from jaxdqn.training import initial_agent, working_memory
 
 
 class Setup(NamedTuple):
@@ -31,6 +31,7 @@ class Setup(NamedTuple):
     asked_capacity: int  # of the replay, before it was made to fit
     free_device_bytes: int  # before the run takes its share
     free_host_bytes: int
+    initial_params: Any | None = None  # of the network, if it does not begin with random ones
 
 
 def prepare(
@@ -62,11 +63,12 @@ def prepare(
     check_division(config, mesh.devices.size)
     spec = env_spec.describe(config)
     path = path or layout.default_path(config)
-    stored = layout.read_settings(path)
+    stored, initial_params = layout.read_settings(path), None
     layout.check_writable(path)
     if stored is None or overwrite:
         check_effects(config, spec)
         check_films(config)
+        initial_params = initial_agent.parameters(config, spec)
     else:
         config = _as_begun(config, path, stored, capacity_chosen_by_user)
         capacity_chosen_by_user = True  # when the run began
@@ -89,6 +91,7 @@ def prepare(
         asked_capacity=config.replay_capacity,
         free_device_bytes=free_bytes,
         free_host_bytes=memory.free_host_bytes(),
+        initial_params=initial_params,
     )
 
 

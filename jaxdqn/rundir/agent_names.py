@@ -1,0 +1,66 @@
+"""What `--agent` and `--initial_agent` can name.
+
+The name of an agent that comes with the package, the folder of an export, or `hf:USER/NAME`, a
+repository of the Hugging Face Hub.
+"""
+
+import difflib
+import pathlib
+
+from jaxdqn import errors
+from jaxdqn.rundir import exported_agent
+
+BUILT_IN = pathlib.Path(__file__).parents[1] / "agents"
+_HUB = "hf:"
+
+
+def built_in() -> list[str]:
+    """The names of the agents that come with the package, sorted."""
+    return sorted(path.name for path in BUILT_IN.iterdir() if exported_agent.is_export(path))
+
+
+def folder(name: str, setting: str = "agent") -> pathlib.Path:
+    """The folder of an agent; that of a repository is downloaded.
+
+    Args:
+      name: what the user typed.
+      setting: the flag that names it.
+
+    Raises:
+      SettingError: there is none of this name.
+      RunError: it cannot be downloaded.
+    """
+    if name.startswith(_HUB):
+        return _downloaded(name.removeprefix(_HUB))
+    if name in built_in():
+        return BUILT_IN / name
+    path = pathlib.Path(name).expanduser()
+    if exported_agent.is_export(path):
+        return path
+    near = difflib.get_close_matches(name, built_in(), n=3, cutoff=0.3) or built_in()
+    raise errors.SettingError(
+        setting,
+        f"is {name!r}; must be an agent of the package (nearest: {', '.join(near)}), the folder of "
+        "an export, or hf:USER/NAME",
+    )
+
+
+def _downloaded(repository: str) -> pathlib.Path:
+    """The folder of a repository, with nothing but parameters, settings and the card."""
+    try:
+        import huggingface_hub
+        from huggingface_hub import errors as hub_errors
+    except ImportError as error:
+        raise errors.RunError(
+            f"agents of the Hugging Face Hub need more packages ({error}); install the extra "
+            "'hub': pip install -e '.[hub]'"
+        ) from None
+    name, _, revision = repository.partition("@")
+    files = [exported_agent.POLICY_FILE, exported_agent.PARAMETERS_FILE, "README.md"]
+    try:
+        return pathlib.Path(
+            huggingface_hub.snapshot_download(name, revision=revision or None, allow_patterns=files)
+        )
+    except (hub_errors.HFValidationError, hub_errors.HfHubHTTPError, OSError) as error:
+        reason = next(iter(str(error).splitlines()), type(error).__name__)
+        raise errors.RunError(f"hf:{repository} cannot be downloaded: {reason}") from None

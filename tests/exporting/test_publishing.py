@@ -1,0 +1,85 @@
+"""Agents that are pushed to the Hub: the files are real, the Hub is not."""
+
+import json
+import typing
+
+import huggingface_hub
+import pytest
+
+from jaxdqn import errors
+from jaxdqn.exporting import publishing
+from jaxdqn.rundir import exported_agent
+from tests import program, saved
+
+CARTPOLE = {"hidden_sizes": (8,), "max_episode_steps": 20}
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    return saved.make_run(tmp_path_factory.mktemp("saved") / "run", "CartPole", CARTPOLE)
+
+
+def test_a_folder_has_all_that_would_be_pushed(run, tmp_path):
+    flags = ("publish", f"--run_dir={run}", "--checkpoint=best", f"--out={tmp_path / 'out'}")
+    result = program.run(*flags)
+    assert result.returncode == 0 and "step 20 of" in result.stdout, result.stderr
+    files = {path.name for path in (tmp_path / "out").iterdir()}
+    assert files == {"README.md", "policy.json", "policy.safetensors", "replay.mp4"}
+    assert (tmp_path / "out" / "replay.mp4").stat().st_size > 1_000
+    assert "--agent=FOLDER" in (tmp_path / "out" / "README.md").read_text()
+    assert exported_agent.load(tmp_path / "out").step == 20
+    assert program.run(*flags).returncode == 2  # it exists
+    again = program.run(*flags, "--overwrite", "--nofilm")
+    assert again.returncode == 0, again.stderr
+    assert not (tmp_path / "out" / "replay.mp4").exists()
+    agent = program.run(
+        *("evaluate", f"--agent={tmp_path / 'out'}", "--episodes=4", "--protocol=greedy", "--json")
+    )
+    own = program.run(
+        *("evaluate", f"--run_dir={run}", "--checkpoint=best", "--episodes=4"),
+        *("--protocol=greedy", "--json"),
+    )
+    assert json.loads(agent.stdout)["returns"] == json.loads(own.stdout)["returns"]
+
+
+@pytest.mark.parametrize("flags", [(), ("--repository=CartPole",), ("--repository=a/b/c",)])
+def test_without_a_name_nothing_is_pushed(run, flags):
+    result = program.run("publish", f"--run_dir={run}", *flags)
+    assert result.returncode == 2
+    assert result.stderr == (
+        "error: --repository: must be USER/NAME; or name a folder with --out\n"
+    )
+
+
+class Hub:
+    """Stands for the Hub's client; notes what it is asked."""
+
+    asked: typing.ClassVar = []
+
+    def create_repo(self, repository, *, private, exist_ok):
+        self.asked.append(("create", repository, private, exist_ok))
+        return f"https://huggingface.co/{repository}"
+
+    def upload_folder(self, *, repo_id, folder_path, commit_message):
+        self.asked.append(("upload", repo_id, sorted(path.name for path in folder_path.iterdir())))
+
+
+def test_a_folder_is_pushed(monkeypatch, tmp_path):
+    monkeypatch.setattr(huggingface_hub, "HfApi", Hub)
+    (tmp_path / "policy.json").touch()
+    address = publishing.push(tmp_path, "me/CartPole", private=True)
+    assert address == "https://huggingface.co/me/CartPole"
+    assert Hub.asked == [
+        ("create", "me/CartPole", True, True),
+        ("upload", "me/CartPole", ["policy.json"]),
+    ]
+
+
+def test_a_refusal_of_the_hub_is_one_line(monkeypatch, tmp_path):
+    class Refusing(Hub):
+        def create_repo(self, *_, **__):
+            raise PermissionError("401 Unauthorized\nlog in first")
+
+    monkeypatch.setattr(huggingface_hub, "HfApi", Refusing)
+    with pytest.raises(errors.RunError, match=r"^me/X cannot be pushed: 401 Unauthorized$"):
+        publishing.push(tmp_path, "me/X", private=False)
