@@ -2,7 +2,7 @@ r"""Pushes a trained agent to the Hugging Face Hub, with a model card and a film
 
   python -m jaxdqn.publish --run_dir=runs/CartPole-cartpole-seed0 --repository=USER/CartPole
 
-`huggingface-cli login` or the variable HF_TOKEN says who you are. Others then use the agent as
+`hf auth login` or the variable HF_TOKEN says who you are. Others then use the agent as
 `--agent=hf:USER/CartPole`. With `--out` the files are written to a folder and nothing is pushed.
 """
 
