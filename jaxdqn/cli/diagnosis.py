@@ -14,7 +14,7 @@ from jaxdqn import errors
 from jaxdqn.envs import api, registry
 
 _PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "envpool", "gymnasium", "numpy")
-_NOT_FOR_USERS = ("dev", "aot", "bench", "cuda12", "cuda13", "tpu")  # extras
+_NOT_FOR_USERS = ("dev", "docs", "aot", "bench", "cuda12", "cuda13", "tpu")  # extras
 
 
 class Finding(NamedTuple):

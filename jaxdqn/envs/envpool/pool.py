@@ -1,4 +1,4 @@
-"""EnvPool's environments as `VectorEnv`s.
+"""EnvPool's environments behind the interface `VectorEnv`.
 
 EnvPool (Weng et al., arXiv:2206.10558) restarts a game on the step after its end: that step ignores
 its action and returns the first observation with reward 0. See `api.TimeStep.is_first`.
