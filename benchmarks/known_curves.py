@@ -21,11 +21,14 @@ from jaxdqn.storage import atomic_files
 
 def added(known: list[dict[str, Any]], new: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """All runs, sorted; of those with equal settings and seed the newest."""
-    by_settings = {
-        json.dumps([one[name] for name in ("env", "settings", "seed")]): one
-        for one in (*known, *new)
-    }
-    return sorted(by_settings.values(), key=lambda one: (one["env"], one["preset"], one["seed"]))
+    kept = [old for old in known if not any(_is_the_same(old, one) for one in new)]
+    return sorted([*kept, *new], key=lambda one: (one["env"], one["preset"], one["seed"]))
+
+
+def _is_the_same(old: dict[str, Any], new: dict[str, Any]) -> bool:
+    names = ("env", "seed")
+    is_equal = known_curves.are_equal(old["settings"], new["settings"])
+    return is_equal and all(old[name] == new[name] for name in names)
 
 
 def _entry(run: found_runs.Run) -> dict[str, Any]:

@@ -23,12 +23,15 @@ def main(kind, load):
     """Plays the games that the command line asks for and prints the returns.
 
     Args:
-      kind: the format, such as "onnx".
+      kind: the format, such as "onnx". An agent of somebody's own environment needs the module that
+        registers it as a fourth word: what an export names is not imported by itself.
       load: takes an exported file and the content of policy.json, and returns the network: a
         function that takes observations [B, S, ...] and returns action values [B, A].
     """
-    if len(sys.argv) != 4 or not all(map(str.isdecimal, sys.argv[2:])):
-        refuse(f"usage: {pathlib.Path(sys.argv[0]).name} EXPORT_FOLDER NUM_GAMES SEED")
+    *words, module = sys.argv if len(sys.argv) == 5 else (*sys.argv, "gymnasium")
+    is_module = all(map(str.isidentifier, module.split(".")))
+    if len(words) != 4 or not is_module or not all(map(str.isdecimal, words[2:])):
+        refuse(f"usage: {pathlib.Path(sys.argv[0]).name} EXPORT_FOLDER NUM_GAMES SEED [MODULE]")
     folder, num_games, seed = pathlib.Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
     if num_games < 1 or seed + num_games > 2**31:
         refuse("NUM_GAMES must be at least 1, and SEED + NUM_GAMES at most 2**31")
@@ -41,7 +44,7 @@ def main(kind, load):
         refuse(f"{folder} holds {exported}, version {version}; this script plays {kind}, version 1")
     try:
         network = load(folder / policy["policy"]["file"], policy)
-        env = make_env(policy, num_games, seed)
+        env = make_env(policy, num_games, seed, module)
     except ImportError as error:
         refuse(f"a package is missing: {error}")
     except Exception as error:  # every library has its own kinds
@@ -56,10 +59,13 @@ def refuse(problem):
     sys.exit(2)
 
 
-def make_env(policy, num_games, seed):
+def make_env(policy, num_games, seed, module):
     """Starts one environment for each game; number i plays with seed + i."""
     wanted = policy["env"]
     if wanted["source"] == "Gymnasium":
+        needed, _, _ = wanted["id"].partition(":")
+        if needed not in ("gymnasium", module):
+            refuse(f"the game needs code of the module {needed}; add this name to the command line")
         return GymnasiumGames(wanted["id"], wanted["gymnasium_options"], num_games, seed)
     import envpool
 
@@ -125,20 +131,24 @@ class GymnasiumGames:
         """Numbers as vectors with a 1 in their place, images with their channels first."""
         if isinstance(self.space, gymnasium.spaces.Discrete):
             return np.eye(self.space.n, dtype=np.float32)[observation - self.space.start]
-        if self.space.dtype == np.uint8 and observation.ndim > 2:
+        shape, dtype = self.space.shape, self.space.dtype
+        is_image = len(shape) == 2 or (len(shape) == 3 and shape[2] in (1, 3, 4))
+        if dtype == np.uint8 and is_image:
             return np.stack([self.image(pixels) for pixels in observation])
-        return observation.astype(np.float32) if self.space.dtype.itemsize > 4 else observation
+        is_kept = dtype.itemsize <= 4 and dtype.kind != "b"
+        return observation if is_kept else observation.astype(np.float32)
 
     def image(self, pixels):
         """One image of bytes, grey and of another size where that is asked for."""
         from PIL import Image
 
-        picture = Image.fromarray(pixels.squeeze())
-        if self.grey:
-            picture = picture.convert("L")
-        width, height = (a or b for a, b in zip(self.size, picture.size, strict=True))
-        seen = np.asarray(picture.resize((width, height), Image.Resampling.BOX))
-        return seen if seen.ndim == 2 else seen.transpose(2, 0, 1)
+        if self.grey and pixels.ndim == 3 and pixels.shape[2] == 3:
+            pixels = np.asarray(Image.fromarray(pixels).convert("L"))
+        planes = np.moveaxis(pixels, 2, 0) if pixels.ndim == 3 else [pixels]
+        size = [a or b for a, b in zip(self.size, planes[0].shape[::-1], strict=True)]
+        mean = Image.Resampling.BOX
+        planes = [np.asarray(Image.fromarray(plane).resize(size, mean)) for plane in planes]
+        return planes[0] if len(planes) == 1 else np.stack(planes)
 
 
 class Motion:

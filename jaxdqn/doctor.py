@@ -11,14 +11,12 @@ from jaxdqn.cli import devices, diagnosis, program
 def main() -> int:
     """Prints what was found."""
     devices.start_devices()
-    findings = list(diagnosis.findings())
-    width = max(len(found.subject) for found in findings)
-    for found in findings:
+    code = 0
+    for found in diagnosis.findings():
         first, *others = found.text.splitlines()
-        print(f"{found.subject:>{width}}  {first}")
-        for line in others:
-            print(f"{'':>{width}}  {line}")
-    return 1 if any(found.is_fatal for found in findings) else 0
+        print(f"{found.subject:>8}  {first}", *(f"{'':>8}  {line}" for line in others), sep="\n")
+        code = 1 if found.is_fatal else code
+    return code
 
 
 if __name__ == "__main__":

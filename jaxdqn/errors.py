@@ -1,4 +1,4 @@
-"""The two errors that a program prints as one line: a wrong setting, and anything else."""
+"""The errors that a program prints as one line: a wrong setting, and anything else."""
 
 
 class SettingError(ValueError):
@@ -11,3 +11,7 @@ class SettingError(ValueError):
 
 class RunError(Exception):
     """A failure although the flags are right: one line, exit code 1."""
+
+
+class EnvFailedError(RunError):
+    """An environment failed in the middle of a game."""

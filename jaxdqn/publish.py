@@ -41,6 +41,8 @@ def main() -> int:
         raise errors.SettingError(
             "out", f"{out} exists and holds more than an agent; choose another name"
         )
+    if not out:
+        publishing.check_installed()
     agent = shared_flags.saved_agent()
     with tempfile.TemporaryDirectory() as temporary:
         folder = out or pathlib.Path(temporary) / "agent"

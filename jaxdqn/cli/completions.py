@@ -4,9 +4,10 @@ import re
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
+from concurrent import futures
 
 from jaxdqn.envs import registry
-from jaxdqn.settings import presets, registries
+from jaxdqn.settings import presets, protocols, registries
 
 # zsh runs completions of bash. Both see `--env=Bre` as three words, or as one.
 _SCRIPT = """\
@@ -42,10 +43,13 @@ def script(programs: Sequence[str]) -> str:
     Args:
       programs: the first words of a command line, each a module of the package.
     """
-    flags = {name: [f"--{flag}=" for flag in _flags(name)] for name in programs}
+    with futures.ThreadPoolExecutor() as pool:  # of processes that take a second each
+        found = dict(zip(programs, pool.map(_flags, programs), strict=True))
+    flags = {name: [f"--{flag}=" for flag in of_one] for name, of_one in found.items()}
     values = {
         "env": [*registry.plain_names()],
         "preset": [*presets.PRESETS],
+        "protocol": [*protocols.PROTOCOLS],
         **{each.setting_name: [*each] for each in registries.ALL},
     }
     return _SCRIPT.format(
@@ -63,5 +67,6 @@ def _cases(words: Mapping[str, Sequence[str]], indent: int) -> str:
 def _flags(name: str) -> list[str]:
     """The flags that a program's `--help` shows."""
     command = [sys.executable, "-m", f"jaxdqn.{name}", "--help"]
-    shown = subprocess.run(command, check=False, capture_output=True, text=True).stdout
+    ended = subprocess.run(command, check=False, capture_output=True, text=True)
+    shown = ended.stdout  # absl's code after --help is 1
     return re.findall(r"^  --(?:\[no\])?(\w+)", shown, re.MULTILINE)

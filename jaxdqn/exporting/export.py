@@ -14,7 +14,7 @@ from jaxdqn.assembly import parts
 from jaxdqn.envs import api, registry, scores
 from jaxdqn.exporting import formats, model_card
 from jaxdqn.playing import rollout
-from jaxdqn.rundir import exported_agent, provenance, trained_agent
+from jaxdqn.rundir import agent_names, exported_agent, provenance, trained_agent
 from jaxdqn.settings import config as config_lib
 from jaxdqn.storage import atomic_files
 
@@ -162,7 +162,8 @@ def describe(
         "frames": agent.step * spec.frame_skip,
         "scores": _scores(agent),
         "check": check._asdict(),
-        "settings": dataclasses.asdict(config),
+        "settings": dataclasses.asdict(config)
+        | {"initial_agent": agent_names.portable(config.initial_agent)},
         "versions": provenance.versions(),
     }
 

@@ -1,5 +1,6 @@
 """Pushes a trained agent to the Hugging Face Hub."""
 
+import importlib.util
 import pathlib
 
 from jaxdqn import errors
@@ -8,6 +9,18 @@ from jaxdqn.playing import recording
 from jaxdqn.rundir import exported_agent, trained_agent
 
 FILM = "replay.mp4"  # the name that the Hub shows on an agent's page
+
+
+def check_installed() -> None:
+    """Checks that the library of the Hub is there, before anything is made.
+
+    Raises:
+      RunError: it is not.
+    """
+    if importlib.util.find_spec("huggingface_hub") is None:
+        raise errors.RunError(
+            "publishing needs huggingface_hub; install the extra 'hub': pip install -e '.[hub]'"
+        )
 
 
 def prepare(agent: trained_agent.SavedRun, out: pathlib.Path, *, with_film: bool) -> str:
@@ -42,18 +55,16 @@ def push(folder: pathlib.Path, repository: str, *, private: bool) -> str:
     Raises:
       RunError: it cannot be pushed.
     """
-    try:
-        import huggingface_hub
-    except ImportError as error:
-        raise errors.RunError(
-            f"publishing needs more packages ({error}); install the extra 'hub': pip install -e "
-            "'.[hub]'"
-        ) from None
+    import huggingface_hub
+
     hub = huggingface_hub.HfApi()
     try:
         address = hub.create_repo(repository, private=private, exist_ok=True)
         hub.upload_folder(
-            repo_id=repository, folder_path=folder, commit_message="Upload an agent of jaxdqn"
+            repo_id=repository,
+            folder_path=folder,
+            delete_patterns=[FILM, "policy.*"],  # those of an earlier agent
+            commit_message="Upload an agent of jaxdqn",
         )
     except Exception as error:  # of the library, of HTTP, of the disk
         reason = next(iter(str(error).splitlines()), type(error).__name__)

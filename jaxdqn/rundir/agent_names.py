@@ -45,6 +45,11 @@ def folder(name: str, setting: str = "agent") -> pathlib.Path:
     )
 
 
+def portable(name: str) -> str:
+    """A name as others may see it: of a folder, only the last part."""
+    return name if name.startswith(_HUB) else pathlib.PurePath(name).name
+
+
 def _downloaded(repository: str) -> pathlib.Path:
     """The folder of a repository, with nothing but parameters, settings and the card."""
     try:

@@ -58,7 +58,7 @@ def of(config: config_lib.Config) -> list[KnownRun]:
     return [
         _known(one["evaluations"])
         for one in stored()
-        if one["env"] == config.env and _are_equal(one["settings"], wanted)
+        if one["env"] == config.env and are_equal(one["settings"], wanted)
     ]
 
 
@@ -91,18 +91,25 @@ def telling_settings(config: config_lib.Config) -> dict[str, Any]:
     length of the run is one only where something decays until its end.
     """
     without = {"env", "seed", "preset"} | (set() if _decays_to_the_end(config) else {"total_steps"})
-    found = {
-        name: getattr(config, name)
-        for name, described in setting.described(config).items()
-        if described.splits_groups and name not in without and not config.why_unread(name)
-    }
-    as_json: dict[str, Any] = json.loads(json.dumps(found))
-    return as_json
+    return _as_json(
+        {
+            name: getattr(config, name)
+            for name, described in setting.described(config).items()
+            if described.splits_groups and name not in without and not config.why_unread(name)
+        }
+    )
 
 
-def _are_equal(old: Mapping[str, Any], new: Mapping[str, Any]) -> bool:
-    """Whether an earlier run had the same settings; one that it did not know had its default."""
-    return all(old.get(name, getattr(config_lib.Config, name)) == new[name] for name in new)
+def are_equal(old: Mapping[str, Any], new: Mapping[str, Any]) -> bool:
+    """Whether runs had the same `telling_settings`; one that was not known had its default."""
+    defaults = _as_json({name: getattr(config_lib.Config, name) for name in new})
+    return all(old.get(name, defaults[name]) == new[name] for name in new)
+
+
+def _as_json(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Values as JSON brings them back: tuples become lists."""
+    back: dict[str, Any] = json.loads(json.dumps(values))
+    return back
 
 
 def _decays_to_the_end(config: config_lib.Config) -> bool:

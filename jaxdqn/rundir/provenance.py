@@ -10,7 +10,10 @@ from typing import Any
 import jax
 import psutil
 
-_PACKAGES = ("jaxdqn", "jax", "jaxlib", "flax", "optax", "envpool", "numpy", "orbax-checkpoint")
+_PACKAGES = (
+    *("jaxdqn", "jax", "jaxlib", "flax", "optax", "envpool", "gymnasium", "numpy"),
+    "orbax-checkpoint",
+)
 
 # JAX's settings that change the numbers of a run, by the names of their environment variables, with
 # their default values.

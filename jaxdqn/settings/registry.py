@@ -99,5 +99,8 @@ def load_plugins(modules: list[str]) -> None:
     for module in modules:
         try:
             importlib.import_module(module)
-        except ImportError as error:
-            raise errors.SettingError("plugins", f"{module} cannot be imported: {error}") from None
+        except Exception as error:  # whatever somebody's module raises
+            kind = "" if isinstance(error, ImportError) else f"{type(error).__name__}: "
+            raise errors.SettingError(
+                "plugins", f"{module} cannot be imported: {kind}{error}"
+            ) from None

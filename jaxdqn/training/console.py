@@ -19,7 +19,9 @@ from jaxdqn.training import setup as setup_lib
 
 _NOTHING = "-"  # stands for what is not known
 _LOOK_S = 5.0  # between two looks for a first loss
-_MEASURED_S = 10.0  # of learning, after which the time that is left is told
+# Learning is measured for so long, and so long after the first loss, which a run that resumes knows
+# before learning is compiled.
+_MEASURED_S = 10.0
 _LONGEST_S = 1e13  # that Python writes as days and hours
 
 
@@ -43,7 +45,7 @@ def plan(setup: setup_lib.Setup, params: Any, from_step: int) -> str:
         f"{_gigabytes(setup.free_device_bytes)}, host {_gigabytes(setup.free_host_bytes)}",
         "steps": f"{config.total_steps:,} ({config.total_steps * spec.frame_skip:,} frames)",
         "updates": algorithms.chosen(config).plan(config),
-        "time": f"shown after {_MEASURED_S:.0f} s of learning",
+        "time": f"shown after {2 * _MEASURED_S:.0f} s of learning",
         "run_dir": str(setup.path) + (f", resuming from step {from_step:,}" if from_step else ""),
     }
     return "\n".join(f"{name:>8}  {text}" for name, text in lines.items())
@@ -85,7 +87,8 @@ class Progress:
         self._loss = _NOTHING  # the last that is known
         self._next_look_s = 0.0
         self._shown: dict[str, str] = {}  # beside the bar
-        self._first_loss: tuple[int, float] | None = None  # step and time at which one was known
+        self._first_loss_s: float | None = None  # when one was known
+        self._measured_from: tuple[int, float] | None = None  # step, and when
         self._is_time_told = False
         self._bar = (
             tqdm.tqdm(
@@ -105,8 +108,8 @@ class Progress:
 
         Args:
           step: the current step.
-          find_loss: called now and then, as long as no loss is known. Ten seconds after one is, the
-            time that is left is told, by the rate in between.
+          find_loss: called now and then, as long as no loss is known. From 10 to 20 s after one is,
+            learning is measured, and the time that is left is told.
         """
         if self._bar is not None:
             self._bar.update(min(step, self._total) - self._bar.n)
@@ -123,10 +126,14 @@ class Progress:
 
     def _tell_time(self, step: int, now: float) -> None:
         """Tells the time that is left, as soon as learning has been measured."""
-        if self._first_loss is None:
-            self._first_loss = step, now
-        from_step, since = self._first_loss
-        if now >= since + _MEASURED_S:
+        if self._first_loss_s is None:
+            self._first_loss_s = now
+        if now < self._first_loss_s + _MEASURED_S:
+            return
+        if self._measured_from is None:
+            self._measured_from = step, now
+        from_step, since = self._measured_from
+        if now >= since + _MEASURED_S and step > from_step:
             self._is_time_told = True
             speed = (step - from_step) / (now - since)
             left = _duration(max(0, self._total - step) / speed)

@@ -1,4 +1,4 @@
-"""The four ways in which a run ends: complete, by a signal, by a refused update, by dead emulators.
+"""The ways in which a run ends: complete, by a signal, by a refused update, by dead emulators.
 
 Each saves where the run stands.
 """
@@ -72,6 +72,16 @@ def give_up(run: Session, error: run_state.NonFiniteError) -> errors.RunError:
         f"step {counters.steps:,}, update {counters.updates + 1:,}: {error}. The state before it "
         f"is saved; the batch {where}. --on_nonfinite=skip continues without such updates"
     )
+
+
+def environments_failed(run: Session, error: errors.EnvFailedError) -> errors.RunError:
+    """Saves what was learned before an environment failed; returns what to raise."""
+    step = run.state.counters.steps
+    if processes.count() > 1:  # the others go on, and would not save
+        return error
+    due_work.save(run)
+    run.saver.wait(step)
+    return errors.RunError(f"{error}; saved at step {step:,} in {run.path}")
 
 
 def environments_died(run: Session, name: str, seconds: float) -> None:

@@ -1,9 +1,11 @@
 """A run that starts from the parameters of a trained agent."""
 
+import hashlib
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.sharding import Mesh
 
 from jaxdqn import errors
@@ -35,6 +37,16 @@ def parameters(config: config_lib.Config, spec: api.EnvSpec) -> Any | None:
             + ("; ..." if len(differing) > 3 else ""),
         )
     return agent.params
+
+
+def digest(params: Any | None) -> str:
+    """Equal for equal parameters; '' for none."""
+    if params is None:
+        return ""
+    whole = hashlib.sha256()
+    for leaf in jax.tree.leaves(params):
+        whole.update(np.asarray(leaf).tobytes())
+    return whole.hexdigest()
 
 
 def begin_with(params: Any, state: learner.TrainState, mesh: Mesh) -> learner.TrainState:

@@ -88,6 +88,8 @@ def _to_the_end(run: Session) -> int:
         _play(run)
     except run_state.NonFiniteError as error:
         raise endings.give_up(run, error) from None
+    except errors.EnvFailedError as error:
+        raise endings.environments_failed(run, error) from None
     return endings.leave(run) if run.stop else endings.finish(run, "complete")
 
 
@@ -127,15 +129,21 @@ def _start_emulators(run: Session) -> bool:
         make = functools.partial(run.envs.training, index)
         group = env_groups.Group(make, run.config.group_size, sent.made_at_step)
         run.groups.append(group)
-        if plays_again is not False and not run.stop.lets(group.replay(sent)):
-            return False
+        if plays_again is False:
+            continue
+        try:
+            if not run.stop.lets(group.replay(sent)):
+                return False
+        except errors.EnvFailedError:
+            if plays_again:
+                raise
     have_come_back = [g.has_come_back(sent) for g, sent in zip(run.groups, run.sent, strict=True)]
     if not all(have_come_back):
         if plays_again:
             raise errors.RunError(
                 f"the emulators could not be restored to their state at step "
-                f"{run.state.counters.steps:,}: another version of EnvPool or of the "
-                f"game? {run.path / layout.CONFIG_FILE} has the versions of the run"
+                f"{run.state.counters.steps:,}: another version of {run.setup.spec.game.source} or "
+                f"of the game? {run.path / layout.CONFIG_FILE} has the versions of the run"
             )
         run.say("the environments do not play the same games again: new games begin")
         loop.replace_environments(run.device, run.groups, run.state)

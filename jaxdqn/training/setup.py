@@ -10,6 +10,7 @@ from jax.sharding import Mesh
 
 from jaxdqn import errors
 from jaxdqn.assembly import env_spec, memory
+from jaxdqn.checkpointing import checkpoint_folders
 from jaxdqn.distributed import mesh as mesh_lib
 from jaxdqn.distributed import processes
 from jaxdqn.envs import api, registry
@@ -63,12 +64,11 @@ def prepare(
     check_division(config, mesh.devices.size)
     spec = env_spec.describe(config)
     path = path or layout.default_path(config)
-    stored, initial_params = layout.read_settings(path), None
+    stored = layout.read_settings(path)
     layout.check_writable(path)
     if stored is None or overwrite:
         check_effects(config, spec)
         check_films(config)
-        initial_params = initial_agent.parameters(config, spec)
     else:
         config = _as_begun(config, path, stored, capacity_chosen_by_user)
         capacity_chosen_by_user = True  # when the run began
@@ -81,7 +81,9 @@ def prepare(
         capacity_chosen_by_user,
         lambda config: working_memory.needed_bytes(config, spec, mesh),
     )
-    _check_agreement(fitted, overwrite)
+    begins = overwrite or not checkpoint_folders.steps_in(path / layout.CHECKPOINTS)
+    initial_params = initial_agent.parameters(config, spec) if begins else None
+    _check_agreement(fitted, overwrite, initial_agent.digest(initial_params))
     return Setup(
         config=fitted,
         spec=spec,
@@ -110,7 +112,7 @@ def _as_begun(
     return config
 
 
-def _check_agreement(config: config_lib.Config, overwrite: bool) -> None:
+def _check_agreement(config: config_lib.Config, overwrite: bool, initial_params: str) -> None:
     """Refuses processes of one run that were told different things.
 
     Raises:
@@ -119,13 +121,15 @@ def _check_agreement(config: config_lib.Config, overwrite: bool) -> None:
     found = (
         dataclasses.asdict(config),
         overwrite,
+        initial_params,
         provenance.versions(),
         provenance.jax_settings(),
     )
     if not processes.are_equal(found):
         raise errors.SettingError(
             "num_processes",
-            "the processes differ in their settings or versions, or do not see the same --run_dir",
+            "the processes differ in their settings, versions or initial agent, or do not see the "
+            "same --run_dir",
         )
 
 

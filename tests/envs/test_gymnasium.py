@@ -199,13 +199,54 @@ def test_a_process_that_dies_is_noticed():
     env.close()
 
 
-def test_the_processes_end_with_theirs():
-    """Whatever ends it: here nothing tells them."""
+def test_what_it_says_beside_is_left_out_and_it_is_closed(tmp_path, monkeypatch):
+    monkeypatch.setenv("TALKING_CLOSED", str(tmp_path / "told"))
+    described("Talking-v0")
+    (tmp_path / "told").unlink(missing_ok=True)
+    play(made("Talking-v0", 3, threads=1), 20)
+    assert (tmp_path / "told").read_text() == "closed\n" * 3
+
+
+def test_channels_are_resized_one_by_one():
+    env = made("Plain-v0", 1, img_height=1, img_width=1)
+    np.testing.assert_array_equal(env.receive().frame[0].ravel(), [100, 80, 60, 0])
+    env.close()
+    with pytest.raises(api.OptionError, match="shows images of 4 channels"):
+        described("Plain-v0", grayscale=True)
+
+
+def test_without_rendering_there_is_no_picture():
+    env = made("Plain-v0", 1, with_screen=True)
+    env.receive()
+    with pytest.raises(api.UnsupportedEnvError, match="draws no picture"):
+        env.screen()
+    env.close()
+
+
+def test_what_lacks_a_part_is_refused():
+    with pytest.raises(
+        api.UnsupportedEnvError, match="Lacking-v0 cannot be made by Gymnasium: Att"
+    ):
+        described("Lacking-v0")
+
+
+def test_a_module_that_fails_is_refused(tmp_path, monkeypatch):
+    (tmp_path / "broken_module.py").write_text("1 / 0")
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(api.UnknownGameError, match="cannot be imported: ZeroDivisionError"):
+        registry.resolve("broken_module:X-v0")
+
+
+@pytest.mark.parametrize("env_id", ["Adder-v0", "Stuck-v0"])
+def test_the_processes_end_with_theirs(env_id):
+    """Whatever ends it, and whatever they are doing: here nothing tells them."""
     code = (
-        "import os, sys, psutil\n"
+        "import os, sys, psutil, numpy\n"
         "from jaxdqn.envs import registry\n"
-        f"env = registry.make(registry.resolve('{TOYS}:Adder-v0'), 2, 0, {{}}, 2)\n"
-        "env.receive()\n"
+        f"env = registry.make(registry.resolve('{TOYS}:{env_id}'), 2, 0, {{}}, 2)\n"
+        "for _ in range(3):\n"
+        "  env.receive()\n"
+        "  env.send(numpy.zeros(2, int))\n"
         "print(*[child.pid for child in psutil.Process().children()], flush=True)\n"
         "os.kill(os.getpid(), 9)\n"
     )

@@ -81,6 +81,10 @@ WRONG = [
     (("play_onnx.py", "other", "4", "0"), "other is not an export: "),
     (("play_onnx.py", "blackjack.stablehlo", "4", "0"), "holds stablehlo, version 1; this script"),
     (("play_safetensors.py", "later", "4", "0"), "version 2; this script plays safetensors"),
+    (
+        ("play_safetensors.py", "own.safetensors", "4", "0"),
+        "code of the module tests.toys.gym_envs",
+    ),
     (("play_onnx.py", "cut.onnx", "4", "0"), "cut.onnx cannot be played: "),
     (("play_stablehlo.py", "cut.stablehlo", "4", "0"), "cut.stablehlo cannot be played: "),
     (("play_safetensors.py", "cut.safetensors", "4", "0"), "cut.safetensors cannot be played: "),
@@ -132,6 +136,12 @@ def agents():
     return {name: saved.make_agent(*of) for name, of in AGENTS.items()}
 
 
+def words(name, kind):
+    """What is typed to play an export."""
+    own = ("tests.toys.gym_envs",) if name == "own" else ()
+    return (f"play_{kind}.py", f"{name}.{kind}", str(NUM_GAMES), str(SEED), *own)
+
+
 def observations(agent):
     """Random ones, [3, S, *seen_shape]."""
     shape = (3, agent.config.frame_stack, *parts.seen_shape(agent.config, agent.spec))
@@ -166,9 +176,7 @@ def results(agents, tmp_path_factory):
     (place / "empty").mkdir()
     (place / "other").mkdir()
     (place / "other" / "policy.json").write_text("[]")
-    played = [
-        (f"play_{kind}.py", f"{name}.{kind}", str(NUM_GAMES), str(SEED)) for name, kind in EXPORTS
-    ]
+    played = [words(name, kind) for name, kind in EXPORTS]
     commands = [*played, *(words for words, _ in WRONG)]
     asked = {"examples": str(EXAMPLES), "commands": commands, "valued": PLAIN}
     done = subprocess.run(
@@ -198,8 +206,7 @@ def own_returns(agents):
 
 @pytest.mark.parametrize(("name", "kind"), EXPORTS)
 def test_an_example_plays_as_the_agent_does(results, own_returns, name, kind):
-    words = (f"play_{kind}.py", f"{name}.{kind}", str(NUM_GAMES), str(SEED))
-    code, out, errors = results[0][words]
+    code, out, errors = results[0][words(name, kind)]
     assert code == 0, errors
     if name == "random steps":  # EnvPool plays others, which are near
         assert "a random 2 to 4 frames" in errors and "EnvPool always plays 3 " in errors

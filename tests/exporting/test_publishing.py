@@ -60,7 +60,8 @@ class Hub:
         self.asked.append(("create", repository, private, exist_ok))
         return f"https://huggingface.co/{repository}"
 
-    def upload_folder(self, *, repo_id, folder_path, commit_message):
+    def upload_folder(self, *, repo_id, folder_path, delete_patterns, commit_message):
+        assert "replay.mp4" in delete_patterns
         self.asked.append(("upload", repo_id, sorted(path.name for path in folder_path.iterdir())))
 
 

@@ -77,6 +77,49 @@ class Pictures(Adder):
         return image
 
 
+class Talking(Adder):
+    """Says a different number of things in each step, and writes down when it is closed."""
+
+    def step(self, action):
+        return *super().step(action)[:4], {"moves": np.arange(self.steps), "odd": None}
+
+    def close(self):
+        if path := os.environ.get("TALKING_CLOSED"):
+            with open(path, "a") as file:  # noqa: PTH123
+                file.write("closed\n")
+
+
+class Stuck(Adder):
+    """Never ends its third step."""
+
+    def step(self, action):
+        while self.steps == 2:
+            pass
+        return super().step(action)
+
+
+class Plain(gymnasium.Env):
+    """Shows images of four channels, and knows nothing of rendering."""
+
+    def __init__(self):
+        self.action_space = spaces.Discrete(2)
+        self.observation_space = spaces.Box(0, 255, (2, 2, 4), np.uint8)
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        return self.look(), {}
+
+    def look(self):
+        return np.full((2, 2, 4), (100, 80, 60, 0), np.uint8)
+
+    def step(self, action):
+        return self.look(), 1.0, True, False, {}
+
+
+class Lacking(gymnasium.Env):
+    """Has no spaces."""
+
+
 class Seen(Adder):
     """Shows a member of any space."""
 
@@ -108,6 +151,10 @@ _register("Unseeded-v0", Unseeded, max_episode_steps=7)
 _register("Declared-v0", Unseeded, max_episode_steps=7, nondeterministic=True)
 _register("Failing-v0", Failing)
 _register("Dying-v0", Failing, kwargs={"code": 3})
+_register("Talking-v0", Talking, max_episode_steps=7)
+_register("Stuck-v0", Stuck)
+_register("Plain-v0", Plain)
+_register("Lacking-v0", Lacking)
 _register("Pictures-v0", Pictures)
 _register("Grey-v0", Pictures, kwargs={"channels": 1})
 _register("Flat-v0", Pictures, kwargs={"channels": 0})

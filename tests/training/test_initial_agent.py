@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 
 from jaxdqn.exporting import export
-from jaxdqn.rundir import trained_agent
+from jaxdqn.rundir import layout, trained_agent
+from jaxdqn.settings import presets
 from tests import program, saved
 
 NETWORK = {"hidden_sizes": (8,)}
@@ -44,6 +45,20 @@ def test_without_a_target_network_too(tmp_path, folder):
     flags = ("--env=CartPole", *changes, "--total_steps=1000", "--eval_episodes=0")
     result = program.train(*flags, f"--initial_agent={folder}", f"--run_dir={tmp_path / 'run'}")
     assert result.returncode == 0, result.stderr
+
+
+def test_a_run_that_has_saved_nothing_yet_begins_so_again(tmp_path, agent, folder):
+    """As after a failure before the first checkpoint."""
+    flags = (f"--initial_agent={folder}", f"--run_dir={tmp_path / 'run'}")
+    changes = {"initial_agent": str(folder), "preset": "classic", "hidden_sizes": (8,)}
+    changes |= {"num_envs": 8, "total_steps": 400, "learning_starts_steps": 400}
+    changes |= {"eval_episodes": 0, "log_every_steps": 100, "held_out_observations": 20}
+    preset = changes.pop("preset")
+    layout.create(tmp_path / "run", presets.resolve("CartPole", preset, changes))
+    result = program.train(*FLAGS, *flags, "--learning_starts_steps=400", "--num_envs=8")
+    assert result.returncode == 0, result.stderr
+    found = trained_agent.load(tmp_path / "run", "latest").params
+    jax.tree.map(np.testing.assert_array_equal, found, agent.params)
 
 
 def test_another_network_is_refused(tmp_path, folder):

@@ -49,7 +49,7 @@ def shown(env_id: str, space: Any, options: Mapping[str, Any]) -> Shown | None:
     asked = {name: options[name] for name in OPTIONS if options.get(name) not in (None, False)}
     kind = type(space).__name__
     if kind == "Box" and space.dtype == np.uint8 and _is_image(space.shape):
-        return _image(space.shape, asked)
+        return _image(env_id, space.shape, asked)
     if asked:
         name, value = next(iter(asked.items()))
         raise api.OptionError(name, f"is {value}, but {env_id} shows no images of bytes")
@@ -74,24 +74,27 @@ def _array(shape: tuple[int, ...], dtype: np.dtype[np.generic]) -> Shown:
     return Shown(lambda values: np.asarray(values, kept).reshape(shape), shape, kept)
 
 
-def _image(shape: tuple[int, ...], asked: Mapping[str, Any]) -> Shown:
+def _image(env_id: str, shape: tuple[int, ...], asked: Mapping[str, Any]) -> Shown:
     from PIL import Image
 
     height, width, *channels = shape
     height, width = asked.get("img_height", height), asked.get("img_width", width)
     is_grey, is_resized = "grayscale" in asked, (height, width) != shape[:2]
-    num_channels = 1 if is_grey or not channels else channels[0]
+    num_seen = channels[0] if channels else 1
+    if is_grey and num_seen == 4:
+        raise api.OptionError("grayscale", f"is true, but {env_id} shows images of 4 channels")
+    num_channels = 1 if is_grey else num_seen
 
     def frame(pixels: Any) -> _Frame:
         pixels = np.asarray(pixels, np.uint8)
-        pixels = pixels[..., 0] if pixels.ndim == 3 and pixels.shape[2] == 1 else pixels
-        picture = Image.fromarray(pixels)
-        if is_grey and pixels.ndim == 3:
-            picture = picture.convert("L")
+        if is_grey and num_seen == 3:
+            pixels = np.asarray(Image.fromarray(pixels).convert("L"))
+        planes = list(np.moveaxis(pixels, 2, 0)) if pixels.ndim == 3 else [pixels]
         if is_resized:
-            picture = picture.resize((width, height), Image.Resampling.BOX)
-        seen = np.asarray(picture)
-        return seen if seen.ndim == 2 else np.ascontiguousarray(seen.transpose(2, 0, 1))
+            pictures = (Image.fromarray(plane) for plane in planes)
+            size, mean = (width, height), Image.Resampling.BOX
+            planes = [np.asarray(picture.resize(size, mean)) for picture in pictures]
+        return planes[0] if len(planes) == 1 else np.stack(planes)
 
     of_frame = (height, width) if num_channels == 1 else (num_channels, height, width)
     return Shown(frame, of_frame, np.dtype(np.uint8))

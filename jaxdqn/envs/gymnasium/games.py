@@ -52,8 +52,11 @@ def load(name: str) -> None:
     module, _ = found
     try:
         importlib.import_module(module)
-    except ImportError as error:
-        raise api.UnknownGameError(f"{module!r} of {name!r} cannot be imported: {error}") from None
+    except Exception as error:  # whatever somebody's module raises
+        kind = "" if isinstance(error, ImportError) else f"{type(error).__name__}: "
+        raise api.UnknownGameError(
+            f"{module!r} of {name!r} cannot be imported: {kind}{error}"
+        ) from None
 
 
 def entry(name: str) -> Any:

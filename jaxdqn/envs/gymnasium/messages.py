@@ -32,4 +32,4 @@ class Failure(NamedTuple):
     """An exception of an environment."""
 
     reason: str  # in a line
-    trace: str
+    trace: str  # '' if the reason says it all

@@ -31,9 +31,13 @@ def _cached(env_id: str, options: tuple[tuple[str, Any], ...]) -> api.EnvSpec:
     entry = games.entry(env_id)
     env = make(entry, told)
     try:
-        return _described(env_id, entry, env, told)
-    finally:
+        spec = _described(env_id, entry, env, told)
         env.close()
+    except (api.UnsupportedEnvError, api.OptionError):
+        raise
+    except Exception as error:  # it lacks a part, such as a space
+        raise _cannot_make(env_id, error) from None
+    return spec
 
 
 def _described(env_id: str, entry: Any, env: Any, options: Mapping[str, Any]) -> api.EnvSpec:
@@ -85,13 +89,18 @@ def make(entry: Any, options: Mapping[str, Any], with_screen: bool = False) -> A
     """
     import gymnasium
 
-    told: dict[str, Any] = {"render_mode": "rgb_array"} if with_screen else {}
-    if "max_episode_steps" in options:
-        told["max_episode_steps"] = options["max_episode_steps"]
+    told = {name: options[name] for name in ("max_episode_steps",) if name in options}
+    told |= {"render_mode": "rgb_array"} if with_screen else {}
     try:
         return gymnasium.make(entry, disable_env_checker=True, **told)
     except Exception as error:  # whatever somebody's environment raises
-        reason = next(iter(str(error).splitlines()), "")
-        raise api.UnsupportedEnvError(
-            f"{entry.id} cannot be made by Gymnasium: {type(error).__name__}: {reason}"
-        ) from None
+        if with_screen and isinstance(error, TypeError) and "render_mode" in str(error):
+            return make(entry, options)  # it draws nothing
+        raise _cannot_make(entry.id, error) from None
+
+
+def _cannot_make(env_id: str, error: Exception) -> api.UnsupportedEnvError:
+    reason = next(iter(str(error).splitlines()), "")
+    return api.UnsupportedEnvError(
+        f"{env_id} cannot be made by Gymnasium: {type(error).__name__}: {reason}"
+    )

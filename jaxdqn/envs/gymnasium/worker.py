@@ -7,29 +7,52 @@ or `END`. It answers each but the last. It ends with its parent too, whatever en
 """
 
 import contextlib
+import os
 import pickle
 import signal
 import sys
+import threading
+import time
 import traceback
 from collections.abc import Generator
 from multiprocessing import connection
 from typing import Any
 
+import gymnasium
 import numpy as np
 
 from jaxdqn.envs import api
 from jaxdqn.envs.gymnasium import frames, messages, specs
 
+_LOOK_S = 1.0  # between two looks at whether the parent is there
+
+
+class _WithoutInfo(gymnasium.Wrapper[Any, Any, Any, Any]):
+    """Tells nothing beside what is played: a vector of environments would merge it."""
+
+    def reset(self, **options: Any) -> tuple[Any, dict[str, Any]]:
+        """Begins a game."""
+        return self.env.reset(**options)[0], {}
+
+    def step(self, action: Any) -> Any:
+        """Plays a step."""
+        return *self.env.step(action)[:4], {}
+
 
 def play(task: messages.Task) -> Generator[Any, Any, None]:
     """A coroutine that takes what comes over the connection and yields the answers."""
-    import gymnasium
-
     entry = pickle.loads(task.entry)  # noqa: S301  of the process that started this one
     envs = gymnasium.vector.SyncVectorEnv(
         [lambda: _converted(task, entry) for _ in task.seeds],
         autoreset_mode=gymnasium.vector.AutoresetMode.NEXT_STEP,
     )
+    try:
+        yield from _played(task, envs)
+    finally:
+        envs.close()
+
+
+def _played(task: messages.Task, envs: Any) -> Generator[Any, Any, None]:
     nothing = np.zeros(len(task.seeds), bool)
     frame, _ = envs.reset(seed=list(task.seeds))
     asked = yield messages.Answer(frame, nothing.astype(np.float32), nothing, nothing)
@@ -51,41 +74,45 @@ def _picture(env: Any) -> Any:
 
 def _converted(task: messages.Task, entry: Any) -> Any:
     """One environment whose observations are frames."""
-    import gymnasium
-
     env = specs.make(entry, task.options, task.with_screen)
     seen = frames.shown(task.env_id, env.observation_space, task.options)
     assert seen
-    return gymnasium.wrappers.TransformObservation(env, seen.frame, seen.space())
+    return _WithoutInfo(gymnasium.wrappers.TransformObservation(env, seen.frame, seen.space()))
 
 
 def _failure(error: Exception) -> messages.Failure:
     reason = next(iter(str(error).splitlines()), "")
     if not isinstance(error, api.UnsupportedEnvError):
         reason = f"{type(error).__name__}: {reason}"
-    return messages.Failure(reason, traceback.format_exc())
+        return messages.Failure(reason, traceback.format_exc())
+    return messages.Failure(reason, "")
 
 
 def serve(parent: "connection.Connection[Any, Any]") -> None:
     """Plays until the parent says so or is gone."""
-    playing, asked = None, parent.recv()
-    while not isinstance(asked, str) or asked != messages.END:
-        try:
-            if playing is None:
-                playing = play(asked)
-                answer = next(playing)
-            else:
+    with contextlib.closing(play(parent.recv())) as playing:
+        asked = None  # which begins it
+        while asked != messages.END if isinstance(asked, str) else True:
+            try:
                 answer = playing.send(asked)
-        except Exception as error:
-            answer = _failure(error)
-        parent.send(answer)
-        asked = parent.recv()
+            except Exception as error:
+                answer = _failure(error)
+            parent.send(answer)
+            asked = parent.recv()
+
+
+def _end_with(parent: int) -> None:
+    """Ends this process when its parent has ended, whatever it is doing."""
+    while os.getppid() == parent:
+        time.sleep(_LOOK_S)
+    os._exit(1)
 
 
 def main() -> None:
     """Serves the connection that the command line names."""
     for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(signum, signal.SIG_IGN)  # the parent saves first, and then ends this
+    threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
     with contextlib.suppress(EOFError, ConnectionError):  # the parent is gone
         serve(connection.Connection(int(sys.argv[1])))
 

@@ -66,7 +66,7 @@ class GymnasiumEnv:
         """Waits for the pending step.
 
         Raises:
-          RunError: an environment failed.
+          EnvFailedError: an environment failed.
         """
         answers = [one.receive() for one in self._workers]
         frame, reward, terminated, truncated = map(np.concatenate, zip(*answers, strict=True))
@@ -125,6 +125,7 @@ class _Worker:
                 [sys.executable, "-m", _PROGRAM, str(theirs.fileno())],
                 pass_fds=[theirs.fileno()],
                 stdin=subprocess.DEVNULL,
+                process_group=0,  # Ctrl-C reaches the parent alone, which saves first
                 env=environment,
             )
         self.send(task)
@@ -138,15 +139,16 @@ class _Worker:
             return self._connection.recv()
         except (EOFError, ConnectionError):
             code = self._process.wait()
-            raise errors.RunError(
+            raise errors.EnvFailedError(
                 f"a process that played {self._env_id} ended with code {code}"
             ) from None
 
     def receive(self) -> messages.Answer:
         answer = self._answer()
         if isinstance(answer, messages.Failure):
-            print(answer.trace, file=sys.stderr, flush=True)
-            raise errors.RunError(f"{self._env_id} failed: {answer.reason}")
+            if answer.trace:
+                print(answer.trace, file=sys.stderr, flush=True)
+            raise errors.EnvFailedError(f"{self._env_id} failed: {answer.reason}")
         assert isinstance(answer, messages.Answer)
         return answer
 
