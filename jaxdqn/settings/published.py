@@ -126,8 +126,8 @@ AGENTS: Mapping[str, Agent] = {
     ),
     "munchausen": Agent(
         {**_MUNCHAUSEN, "loss": "mse"},
-        "Munchausen DQN of Vieillard et al. (2020); Breakout, seed 0: 8.5 after 500k steps (30 games); "
-        "2 cores of an EPYC, 2026-11-27; longer runs and other games not yet run",
+        "Munchausen DQN of Vieillard et al. (2020); Breakout, seed 0: 8.5 after 500k steps (30 "
+        "games); 2 cores of an EPYC, 2026-11-27; longer runs and other games not yet run",
     ),
     "m_iqn": Agent(
         {**_MUNCHAUSEN, "head": "iqn", "num_quantiles": 64},
