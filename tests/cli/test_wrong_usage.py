@@ -17,7 +17,10 @@ from tests import program, saved
 CARTPOLE = "train --env=CartPole"
 TRAIN = [
     ("train", "--env: name a game, such as --env=Breakout"),
-    ("train --env=Breakot", "--env: EnvPool has no environment 'Breakot'; nearest: Breakout"),
+    (
+        "train --env=Breakot",
+        "--env: EnvPool and Gymnasium have no environment 'Breakot'; nearest: Breakout",
+    ),
     ("train --env=FrozenLake-v1", "--env: "),
     ("train --env=HalfCheetah-v4", "--env: "),
     ("train --env=Chess-v1", "--env: Chess-v1 has several players (2); a run plays one"),
