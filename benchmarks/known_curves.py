@@ -51,9 +51,7 @@ def _entry(run: found_runs.Run) -> dict[str, Any]:
 
 def main() -> int:
     """Reads the runs and writes the file."""
-    new = []
-    for name in flags.FLAGS.runs:
-        new.append(_entry(found_runs.read(paths.usable("runs", name))))
+    new = [_entry(found_runs.read(paths.usable("runs", name))) for name in flags.FLAGS.runs]
     lines = [f"{json.dumps(one)}\n" for one in added(known_curves.stored(), new)]
     with atomic_files.whole(known_curves.FILE) as part:
         part.write_text("".join(lines))

@@ -36,13 +36,14 @@ def main() -> int:
     devices.start_devices()
 
     from jaxdqn.exporting import export, publishing
+    from jaxdqn.rundir import agent_names
 
     if out and out.exists() and not export.is_export(out, publishing.FILM):
         raise errors.SettingError(
             "out", f"{out} exists and holds more than an agent; choose another name"
         )
     if not out:
-        publishing.check_installed()
+        agent_names.hub()  # before anything is made
     agent = shared_flags.saved_agent()
     with tempfile.TemporaryDirectory() as temporary:
         folder = out or pathlib.Path(temporary) / "agent"

@@ -1,4 +1,4 @@
-"""Counts and names as readable text."""
+"""Counts, names and exceptions as readable text."""
 
 
 def counted(count: int, noun: str) -> str:
@@ -16,3 +16,18 @@ def visible(text: object) -> str:
         character if character.isprintable() else character.encode("unicode_escape").decode()
         for character in str(text)
     )
+
+
+def first_line(error: Exception) -> str:
+    """The first line of an exception's message, or its type: libraries append details to it."""
+    return next(iter(str(error).splitlines()), type(error).__name__)
+
+
+def with_type(error: Exception) -> str:
+    """An exception's type and the first line of its message, as a traceback ends."""
+    return f"{type(error).__name__}: {next(iter(str(error).splitlines()), '')}"
+
+
+def import_problem(error: Exception) -> str:
+    """Why a module cannot be imported; the type says more where its own code failed."""
+    return str(error) if isinstance(error, ImportError) else f"{type(error).__name__}: {error}"

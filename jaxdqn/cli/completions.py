@@ -67,6 +67,6 @@ def _cases(words: Mapping[str, Sequence[str]], indent: int) -> str:
 def _flags(name: str) -> list[str]:
     """The flags that a program's `--help` shows."""
     command = [sys.executable, "-m", f"jaxdqn.{name}", "--help"]
-    ended = subprocess.run(command, check=False, capture_output=True, text=True)
-    shown = ended.stdout  # absl's code after --help is 1
+    # The exit code of absl's --help is 1.
+    shown = subprocess.run(command, check=False, capture_output=True, text=True).stdout
     return re.findall(r"^  --(?:\[no\])?(\w+)", shown, re.MULTILINE)

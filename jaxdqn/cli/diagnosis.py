@@ -7,13 +7,11 @@ import shutil
 from collections.abc import Iterator
 from typing import NamedTuple
 
-import psutil
 from packaging import requirements
 
-from jaxdqn import errors
+from jaxdqn import errors, machine
 from jaxdqn.envs import api, registry
 
-_PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "envpool", "gymnasium", "numpy")
 _NOT_FOR_USERS = ("dev", "docs", "aot", "bench", "cuda12", "cuda13", "tpu")  # extras
 
 
@@ -46,7 +44,11 @@ def _system() -> Finding:
 
 
 def _packages() -> Finding:
-    return Finding("packages", ", ".join(f"{name} {_version(name)}" for name in _PACKAGES))
+    from jaxdqn.rundir import provenance
+
+    found = provenance.versions().items()
+    told = (f"{name} {version or 'is missing'}" for name, version in found)
+    return Finding("packages", ", ".join(told))
 
 
 def _devices() -> Finding:
@@ -55,7 +57,7 @@ def _devices() -> Finding:
     kinds = [device.device_kind for device in jax.devices()]
     told = ", ".join(f"{kinds.count(kind)} x {kind}" for kind in dict.fromkeys(kinds))
     if jax.default_backend() == "cpu":
-        told += f" ({psutil.cpu_count()} cores)"
+        told += f" ({machine.cores()} cores)"
         if shutil.which("nvidia-smi") or pathlib.Path("/dev/nvidia0").exists():
             told += "\nA GPU is there, but this JAX cannot use it: pip install 'jax[cuda13]'"
     return Finding("devices", told)
@@ -131,10 +133,3 @@ def _film() -> Finding:
         return Finding("films", f"ffmpeg {imageio_ffmpeg.get_ffmpeg_version()}")
     except RuntimeError as error:
         return Finding("films", f"no ffmpeg: {error}")
-
-
-def _version(name: str) -> str:
-    try:
-        return importlib.metadata.version(name)
-    except importlib.metadata.PackageNotFoundError:
-        return "is missing"

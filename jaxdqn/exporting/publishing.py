@@ -1,26 +1,13 @@
 """Pushes a trained agent to the Hugging Face Hub."""
 
-import importlib.util
 import pathlib
 
-from jaxdqn import errors
+from jaxdqn import errors, wording
 from jaxdqn.exporting import export
 from jaxdqn.playing import recording
-from jaxdqn.rundir import exported_agent, trained_agent
+from jaxdqn.rundir import agent_names, exported_agent, trained_agent
 
 FILM = "replay.mp4"  # the name that the Hub shows on an agent's page
-
-
-def check_installed() -> None:
-    """Checks that the library of the Hub is there, before anything is made.
-
-    Raises:
-      RunError: it is not.
-    """
-    if importlib.util.find_spec("huggingface_hub") is None:
-        raise errors.RunError(
-            "publishing needs huggingface_hub; install the extra 'hub': pip install -e '.[hub]'"
-        )
 
 
 def prepare(agent: trained_agent.SavedRun, out: pathlib.Path, *, with_film: bool) -> str:
@@ -55,18 +42,17 @@ def push(folder: pathlib.Path, repository: str, *, private: bool) -> str:
     Raises:
       RunError: it cannot be pushed.
     """
-    import huggingface_hub
-
-    hub = huggingface_hub.HfApi()
+    client = agent_names.hub().HfApi()
     try:
-        address = hub.create_repo(repository, private=private, exist_ok=True)
-        hub.upload_folder(
+        address = client.create_repo(repository, private=private, exist_ok=True)
+        client.upload_folder(
             repo_id=repository,
             folder_path=folder,
             delete_patterns=[FILM, "policy.*"],  # those of an earlier agent
             commit_message="Upload an agent of jaxdqn",
         )
     except Exception as error:  # of the library, of HTTP, of the disk
-        reason = next(iter(str(error).splitlines()), type(error).__name__)
-        raise errors.RunError(f"{repository} cannot be pushed: {reason}") from None
+        raise errors.RunError(
+            f"{repository} cannot be pushed: {wording.first_line(error)}"
+        ) from None
     return str(address)

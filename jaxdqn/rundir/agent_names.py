@@ -6,8 +6,9 @@ repository of the Hugging Face Hub.
 
 import difflib
 import pathlib
+import types
 
-from jaxdqn import errors
+from jaxdqn import errors, wording
 from jaxdqn.rundir import exported_agent
 
 BUILT_IN = pathlib.Path(__file__).parents[1] / "agents"
@@ -45,6 +46,23 @@ def folder(name: str, setting: str = "agent") -> pathlib.Path:
     )
 
 
+def hub() -> types.ModuleType:
+    """The library of the Hugging Face Hub.
+
+    Raises:
+      RunError: it is not installed.
+    """
+    try:
+        import huggingface_hub
+        import huggingface_hub.errors
+    except ImportError as error:
+        raise errors.RunError(
+            f"the Hugging Face Hub needs more packages ({error}); install the extra 'hub': pip "
+            "install -e '.[hub]'"
+        ) from None
+    return huggingface_hub
+
+
 def portable(name: str) -> str:
     """A name as others may see it: of a folder, only the last part."""
     return name if name.startswith(_HUB) else pathlib.PurePath(name).name
@@ -52,20 +70,14 @@ def portable(name: str) -> str:
 
 def _downloaded(repository: str) -> pathlib.Path:
     """The folder of a repository, with nothing but parameters, settings and the card."""
-    try:
-        import huggingface_hub
-        from huggingface_hub import errors as hub_errors
-    except ImportError as error:
-        raise errors.RunError(
-            f"agents of the Hugging Face Hub need more packages ({error}); install the extra "
-            "'hub': pip install -e '.[hub]'"
-        ) from None
+    library = hub()
     name, _, revision = repository.partition("@")
     files = [exported_agent.POLICY_FILE, exported_agent.PARAMETERS_FILE, "README.md"]
     try:
         return pathlib.Path(
-            huggingface_hub.snapshot_download(name, revision=revision or None, allow_patterns=files)
+            library.snapshot_download(name, revision=revision or None, allow_patterns=files)
         )
-    except (hub_errors.HFValidationError, hub_errors.HfHubHTTPError, OSError) as error:
-        reason = next(iter(str(error).splitlines()), type(error).__name__)
-        raise errors.RunError(f"hf:{repository} cannot be downloaded: {reason}") from None
+    except (library.errors.HFValidationError, library.errors.HfHubHTTPError, OSError) as error:
+        raise errors.RunError(
+            f"hf:{repository} cannot be downloaded: {wording.first_line(error)}"
+        ) from None

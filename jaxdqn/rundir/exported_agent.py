@@ -51,8 +51,7 @@ def load(path: pathlib.Path) -> trained_agent.SavedRun:
         kind, version = described["policy"]["kind"], described["format_version"]
         if (described["format"], kind, version) != (FORMAT, KIND, VERSION):
             raise ValueError(f"it holds {kind}, version {version}; needed: {KIND}, {VERSION}")
-        settings = {name: _as_python(value) for name, value in described["settings"].items()}
-        config = config_lib.from_stored(settings)
+        config = config_lib.from_stored(described["settings"])
         step, scores = int(described["checkpoint"]), described["scores"]
         evaluation = scores and {
             "step": step,
@@ -65,10 +64,6 @@ def load(path: pathlib.Path) -> trained_agent.SavedRun:
     spec = env_spec.describe(config)
     params = _read(path, trained_agent.params_like(config, spec))
     return trained_agent.SavedRun(path, config, spec, step, params, evaluation)
-
-
-def _as_python(value: Any) -> Any:
-    return tuple(value) if isinstance(value, list) else value
 
 
 def _read(path: pathlib.Path, like: Any) -> Any:

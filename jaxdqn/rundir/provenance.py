@@ -1,7 +1,6 @@
 """The versions and hardware that a run or a benchmark was made with, as they are stored with it."""
 
 import importlib.metadata
-import os
 import pathlib
 import platform
 from collections.abc import Mapping
@@ -9,6 +8,8 @@ from typing import Any
 
 import jax
 import psutil
+
+from jaxdqn import machine
 
 _PACKAGES = (
     *("jaxdqn", "jax", "jaxlib", "flax", "optax", "envpool", "gymnasium", "numpy"),
@@ -38,10 +39,9 @@ def versions() -> dict[str, str | None]:
 
 def hardware() -> dict[str, Any]:
     """The machine: `cpu`, `cores` that this process may use, `memory_bytes`, kinds of `devices`."""
-    may_use = getattr(os, "sched_getaffinity", None)  # Linux only
     return {
         "cpu": _cpu_model(),
-        "cores": len(may_use(0)) if may_use else os.cpu_count(),
+        "cores": machine.cores(),
         "memory_bytes": psutil.virtual_memory().total,
         "devices": [device.device_kind for device in jax.devices()],
     }

@@ -9,7 +9,7 @@ import types
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
-from jaxdqn import errors
+from jaxdqn import errors, wording
 from jaxdqn.settings import ranges, setting
 
 
@@ -100,7 +100,6 @@ def load_plugins(modules: list[str]) -> None:
         try:
             importlib.import_module(module)
         except Exception as error:  # whatever somebody's module raises
-            kind = "" if isinstance(error, ImportError) else f"{type(error).__name__}: "
             raise errors.SettingError(
-                "plugins", f"{module} cannot be imported: {kind}{error}"
+                "plugins", f"{module} cannot be imported: {wording.import_problem(error)}"
             ) from None

@@ -1,6 +1,6 @@
 """Environments that are registered with Gymnasium."""
 
-import os
+import pathlib
 import signal
 import subprocess
 import sys
@@ -258,6 +258,6 @@ def test_the_processes_end_with_theirs(env_id):
     assert len(children) == 2
 
     def are_gone():
-        return not any(os.path.exists(f"/proc/{pid}") for pid in children)  # noqa: PTH110
+        return not any(pathlib.Path(f"/proc/{pid}").exists() for pid in children)
 
     program.wait_until(are_gone)

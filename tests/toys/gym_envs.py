@@ -1,6 +1,7 @@
 """Environments that somebody might register with Gymnasium, by `--env=tests.toys.gym_envs:ID`."""
 
 import os
+import pathlib
 
 import gymnasium
 import numpy as np
@@ -85,7 +86,7 @@ class Talking(Adder):
 
     def close(self):
         if path := os.environ.get("TALKING_CLOSED"):
-            with open(path, "a") as file:  # noqa: PTH123
+            with pathlib.Path(path).open("a") as file:
                 file.write("closed\n")
 
 

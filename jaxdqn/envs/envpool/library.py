@@ -19,8 +19,3 @@ def quietly() -> Iterator[None]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield
-
-
-def first_line(error: Exception) -> str:
-    """The first line of an exception's message; pybind11 appends signatures and values."""
-    return next(iter(str(error).splitlines()), type(error).__name__)

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from jaxdqn import wording
 from jaxdqn.envs import api
 from jaxdqn.envs.envpool import library, specs
 
@@ -53,7 +54,7 @@ class EnvPoolEnv:
                 )
             except Exception as error:  # whatever EnvPool's families raise
                 raise api.UnsupportedEnvError(
-                    f"{env_id} cannot be started by EnvPool: {library.first_line(error)}"
+                    f"{env_id} cannot be started by EnvPool: {wording.first_line(error)}"
                 ) from None
             # EnvPool would create its spaces at the first step, and Gymnasium would warn there.
             _ = self._pool.observation_space

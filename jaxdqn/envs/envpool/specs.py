@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from jaxdqn import wording
 from jaxdqn.envs import api, spaces
 from jaxdqn.envs.envpool import actions, games, library
 
@@ -42,7 +43,7 @@ def _cached(env_id: str, options: tuple[tuple[str, Any], ...]) -> NativeSpec:
     except Exception as error:  # whatever EnvPool's families raise
         _check_options(env_id, options)
         raise api.UnsupportedEnvError(
-            f"{env_id} cannot be created by EnvPool: {library.first_line(error)}"
+            f"{env_id} cannot be created by EnvPool: {wording.first_line(error)}"
         ) from None
 
 
@@ -70,7 +71,7 @@ def _check_options(env_id: str, options: tuple[tuple[str, Any], ...]) -> None:
             _make(env_id, {option: value})
         except Exception as error:
             raise api.OptionError(
-                option, f"is {value}, which {env_id} does not accept ({library.first_line(error)})"
+                option, f"is {value}, which {env_id} does not accept ({wording.first_line(error)})"
             ) from None
 
 

@@ -8,6 +8,7 @@ import importlib
 import sys
 from typing import Any
 
+from jaxdqn import wording
 from jaxdqn.envs import api
 
 SOURCE = "Gymnasium"  # its name
@@ -53,9 +54,8 @@ def load(name: str) -> None:
     try:
         importlib.import_module(module)
     except Exception as error:  # whatever somebody's module raises
-        kind = "" if isinstance(error, ImportError) else f"{type(error).__name__}: "
         raise api.UnknownGameError(
-            f"{module!r} of {name!r} cannot be imported: {kind}{error}"
+            f"{module!r} of {name!r} cannot be imported: {wording.import_problem(error)}"
         ) from None
 
 

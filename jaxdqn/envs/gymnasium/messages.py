@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-SCREEN, END = "screen", "end"
+SCREEN = "screen"
 
 
 class Task(NamedTuple):

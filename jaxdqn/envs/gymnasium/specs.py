@@ -5,6 +5,7 @@ import pickle
 from collections.abc import Mapping
 from typing import Any
 
+from jaxdqn import wording
 from jaxdqn.envs import api, spaces
 from jaxdqn.envs.gymnasium import frames, games
 
@@ -100,7 +101,6 @@ def make(entry: Any, options: Mapping[str, Any], with_screen: bool = False) -> A
 
 
 def _cannot_make(env_id: str, error: Exception) -> api.UnsupportedEnvError:
-    reason = next(iter(str(error).splitlines()), "")
     return api.UnsupportedEnvError(
-        f"{env_id} cannot be made by Gymnasium: {type(error).__name__}: {reason}"
+        f"{env_id} cannot be made by Gymnasium: {wording.with_type(error)}"
     )

@@ -2,8 +2,8 @@
 
   python -m jaxdqn.envs.gymnasium.worker FD
 
-FD is its end of a connection, over which come a `messages.Task`, then arrays of actions, `SCREEN`
-or `END`. It answers each but the last. It ends with its parent too, whatever ends that.
+FD is its end of a connection, over which come a `messages.Task`, then arrays of actions or
+`SCREEN`. It answers each, and ends when the connection closes or its parent ends.
 """
 
 import contextlib
@@ -21,6 +21,7 @@ from typing import Any
 import gymnasium
 import numpy as np
 
+from jaxdqn import wording
 from jaxdqn.envs import api
 from jaxdqn.envs.gymnasium import frames, messages, specs
 
@@ -56,7 +57,7 @@ def _played(task: messages.Task, envs: Any) -> Generator[Any, Any, None]:
     nothing = np.zeros(len(task.seeds), bool)
     frame, _ = envs.reset(seed=list(task.seeds))
     asked = yield messages.Answer(frame, nothing.astype(np.float32), nothing, nothing)
-    first_action = getattr(envs.single_action_space, "start")  # noqa: B009  of Discrete alone
+    first_action = envs.single_action_space.start
     while True:
         if isinstance(asked, str):
             asked = yield _picture(envs.envs[0])
@@ -81,18 +82,16 @@ def _converted(task: messages.Task, entry: Any) -> Any:
 
 
 def _failure(error: Exception) -> messages.Failure:
-    reason = next(iter(str(error).splitlines()), "")
-    if not isinstance(error, api.UnsupportedEnvError):
-        reason = f"{type(error).__name__}: {reason}"
-        return messages.Failure(reason, traceback.format_exc())
-    return messages.Failure(reason, "")
+    if isinstance(error, api.UnsupportedEnvError):
+        return messages.Failure(str(error), "")
+    return messages.Failure(wording.with_type(error), traceback.format_exc())
 
 
 def serve(parent: "connection.Connection[Any, Any]") -> None:
-    """Plays until the parent says so or is gone."""
+    """Plays until the connection is closed, which raises EOFError or ConnectionError."""
     with contextlib.closing(play(parent.recv())) as playing:
         asked = None  # which begins it
-        while asked != messages.END if isinstance(asked, str) else True:
+        while True:
             try:
                 answer = playing.send(asked)
             except Exception as error:
@@ -113,7 +112,7 @@ def main() -> None:
     for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(signum, signal.SIG_IGN)  # the parent saves first, and then ends this
     threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
-    with contextlib.suppress(EOFError, ConnectionError):  # the parent is gone
+    with contextlib.suppress(EOFError, ConnectionError):
         serve(connection.Connection(int(sys.argv[1])))
 
 

@@ -12,12 +12,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from jaxdqn import errors
+from jaxdqn import errors, machine
 from jaxdqn.envs import api
 from jaxdqn.envs.gymnasium import messages, specs
 
 _PROGRAM = "jaxdqn.envs.gymnasium.worker"
-_PATIENCE_S = 5.0  # with which a process that was told to end is waited for
+_PATIENCE_S = 5.0  # with which a process is waited for to end
 
 
 class GymnasiumEnv:
@@ -48,7 +48,7 @@ class GymnasiumEnv:
     ):
         self.spec, self.num_envs = specs.describe(env_id, options), num_envs
         entry = specs.portable(env_id)
-        num_workers = min(num_envs, num_threads or _cores())
+        num_workers = min(num_envs, num_threads or machine.cores())
         self._shares = np.array_split(np.arange(num_envs), num_workers)
         self._workers: list[_Worker] = []
         for share in self._shares:
@@ -96,7 +96,7 @@ class GymnasiumEnv:
     def close(self) -> None:
         """Ends the processes."""
         for one in self._workers:
-            one.tell_end()
+            one.hang_up()
         for one in self._workers:
             one.wait()
 
@@ -104,11 +104,6 @@ class GymnasiumEnv:
 def _is_picture(picture: Any) -> bool:
     shape = np.shape(picture)
     return len(shape) == 3 and shape[2] == 3
-
-
-def _cores() -> int:
-    may_use = getattr(os, "sched_getaffinity", None)  # Linux only
-    return len(may_use(0)) if may_use else os.cpu_count() or 1
 
 
 class _Worker:
@@ -157,8 +152,7 @@ class _Worker:
         self.send(question)
         return self._answer()
 
-    def tell_end(self) -> None:
-        self.send(messages.END)
+    def hang_up(self) -> None:
         self._connection.close()
 
     def wait(self) -> None:
