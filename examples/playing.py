@@ -9,7 +9,7 @@ import sys
 import warnings
 
 try:
-    import gymnasium
+    import gymnasium_games
     import numpy as np
 except ImportError as error:
     print(f"error: a package is missing: {error}", file=sys.stderr)
@@ -66,7 +66,7 @@ def make_env(policy, num_games, seed, module):
         needed, _, _ = wanted["id"].partition(":")
         if needed not in ("gymnasium", module):
             refuse(f"the game needs code of the module {needed}; add this name to the command line")
-        return GymnasiumGames(wanted["id"], wanted["gymnasium_options"], num_games, seed)
+        return gymnasium_games.Games(wanted["id"], wanted["gymnasium_options"], num_games, seed)
     import envpool
 
     options = dict(wanted["envpool_options"])
@@ -101,54 +101,6 @@ def play(network, env, policy, num_games):
         returns += reward * playing  # games that have ended restart, and no longer count
         playing &= ~(terminated | truncated)
     return returns
-
-
-class GymnasiumGames:
-    """Games of Gymnasium that show what the network was trained with."""
-
-    def __init__(self, env_id, options, num_games, seed):
-        env_id, told = env_id.removeprefix("gymnasium:"), dict(options)
-        self.grey = told.pop("grayscale", None)
-        self.size = told.pop("img_width", None), told.pop("img_height", None)
-        self.seeds = [seed + i for i in range(num_games)]
-        self.envs = gymnasium.vector.SyncVectorEnv(
-            [lambda: gymnasium.make(env_id, **told) for _ in self.seeds]
-        )
-        self.space = self.envs.single_observation_space
-
-    def reset(self):
-        """Begins all games."""
-        observation, info = self.envs.reset(seed=self.seeds)
-        return self.see(observation), info
-
-    def step(self, actions):
-        """Plays a step of each game."""
-        actions = actions + self.envs.single_action_space.start
-        observation, reward, *others = self.envs.step(actions)
-        return self.see(observation), reward.astype(np.float32), *others
-
-    def see(self, observation):
-        """Numbers as vectors with a 1 in their place, images with their channels first."""
-        if isinstance(self.space, gymnasium.spaces.Discrete):
-            return np.eye(self.space.n, dtype=np.float32)[observation - self.space.start]
-        shape, dtype = self.space.shape, self.space.dtype
-        is_image = len(shape) == 2 or (len(shape) == 3 and shape[2] in (1, 3, 4))
-        if dtype == np.uint8 and is_image:
-            return np.stack([self.image(pixels) for pixels in observation])
-        is_kept = dtype.itemsize <= 4 and dtype.kind != "b"
-        return observation if is_kept else observation.astype(np.float32)
-
-    def image(self, pixels):
-        """One image of bytes, grey and of another size where that is asked for."""
-        from PIL import Image
-
-        if self.grey and pixels.ndim == 3 and pixels.shape[2] == 3:
-            pixels = np.asarray(Image.fromarray(pixels).convert("L"))
-        planes = np.moveaxis(pixels, 2, 0) if pixels.ndim == 3 else [pixels]
-        size = [a or b for a, b in zip(self.size, planes[0].shape[::-1], strict=True)]
-        mean = Image.Resampling.BOX
-        planes = [np.asarray(Image.fromarray(plane).resize(size, mean)) for plane in planes]
-        return planes[0] if len(planes) == 1 else np.stack(planes)
 
 
 class Motion:

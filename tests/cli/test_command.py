@@ -94,11 +94,11 @@ def test_what_an_extra_lacks_is_named(monkeypatch):
     version = importlib.metadata.version
 
     def without(name):
-        if name == "safetensors":
+        if name == "flatbuffers":
             raise importlib.metadata.PackageNotFoundError
         return "0.1" if name == "onnxruntime" else version(name)
 
     monkeypatch.setattr(importlib.metadata, "version", without)
     found = {one.subject: one.text for one in diagnosis.findings()}
-    assert found["export"] == "missing; pip install 'onnxruntime<2,>=1.24' 'safetensors<1,>=0.6'"
+    assert found["export"] == "missing; pip install 'flatbuffers>=24' 'onnxruntime<2,>=1.24'"
     assert found["report"] == "installed"
