@@ -7,12 +7,14 @@ Arguments after `--` are flags of `jaxdqn.train` for all runs. A run that is int
 from its last checkpoint, at most `--retries` times. The same command, run again, resumes all runs
 that are not complete. All machines must see `--runs_dir`. If several runs share a machine, set
 `--replay_capacity`: otherwise each run takes all memory that is free.
+
+With `--search`, Optuna chooses the settings of each trial, and ends trials early that fall behind:
+
+  python -m launch.sweep --envs=CartPole --seeds=0,1 --search=space.toml --trials=30
 """
 
 import functools
 import glob
-import logging
-import os
 import pathlib
 import shlex
 import signal
@@ -24,10 +26,8 @@ from typing import Any
 from absl import flags
 
 from jaxdqn import errors
-from jaxdqn.cli import paths, program, terminal
-from launch import sweep_runs, sweep_worker
-
-_LOOK_S = 5.0  # between two updates of the table
+from jaxdqn.cli import paths, program
+from launch import sweep_ray, sweep_runs, sweep_worker
 
 
 def define_flags() -> None:
@@ -38,6 +38,27 @@ def define_flags() -> None:
     flags.DEFINE_string("seeds", "0", "seeds, such as 0,1,2 or 0-4")
     flags.DEFINE_multi_string(
         "vary", [], "a setting and its values, such as n_step=1,3; several settings are combined"
+    )
+    flags.DEFINE_string(
+        "search",
+        None,
+        "TOML file of the settings to search: a list of values for each, or "
+        "{ low = ..., high = ... } with log or step if you like",
+    )
+    flags.DEFINE_integer("trials", 30, "number of trials of the search", lower_bound=1)
+    flags.DEFINE_enum("sampler", "tpe", ["tpe", "random"], "how Optuna chooses the next trial")
+    flags.DEFINE_enum(
+        "pruner",
+        "median",
+        ["median", "hyperband", "none"],
+        "how Optuna chooses the trials that end early",
+    )
+    flags.DEFINE_enum(
+        "score",
+        "last",
+        ["last", "mean"],
+        "what the search maximizes: the mean return of the last evaluation, or the mean over all "
+        "evaluations, which also counts how soon a run learns",
     )
     flags.DEFINE_string("runs_dir", "runs/sweep", "folder of the runs, their logs and the report")
     flags.DEFINE_string(
@@ -56,28 +77,32 @@ def define_flags() -> None:
     flags.DEFINE_integer(
         "retries", 3, "how many times an interrupted run is resumed", lower_bound=0
     )
-    flags.DEFINE_boolean("report", True, "write report.html at the end")
+    flags.DEFINE_boolean("report", True, "write report.html at the end, but not of a search")
     flags.DEFINE_boolean("dry_run", False, "print the commands without running them")
 
 
 def main(train_flags: Sequence[str]) -> int:
     """Trains all runs; returns 0 when all are complete."""
+    runs_dir = paths.usable("runs_dir", flags.FLAGS.runs_dir).absolute()
+    work = _search if flags.FLAGS.search else _sweep
+    try:
+        return work(runs_dir, train_flags)
+    except (KeyboardInterrupt, SystemExit) as signalled:
+        print("stopped: the same command resumes the runs")
+        code = getattr(signalled, "code", None)
+        return code if isinstance(code, int) else 128 + signal.SIGINT
+
+
+def _sweep(runs_dir: pathlib.Path, train_flags: Sequence[str]) -> int:
+    """Trains a run for each combination; returns 0 when all are complete."""
     values = flags.FLAGS
-    runs_dir = paths.usable("runs_dir", values.runs_dir).absolute()
     runs = list(sweep_runs.all_runs(runs_dir, values.envs, values.seeds, values.vary, train_flags))
     if values.dry_run:
         for run in runs:
             print(shlex.join(sweep_worker.command(run)))
         return 0
-    ray = _ray(runs_dir)
-    try:
+    with sweep_ray.connected(runs_dir) as ray:
         problems = _train_all(ray, runs)
-    except (KeyboardInterrupt, SystemExit) as signalled:
-        print("stopped: the same command resumes the runs")
-        code = getattr(signalled, "code", None)
-        return code if isinstance(code, int) else 128 + signal.SIGINT
-    finally:
-        ray.shutdown()
     if values.report:
         _report(runs_dir)
     for run, problem in problems.items():
@@ -85,30 +110,13 @@ def main(train_flags: Sequence[str]) -> int:
     return 1 if problems else 0
 
 
-def _ray(runs_dir: pathlib.Path) -> Any:
-    """Ray, connected to its cluster, when all that the sweep needs is there.
-
-    Raises:
-      RunError: a package is missing, or Ray does not start.
-      SettingError: nothing can be written into the folder of the runs.
-    """
+def _search(runs_dir: pathlib.Path, train_flags: Sequence[str]) -> int:
+    """Searches settings; returns 0 when a trial is complete."""
     try:
-        import ray
-        import rich  # noqa: F401 - the table needs it
+        from launch import sweep_search
     except ImportError as error:
         raise errors.RunError(f"{error.name} is not installed: pip install -e '.[sweep]'") from None
-    try:
-        (runs_dir / "logs").mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise errors.SettingError("runs_dir", f"{runs_dir} cannot be used: {error}") from None
-    logging.getLogger("ray").setLevel(logging.ERROR)
-    try:
-        ray.init(address=flags.FLAGS.address, include_dashboard=False, log_to_driver=False)
-    except (ConnectionError, RuntimeError, ValueError) as error:
-        raise errors.RunError(f"Ray does not start: {error}") from None
-    program.leave_on_signals()  # again, because Ray's own handlers exit with another code
-    terminal.tolerate_loss("the runs continue")
-    return ray
+    return sweep_search.main(runs_dir, train_flags)
 
 
 def _train_all(ray: Any, runs: Sequence[sweep_runs.Run]) -> dict[sweep_runs.Run, str]:
@@ -117,25 +125,15 @@ def _train_all(ray: Any, runs: Sequence[sweep_runs.Run]) -> dict[sweep_runs.Run,
 
     from launch import sweep_table
 
-    values, gpus = flags.FLAGS, gpus_per_run(ray)
-    # Machines of a cluster have jaxdqn installed, but not these files.
-    for module in (sweep_runs, sweep_worker):
-        ray.cloudpickle.register_pickle_by_value(module)
-    remote = ray.remote(
-        num_cpus=values.cpus_per_run,
-        num_gpus=gpus or 0,
-        max_retries=values.retries,
-        retry_exceptions=[sweep_worker.CutOffError],
-    )(sweep_worker.train)
+    start = sweep_ray.starter(ray)
     before = {run: run.attempts() for run in runs}  # by earlier sweeps
-    waiting = {remote.remote(run, gpus): run for run in runs}
+    waiting = {start(run): run for run in runs}
     states, problems = dict.fromkeys(runs, "waiting"), dict[sweep_runs.Run, str]()
     with live.Live(refresh_per_second=1, transient=True) as shown:
         while waiting:
-            done, _ = ray.wait(list(waiting), timeout=_LOOK_S)
-            for task in done:
+            for task in sweep_ray.wait(ray, waiting):
                 run = waiting.pop(task)
-                problem = _problem(ray, task)
+                problem = sweep_ray.problem(ray, task)
                 states[run] = "failed" if problem else "complete"
                 if problem:
                     problems[run] = problem
@@ -146,24 +144,6 @@ def _train_all(ray: Any, runs: Sequence[sweep_runs.Run]) -> dict[sweep_runs.Run,
     width = None if sys.stdout.isatty() else 120
     console.Console(width=width).print(sweep_table.table(states))
     return problems
-
-
-def _problem(ray: Any, task: Any) -> str:
-    """Why a task that has ended failed; empty if it did not."""
-    try:
-        ray.get(task)
-    except ray.exceptions.RayError as error:
-        cause = getattr(error, "cause", None) or error
-        return " ".join(str(cause).split()) or type(cause).__name__
-    return ""
-
-
-def gpus_per_run(ray: Any) -> float | None:
-    """What the user said, or 1 if the cluster has GPUs and JAX may use them; None: Ray has none."""
-    given: float | None = flags.FLAGS.gpus_per_run
-    if given is not None or "GPU" not in ray.cluster_resources():
-        return given
-    return 0.0 if os.environ.get("JAX_PLATFORMS") == "cpu" else 1.0
 
 
 def _report(runs_dir: pathlib.Path) -> None:

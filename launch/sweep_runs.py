@@ -13,7 +13,7 @@ from jaxdqn import errors
 from jaxdqn.envs import scores
 
 # Flags of `jaxdqn.train` that the sweep sets for each run.
-_OWN = {"env", "seed", "run_dir", "num_processes", "process_id", "coordinator_address"}
+OWN = {"env", "seed", "run_dir", "num_processes", "process_id", "coordinator_address"}
 _LONGEST_NAME_BYTES = 200  # of a run; its logs have longer ones
 
 
@@ -37,6 +37,11 @@ class Run(NamedTuple):
         """How often it was begun."""
         file = self.attempts_file
         return file.read_text().count("\n") if file.exists() else 0
+
+    @property
+    def stop_file(self) -> pathlib.Path:
+        """The file that has its machine stop it for good: nothing more is wanted of it."""
+        return self.log.with_suffix(".stop")
 
 
 def all_runs(
@@ -62,17 +67,50 @@ def all_runs(
         raise errors.SettingError("envs", "name the games, such as Breakout,Pong")
     envs = list(scores.ATARI_57) if list(envs) == ["atari57"] else envs
     varied = [_values_of(text) for text in vary]
-    _check_train_flags(train_flags, [choices[0].partition("=")[0] for choices in varied])
+    check_train_flags(train_flags, [choices[0].partition("=")[0] for choices in varied])
     made = set()
-    for env, setting, seed in itertools.product(envs, itertools.product(*varied), _seeds(seeds)):
-        name = "-".join([re.sub(r"[^\w.=-]+", "_", part) for part in (env, *setting)])
+    for env, setting, seed in itertools.product(envs, itertools.product(*varied), seeds_of(seeds)):
+        name = "-".join([_fit_for_a_path(part) for part in (env, *setting)])
         if len(os.fsencode(name)) > _LONGEST_NAME_BYTES:
             raise errors.SettingError("vary", f"makes the folder name {name}, which is too long")
         path = runs_dir / f"{name}-seed{seed}"
         if path not in made:  # games and seeds may be named twice
             made.add(path)
-            own = (f"--env={env}", *(f"--{part}" for part in setting), f"--seed={seed}")
-            yield Run(path, (*train_flags, *own, f"--run_dir={path}"))
+            yield Run(path, _flags(train_flags, env, setting, seed, path))
+
+
+def runs_of_trial(
+    runs_dir: pathlib.Path,
+    number: int,
+    env: str,
+    seeds: Sequence[int],
+    settings: Sequence[str],
+    train_flags: Sequence[str],
+) -> list[Run]:
+    """The runs of one trial of a search, one for each seed.
+
+    Args:
+      runs_dir: holds the runs.
+      number: of the trial, which names its folders.
+      env: the game.
+      seeds: of the runs.
+      settings: of this trial, such as 'n_step=3'.
+      train_flags: of all trials.
+    """
+    name = f"{_fit_for_a_path(env)}-trial{number}"
+    paths = {seed: runs_dir / f"{name}-seed{seed}" for seed in seeds}
+    return [Run(path, _flags(train_flags, env, settings, s, path)) for s, path in paths.items()]
+
+
+def _flags(
+    train_flags: Sequence[str], env: str, settings: Sequence[str], seed: int, path: pathlib.Path
+) -> tuple[str, ...]:
+    own = (f"--env={env}", *(f"--{setting}" for setting in settings), f"--seed={seed}")
+    return (*train_flags, *own, f"--run_dir={path}")
+
+
+def _fit_for_a_path(name: str) -> str:
+    return re.sub(r"[^\w.=-]+", "_", name)
 
 
 def _values_of(text: str) -> list[str]:
@@ -89,7 +127,7 @@ def _values_of(text: str) -> list[str]:
     return [f"{name}={value}" for value in values.split(",")]
 
 
-def _seeds(text: str) -> list[int]:
+def seeds_of(text: str) -> list[int]:
     """'0,2-4' -> [0, 2, 3, 4].
 
     Raises:
@@ -105,7 +143,7 @@ def _seeds(text: str) -> list[int]:
     return seeds
 
 
-def _check_train_flags(train_flags: Sequence[str], varied: Sequence[str]) -> None:
+def check_train_flags(train_flags: Sequence[str], varied: Sequence[str]) -> None:
     """Refuses flags for all runs that each run has of its own.
 
     Args:
@@ -116,8 +154,8 @@ def _check_train_flags(train_flags: Sequence[str], varied: Sequence[str]) -> Non
       SettingError: there is one, or one varies twice.
     """
     for name in varied:
-        if name in _OWN or varied.count(name) > 1:
-            right = "use --envs or --seeds" if name in _OWN else "name its values once"
+        if name in OWN or varied.count(name) > 1:
+            right = "use --envs or --seeds" if name in OWN else "name its values once"
             raise errors.SettingError("vary", f"{name} cannot vary like this; {right}")
     try:
         given = flags.FLAGS.read_flags_from_files(list(train_flags))
@@ -130,6 +168,6 @@ def _check_train_flags(train_flags: Sequence[str], varied: Sequence[str]) -> Non
                 "overwrite",
                 "would delete what a run that was cut off has saved; delete --runs_dir",
             )
-        if name in _OWN or name in varied:
+        if name in OWN or name in varied:
             right = "--vary names its values" if name in varied else "the sweep sets it"
             raise errors.SettingError(name, f"cannot be set for all runs: {right}")

@@ -13,6 +13,7 @@ from jaxdqn.distributed import signals
 from launch import sweep_runs
 
 _LOCK_S = 60.0  # for a process that is being stopped to save and exit
+_LOOK_S = 1.0  # between two looks for the file that stops a run
 _USAGE = 2  # the exit code for wrong settings, with which a second attempt would fail too
 
 
@@ -32,7 +33,7 @@ def command(run: sweep_runs.Run, program: Sequence[str] = ()) -> list[str]:
 
 
 def train(run: sweep_runs.Run, gpus: float | None, program: Sequence[str] = ()) -> None:
-    """Trains a run to its end.
+    """Trains a run to its end, or until its `stop_file` appears.
 
     Args:
       run: which.
@@ -53,17 +54,32 @@ def train(run: sweep_runs.Run, gpus: float | None, program: Sequence[str] = ()) 
     with run.attempts_file.open("a") as attempts:
         print(socket.gethostname(), file=attempts)
     with run.log.open("ab") as log:
-        code = subprocess.Popen(
+        process = subprocess.Popen(
             command(run, program),
             env=_environment(gpus),
             stdout=log,
             stderr=subprocess.STDOUT,
             preexec_fn=signals.end_with_parent(),  # the parent is Ray's worker
-        ).wait()
+        )
+        code = _wait(process, run.stop_file)
+    if run.stop_file.exists():
+        return
     if code == _USAGE:
         raise RefusedError(_last_line(run.log))
     if code:
         raise CutOffError(f"ended with {code}: {_last_line(run.log)}")
+
+
+def _wait(process: subprocess.Popen[bytes], stop_file: pathlib.Path) -> int:
+    """Waits for a process, which is told to end when a file appears; returns its exit code."""
+    told = False
+    while True:
+        try:
+            return process.wait(timeout=_LOOK_S)
+        except subprocess.TimeoutExpired:
+            if stop_file.exists() and not told:
+                told = True
+                process.terminate()
 
 
 def _environment(gpus: float | None) -> dict[str, str]:

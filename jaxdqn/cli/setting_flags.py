@@ -3,6 +3,7 @@
 import dataclasses
 import types
 import typing
+from collections.abc import Sequence
 from typing import Any
 
 from absl import flags
@@ -14,8 +15,12 @@ from jaxdqn.settings import config, presets, setting
 flags.disclaim_key_flags()
 
 
-def define_settings() -> None:
-    """Defines one flag for each field of `Config`. Unset flags are None: the preset decides."""
+def define_settings(flag_values: flags.FlagValues = flags.FLAGS) -> None:
+    """Defines one flag for each field of `Config`. Unset flags are None: the preset decides.
+
+    Args:
+      flag_values: get the flags; by default those of the program.
+    """
     hints = typing.get_type_hints(config.Config)
     described = setting.described(config.Config)
     for field in dataclasses.fields(config.Config):
@@ -23,33 +28,36 @@ def define_settings() -> None:
         if isinstance(kind, types.UnionType):
             kind = next(arg for arg in typing.get_args(kind) if arg is not types.NoneType)
         text = described[field.name].help
-        shown = [] if default in (None, "", ()) else [f"default: {_as_typed(default)}"]
+        shown = [] if default in (None, "", ()) else [f"default: {as_typed(default)}"]
         shown += [
-            f"{name}: {_as_typed(preset.settings[field.name])}"
+            f"{name}: {as_typed(preset.settings[field.name])}"
             for name, preset in presets.GENERAL.items()
             if preset.settings.get(field.name, default) != default
         ]
         text += f" ({'; '.join(shown)})" if shown else ""
         if kind is bool:
-            flags.DEFINE_boolean(field.name, None, text)
+            flags.DEFINE_boolean(field.name, None, text, flag_values=flag_values)
         elif kind is int:
-            flags.DEFINE_integer(field.name, None, text)
+            flags.DEFINE_integer(field.name, None, text, flag_values=flag_values)
         elif kind is float:
-            flags.DEFINE_float(field.name, None, text)
+            flags.DEFINE_float(field.name, None, text, flag_values=flag_values)
         elif kind is str:
-            flags.DEFINE_string(field.name, None, text)
+            flags.DEFINE_string(field.name, None, text, flag_values=flag_values)
         else:
-            flags.DEFINE_list(field.name, None, text)
+            flags.DEFINE_list(field.name, None, text, flag_values=flag_values)
 
 
-def given_settings() -> dict[str, Any]:
+def given_settings(flag_values: flags.FlagValues = flags.FLAGS) -> dict[str, Any]:
     """The settings that the user gave, by name.
+
+    Args:
+      flag_values: have been parsed; by default those of the program.
 
     Raises:
       SettingError: a list of numbers contains something else.
     """
     names = [field.name for field in dataclasses.fields(config.Config)]
-    given = {name: flags.FLAGS[name].value for name in names}
+    given = {name: flag_values[name].value for name in names}
     given = {name: value for name, value in given.items() if value is not None}
     for name, value in given.items():
         if isinstance(value, list):
@@ -62,6 +70,26 @@ def given_settings() -> dict[str, Any]:
     return given
 
 
-def _as_typed(value: Any) -> str:
+def parse(words: Sequence[str]) -> dict[str, Any]:
+    """The settings among the flags of another command line, by name. It passes over other flags.
+
+    Raises:
+      SettingError: a value is not of its setting's kind, or a file of flags cannot be read.
+    """
+    flag_values = flags.FlagValues()
+    define_settings(flag_values)
+    try:
+        given = flag_values.read_flags_from_files(list(words))
+    except flags.Error as error:
+        raise errors.SettingError("flagfile", str(error)) from None
+    try:
+        flag_values(["", *given], known_only=True)
+    except flags.Error as error:  # 'flag --n_step=x: invalid literal ...'
+        name, _, problem = str(error).removeprefix("flag --").partition(": ")
+        raise errors.SettingError(name, problem) from None
+    return given_settings(flag_values)
+
+
+def as_typed(value: Any) -> str:
     """A setting's value as a user types it."""
     return ",".join(map(str, value)) if isinstance(value, tuple) else str(value).lower()

@@ -131,10 +131,10 @@ def test_a_run_of_a_sweep_has_the_gpus_that_it_is_given(tmp_path, gpus, platform
     ],
 )
 def test_runs_of_a_sweep_take_a_gpu_each_where_there_are_any(words, platforms, resources, expected):
-    code = "import sys, types; from absl import flags; from launch import sweep\n"
+    code = "import sys, types; from absl import flags; from launch import sweep, sweep_ray\n"
     code += "sweep.define_flags(); flags.FLAGS(sys.argv)\n"
     code += f"ray = types.SimpleNamespace(cluster_resources=lambda: {resources})\n"
-    code += "print(sweep.gpus_per_run(ray))"
+    code += "print(sweep_ray.gpus_per_run(ray))"
     command = [sys.executable, "-c", code, *words]
     environment = os.environ | {"JAX_PLATFORMS": platforms}
     told = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)

@@ -1,0 +1,201 @@
+"""A search for settings: trials that Optuna chooses, each with a run for each seed.
+
+Optuna's study lies in a file beside the runs. So the same command goes on where it was cut off:
+a trial that was under way begins again with the same settings in the same folders, where its runs
+resume.
+"""
+
+import collections
+import logging
+import pathlib
+import statistics
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import optuna
+from optuna.storages import journal
+
+from jaxdqn import errors
+from jaxdqn.rundir import metrics
+from launch import search_space, sweep_runs
+
+JOURNAL = "search.journal"  # Optuna's own file, for its dashboard too
+_States = optuna.trial.TrialState
+# Attributes of trials and of the study.
+_FOLDERS, _PROBLEM, _ASKED = "folders_of", "problem", "asked"
+
+
+class Plan(NamedTuple):
+    """What is searched."""
+
+    runs_dir: pathlib.Path
+    env: str
+    seeds: Sequence[int]
+    train_flags: Sequence[str]  # of all runs
+    space: search_space.Space
+    score: str  # 'last' evaluation or 'mean' of all
+
+    @property
+    def asked(self) -> list[str]:
+        """What makes the scores of two searches comparable."""
+        space = [f"{name}: {dist}" for name, dist in sorted(self.space.items())]
+        return [self.env, str(list(self.seeds)), *self.train_flags, *space, self.score]
+
+
+def open_study(plan: Plan, sampler: str, pruner: str, start: dict[str, Any]) -> optuna.Study:
+    """The study of a folder, new or as it was left.
+
+    Args:
+      plan: what is searched.
+      sampler: 'tpe' or 'random'.
+      pruner: 'median', 'hyperband' or 'none'.
+      start: values for the first trial, as far as they are known.
+
+    Raises:
+      SettingError: the folder holds another search.
+    """
+    optuna.logging.set_verbosity(logging.WARNING)
+    backend = journal.JournalFileBackend(str(plan.runs_dir / JOURNAL))
+    pruners: dict[str, optuna.pruners.BasePruner] = {
+        "median": optuna.pruners.MedianPruner(),
+        "hyperband": optuna.pruners.HyperbandPruner(),
+        "none": optuna.pruners.NopPruner(),
+    }
+    study = optuna.create_study(
+        storage=optuna.storages.JournalStorage(backend),
+        pruner=pruners[pruner],
+        study_name="search",
+        direction="maximize",
+        load_if_exists=True,
+    )
+    asked = study.user_attrs.get(_ASKED, plan.asked)
+    if asked != plan.asked:
+        raise errors.SettingError(
+            "runs_dir",
+            f"{plan.runs_dir} holds another search, of {' '.join(asked)}; name another folder",
+        )
+    # A search that goes on must not draw the same numbers again.
+    seed = len(study.trials)
+    study.sampler = (
+        optuna.samplers.TPESampler(seed=seed)
+        if sampler == "tpe"
+        else optuna.samplers.RandomSampler(seed=seed)
+    )
+    if not study.trials and start:
+        study.enqueue_trial(start)
+    study.set_user_attr(_ASKED, plan.asked)
+    for cut_off in study.get_trials(states=[_States.RUNNING]):
+        study.enqueue_trial(cut_off.params, user_attrs={_FOLDERS: folders(cut_off)})
+        study.tell(cut_off.number, state=_States.FAIL)
+    return study
+
+
+class Trial:
+    """A trial under way.
+
+    Args:
+      study: chooses its settings.
+      plan: what is searched.
+    """
+
+    def __init__(self, study: optuna.Study, plan: Plan):
+        self._study, self._plan = study, plan
+        self._trial = study.ask(dict(plan.space))
+        self._told = 0  # evaluations
+        self._is_pruned = False
+        self._problem = ""
+        self.settings = search_space.typed(self._trial.params)
+        number = self._trial.user_attrs.get(_FOLDERS, self._trial.number)
+        self._trial.set_user_attr(_FOLDERS, number)
+        self.runs = sweep_runs.runs_of_trial(
+            plan.runs_dir, number, plan.env, plan.seeds, self.settings, plan.train_flags
+        )
+        for run in self.runs:  # one that was pruned may have been cut off before it was over
+            run.stop_file.unlink(missing_ok=True)
+
+    def look(self) -> None:
+        """Tells Optuna of new evaluations, and stops the runs if it has seen enough."""
+        scores = self._scores()
+        for score in scores[self._told :]:
+            self._told += 1
+            self._trial.report(score, self._told)
+        if scores and not self._is_pruned and self._trial.should_prune():
+            self._is_pruned = True
+            self._stop()
+
+    def fail(self, run: sweep_runs.Run, problem: str) -> None:
+        """Notes that a run failed; the others need not go on."""
+        self._problem = self._problem or problem
+        self._stop()
+
+    def _stop(self) -> None:
+        for run in self.runs:
+            run.stop_file.touch()
+
+    def end(self) -> None:
+        """Tells Optuna how it ended, when none of its runs is under way."""
+        self.look()
+        scores = self._scores()
+        if not scores:
+            self._problem = self._problem or "there is no evaluation"
+        if self._problem:
+            self._trial.set_user_attr(_PROBLEM, self._problem)
+            self._study.tell(self._trial, state=_States.FAIL)
+        elif self._is_pruned:
+            self._study.tell(self._trial, state=_States.PRUNED)
+        else:
+            last = scores[-1] if self._plan.score == "last" else statistics.fmean(scores)
+            self._study.tell(self._trial, last)
+
+    def _scores(self) -> list[float]:
+        """The mean over the seeds of each evaluation that all of them have behind them."""
+        of_runs = [
+            [
+                row["eval_return_mean"]
+                for row in metrics.scored(metrics.read(run.path / metrics.FILE))
+            ]
+            for run in self.runs
+        ]
+        return [statistics.fmean(scores) for scores in zip(*of_runs, strict=False)]
+
+
+def wants_another(study: optuna.Study, num_trials: int) -> bool:
+    """Whether a trial waits, or fewer than all have begun; those that were cut off count once."""
+    waiting = study.get_trials(states=[_States.WAITING])
+    begun = {trial.user_attrs.get(_FOLDERS) for trial in study.trials} - {None}
+    return bool(waiting) or len(begun) < num_trials
+
+
+def counts(study: optuna.Study) -> str:
+    """How many trials have ended in which way, such as '7 complete, 3 pruned'."""
+    states = [trial.state for trial in study.trials]
+    ended = {
+        "complete": states.count(_States.COMPLETE),
+        "pruned": states.count(_States.PRUNED),
+        "failed": problems(study).total(),
+    }
+    return ", ".join(f"{count:,} {name}" for name, count in ended.items() if count)
+
+
+def best(study: optuna.Study, count: int) -> list[optuna.trial.FrozenTrial]:
+    """The complete trials with the highest scores, the best first."""
+    complete = study.get_trials(states=[_States.COMPLETE])
+    return sorted(complete, key=lambda trial: (-_score(trial), trial.number))[:count]
+
+
+def _score(trial: optuna.trial.FrozenTrial) -> float:
+    assert trial.value is not None  # it is complete
+    return trial.value
+
+
+def problems(study: optuna.Study) -> collections.Counter[str]:
+    """Why trials failed, and how many for each reason; those that were cut off did not fail."""
+    failed = study.get_trials(states=[_States.FAIL])
+    return collections.Counter(
+        trial.user_attrs[_PROBLEM] for trial in failed if _PROBLEM in trial.user_attrs
+    )
+
+
+def folders(trial: optuna.trial.FrozenTrial) -> int:
+    """The number in the names of a trial's folders: its own, or that of its first attempt."""
+    return int(trial.user_attrs.get(_FOLDERS, trial.number))

@@ -1,0 +1,102 @@
+"""Ray, which starts the runs of a sweep on the machines of a cluster."""
+
+import contextlib
+import logging
+import os
+import pathlib
+import time
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+from absl import flags
+
+from jaxdqn import errors
+from jaxdqn.cli import program, terminal
+from launch import sweep_runs, sweep_worker
+
+_LOOK_S = 5.0  # between two looks at the runs
+_POLL_S = 0.25  # between two questions whether one has ended
+
+
+@contextlib.contextmanager
+def connected(runs_dir: pathlib.Path) -> Iterator[Any]:
+    """Ray, connected to its cluster, when all that the sweep needs is there.
+
+    Raises:
+      RunError: a package is missing, or Ray does not start.
+      SettingError: nothing can be written into the folder of the runs.
+    """
+    try:
+        import ray
+        import rich  # noqa: F401 - the table needs it
+    except ImportError as error:
+        raise errors.RunError(f"{error.name} is not installed: pip install -e '.[sweep]'") from None
+    try:
+        (runs_dir / "logs").mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise errors.SettingError("runs_dir", f"{runs_dir} cannot be used: {error}") from None
+    logging.getLogger("ray").setLevel(logging.ERROR)
+    try:
+        ray.init(address=flags.FLAGS.address, include_dashboard=False, log_to_driver=False)
+    except (ConnectionError, RuntimeError, ValueError) as error:
+        raise errors.RunError(f"Ray does not start: {error}") from None
+    program.leave_on_signals()  # again, because Ray's own handlers exit with another code
+    terminal.tolerate_loss("the runs continue")
+    try:
+        yield ray
+    finally:
+        ray.shutdown()
+
+
+def starter(ray: Any) -> Callable[[sweep_runs.Run], Any]:
+    """A function that has Ray train a run, and returns its task."""
+    values, gpus = flags.FLAGS, gpus_per_run(ray)
+    # Machines of a cluster have jaxdqn installed, but not these files.
+    for module in (sweep_runs, sweep_worker):
+        ray.cloudpickle.register_pickle_by_value(module)
+    remote = ray.remote(
+        num_cpus=values.cpus_per_run,
+        num_gpus=gpus or 0,
+        max_retries=values.retries,
+        retry_exceptions=[sweep_worker.CutOffError],
+    )(sweep_worker.train)
+    return lambda run: remote.remote(run, gpus)
+
+
+def wait(ray: Any, tasks: Iterable[Any]) -> set[Any]:
+    """The tasks that have ended, after a while or as soon as there is one.
+
+    Ray itself would make a signal that comes while it waits an exit with code 1.
+    """
+    waiting, until = list(tasks), time.monotonic() + _LOOK_S
+    while True:
+        done, _ = ray.wait(waiting, num_returns=len(waiting), timeout=0)
+        if done or time.monotonic() > until:
+            return set(done)
+        time.sleep(_POLL_S)
+
+
+def problem(ray: Any, task: Any) -> str:
+    """Why a task that has ended failed; empty if it did not."""
+    try:
+        ray.get(task)
+    except ray.exceptions.RayError as error:
+        cause = getattr(error, "cause", None) or error
+        return " ".join(str(cause).split()) or type(cause).__name__
+    return ""
+
+
+def runs_at_once(ray: Any) -> int:
+    """How many runs the cluster has room for now, at least one."""
+    wanted = {"CPU": flags.FLAGS.cpus_per_run, "GPU": gpus_per_run(ray) or 0}
+    found = ray.cluster_resources()
+    room = [found.get(name, 0) / amount for name, amount in wanted.items() if amount]
+    return max(1, int(min(room, default=1)))
+
+
+def gpus_per_run(ray: Any) -> float | None:
+    """What the user said, or 1 if the cluster has GPUs and JAX may use them; None: Ray has none."""
+    given: float | None = flags.FLAGS.gpus_per_run
+    if given is not None or "GPU" not in ray.cluster_resources():
+        return given
+    return 0.0 if os.environ.get("JAX_PLATFORMS") == "cpu" else 1.0

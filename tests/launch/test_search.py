@@ -1,0 +1,244 @@
+"""Searches for settings: what they may choose from, how they go on, and one that really trains."""
+
+import json
+import pathlib
+import shlex
+import signal
+import subprocess
+import sys
+
+import optuna
+import pytest
+
+from jaxdqn import errors
+from jaxdqn.rundir import metrics
+from launch import search, search_space, sweep_runs
+from tests import program
+
+SPACE = """
+learning_rate = { low = 1e-4, high = 1e-2, log = true }
+batch_size = { low = 32, high = 128, step = 32 }
+hidden_sizes = ["16", "32,32"]
+double_q = [true, false]
+"""
+CHECKPOINT = "*/checkpoints/1*/SHA256SUMS"
+
+
+def space_of(path: pathlib.Path, text: str) -> search_space.Space:
+    (path / "space.toml").write_text(text)
+    return search_space.read(path / "space.toml")
+
+
+def plan_of(path, text=SPACE, seeds=(0,), score="last") -> search.Plan:
+    (path / "logs").mkdir(exist_ok=True)
+    return search.Plan(path, "CartPole", seeds, ["--total_steps=9"], space_of(path, text), score)
+
+
+def write_scores(run: sweep_runs.Run, scores):
+    """As a run that has made some evaluations."""
+    run.path.mkdir(exist_ok=True)
+    rows = [
+        {"step": step, "eval_return_mean": score, "eval_return_std": 1.0}
+        for step, score in enumerate(scores)
+    ]
+    (run.path / metrics.FILE).write_text("".join(json.dumps(row) + "\n" for row in rows))
+
+
+def open_study(plan, pruner="median", start=()):
+    return search.open_study(plan, "tpe", pruner, dict(start))
+
+
+def test_a_space_has_the_kinds_of_its_settings(tmp_path):
+    space = space_of(tmp_path, SPACE)
+    assert space == {
+        "learning_rate": optuna.distributions.FloatDistribution(1e-4, 1e-2, log=True),
+        "batch_size": optuna.distributions.IntDistribution(32, 128, step=32),
+        "hidden_sizes": optuna.distributions.CategoricalDistribution(["16", "32,32"]),
+        "double_q": optuna.distributions.CategoricalDistribution([True, False]),
+    }
+    params = {"learning_rate": 1e-3, "hidden_sizes": "32,32", "double_q": False}
+    expected = ["learning_rate=0.001", "hidden_sizes=32,32", "double_q=false"]
+    assert search_space.typed(params) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("", "names no settings"),
+        ("a = ", "cannot be read"),
+        ("rate = [1]", "rate is not a setting of jaxdqn.train"),
+        ("seed = [1, 2]", "seed cannot be searched"),
+        ("n_step = 3", "n_step: must be a list of values, or"),
+        ("n_step = []", "n_step: must be a list of values, or"),
+        ("n_step = {low = 1}", "n_step: must be a list of values, or"),
+        ("n_step = {low = 1, high = 3, lag = 1}", "n_step: must be a list of values, or"),
+        ("n_step = {low = 3, high = 1}", "n_step: "),
+        ("n_step = {low = 0, high = 3}", "n_step is 0; must be at least 1"),
+        ("n_step = [1, 2.5]", "n_step cannot be 2.5"),
+        ("head = ['c51', 'c52']", "head is c52; must be one of"),
+        ("hidden_sizes = ['16,x']", "must be whole numbers separated by commas"),
+        ("double_q = ['yes']", "double_q cannot be 'yes'"),
+    ],
+)
+def test_a_wrong_space_is_refused(tmp_path, text, told):
+    with pytest.raises(errors.SettingError, match=told):
+        space_of(tmp_path, text)
+
+
+def test_a_search_starts_where_runs_without_it_are(tmp_path):
+    words = ("--envs=CartPole", "--seeds=4,5", f"--search={tmp_path / 'space.toml'}", "--dry_run")
+    space_of(tmp_path, SPACE)
+    given = ("--", "--preset=classic", "--learning_rate=1", "--hidden_sizes=32,32")
+    told = program.run("sweep", *words, *given, package="launch", cwd=tmp_path)
+    one, two = map(shlex.split, told.stdout.splitlines())
+    assert {"--batch_size=64", "--hidden_sizes=32,32", "--double_q=true", "--seed=4"} <= set(one)
+    assert "--learning_rate=1.0" not in one  # it is outside of the space
+    assert one[-3:-1] == ["--seed=4", f"--run_dir={tmp_path}/runs/sweep/CartPole-trial0-seed4"]
+    assert "--seed=5" in two and one[:-3] == two[:-3]
+
+
+def test_the_first_trial_has_the_settings_to_start_with(tmp_path):
+    plan = plan_of(tmp_path)
+    start = {"batch_size": 96, "hidden_sizes": "16", "double_q": False}
+    trial = search.Trial(open_study(plan, start=start.items()), plan)
+    assert set(trial.settings) > {"batch_size=96", "hidden_sizes=16", "double_q=false"}
+    assert len(trial.settings) == 4
+    (run,) = trial.runs
+    assert run.path == tmp_path / "CartPole-trial0-seed0"
+    assert run.train_flags[0] == "--total_steps=9" and "--batch_size=96" in run.train_flags
+
+
+@pytest.mark.parametrize(("score", "expected"), [("last", 25.0), ("mean", 15.0)])
+def test_a_score_is_the_mean_over_seeds(tmp_path, score, expected):
+    plan = plan_of(tmp_path, seeds=(0, 1), score=score)
+    study = open_study(plan)
+    trial = search.Trial(study, plan)
+    first, second = trial.runs
+    write_scores(first, [0.0, 20.0])
+    write_scores(second, [10.0])
+    trial.look()
+    assert study.trials[0].intermediate_values == {1: 5.0}
+    write_scores(second, [10.0, 30.0])
+    trial.end()
+    assert study.trials[0].intermediate_values == {1: 5.0, 2: 25.0}
+    assert [best.value for best in search.best(study, 3)] == [expected]
+    assert search.counts(study) == "1 complete"
+
+
+def test_trials_that_fall_behind_are_stopped(tmp_path):
+    plan = plan_of(tmp_path)
+    study = open_study(plan)
+    for score in range(10, 16):
+        trial = search.Trial(study, plan)
+        write_scores(trial.runs[0], [score, 2 * score])
+        trial.end()
+    assert search.counts(study) == "6 complete"
+    behind = search.Trial(study, plan)
+    write_scores(behind.runs[0], [1.0])
+    assert not behind.runs[0].stop_file.exists()
+    behind.look()
+    assert behind.runs[0].stop_file.exists()
+    behind.end()
+    assert search.counts(study) == "6 complete, 1 pruned"
+    assert [best.value for best in search.best(study, 2)] == [30.0, 28.0]
+
+
+def test_a_trial_that_was_cut_off_goes_on_in_its_folder(tmp_path):
+    plan = plan_of(tmp_path)
+    cut_off = search.Trial(open_study(plan), plan)
+    cut_off.runs[0].stop_file.touch()
+    study = open_study(plan)
+    assert search.wants_another(study, 1) and not search.problems(study)
+    again = search.Trial(study, plan)
+    assert again.settings == cut_off.settings and again.runs == cut_off.runs
+    assert not again.runs[0].stop_file.exists()
+    assert not search.wants_another(study, 1) and search.wants_another(study, 2)
+    write_scores(again.runs[0], [3.0])
+    again.end()
+    assert [search.folders(best) for best in search.best(study, 2)] == [0]
+
+
+def test_a_search_goes_on_with_other_numbers(tmp_path):
+    plan = plan_of(tmp_path)
+    seen = []
+    for _ in range(3):
+        trial = search.Trial(open_study(plan), plan)
+        seen.append(trial.settings[0])
+        write_scores(trial.runs[0], [1.0])
+        trial.end()
+    assert len(set(seen)) == 3
+
+
+def test_a_run_that_fails_ends_its_trial(tmp_path):
+    plan = plan_of(tmp_path, seeds=(0, 1))
+    study = open_study(plan)
+    trial = search.Trial(study, plan)
+    trial.fail(trial.runs[0], "no memory")
+    assert all(run.stop_file.exists() for run in trial.runs)
+    trial.end()
+    empty = search.Trial(study, plan)
+    empty.end()
+    assert search.problems(study) == {"no memory": 1, "there is no evaluation": 1}
+    assert search.counts(study) == "2 failed" and not search.best(study, 1)
+
+
+def test_another_search_in_the_folder_is_refused(tmp_path):
+    open_study(plan_of(tmp_path))
+    with pytest.raises(errors.SettingError, match="holds another search"):
+        open_study(plan_of(tmp_path, "n_step = [1, 3]"))
+    with pytest.raises(errors.SettingError, match="holds another search"):
+        open_study(plan_of(tmp_path, score="mean"))
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["--envs=CartPole", "--search=none.toml"], "--search: none.toml cannot be read"),
+        (["--envs=CartPole,Acrobot", "--search=a.toml"], "--envs: a search is for one game"),
+        (["--search=a.toml", "--envs=CartPole", "--vary=n_step=1"], "--vary: does not go with"),
+        (["--search=a.toml", "--envs=CartPole", "--", "--n_step=x"], "--n_step=x: "),
+        (["--search=a.toml", "--envs=CartPole", "--", "--seed=1"], "--seed: cannot be set"),
+        (["--search=a.toml", "--envs=CartPole", "--", "--discount=2"], "--discount: is 2.0"),
+    ],
+)
+def test_wrong_usage_is_one_line(tmp_path, words, told):
+    (tmp_path / "a.toml").write_text("n_step = [1, 3]")
+    result = program.run("sweep", *words, package="launch", cwd=tmp_path)
+    assert result.returncode == 2 and told in result.stderr
+    assert result.stderr.count("\n") == 1 and len(list(tmp_path.iterdir())) == 1
+
+
+def test_a_search_that_was_stopped_ends_with_the_best_of_its_trials(tmp_path):
+    (tmp_path / "space.toml").write_text('learning_rate = [1e-3, 3e-3]\nhidden_sizes = ["8", "16"]')
+    words = ("--envs=CartPole", f"--search={tmp_path / 'space.toml'}", "--trials=2")
+    words += (f"--runs_dir={tmp_path / 'runs'}", "--cpus_per_run=0.5", "--", "--preset=classic")
+    words += ("--total_steps=3000", "--eval_every_steps=1000", "--eval_episodes=2")
+    words += ("--checkpoint_every_steps=1000", "--max_episode_steps=100", "--steps_per_update=8")
+    first = start_sweep(words)
+    program.wait_until(lambda: sorted((tmp_path / "runs").glob(CHECKPOINT)))
+    saved = next((tmp_path / "runs").glob(CHECKPOINT)).relative_to(tmp_path / "runs")
+    first.send_signal(signal.SIGTERM)
+    told, problems = first.communicate(timeout=100)
+    assert first.returncode == 143, told + problems
+    assert "the same command resumes the runs" in told
+    second = start_sweep(words)
+    told, problems = second.communicate(timeout=280)
+    assert second.returncode == 0, problems
+    assert "2 complete" in told and "New seeds tell how good it is" in told
+    log = (tmp_path / "runs" / "logs" / f"{saved.parts[0]}.log").read_text()
+    assert "resuming from step" in log
+    best = (tmp_path / "runs" / "best.flags").read_text().splitlines()
+    given = list(words[words.index("--") + 1 :])
+    assert best[:-2] == given and best[-2] in ("--learning_rate=0.001", "--learning_rate=0.003")
+
+
+def start_sweep(words):
+    """Starts a sweep in a process that was not forked: Ray starts others."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "launch.sweep", *words],
+        cwd=program.ROOT,
+        env=program.environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
