@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from jaxdqn import errors, wording
-from jaxdqn.reporting import found_runs, page, report_packages
+from jaxdqn.reporting import found_runs, page, report_packages, tables
 from jaxdqn.reporting.serving import film_files
 from jaxdqn.rundir import layout, metrics
 
@@ -18,8 +18,8 @@ _SCRIPT = pathlib.Path(__file__).with_name("renew.js").read_text(encoding="utf-8
 # What a browser may run: nothing but this script, whatever the files of a run say.
 SCRIPT_HASH = f"sha256-{base64.b64encode(hashlib.sha256(_SCRIPT.encode()).digest()).decode()}"
 _WITHOUT_SCRIPT_S = 10  # between two renewals by a browser without JavaScript
-# Rest after a page, in times that it took to make: training needs the cores more.
-_REST = 4.0
+# Rest after a page, in times of the core's time that it took: training needs the cores more.
+_REST = 3.0
 
 _Mark = tuple[tuple[int, ...] | None, ...]  # differs if a run's page would
 
@@ -59,13 +59,13 @@ class LivePage:
           RunError: it cannot be made of what the folders hold at the moment.
         """
         with self._lock:
-            began = time.monotonic()
-            if began >= self._rests_until:
+            if time.monotonic() >= self._rests_until:
                 marks = {path: _mark(path) for path in self._find()}
                 if marks != self._marks:
+                    began_s = time.thread_time()
                     self._try_to_make(marks)
-                    ended = time.monotonic()
-                    self._rests_until = ended + _REST * (ended - began)
+                    used_s = time.thread_time() - began_s
+                    self._rests_until = time.monotonic() + _REST * used_s
             if self._problem:
                 raise errors.RunError(self._problem)
             return self._page
@@ -129,12 +129,18 @@ def _stat(path: pathlib.Path) -> tuple[int, ...] | None:
 def _shown(run: found_runs.Run, film: film_files.Film) -> dict[str, Any]:
     """What the page shows of a film: where it is, whose it is, and how good that run is."""
     total = f" of {run.config.total_steps:,}" if run.config else ""
-    scores = {"last evaluation": run.score, "best": run.best_score}
-    told = [f"{name} {score:,.1f}" for name, score in scores.items() if score is not None]
+    last = run.training[-1] if run.training else {}
+    scores = {
+        "last evaluation": run.score,
+        "best evaluation": run.best_score,
+        "return in training": last.get("episode_return_mean"),
+    }
+    written = {name: tables.number_text(score) for name, score in scores.items()}
+    told = [f"{name} {text}" for name, text in written.items() if text]
     return {
         "source": f"/films/{film.tag}.mp4",
         "run": wording.visible(run.path),
         "name": wording.visible(run.path.name or run.path),
         "step": f"Play at step {int(pathlib.PurePath(film.name).stem):,}{total}",
-        "score": ", ".join(told) or "not evaluated yet",
+        "score": ", ".join(told) or "no score yet",
     }
