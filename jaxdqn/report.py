@@ -89,7 +89,7 @@ def _serve() -> int:
     page = live_page.LivePage(lambda: _found_and_missing(named)[0])
     with server.Server(page, flags.FLAGS.port) as serving:
         try:
-            page.newest()
+            page.newest(wait_s=None)
             print(f"serving {named} at {serving.url}; Ctrl-C ends it", flush=True)
             serving.serve_forever()
         except KeyboardInterrupt:

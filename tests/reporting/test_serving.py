@@ -1,11 +1,13 @@
 """The page of runs that are under way, as browsers get it."""
 
+import functools
 import http.client
 import json
 import os
 import re
 import signal
 import socket
+import threading
 
 import pytest
 
@@ -93,22 +95,23 @@ def test_only_the_film_that_was_found_is_opened(tmp_path):
 def test_the_page_changes_with_what_runs_write_and_only_then(tmp_path, monkeypatch):
     monkeypatch.setattr(live_page, "_REST", 0.0)
     live = live_page.LivePage(lambda: sorted(tmp_path.iterdir()))
-    page = live.newest()
-    assert "0 runs: 0 complete" in page.html.decode() and live.newest() is page
+    newest = functools.partial(live.newest, wait_s=None)
+    page = newest()
+    assert "0 runs: 0 complete" in page.html.decode() and newest() is page
     run = make_run(tmp_path / "a", steps=1000)
     rows = (run / "metrics.jsonl").read_text()
-    assert "at 50%" in live.newest().html.decode()
+    assert "at 50%" in newest().html.decode()
     # A row that is not whole yet, a file that is no text, and one that is gone.
     for content in (rows.encode() + b'{"step": 15', b"\xff", None):
         (run / "metrics.jsonl").unlink()
         if content is not None:
             (run / "metrics.jsonl").write_bytes(content)
-        assert "1 run: 0 complete" in live.newest().html.decode()
+        assert "1 run: 0 complete" in newest().html.decode()
     (run / "metrics.jsonl").write_text(rows)
     add_film(run, 500)
     other = make_run(tmp_path / "b", seed=1)
     add_film(other, 2000)
-    html = live.newest().html.decode()
+    html = newest().html.decode()
     assert "2 runs: 1 complete, 1 under way or stopped, 0 broken" in html
     captions = re.findall(r"<figcaption>(<b>[ab]\..*)</figcaption>", html)
     assert captions == [
@@ -123,16 +126,30 @@ def test_the_page_changes_with_what_runs_write_and_only_then(tmp_path, monkeypat
         make_run(tmp_path / "c", seed=2)
         for _ in range(2):
             with pytest.raises(errors.RunError, match="ZeroDivisionError: division by zero"):
-                live.newest()
-    assert "3 runs" in live.newest().html.decode()
+                newest()
+    assert "3 runs" in newest().html.decode()
 
 
 def test_a_page_stays_for_as_long_as_training_needs_the_cores(tmp_path, monkeypatch):
     monkeypatch.setattr(live_page, "_REST", 1e9)
     live = live_page.LivePage(lambda: sorted(tmp_path.iterdir()))
-    page = live.newest()
+    page = live.newest(wait_s=None)
     make_run(tmp_path / "a")
-    assert live.newest() is page
+    assert live.newest(wait_s=None) is page
+
+
+def test_the_old_page_is_there_while_a_new_one_is_made(tmp_path, monkeypatch):
+    monkeypatch.setattr(live_page, "_REST", 0.0)
+    live = live_page.LivePage(lambda: sorted(tmp_path.iterdir()))
+    page = live.newest(wait_s=None)
+    make_run(tmp_path / "a")
+    may_go_on = threading.Event()
+    render = page_lib.render
+    monkeypatch.setattr(page_lib, "render", lambda *told: may_go_on.wait() and render(*told))
+    assert live.newest(wait_s=0) is page and live.newest(wait_s=0) is page
+    may_go_on.set()
+    live.finish(limit_s=100)
+    assert "1 run: 1 complete" in live.newest(wait_s=0).html.decode()
 
 
 class Served:

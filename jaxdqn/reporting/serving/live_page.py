@@ -2,6 +2,7 @@
 
 import base64
 import hashlib
+import math
 import pathlib
 import secrets
 import threading
@@ -20,6 +21,7 @@ SCRIPT_HASH = f"sha256-{base64.b64encode(hashlib.sha256(_SCRIPT.encode()).digest
 _WITHOUT_SCRIPT_S = 10  # between two renewals by a browser without JavaScript
 # Rest after a page, in times of the core's time that it took: training needs the cores more.
 _REST = 3.0
+_WAIT_S = 2.0  # for a new page; a busy machine shows the old one meanwhile
 
 _Mark = tuple[tuple[int, ...] | None, ...]  # differs if a run's page would
 
@@ -33,7 +35,7 @@ class Page(NamedTuple):
 
 
 class LivePage:
-    """Makes the page when it is asked for, on the thread that asks.
+    """Makes the page when it is asked for.
 
     Args:
       find: names the folders of runs; those that appear later too.
@@ -44,52 +46,62 @@ class LivePage:
 
     def __init__(self, find: Callable[[], Sequence[pathlib.Path]]):
         self._find = find
-        self._lock = threading.Lock()  # Matplotlib draws one figure at a time
+        self._lock = threading.Lock()  # of the decision to make a page
+        self._making: threading.Thread | None = None  # the last one that made a page
+        self._rests_until = 0.0  # on the monotonic clock
         self._marks: dict[pathlib.Path, _Mark] | None = None
         self._runs: dict[pathlib.Path, found_runs.Run] = {}
         self._page = Page("", b"", {})
         self._problem = ""  # why there is no newer page
-        self._rests_until = 0.0  # on the monotonic clock
         report_packages.matplotlib()
 
-    def newest(self) -> Page:
-        """The page; for some seconds after it was made, that one.
+    def newest(self, wait_s: float | None = _WAIT_S) -> Page:
+        """The page. If runs have changed, a new one is made, but not at once after the last one.
+
+        Args:
+          wait_s: how long to wait for the new page; then it is the old one. None: until it is made.
 
         Raises:
           RunError: it cannot be made of what the folders hold at the moment.
         """
         with self._lock:
-            if time.monotonic() >= self._rests_until:
+            is_free = self._making is None or not self._making.is_alive()
+            if is_free and time.monotonic() >= self._rests_until:
                 marks = {path: _mark(path) for path in self._find()}
                 if marks != self._marks:
-                    began_s = time.thread_time()
-                    self._try_to_make(marks)
-                    used_s = time.thread_time() - began_s
-                    self._rests_until = time.monotonic() + _REST * used_s
-            if self._problem:
-                raise errors.RunError(self._problem)
-            return self._page
+                    self._making = threading.Thread(target=self._renew, args=(marks,), daemon=True)
+                    self._making.start()
+            making = self._making
+        if making:
+            making.join(wait_s)
+        if self._problem:
+            raise errors.RunError(self._problem)
+        return self._page
 
     def film(self, tag: str) -> film_files.Film | None:
         """A film of the newest page; None if it has none with this tag."""
         return self._page.films.get(tag)
 
     def finish(self, limit_s: float) -> None:
-        """Waits for a page that is being made, and makes no other one.
+        """Makes no other page, and waits for one that is being made.
 
         A process that ends while another thread draws could crash.
 
         Args:
           limit_s: how long to wait.
         """
-        self._lock.acquire(timeout=limit_s)
+        with self._lock:
+            self._rests_until = math.inf
+        if self._making:
+            self._making.join(limit_s)
 
-    def _try_to_make(self, marks: dict[pathlib.Path, _Mark]) -> None:
+    def _renew(self, marks: dict[pathlib.Path, _Mark]) -> None:
         try:
             self._make(marks)
             self._problem = ""
         except Exception as error:  # something odd in a file; the next row may mend it
             self._problem = f"The page cannot be made: {wording.with_type(error)}"
+        self._rests_until = max(self._rests_until, time.monotonic() + _REST * time.thread_time())
 
     def _make(self, marks: dict[pathlib.Path, _Mark]) -> None:
         known = self._marks or {}
