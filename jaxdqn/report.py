@@ -11,6 +11,7 @@ import glob
 import os
 import pathlib
 import signal
+from collections.abc import Sequence
 
 from absl import flags
 
@@ -79,8 +80,11 @@ def _serve() -> int:
         if flags.FLAGS[name].value:
             raise errors.SettingError(name, "has no effect with --serve, which writes nothing")
     named = flags.FLAGS.runs
-    if not glob.has_magic(named):
-        folders_named(named)  # nothing can appear there later but what is misspelt now
+    found, missing = _found_and_missing(named)
+    # What matches a wildcard may still come; another name that is missing is misspelt.
+    misspelt = [part for part in missing if not glob.has_magic(part)]
+    if misspelt or not (found or missing):
+        raise _no_folder(misspelt, named)
 
     devices.import_jax()
 
@@ -109,10 +113,12 @@ def folders_named(named: str) -> list[pathlib.Path]:
     """
     found, missing = _found_and_missing(named)
     if missing or not found:
-        raise errors.SettingError(
-            "runs", f"no folder matches {' or '.join(missing) or repr(named)}"
-        )
+        raise _no_folder(missing, named)
     return found
+
+
+def _no_folder(parts: Sequence[str], named: str) -> errors.SettingError:
+    return errors.SettingError("runs", f"no folder matches {' or '.join(parts) or repr(named)}")
 
 
 def _found_and_missing(named: str) -> tuple[list[pathlib.Path], list[str]]:

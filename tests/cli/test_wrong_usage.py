@@ -139,7 +139,8 @@ PROGRAMS = [
     ("report --out=page.html --runs=nothing/*", "--runs: no folder matches nothing/*"),
     ("report --out=page.html --port=8000", "--port: has no effect without --serve"),
     ("report --serve --out=page.html", "--out: has no effect with --serve, which writes nothing"),
-    ("report --serve --runs=nothing", "--runs: no folder matches nothing"),
+    ("report --serve --runs=nothing/*,none", "--runs: no folder matches none"),
+    ("report --serve --runs=", "--runs: no folder matches ''"),
     ("report --serve --port=65536", "port"),
 ]
 BENCHMARKS = [
