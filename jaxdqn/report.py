@@ -1,13 +1,17 @@
 r"""Compares runs on one page.
 
   python -m jaxdqn.report --runs='runs/*' --out=report.html
+  python -m jaxdqn.report --runs='runs/*' --serve
 
-The page opens offline. It shows scores, learning curves, films and settings.
+The page shows scores, learning curves, films and settings. The file opens offline. With `--serve`,
+a browser on this machine shows the page at http://127.0.0.1:6464/ while runs train.
 """
 
 import glob
 import os
 import pathlib
+import signal
+from collections.abc import Sequence
 
 from absl import flags
 
@@ -15,6 +19,7 @@ from jaxdqn import errors
 from jaxdqn.cli import devices, program, shared_flags
 
 _LONGEST_PATH = 4096  # characters, on Linux
+_PORT = 6464
 
 
 def _define_flags() -> None:
@@ -26,13 +31,32 @@ def _define_flags() -> None:
         "png", False, "also write each plot as a PNG, into a folder beside the page"
     )
     flags.DEFINE_boolean("overwrite", False, "replace an existing page")
+    flags.DEFINE_boolean(
+        "serve",
+        False,
+        "instead of writing the page, show it to browsers on this machine and renew it as runs "
+        "write rows and films; runs that begin later appear too. Ctrl-C ends it",
+    )
+    flags.DEFINE_integer(
+        "port",
+        _PORT,
+        "port at which --serve shows the page; 0: any that is free",
+        lower_bound=0,
+        upper_bound=65_535,
+    )
 
 
 def main() -> int:
     """Reports as the flags say; returns the exit code."""
+    return _serve() if flags.FLAGS.serve else _write()
+
+
+def _write() -> int:
+    if flags.FLAGS["port"].present:
+        raise errors.SettingError("port", "has no effect without --serve")
     out = shared_flags.output("out", (".html",))
     if out is None:
-        raise errors.SettingError("out", "name the page, such as --out=report.html")
+        raise errors.SettingError("out", "name the page, such as --out=report.html, or use --serve")
     folders = folders_named(flags.FLAGS.runs)
     pictures = out.with_suffix("") if flags.FLAGS.png else None
     if pictures and pictures.exists():
@@ -50,6 +74,35 @@ def main() -> int:
     return 0
 
 
+def _serve() -> int:
+    """Shows the page to browsers until a signal comes."""
+    for name in ("out", "png", "overwrite"):
+        if flags.FLAGS[name].value:
+            raise errors.SettingError(name, "has no effect with --serve, which writes nothing")
+    named = flags.FLAGS.runs
+    found, missing = _found_and_missing(named)
+    # What matches a wildcard may still come; another name that is missing is misspelt.
+    misspelt = [part for part in missing if not glob.has_magic(part)]
+    if misspelt or not (found or missing):
+        raise _no_folder(misspelt, named)
+
+    devices.import_jax()
+
+    from jaxdqn.reporting.serving import live_page, server
+
+    page = live_page.LivePage(lambda: _found_and_missing(named)[0])
+    with server.Server(page, flags.FLAGS.port) as serving:
+        try:
+            page.newest(wait_s=None)
+            print(f"serving {named} at {serving.url}; Ctrl-C ends it", flush=True)
+            serving.serve_forever()
+        except KeyboardInterrupt:
+            return 128 + signal.SIGINT
+        finally:
+            print("stopped serving")
+    return 0
+
+
 def folders_named(named: str) -> list[pathlib.Path]:
     """The folders that `--runs` names, each once.
 
@@ -58,6 +111,18 @@ def folders_named(named: str) -> list[pathlib.Path]:
     Raises:
       SettingError: a part does not name a folder.
     """
+    found, missing = _found_and_missing(named)
+    if missing or not found:
+        raise _no_folder(missing, named)
+    return found
+
+
+def _no_folder(parts: Sequence[str], named: str) -> errors.SettingError:
+    return errors.SettingError("runs", f"no folder matches {' or '.join(parts) or repr(named)}")
+
+
+def _found_and_missing(named: str) -> tuple[list[pathlib.Path], list[str]]:
+    """The folders that `--runs` names, each once, and the parts that name none."""
     parts = named.split(",")
     found: list[str] = []
     missing = []
@@ -71,10 +136,7 @@ def folders_named(named: str) -> list[pathlib.Path]:
             end = start + 1
             missing += [parts[start].strip()] if parts[start].strip() else []
         start = end
-    if missing or not found:
-        named = " or ".join(missing) or repr(named)
-        raise errors.SettingError("runs", f"no folder matches {named}")
-    return list(dict.fromkeys(map(pathlib.Path, found)))
+    return list(dict.fromkeys(map(pathlib.Path, found))), missing
 
 
 def _matching(pattern: str) -> list[str]:

@@ -54,7 +54,9 @@ def draw(
         axes.plot(*group.runs, linewidth=0.8 * scale, alpha=0.4 * strength, **look)
     for one in (group.points, curves_lib.alone(group.runs)):
         if len(one[0]):
-            axes.plot(*one, markersize=3 * scale, alpha=0.6 * strength, **dots)
+            # The last evaluation stands on the edge, and would be cut in half.
+            whole = {"clip_on": one is not group.points}
+            axes.plot(*one, markersize=3 * scale, alpha=0.6 * strength, **dots, **whole)
     if group.size > 2:
         low = np.maximum(
             group.low, axes.get_ylim()[0]

@@ -65,6 +65,7 @@ def read(path: pathlib.Path) -> Run:
     try:
         config = trained_agent.read_config(path)
         rows, notes = _rows(path / metrics.FILE)
+        written = _written(path / metrics.FILE)
         films = _films(path / layout.VIDEOS)
     except (errors.SettingError, errors.RunError) as error:
         return _broken(path, str(error))
@@ -79,7 +80,7 @@ def read(path: pathlib.Path) -> Run:
         training=training,
         learning=metrics.learning(rows),
         evaluations=evaluations,
-        written=_written(path / metrics.FILE),
+        written=written,
         videos=films,
         step=max((row["step"] for row in (*training, *evaluations)), default=0),
     )

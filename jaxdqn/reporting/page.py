@@ -5,7 +5,7 @@ import datetime
 import itertools
 import pathlib
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from jaxdqn import wording
@@ -66,32 +66,66 @@ def build(
     Raises:
       RunError: a package is missing.
     """
-    jinja2 = report_packages.jinja2()
+    return render("report.html.j2", content(found, films.Films(_FILMS_BYTES).of, on_figure))
+
+
+def content(
+    found: Sequence[found_runs.Run],
+    films_of: Callable[[Sequence[found_runs.Run]], Sequence[Mapping[str, str]]],
+    on_figure: Callable[[str, Any], None] = lambda name, figure: None,
+) -> dict[str, Any]:
+    """What the page shows, as its template takes it.
+
+    Args:
+      found: runs as `found_runs.read` returns them.
+      films_of: the films to show beside the plots of some runs: title, source and caption of each.
+      on_figure: gets the name of each plot, fit for a file, and its figure.
+
+    Raises:
+      RunError: a package is missing.
+    """
     by_game = found_runs.by_game([run for run in found if not run.problem and run.step])
-    room = films.Films(_FILMS_BYTES)
-    sections = [_section(game, groups, room, on_figure) for game, groups in by_game.items()]
+    sections = [_section(game, groups, films_of, on_figure) for game, groups in by_game.items()]
+    return {
+        "title": _title(list(by_game)),
+        "summary": _summary(found),
+        "scores": tables.final_scores(by_game),
+        "aggregates": tables.aggregates(by_game),
+        "games": sections,
+        "runs": tables.runs(found),
+        "problems": _problems(found),
+    }
+
+
+def render(template: str, shown: Mapping[str, Any]) -> str:
+    """A page as HTML.
+
+    Args:
+      template: its file, below this package.
+      shown: what it shows.
+
+    Raises:
+      RunError: a package is missing.
+    """
+    jinja2 = report_packages.jinja2()
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("jaxdqn.reporting", "."),
         autoescape=True,
         trim_blocks=True,
         undefined=jinja2.StrictUndefined,
     )
-    html: str = environment.get_template("report.html.j2").render(
-        title=f"{', '.join(by_game) or 'No'} runs" if len(by_game) < 4 else f"{len(by_game)} games",
-        summary=_summary(found),
-        scores=tables.final_scores(by_game),
-        aggregates=tables.aggregates(by_game),
-        games=sections,
-        runs=tables.runs(found),
-        problems=_problems(found),
-    )
+    html: str = environment.get_template(template).render(shown)
     return html
+
+
+def _title(games: Sequence[str]) -> str:
+    return f"{', '.join(games) or 'No'} runs" if len(games) < 4 else f"{len(games)} games"
 
 
 def _section(
     game: str,
     groups: found_runs.Groups,
-    room: films.Films,
+    films_of: Callable[[Sequence[found_runs.Run]], Sequence[Mapping[str, str]]],
     on_figure: Callable[[str, Any], None],
 ) -> dict[str, Any]:
     """What the page shows of a game."""
@@ -106,7 +140,7 @@ def _section(
         "legend": figures.legend(groups),
         "panels": len(groups) > group_names.SHARED_AXES,
         "figures": shown,
-        "videos": room.of(members),
+        "videos": films_of(members),
         "groups": tables.group_labels(groups),
         "settings": tables.differing_settings(members),
     }

@@ -69,8 +69,8 @@ def _score_cells(reference: api.Reference | None, finals: Sequence[float]) -> tu
         float(value[0]) for value in statistics.over_seeds(np.array(finals)[:, None])
     )
     normalised = scores.human_normalised(reference, mean)
-    share = "" if normalised is None else _number(100 * normalised, "{:.0f}", "%")
-    return _number(mean), _interval(low, high), share
+    share = "" if normalised is None else number_text(100 * normalised, "{:.0f}", "%")
+    return number_text(mean), _interval(low, high), share
 
 
 def aggregates(by_game: found_runs.ByGame) -> Table | None:
@@ -103,7 +103,7 @@ def _normalised(reference: api.Reference | None, finals: Sequence[float]) -> lis
 
 def _estimate(value: float, low: float, high: float) -> str:
     interval = _interval(low, high, "{:.3f}")
-    return _number(value, "{:.3f}") + (f" ({interval})" if interval else "")
+    return number_text(value, "{:.3f}") + (f" ({interval})" if interval else "")
 
 
 def runs(found: Sequence[found_runs.Run]) -> Table:
@@ -117,9 +117,9 @@ def runs(found: Sequence[found_runs.Run]) -> Table:
                 wording.visible(run.path),
                 run.state,
                 f"{run.step:,}" if run.step else "",
-                _number(run.score) or none,
-                _number(run.best_score) or none,
-                _number(last.get("time_s"), "{:,.0f}", " s"),
+                number_text(run.score) or none,
+                number_text(run.best_score) or none,
+                number_text(last.get("time_s"), "{:,.0f}", " s"),
                 f"{run.written:%Y-%m-%d %H:%M}" if run.written else "",
             ]
         )
@@ -152,7 +152,7 @@ def differing_settings(shown: Sequence[found_runs.Run]) -> Table | None:
     return {"head": ["settings that differ", *differing], "rows": rows, "folded": folded}
 
 
-def _number(value: Any, form: str = "{:,.1f}", unit: str = "") -> str:
+def number_text(value: Any, form: str = "{:,.1f}", unit: str = "") -> str:
     """A finite number as text; '' for anything else."""
     value = metrics.number(value)
     if value is None:
@@ -164,4 +164,4 @@ def _interval(low: float, high: float, form: str = "{:,.1f}") -> str:
     """'1.0 to 2.0'; '' for an empty interval."""
     if not low < high:
         return ""
-    return f"{_number(low, form) or -math.inf} to {_number(high, form) or math.inf}"
+    return f"{number_text(low, form) or -math.inf} to {number_text(high, form) or math.inf}"

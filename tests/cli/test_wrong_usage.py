@@ -137,6 +137,11 @@ PROGRAMS = [
     ("report", "--out: name the page"),
     ("report --out=page.pdf", "--out: is page.pdf; the name must end in .html"),
     ("report --out=page.html --runs=nothing/*", "--runs: no folder matches nothing/*"),
+    ("report --out=page.html --port=8000", "--port: has no effect without --serve"),
+    ("report --serve --out=page.html", "--out: has no effect with --serve, which writes nothing"),
+    ("report --serve --runs=nothing/*,none", "--runs: no folder matches none"),
+    ("report --serve --runs=", "--runs: no folder matches ''"),
+    ("report --serve --port=65536", "port"),
 ]
 BENCHMARKS = [
     ("startup --env=Breakot", "--env: "),
