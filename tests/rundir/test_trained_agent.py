@@ -77,7 +77,9 @@ def test_folders_that_cannot_be_read_are_named(run, tmp_path):
     stored["settings"]["env"] = "Foo-v9"
     shutil.copytree(run, tmp_path / "foo")
     (tmp_path / "foo" / "config.json").write_text(json.dumps(stored))
-    with pytest.raises(errors.SettingError, match="--env: EnvPool and Gymnasium have no Foo-v9"):
+    with pytest.raises(
+        errors.SettingError, match="--env: EnvPool, ALE and Gymnasium have no Foo-v9"
+    ):
         trained_agent.load(tmp_path / "foo", "latest")
 
 
