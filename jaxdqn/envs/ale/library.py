@@ -14,13 +14,9 @@ def module() -> ModuleType:
     """
     try:
         import ale_py
-    except ModuleNotFoundError as error:
+    except Exception as error:  # it has a library of its own, which may fail in other ways
         raise api.UnsupportedEnvError(
-            f"needs the package ale-py ({error}): pip install 'jaxdqn[ale]'"
-        ) from None
-    except Exception as error:  # it has a library of its own
-        raise api.UnsupportedEnvError(
-            f"needs the package ale-py, which cannot be imported: {wording.import_problem(error)}"
+            f"needs the package ale-py ({wording.import_problem(error)}): pip install 'jaxdqn[ale]'"
         ) from None
     return ale_py
 
