@@ -67,6 +67,10 @@ def make_env(policy, num_games, seed, module):
         if needed not in ("gymnasium", module):
             refuse(f"the game needs code of the module {needed}; add this name to the command line")
         return gymnasium_games.Games(wanted["id"], wanted["gymnasium_options"], num_games, seed)
+    if wanted["source"] == "ALE":
+        import ale_games
+
+        return ale_games.Games(wanted["ale_options"], num_games, seed)
     import envpool
 
     options = dict(wanted["envpool_options"])
