@@ -23,7 +23,7 @@ def made(name="ale:Breakout", num_envs=2, seed=3, with_screen=False, **options):
 
 
 def played(env, steps, seed=0):
-    """The time steps of random play, each with a picture if there are any; closes it."""
+    """The time steps of random play; closes the environments."""
     random = np.random.default_rng(seed)
     found = []
     for _ in range(steps):
@@ -158,11 +158,9 @@ def test_its_threads_end_with_it():
     assert psutil.Process().num_threads() <= before
 
 
-def test_every_game_starts_and_plays():
-    for name in (
-        registry.resolve("ale:Breakout"),
-        *importlib.import_module("jaxdqn.envs.ale.games").all_ids(),
-    ):
+def test_games_start_and_play():
+    """Every thirteenth: an emulator takes a while to start."""
+    for name in importlib.import_module("jaxdqn.envs.ale.games").all_ids()[::13]:
         for step in played(made(name, num_envs=1), 3):
             assert step.frame.shape == (1, 21, 20), name
 
