@@ -184,11 +184,18 @@ def test_the_same_games_are_played_alike(game):
 
 
 @NEEDS_ALE
-def test_sticky_actions_are_drawn_alike_over_ends_of_both_kinds():
-    """Once a game is over, its environment reaches the time limit later than the others."""
+@pytest.mark.parametrize(
+    "options",
+    [
+        # Once a game is over, its environment reaches the time limit later than the others.
+        {"max_episode_steps": 150},
+        # Without a limit: at one, ALE plays a step more, which draws random numbers.
+        {"repeat_action_probability": 0.25},
+    ],
+)
+def test_they_are_played_alike_over_their_ends(options):
     envpool, ale, _ = same_play.SIDES
-    options = {"repeat_action_probability": 0.25, "max_episode_steps": 150, **SMALL}
-    sides = (side.make_fixed("Breakout", 3, SEED, **options) for side in (envpool, ale))
+    sides = (side.make_fixed("Breakout", 3, SEED, **SMALL, **options) for side in (envpool, ale))
     found = same_play.compare(*sides, 320, 0)
     assert found == same_play.Differences(960, found.games, 0, 0, 0, 0, 0.0, 0)
-    assert found.games >= 6
+    assert found.games >= 3

@@ -264,7 +264,8 @@ def test_examples_say_which_package_is_missing():
 
 def test_examples_are_small_and_need_nothing_of_this_package():
     scripts = {f"play_{kind}.py" for kind in formats.FORMATS}
-    scripts |= {"playing.py", "ale_games.py", "gymnasium_games.py", "own_environment.py"}
+    games = {f"{source}_games.py" for source in ("ale", "envpool", "gymnasium")}
+    scripts |= {"playing.py", "own_environment.py"} | games
     assert scripts == {script.name for script in EXAMPLES.glob("*.py")}
     for script in EXAMPLES.glob("*.py"):
         text = script.read_text()
