@@ -14,6 +14,12 @@ _INTRODUCTION = f"""
 This page lists the environments of EnvPool that `--env` accepts, and why it refuses the others.
 `python -m benchmarks.environments` writes this page. It trains in each environment for
 {_STEPS} steps, in a separate process, or shows the one line with which `--env` refuses it.
+
+Atari games can also be played by ALE's own vector of emulators, without EnvPool:
+`--env=ale:Breakout`. It has the same 104 games under the same names, and takes the same settings
+but `--frame_skip_min`. It needs the package ale-py: `pip install 'jaxdqn[ale]'`.
+[conformance.md](conformance.md) compares both. Environments of Gymnasium are in
+[own-environment.md](own-environment.md).
 """
 
 

@@ -67,17 +67,13 @@ def make_env(policy, num_games, seed, module):
         if needed not in ("gymnasium", module):
             refuse(f"the game needs code of the module {needed}; add this name to the command line")
         return gymnasium_games.Games(wanted["id"], wanted["gymnasium_options"], num_games, seed)
-    import envpool
+    if wanted["source"] == "ALE":
+        import ale_games
 
-    options = dict(wanted["envpool_options"])
-    if "stack_num" in options:
-        options["stack_num"] = 1  # EnvPool stacks frames of some games; `play` stacks those of all
-    if policy["settings"]["frame_skip_min"]:
-        fewest, most = wanted["frames_per_step"]
-        told = f"a random {fewest} to {most} frames and showed the last one; EnvPool always plays "
-        told += f"{options['frame_skip']} and shows the maximum of the last two"
-        print(f"note: the agent's training steps had {told}", file=sys.stderr)
-    return envpool.make_gymnasium(wanted["id"], num_envs=num_games, seed=seed, **options)
+        return ale_games.Games(wanted["ale_options"], num_games, seed)
+    import envpool_games
+
+    return envpool_games.make(policy, num_games, seed)
 
 
 def play(network, env, policy, num_games):

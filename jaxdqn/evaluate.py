@@ -1,6 +1,7 @@
 r"""Scores a trained agent over whole games, with frozen parameters.
 
   python -m jaxdqn.evaluate --run_dir=runs/Breakout-atari-seed0
+  python -m jaxdqn.evaluate --run_dir=runs/Breakout-atari-seed0 --env=ale:Breakout
 
 The same seed gives the same score.
 """
@@ -18,6 +19,12 @@ from jaxdqn.settings import protocols
 def _define_flags() -> None:
     shared_flags.define_saved_run()
     shared_flags.define_protocol()
+    flags.DEFINE_string(
+        "env",
+        None,
+        "environment to play instead of the agent's own, such as the same game of another source; "
+        "frames and actions must be the same",
+    )
     flags.DEFINE_integer(
         "episodes",
         100,
@@ -37,8 +44,11 @@ def main() -> int:
     devices.start_devices()
 
     from jaxdqn.playing import scoring
+    from jaxdqn.rundir import trained_agent
 
     agent = shared_flags.saved_agent()
+    if values.env:
+        agent = trained_agent.elsewhere(agent, values.env)
     protocol = values.protocol or protocols.default_for(agent.spec.game)
     result = scoring.score(agent, protocol, values.episodes, values.seed)
     print(json.dumps(_finite(result), allow_nan=False) if values.json else _table(result))

@@ -164,6 +164,7 @@ class Source(NamedTuple):
     # (id, options, frame_stack) -> options with which the source's own library shows, without this
     # package, stacks of so many frames as the network takes them, or the nearest to it.
     export_options: Callable[[str, Mapping[str, Any], int], dict[str, Any]] = _same_options
-    # Imports the code that a name asks for. Only names that a user types get here: a run's folder
-    # must not say which code runs. Raises UnknownGameError.
+    # Imports the code that a name asks for, which `resolve` has taken for one of the source's own.
+    # Only names that a user types get here: a run's folder must not say which code runs. Raises
+    # UnknownGameError.
     load: Callable[[str], None] = _nothing_to_load

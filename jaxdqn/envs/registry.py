@@ -1,6 +1,6 @@
 """The one way to name, describe and make environments, wherever they come from.
 
-A source of environments is an `api.Source`: one file in this package, and one line in `_SOURCES`.
+A source of environments is an `api.Source`: one package here, and one entry of `_SOURCES`.
 From elsewhere it is registered with `register`. Sources are asked in order.
 """
 
@@ -9,10 +9,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from jaxdqn.envs import api
+from jaxdqn.envs.ale import source as ale_source
 from jaxdqn.envs.envpool import source as envpool_source
 from jaxdqn.envs.gymnasium import source as gymnasium_source
 
-_SOURCES = [envpool_source.SOURCE, gymnasium_source.SOURCE]
+# Gymnasium comes last: every name with a colon may be one of its own.
+_SOURCES = [envpool_source.SOURCE, ale_source.SOURCE, gymnasium_source.SOURCE]
 
 
 def register(source: api.Source) -> None:
@@ -33,9 +35,9 @@ def resolve(name: str) -> str:
     Raises:
       UnknownGameError: nothing has that name; the message lists the nearest ones.
     """
-    for source in _SOURCES:
-        source.load(name)
     found = _source_of(name)
+    if found:
+        found.load(name)
     env_id = found.resolve(name) if found else None
     if env_id is None:
         raise api.UnknownGameError(f"{_nobody_has()} environment {name!r}; nearest: {_near(name)}")

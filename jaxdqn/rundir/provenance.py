@@ -13,7 +13,7 @@ from jaxdqn import machine
 
 _PACKAGES = (
     *("jaxdqn", "jax", "jaxlib", "flax", "optax", "envpool", "gymnasium", "numpy"),
-    "orbax-checkpoint",
+    *("ale-py", "orbax-checkpoint"),
 )
 
 # JAX's settings that change the numbers of a run, by the names of their environment variables, with

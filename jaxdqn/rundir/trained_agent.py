@@ -1,5 +1,6 @@
 """A trained agent, read from its run's folder."""
 
+import dataclasses
 import pathlib
 from typing import Any, NamedTuple
 
@@ -9,7 +10,7 @@ import jax.numpy as jnp
 from jaxdqn import errors
 from jaxdqn.assembly import env_spec, parts
 from jaxdqn.checkpointing import checkpoint_folders, checkpoint_params
-from jaxdqn.envs import api
+from jaxdqn.envs import api, registry
 from jaxdqn.rundir import layout, metrics
 from jaxdqn.settings import config as config_lib
 
@@ -63,6 +64,35 @@ def untrained(path: pathlib.Path) -> SavedRun:
     spec = env_spec.describe(config)
     params = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), params_like(config, spec))
     return SavedRun(path, config, spec, step=0, params=params, evaluation=None)
+
+
+def elsewhere(agent: SavedRun, env: str) -> SavedRun:
+    """The same agent in another environment, such as another source's of the same game.
+
+    Args:
+      agent: keeps the options of its environment.
+      env: as a user typed it.
+
+    Raises:
+      SettingError: there is no such environment, it does not have these options, or its frames or
+        actions are not those of the agent.
+    """
+    try:
+        config = dataclasses.replace(agent.config, env=registry.resolve(env))
+    except api.UnknownGameError as error:
+        raise errors.SettingError("env", str(error)) from None
+    spec = env_spec.describe(config)
+    if _taken(spec) != _taken(agent.spec):
+        raise errors.SettingError(
+            "env", f"{_taken(spec)} in {spec.env_id}; the agent knows {_taken(agent.spec)}"
+        )
+    return agent._replace(config=config, spec=spec)
+
+
+def _taken(spec: api.EnvSpec) -> str:
+    """What a network sees and does, for a message."""
+    shape = "x".join(map(str, spec.frame_shape))
+    return f"frames of {shape} {spec.frame_dtype} and actions {', '.join(spec.actions)}"
 
 
 def read_config(path: pathlib.Path) -> config_lib.Config:

@@ -11,8 +11,9 @@ class GameSettings:
 
     env: str = setting.setting(
         "",
-        "game: a plain name such as Breakout or CartPole, a full EnvPool id, gymnasium:ID, or "
-        "my_package.my_module:ID for an environment that this module registers with Gymnasium",
+        "game: a plain name such as Breakout or CartPole, a full EnvPool id, ale:Breakout for one "
+        "that ALE itself plays, gymnasium:ID, or my_package.my_module:ID for an environment that "
+        "this module registers with Gymnasium",
         splits_groups=False,
     )
     preset: str = setting.setting(

@@ -19,7 +19,7 @@ TRAIN = [
     ("train", "--env: name a game, such as --env=Breakout"),
     (
         "train --env=Breakot",
-        "--env: EnvPool and Gymnasium have no environment 'Breakot'; nearest: Breakout",
+        "--env: EnvPool, ALE and Gymnasium have no environment 'Breakot'; nearest: Breakout",
     ),
     ("train --env=FrozenLake-v1", "--env: "),
     ("train --env=HalfCheetah-v4", "--env: "),

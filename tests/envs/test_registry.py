@@ -58,7 +58,7 @@ def test_a_game_names_its_preset_or_that_of_its_family_is_taken():
 def test_an_unknown_name_gives_the_nearest_of_all_sources(wrong, near):
     with pytest.raises(errors.SettingError) as caught:
         presets.resolve(wrong, "", {})
-    told = f"--env: EnvPool, Gymnasium and Toy have no environment '{wrong}'; nearest: "
+    told = f"--env: EnvPool, ALE, Gymnasium and Toy have no environment '{wrong}'; nearest: "
     assert str(caught.value).startswith(told) and near in str(caught.value)[len(told) :].split(", ")
 
 
@@ -66,12 +66,12 @@ def test_an_id_that_no_source_has_any_more():
     """Of a run that another version left: it has a name, and that it cannot be played is a line."""
     assert registry.game("gone/Away-v3") == api.GameInfo("gone_Away-v3")
     with pytest.raises(
-        api.UnsupportedEnvError, match="EnvPool, Gymnasium and Toy have no gone/Away-v3"
+        api.UnsupportedEnvError, match="EnvPool, ALE, Gymnasium and Toy have no gone/Away-v3"
     ):
         registry.describe("gone/Away-v3", {})
     registry.unregister(toy_env.SOURCE)
     with pytest.raises(
-        api.UnsupportedEnvError, match="EnvPool and Gymnasium have no toy/Corridor-v0"
+        api.UnsupportedEnvError, match="EnvPool, ALE and Gymnasium have no toy/Corridor-v0"
     ):
         registry.make(toy_env.ENV_ID, 1, 0, {})
     toy_env.register()

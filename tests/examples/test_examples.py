@@ -52,6 +52,7 @@ AGENTS = {
         },
     ),
     "hadamax": ("Breakout", {**SMALL, "network": "hadamax", "layer_norm": "channels"}),
+    "ale": ("ale:Breakout", {**SMALL, "hidden_sizes": (16, 8)}),
     "gymnasium": ("gymnasium:FrozenLake-v1", {"hidden_sizes": (8,), "max_episode_steps": 30}),
     "own": (
         "tests.toys.gym_envs:Pictures-v0",
@@ -263,7 +264,8 @@ def test_examples_say_which_package_is_missing():
 
 def test_examples_are_small_and_need_nothing_of_this_package():
     scripts = {f"play_{kind}.py" for kind in formats.FORMATS}
-    scripts |= {"playing.py", "gymnasium_games.py", "own_environment.py"}
+    games = {f"{source}_games.py" for source in ("ale", "envpool", "gymnasium")}
+    scripts |= {"playing.py", "own_environment.py"} | games
     assert scripts == {script.name for script in EXAMPLES.glob("*.py")}
     for script in EXAMPLES.glob("*.py"):
         text = script.read_text()

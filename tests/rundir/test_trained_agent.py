@@ -77,8 +77,31 @@ def test_folders_that_cannot_be_read_are_named(run, tmp_path):
     stored["settings"]["env"] = "Foo-v9"
     shutil.copytree(run, tmp_path / "foo")
     (tmp_path / "foo" / "config.json").write_text(json.dumps(stored))
-    with pytest.raises(errors.SettingError, match="--env: EnvPool and Gymnasium have no Foo-v9"):
+    with pytest.raises(
+        errors.SettingError, match="--env: EnvPool, ALE and Gymnasium have no Foo-v9"
+    ):
         trained_agent.load(tmp_path / "foo", "latest")
+
+
+def test_an_agent_moves_to_the_same_game_of_another_source(run):
+    agent = trained_agent.load(run, "latest")
+    moved = trained_agent.elsewhere(agent, "ale:Breakout")
+    assert moved.spec.game.source == "ALE" and moved.config.env == moved.spec.env_id
+    assert moved.params is agent.params and moved.config.env_options == agent.config.env_options
+
+
+@pytest.mark.parametrize(
+    ("env", "problem"),
+    [
+        ("Pong", "and actions NOOP, FIRE, RIGHT, LEFT, .* in Pong-v5; the agent knows frames of "),
+        ("CartPole", "--frame_skip: CartPole-v1 has no such option"),
+        ("Breakot", "--env: .* nearest: Breakout"),
+    ],
+)
+def test_an_agent_does_not_move_to_what_it_does_not_know(run, env, problem):
+    with pytest.raises(errors.SettingError, match=problem) as caught:
+        trained_agent.elsewhere(trained_agent.load(run, "latest"), env)
+    assert "\n" not in str(caught.value)
 
 
 def test_a_line_that_was_cut_off_is_no_matter(run, tmp_path):

@@ -1,0 +1,1 @@
+"""Games of the Arcade Learning Environment, played by its own vector of emulators."""

@@ -1,0 +1,30 @@
+"""The package ale-py: imported late, and missed in a line."""
+
+from types import ModuleType
+
+from jaxdqn import wording
+from jaxdqn.envs import api
+
+
+def module() -> ModuleType:
+    """`ale_py`, imported when it is first asked for.
+
+    Raises:
+      UnsupportedEnvError: it is not installed, or cannot be imported.
+    """
+    try:
+        import ale_py
+    except Exception as error:  # it has a library of its own, which may fail in other ways
+        raise api.UnsupportedEnvError(
+            f"needs the package ale-py ({wording.import_problem(error)}): pip install 'jaxdqn[ale]'"
+        ) from None
+    return ale_py
+
+
+def is_installed() -> bool:
+    """Whether it can be imported."""
+    try:
+        module()
+    except api.UnsupportedEnvError:
+        return False
+    return True
