@@ -113,8 +113,12 @@ class Trial:
         for run in self.runs:  # one that was pruned may have been cut off before it was over
             run.stop_file.unlink(missing_ok=True)
 
-    def look(self) -> None:
-        """Tells Optuna of new evaluations, and stops the runs if it has seen enough."""
+    def look(self) -> list[float]:
+        """Tells Optuna of new evaluations, and stops the runs if it has seen enough.
+
+        Returns:
+          The score of each evaluation so far.
+        """
         scores = self._scores()
         for score in scores[self._told :]:
             self._told += 1
@@ -122,9 +126,10 @@ class Trial:
         if scores and not self._is_pruned and self._trial.should_prune():
             self._is_pruned = True
             self._stop()
+        return scores
 
-    def fail(self, run: sweep_runs.Run, problem: str) -> None:
-        """Notes that a run failed; the others need not go on."""
+    def fail(self, problem: str) -> None:
+        """Notes why a run failed; the others need not go on."""
         self._problem = self._problem or problem
         self._stop()
 
@@ -134,8 +139,7 @@ class Trial:
 
     def end(self) -> None:
         """Tells Optuna how it ended, when none of its runs is under way."""
-        self.look()
-        scores = self._scores()
+        scores = self.look()
         if not scores:
             self._problem = self._problem or "there is no evaluation"
         if self._problem:

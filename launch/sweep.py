@@ -25,7 +25,6 @@ from typing import Any
 
 from absl import flags
 
-from jaxdqn import errors
 from jaxdqn.cli import paths, program
 from launch import sweep_ray, sweep_runs, sweep_worker
 
@@ -115,7 +114,7 @@ def _search(runs_dir: pathlib.Path, train_flags: Sequence[str]) -> int:
     try:
         from launch import sweep_search
     except ImportError as error:
-        raise errors.RunError(f"{error.name} is not installed: pip install -e '.[sweep]'") from None
+        raise sweep_ray.not_installed(error) from None
     return sweep_search.main(runs_dir, train_flags)
 
 

@@ -30,7 +30,7 @@ def connected(runs_dir: pathlib.Path) -> Iterator[Any]:
         import ray
         import rich  # noqa: F401 - the table needs it
     except ImportError as error:
-        raise errors.RunError(f"{error.name} is not installed: pip install -e '.[sweep]'") from None
+        raise not_installed(error) from None
     try:
         (runs_dir / "logs").mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -46,6 +46,11 @@ def connected(runs_dir: pathlib.Path) -> Iterator[Any]:
         yield ray
     finally:
         ray.shutdown()
+
+
+def not_installed(error: ImportError) -> errors.RunError:
+    """What to say of a package that sweeps need."""
+    return errors.RunError(f"{error.name} is not installed: pip install -e '.[sweep]'")
 
 
 def starter(ray: Any) -> Callable[[sweep_runs.Run], Any]:

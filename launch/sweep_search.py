@@ -89,9 +89,9 @@ def _run_trials(ray: Any, study: optuna.Study, plan: search.Plan) -> None:
             done = sweep_ray.wait(ray, itertools.chain(*running.values()))
             for trial in list(running):
                 for task in set(running[trial]).intersection(done):
-                    run = running[trial].pop(task)
+                    del running[trial][task]
                     if problem := sweep_ray.problem(ray, task):
-                        trial.fail(run, problem)
+                        trial.fail(problem)
                 trial.look()
                 if not running[trial]:
                     trial.end()

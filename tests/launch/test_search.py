@@ -173,7 +173,7 @@ def test_a_run_that_fails_ends_its_trial(tmp_path):
     plan = plan_of(tmp_path, seeds=(0, 1))
     study = open_study(plan)
     trial = search.Trial(study, plan)
-    trial.fail(trial.runs[0], "no memory")
+    trial.fail("no memory")
     assert all(run.stop_file.exists() for run in trial.runs)
     trial.end()
     empty = search.Trial(study, plan)
