@@ -56,8 +56,11 @@ RUNS: Mapping[str, Sequence[str]] = {
         *("--checkpoint_every_steps=1000", "--env_lifetime_steps=188"),
     ),
     "catch": ("--env=Catch-v0", *_CLASSIC),
-    "breakout": (*_BREAKOUT, "--learning_starts_steps=1000"),
-    "breakout_bfloat16": (*_BREAKOUT, "--learning_starts_steps=1000", "--compute_dtype=bfloat16"),
+    "breakout": ("--preset=atari", *_BREAKOUT, "--learning_starts_steps=1000"),
+    "breakout_bfloat16": (
+        *("--preset=atari", *_BREAKOUT, "--learning_starts_steps=1000"),
+        "--compute_dtype=bfloat16",
+    ),
     "hvass_breakout": (
         *("--preset=hvass_breakout", *_BREAKOUT, "--hidden_sizes=64", "--batch_size=32"),
         "--sweep_fraction_start=0.5",

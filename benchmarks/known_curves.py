@@ -1,6 +1,6 @@
 r"""Adds the evaluations of complete runs to those that the package knows.
 
-  python -m benchmarks.known_curves --runs=runs/Breakout-atari-seed0,runs/Breakout-atari-seed1
+  python -m benchmarks.known_curves --runs=runs/Breakout-laptop-seed0,runs/Breakout-laptop-seed1
 
 New runs with the same settings are held against them. A run replaces an earlier one with the same
 settings and seed.

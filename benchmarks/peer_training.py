@@ -94,6 +94,7 @@ def jaxdqn(env: str, steps: int) -> Trained:
     with tempfile.TemporaryDirectory() as folder:
         settings = {
             "env": env,
+            "preset": "atari",
             "run_dir": folder,
             "num_envs": peer_comparison.NUM_ENVS,
             "double_q": False,

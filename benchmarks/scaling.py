@@ -1,6 +1,6 @@
 r"""Measures how training speed depends on environments, batch, replay, devices and processes.
 
-  pip install -e '.[bench]' && python -m benchmarks.scaling --env=Breakout
+  pip install -e '.[bench]' && python -m benchmarks.scaling --env=Breakout --preset=atari
 
 A sweep varies one of these. Each point runs `benchmarks.throughput` in its own process, with the
 preset's other settings. Devices and processes are measured by `benchmarks.parallel`, with strong
@@ -53,7 +53,7 @@ def _point(settings: dict[str, int]) -> dict[str, Any] | None:
     """The throughput with some settings; None if the machine cannot run them."""
     values = flags.FLAGS
     whole = {"replay_capacity": values.replay_capacity, **_STARTS} | settings
-    whole |= {"env": values.env, "rounds": values.rounds, "seconds": values.seconds}
+    whole |= {name: flags.FLAGS[name].value for name in ("env", "preset", "rounds", "seconds")}
     with tempfile.TemporaryDirectory() as folder:
         words = [f"--{name}={value}" for name, value in (whole | {"out": folder}).items()]
         try:
@@ -111,7 +111,9 @@ def main(passed_on: Sequence[str]) -> int:
     """Measures as the flags say and reports."""
     values = flags.FLAGS
     # Wrong settings are refused here.
-    presets.resolve(values.env, "", {"replay_capacity": values.replay_capacity, **_STARTS})
+    presets.resolve(
+        values.env, values.preset, {"replay_capacity": values.replay_capacity, **_STARTS}
+    )
     for name in values.sweeps:
         if name in _SWEEPS:
             _chosen(name)
@@ -122,7 +124,8 @@ def main(passed_on: Sequence[str]) -> int:
         if name in _SWEEPS:
             _sweep(name, folder)
             continue
-        words = [f"--over={name}", f"--env={values.env}", f"--rounds={values.rounds}", *passed_on]
+        words = [f"--over={name}", f"--env={values.env}", f"--preset={values.preset}"]
+        words += [f"--rounds={values.rounds}", *passed_on]
         words += [f"--out={values.out}"] if values.out else []
         words += [f"--counts={','.join(values.only)}"] if values.only else []
         command = [sys.executable, "-m", "benchmarks.parallel", *words]
@@ -133,6 +136,7 @@ def main(passed_on: Sequence[str]) -> int:
 
 def _define_flags() -> None:
     flags.DEFINE_string("env", "Breakout", "game")
+    flags.DEFINE_string("preset", "", "preset (default: the one of the game)")
     names = [*_SWEEPS, *_PARALLEL]
     flags.DEFINE_multi_enum("sweeps", names, names, "what to vary")
     flags.DEFINE_list("only", [], "measure only these values of a sweep")

@@ -28,9 +28,10 @@ from jaxdqn import errors
 from jaxdqn.cli import program
 
 _LIMIT_S = 590
+_ATARI = ("--env=Breakout", "--preset=atari")
 _PIECES: dict[str, list[str]] = {
-    "throughput": ["throughput", "--env=Breakout"],
-    "throughput-128-envs": ["throughput", "--env=Breakout", "--num_envs=128"],
+    "throughput": ["throughput", *_ATARI],
+    "throughput-128-envs": ["throughput", *_ATARI, "--num_envs=128"],
     "throughput-fast": ["throughput", "--env=Breakout", "--preset=atari_fast"],
     "throughput-fast-float32": [
         "throughput",
@@ -38,14 +39,14 @@ _PIECES: dict[str, list[str]] = {
         "--preset=atari_fast",
         "--compute_dtype=float32",
     ],
-    "scaling-num_envs": ["scaling", "--sweeps=num_envs"],
-    "scaling-batch_size": ["scaling", "--sweeps=batch_size"],
-    "scaling-replay_capacity": ["scaling", "--sweeps=replay_capacity"],
-    "scaling-devices": ["scaling", "--sweeps=devices", "--rounds=1"],
-    "scaling-processes": ["scaling", "--sweeps=processes", "--rounds=1"],
+    "scaling-num_envs": ["scaling", *_ATARI, "--sweeps=num_envs"],
+    "scaling-batch_size": ["scaling", *_ATARI, "--sweeps=batch_size"],
+    "scaling-replay_capacity": ["scaling", *_ATARI, "--sweeps=replay_capacity"],
+    "scaling-devices": ["scaling", *_ATARI, "--sweeps=devices", "--rounds=1"],
+    "scaling-processes": ["scaling", *_ATARI, "--sweeps=processes", "--rounds=1"],
     "replay": ["replay"],
     "replay-256": ["replay", "--num_envs=64", "--batch_size=256"],
-    "startup": ["startup"],
+    "startup": ["startup", "--env=Breakout"],
 }
 
 

@@ -1,7 +1,7 @@
 r"""Scores a trained agent over whole games, with frozen parameters.
 
-  python -m jaxdqn.evaluate --run_dir=runs/Breakout-atari-seed0
-  python -m jaxdqn.evaluate --run_dir=runs/Breakout-atari-seed0 --env=ale:Breakout
+  python -m jaxdqn.evaluate --run_dir=runs/Breakout-laptop-seed0
+  python -m jaxdqn.evaluate --run_dir=runs/Breakout-laptop-seed0 --env=ale:Breakout
 
 The same seed gives the same score.
 """

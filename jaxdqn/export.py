@@ -1,6 +1,6 @@
 r"""Exports a trained agent as files that run without this package.
 
-  python -m jaxdqn.export --run_dir=runs/Breakout-atari-seed0 --format=onnx --out=breakout
+  python -m jaxdqn.export --run_dir=runs/Breakout-laptop-seed0 --format=onnx --out=breakout
 
 The folder has the network, `policy.json` (game, preprocessing, actions, scores, versions) and a
 model card. The written file is run and compared with the network before it is moved into place.

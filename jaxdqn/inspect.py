@@ -1,6 +1,6 @@
 r"""Draws what a trained network does.
 
-  python -m jaxdqn.inspect --run_dir=runs/Breakout-atari-seed0 --out=inside
+  python -m jaxdqn.inspect --run_dir=runs/Breakout-laptop-seed0 --out=inside
 
 The program plays one game and draws up to four states: those with the highest action value, the
 greatest spread and the smallest spread of action values, and the first loss of a life. For each it

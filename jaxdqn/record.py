@@ -1,6 +1,6 @@
 r"""Films a trained agent at play, at the game's own speed.
 
-  python -m jaxdqn.record --run_dir=runs/Breakout-atari-seed0 --out=play.mp4 --overlay
+  python -m jaxdqn.record --run_dir=runs/Breakout-laptop-seed0 --out=play.mp4 --overlay
 
 `--out` writes a film, `--sheet` a picture of raw and processed frames.
 """

@@ -1,11 +1,11 @@
 import gc
 import os
 
+from tests import xla_flags
+
 # Before jax is imported anywhere: eight virtual devices, of which tests use one unless they say so.
 os.environ["JAX_PLATFORMS"] = "cpu"
-os.environ["XLA_FLAGS"] = (
-    os.environ.get("XLA_FLAGS", "") + " --xla_force_host_platform_device_count=8"
-)
+os.environ["XLA_FLAGS"] = f"{xla_flags.devices(8)} {xla_flags.QUICKLY}"
 
 import filelock
 import jax

@@ -15,6 +15,7 @@ import orbax.checkpoint as ocp
 
 from benchmarks import forks
 from jaxdqn.rundir import metrics
+from tests import xla_flags
 
 ROOT = pathlib.Path(__file__).parents[1]  # of the checkout
 
@@ -41,8 +42,7 @@ _FORKS.set_forkserver_preload(["tests.imported"])
 
 def environment(num_devices=1):
     """The environment of this process, less what the tests set for themselves."""
-    flag = f"--xla_force_host_platform_device_count={num_devices}"
-    return {**os.environ, "JAX_PLATFORMS": "cpu", "XLA_FLAGS": flag}
+    return {**os.environ, "JAX_PLATFORMS": "cpu", "XLA_FLAGS": xla_flags.devices(num_devices)}
 
 
 def command(*flags, name="train"):

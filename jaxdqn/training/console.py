@@ -29,12 +29,13 @@ def plan(setup: setup_lib.Setup, params: Any, from_step: int) -> str:
     """The plan of a run, printed before it starts."""
     config, spec, devices = setup.config, setup.spec, setup.mesh.devices
     num_params = sum(leaf.size for leaf in jax.tree.leaves(params))
-    asked, reason = setup.asked_capacity, presets.reason(config)
+    asked, on_cpu = setup.asked_capacity, devices.flat[0].platform == "cpu"
+    remarks = "; ".join(filter(None, (presets.reason(config), presets.advice(config, on_cpu))))
     frame = "x".join(map(str, parts.seen_shape(config, spec))) or "1"
     lines = {
         "game": f"{spec.env_id}, {spec.num_actions} actions, {config.frame_stack} x {frame} "
         f"{spec.frame_dtype.name}; {config.num_envs} environments in {config.num_groups} groups",
-        "preset": f"{config.preset}{f' ({reason})' if reason else ''}, seed {config.seed}",
+        "preset": f"{config.preset}{f' ({remarks})' if remarks else ''}, seed {config.seed}",
         "devices": f"{devices.size} x {devices.flat[0].device_kind}"
         + (f", of {processes.count()} processes" if processes.count() > 1 else ""),
         "network": f"{config.network} {'-'.join(map(str, config.hidden_sizes))}, "

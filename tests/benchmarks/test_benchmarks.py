@@ -165,7 +165,13 @@ def suite(tmp_path_factory):
     replay = ("--pieces=replay", f"--out={out}", "--", "--replay_capacity=1600", "--rounds=1")
     # One that fails when it has left something, and one that leaves nothing.
     scaling = ("--pieces=scaling-num_envs", "--pieces=scaling-batch_size", f"--out={out}", "--")
-    scaling += ("--env=CartPole", "--rounds=1", "--seconds=0.1", "--only=1,2,8")
+    scaling += (
+        "--env=CartPole",
+        "--preset=cartpole",
+        "--rounds=1",
+        "--seconds=0.1",
+        "--only=1,2,8",
+    )
     scaling += ("--sweeps=processes", "--", "--no_such_flag")
     results = [benchmark("suite", *flags) for flags in (replay, scaling)]
     (folder,) = out.iterdir()

@@ -41,7 +41,7 @@ def test_it_has_the_games_that_envpool_has_by_the_same_names():
 
 def test_settings_for_atari_games_hold():
     config = presets.resolve("ale:SpaceInvaders", "", {})
-    assert (config.env, config.preset) == ("ale:SpaceInvaders", "atari")
+    assert (config.env, config.preset) == ("ale:SpaceInvaders", "laptop")
     assert presets.reason(config) == "default for Atari games"
     spec = env_spec.describe(config)
     setup.check_effects(config, spec)

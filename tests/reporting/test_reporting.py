@@ -20,7 +20,7 @@ from tests import program
 def make_run(path, env="Breakout", score=100.0, total_steps=2000, steps=2000, **changes):
     """A run that has gone so far, its return rising to `score`."""
     changes |= {"total_steps": total_steps}
-    layout.create(path, presets.resolve(env, "", changes))
+    layout.create(path, presets.resolve(env, "atari", changes))
     rows = []
     for step in range(500, steps + 1, 500):
         told = {"episode_return_mean": score * step / 2000, "loss": 1 / step, "q_mean": 1.0}

@@ -79,7 +79,7 @@ def test_wrong_settings_are_refused_by_name(changes, setting, message):
     if setting != "batch_size" and "replay_capacity" in changes:
         changes = {"batch_size": 1, **changes}
     with pytest.raises(errors.SettingError, match=message) as caught:
-        presets.resolve("Breakout", "", changes)
+        presets.resolve("Breakout", "atari", changes)
     assert caught.value.setting == setting
     assert str(caught.value).startswith(f"--{setting}: ")
     assert "\n" not in str(caught.value)
@@ -87,8 +87,8 @@ def test_wrong_settings_are_refused_by_name(changes, setting, message):
 
 def test_presets_then_changes():
     config = presets.resolve("Breakout", "", {"n_step": 3})
-    assert (config.env, config.preset) == ("Breakout-v5", "atari")
-    assert (config.n_step, config.batch_size, config.steps_per_update) == (3, 32, 4)
+    assert (config.env, config.preset) == ("Breakout-v5", "laptop")
+    assert (config.n_step, config.batch_size, config.steps_per_update) == (3, 32, 8)
     assert presets.resolve("CartPole", "", {}).preset == "cartpole"
     assert presets.resolve("Acrobot", "", {}).preset == "classic"
     with pytest.raises(errors.SettingError, match="atari, atari_fast, atari_gpu, btr, btr_sticky"):
@@ -109,6 +109,22 @@ def test_a_run_knows_why_it_has_its_preset(env, preset, reason):
     assert presets.reason(presets.resolve(env, preset, {})) == reason
 
 
+@pytest.mark.parametrize(
+    ("preset", "on_cpu", "better"),
+    [
+        ("laptop", True, ""),
+        ("laptop", False, "atari_fast"),
+        ("atari", True, "laptop"),
+        ("atari_gpu", True, "laptop"),
+        ("atari_fast", False, ""),
+        ("c51", True, ""),
+    ],
+)
+def test_a_preset_for_other_hardware_is_told(preset, on_cpu, better):
+    advice = presets.advice(presets.resolve("Pong", preset, {}), on_cpu)
+    assert better in advice and bool(better) == bool(advice)
+
+
 @pytest.mark.parametrize("name", presets.PRESETS)
 def test_presets_hold_only_settings(name):
     fields = {field.name for field in dataclasses.fields(config_lib.Config)}
@@ -122,7 +138,7 @@ def test_every_setting_has_help():
 
 
 def test_groups_and_slices():
-    config = presets.resolve("Breakout", "", {})
+    config = presets.resolve("Breakout", "atari", {})
     assert (config.num_groups, config.group_size, config.slice_updates) == (2, 16, 4)
-    single = presets.resolve("Breakout", "", {"num_envs": 1})
+    single = presets.resolve("Breakout", "atari", {"num_envs": 1})
     assert (single.num_groups, single.group_size, single.slice_updates) == (1, 1, 1)
