@@ -13,7 +13,7 @@ from jaxdqn.envs import api
 from jaxdqn.settings import presets
 
 SPEC = api.EnvSpec("Breakout-v5", (84, 84), np.dtype("uint8"), 4, 4)
-CONFIG = presets.resolve("Breakout", "", {"replay_capacity": 64_000})
+CONFIG = presets.resolve("Breakout", "atari", {"replay_capacity": 64_000})
 
 
 class Parts:
@@ -59,7 +59,7 @@ def test_updates_change_the_learner_in_place_and_copy_no_ring(parts):
 
 def test_what_is_given_away_is_gone(key):
     """The donated arguments of a call are its results' memory."""
-    config = presets.resolve("Breakout", "", {"replay_capacity": 20_000})
+    config = presets.resolve("Breakout", "atari", {"replay_capacity": 20_000})
     parts = Parts(config, key)
     ring, actor, train_state = parts.ring, parts.actor, parts.train_state
     parts.actor, _, parts.ring, _ = parts.device.act_and_record(*parts.act_args())
@@ -74,7 +74,7 @@ def test_parameters_stay_float32_when_computing_in_bfloat16(key):
     changes = {"replay_capacity": 20_000, "updates_per_slice": 1}
     moved = {}
     for dtype in ("float32", "bfloat16"):
-        config = presets.resolve("Breakout", "", {**changes, "compute_dtype": dtype})
+        config = presets.resolve("Breakout", "atari", {**changes, "compute_dtype": dtype})
         parts = Parts(config, key)
         frame = jax.random.randint(key, parts.ring.frame.shape, 0, 256, jnp.int32)
         parts.ring = parts.ring.replace(

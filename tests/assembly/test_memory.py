@@ -15,7 +15,7 @@ def fit(config, free_bytes, *, chosen_by_user, working_bytes=lambda _: 0):
 
 @pytest.mark.parametrize(("checkpoint_replay", "copies"), [(True, 0.125), (False, 0)])
 def test_the_replay_fits_or_is_refused(checkpoint_replay, copies):
-    config = presets.resolve("Breakout", "", {"checkpoint_replay": checkpoint_replay})
+    config = presets.resolve("Breakout", "atari", {"checkpoint_replay": checkpoint_replay})
     free = 5_000_000_000
     largest = memory.largest_capacity(config, SPEC, free)
     assert largest % 32 == 0
@@ -33,7 +33,7 @@ def test_the_replay_fits_or_is_refused(checkpoint_replay, copies):
 
 
 def test_the_compiler_is_asked_where_memory_is_short():
-    config = presets.resolve("Breakout", "", {"checkpoint_replay": False})
+    config = presets.resolve("Breakout", "atari", {"checkpoint_replay": False})
     replay = memory.replay_bytes(config, SPEC)
     asked = []
 
@@ -61,7 +61,7 @@ def test_the_compiler_is_asked_where_memory_is_short():
 
 
 def test_a_batch_that_leaves_no_room_is_refused():
-    config = presets.resolve("Breakout", "", {})
+    config = presets.resolve("Breakout", "atari", {})
     with pytest.raises(errors.SettingError, match=r"need 4.50 GB beside .* 5.00 GB") as caught:
         fit(config, 5_000_000_000, chosen_by_user=False, working_bytes=lambda _: 4_500_000_000)
     assert caught.value.setting == "batch_size"
@@ -76,11 +76,11 @@ def test_a_batch_that_leaves_no_room_is_refused():
     ],
 )
 def test_networks_and_batches_that_do_not_fit_are_refused(changes, setting):
-    config = presets.resolve("Breakout", "", changes)
+    config = presets.resolve("Breakout", "atari", changes)
     with pytest.raises(errors.SettingError, match=r"; 5.00 GB are free") as caught:
         memory.check_network(config, SPEC, 5_000_000_000)
     assert caught.value.setting == setting
-    memory.check_network(presets.resolve("Breakout", "", {}), SPEC, 200_000_000)
+    memory.check_network(presets.resolve("Breakout", "atari", {}), SPEC, 200_000_000)
 
 
 def control_groups(root, lines, files):

@@ -80,9 +80,16 @@ def test_the_plan_comes_first(breakout):
     _, result = breakout
     plan = result.stdout.splitlines()[:9]
     text = "\n".join(plan)
-    for part in ("Breakout-v5", "1,686,180 parameters", "800 steps", "free", "3,200 frames"):
+    for part in (
+        "Breakout-v5",
+        "laptop (default for Atari games)",
+        "424,276 parameters",
+        "800 steps",
+        "free",
+        "3,200 frames",
+    ):
         assert part in text
-    assert "8 samples per step" in text and "150 of 32" in text
+    assert "4 samples per step" in text and "75 of 32" in text
     assert re.search(
         r"^complete, 80\d steps, in .*: mean return .* over 2 games$",
         result.stdout.splitlines()[-1],
@@ -115,6 +122,6 @@ def test_other_settings_are_refused_and_listed(breakout):
     before = (run_dir / "metrics.jsonl").read_bytes()
     result = program.train(*flags, "--n_step=3", "--learning_rate=0.5")
     assert result.returncode == 2 and result.stdout == ""
-    assert "--learning_rate=0.5 (the run has 0.0001)" in result.stderr
+    assert "--learning_rate=0.5 (the run has 0.00025)" in result.stderr
     assert "--n_step=3 (the run has 1)" in result.stderr
     assert (run_dir / "metrics.jsonl").read_bytes() == before
