@@ -37,7 +37,7 @@ def batch(frame_shape=(84, 84)):
 def twice(mesh, frame_shape=(84, 84)):
     """Parameters, target and metrics; each process gives its share of the batch."""
     spec = api.EnvSpec("Breakout-v5", frame_shape, np.dtype("uint8"), 4, 4)
-    learner = dqn.make_learner(presets.resolve("Breakout", "", {}), spec, mesh_lib.AXIS)
+    learner = dqn.make_learner(presets.resolve("Breakout", "atari", {}), spec, mesh_lib.AXIS)
     replicated, by_env = mesh_lib.REPLICATED, mesh_lib.BY_ENV
     init = mesh_lib.on_mesh(mesh, replicated, replicated)(
         lambda key: learner.init(key, jnp.zeros((1, 4, *frame_shape), jnp.uint8))

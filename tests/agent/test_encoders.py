@@ -23,7 +23,7 @@ FIRST = ("stack_0_kernel", "conv_0_kernel")
 
 def make(spec=SMALL, **changes):
     config = presets.resolve(
-        "Breakout", "", {"hidden_sizes": (8,), "conv_init": "he_normal", **changes}
+        "Breakout", "atari", {"hidden_sizes": (8,), "conv_init": "he_normal", **changes}
     )
     return config, parts.make_network(config, spec, lambda: "matmul")
 

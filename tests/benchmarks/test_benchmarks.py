@@ -101,7 +101,7 @@ def test_flops_of_a_product_and_a_convolution():
 
 @pytest.mark.parametrize(("double_q", "passes"), [(True, 3), (False, 2)])
 def test_flops_of_an_update_of_the_nature_network(double_q, passes):
-    config = presets.resolve("Breakout", "", {"double_q": double_q})
+    config = presets.resolve("Breakout", "atari", {"double_q": double_q})
     conv1 = 2 * 32 * 20 * 20 * 32 * (8 * 8 * 4)
     conv2 = 2 * 32 * 9 * 9 * 64 * (4 * 4 * 32)
     conv3 = 2 * 32 * 7 * 7 * 64 * (3 * 3 * 64)
