@@ -14,11 +14,12 @@ def load(file, policy):
         "jax_default_matmul_precision", "highest"
     )  # full float32 also on accelerators
     weights, settings = safetensors.numpy.load_file(file), policy["settings"]
-    # The network of Mnih et al. (2015), custom convolutions, or none.
-    known = {"nature", "conv", "mlp"}
+    # The network of Mnih et al. (2015), whole or with half of the features, convolutions of the
+    # settings, or none.
+    known = {"nature", "small", "conv", "mlp"}
     if settings["network"] not in known:
         raise ValueError(f"this script does not know the network {settings['network']}")
-    strides = (4, 2, 1) if settings["network"] == "nature" else settings["conv_strides"]
+    strides = (4, 2, 1) if settings["network"] in {"nature", "small"} else settings["conv_strides"]
 
     head = settings.get("head", "scalar")
     bins, quantiles = settings.get("num_atoms"), settings.get("num_quantiles")

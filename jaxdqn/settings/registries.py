@@ -146,6 +146,12 @@ ENCODERS.register(
     reads=frozenset({"convolutions", "kernels"}),
 )
 ENCODERS.register(
+    "small",
+    "jaxdqn.agent.encoders.convolutions",
+    "the same with half of the features, 16, 32 and 32",
+    reads=frozenset({"convolutions", "kernels"}),
+)
+ENCODERS.register(
     "conv",
     "jaxdqn.agent.encoders.convolutions",
     "the convolutions of the --conv_* settings",

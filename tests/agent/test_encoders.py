@@ -40,6 +40,7 @@ def images(spec=SMALL, size=2, seed=0):
         ({"network": "impala", "impala_width": 2, "pooled_size": 6}, 2_304),
         ({"network": "hadamax"}, 7_744),
         ({"network": "nature"}, 3_136),
+        ({"network": "small"}, 1_568),
     ],
 )
 def test_features_are_as_many_as_papers_say(changes, features):

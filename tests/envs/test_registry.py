@@ -45,7 +45,7 @@ def test_a_game_names_its_preset_or_that_of_its_family_is_taken():
     assert presets.resolve("MountainCar", "", {}).preset == "mountaincar"
     for game, preset in (
         (api.GameInfo("Some"), "classic"),
-        (api.GameInfo("Some", family=api.ATARI), "atari"),
+        (api.GameInfo("Some", family=api.ATARI), "laptop"),
         (api.GameInfo("Some", family=api.ATARI, preset="atari_fast"), "atari_fast"),
     ):
         assert presets.default_for(game) == preset

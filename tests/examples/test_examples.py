@@ -24,7 +24,10 @@ SMALL = {"img_height": 42, "img_width": 40, "max_episode_steps": 40}
 TRACED = {**saved.TRACED, **SMALL, "frame_stack": 2}
 CONV = {"network": "conv", "conv_features": (6, 10), "conv_sizes": (3, 2), "conv_strides": (2, 1)}
 AGENTS = {
-    "nature": ("Breakout", {**SMALL, "dueling": True, "hidden_sizes": (16, 8)}),
+    "nature": (
+        "Breakout",
+        {**SMALL, "network": "nature", "dueling": True, "hidden_sizes": (16, 8)},
+    ),
     "bytes": ("Breakout", {**SMALL, "network": "mlp", "scale_pixels": False, "frame_stack": 2}),
     "traced": ("Breakout", {**TRACED, "frame_skip_min": None}),
     "random steps": ("Breakout", TRACED),

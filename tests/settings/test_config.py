@@ -45,7 +45,7 @@ WRONG = [
     ({"pooled_size": 6}, "pooled_size", "no effect with --network="),
     ({"layer_norm": "batch"}, "layer_norm", "one of none, channels, maps"),
     ({"optimizer": "sgd"}, "optimizer", "adam, radam, rmsprop"),
-    ({"network": "resnet"}, "network", "nature, conv, impala, hadamax, mlp"),
+    ({"network": "resnet"}, "network", "nature, small, conv, impala, hadamax, mlp"),
     ({"noop_max": 0}, "noop_max", "at least 1"),
     ({"hidden_sizes": (256, 0)}, "hidden_sizes", "each must be at least 1"),
     ({"batch_size": 2_000_000}, "batch_size", "more than the replay holds"),

@@ -12,12 +12,15 @@ Convolution = layers.Convolution
 
 # Mnih et al. (Nature, 2015).
 NATURE = (Convolution(32, 8, 4), Convolution(64, 4, 2), Convolution(64, 3, 1))
+# Half of the features: a quarter of the arithmetic in all layers but the first, half in that one.
+SMALL = (Convolution(16, 8, 4), Convolution(32, 4, 2), Convolution(32, 3, 1))
+_NAMED = {"nature": NATURE, "small": SMALL}
 
 
 def make(config: config_lib.Config) -> api.Encoder:
-    """The encoder of a run: the layers that its settings name, or Nature's."""
-    named = (config.conv_features, config.conv_sizes, config.conv_strides)
-    chained = tuple(map(Convolution, *named)) or NATURE
+    """The encoder of a run: named layers, or those that its settings list."""
+    listed = (config.conv_features, config.conv_sizes, config.conv_strides)
+    chained = _NAMED.get(config.network) or tuple(map(Convolution, *listed))
     return chain(
         chained, config.conv_padding, config.conv_init, config.scale_pixels, config.layer_norm
     )
