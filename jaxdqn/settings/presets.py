@@ -64,8 +64,8 @@ GENERAL: Mapping[str, Preset] = {
         expected="Breakout, seed 0: 101 after 1M steps (30 games); 2 cores of an EPYC, 2026-11-21; "
         "longer runs and other games not yet run",
     ),
-    # What learns most in an hour on two cores: half as many samples per step, and a network that
-    # needs a quarter of the arithmetic, so three times as many steps.
+    # What learns most in an hour on two cores: half as many samples per step, and a network with
+    # a third of the arithmetic, so several times as many steps.
     "laptop": Preset(
         settings={
             **atari.ATARI,
