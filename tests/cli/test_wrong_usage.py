@@ -71,7 +71,7 @@ TRAIN = [
     (f"{CARTPOLE} --on_nonfinite=ignore", "--on_nonfinite: is 'ignore'; must be one of"),
     # What does not go together.
     (f"{CARTPOLE} --frame_skip=4", "--frame_skip"),
-    (f"{CARTPOLE} --network=nature", "--network: small needs images of at least 36x36"),
+    (f"{CARTPOLE} --network=nature", "--network: nature needs images of at least 36x36"),
     (f"{CARTPOLE} --network=conv", "--conv_features: "),
     (f"{CARTPOLE} --conv_features=8", "--network: is mlp, but --conv_features has 1"),
     (f"{CARTPOLE} --motion_trace", "--motion_trace: needs images"),
