@@ -212,8 +212,8 @@ def newest(run_dir):
 
 
 def wait_until(condition):
-    """Waits until something holds that takes no longer than 100 seconds."""
-    until = time.monotonic() + 100
+    """Waits until something holds that takes no longer than 300 seconds."""
+    until = time.monotonic() + 300
     while not condition():
         assert time.monotonic() < until, "waited in vain"
         time.sleep(0.01)

@@ -231,7 +231,7 @@ def test_a_sweep_ends_with_all_runs_though_one_was_killed(tmp_path):
 
 def kill_after_checkpoint(path, sweep):
     """Kills the process that trains there, once it has saved something."""
-    until = time.monotonic() + 300
+    until = time.monotonic() + 600
     while time.monotonic() < until and sweep.poll() is None:
         if list((path / "checkpoints").glob("*000/SHA256SUMS")):
             for process in psutil.process_iter(["cmdline"]):
