@@ -53,7 +53,7 @@ def _point(settings: dict[str, int]) -> dict[str, Any] | None:
     """The throughput with some settings; None if the machine cannot run them."""
     values = flags.FLAGS
     whole = {"replay_capacity": values.replay_capacity, **_STARTS} | settings
-    whole |= {name: flags.FLAGS[name].value for name in ("env", "preset", "rounds", "seconds")}
+    whole |= {name: values[name].value for name in ("env", "preset", "rounds", "seconds")}
     with tempfile.TemporaryDirectory() as folder:
         words = [f"--{name}={value}" for name, value in (whole | {"out": folder}).items()]
         try:

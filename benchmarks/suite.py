@@ -46,7 +46,7 @@ _PIECES: dict[str, list[str]] = {
     "scaling-processes": ["scaling", *_ATARI, "--sweeps=processes", "--rounds=1"],
     "replay": ["replay"],
     "replay-256": ["replay", "--num_envs=64", "--batch_size=256"],
-    "startup": ["startup", "--env=Breakout"],
+    "startup": ["startup"],
 }
 
 

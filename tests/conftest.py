@@ -5,7 +5,9 @@ from tests import xla_flags
 
 # Before jax is imported anywhere: eight virtual devices, of which tests use one unless they say so.
 os.environ["JAX_PLATFORMS"] = "cpu"
-os.environ["XLA_FLAGS"] = f"{xla_flags.devices(8)} {xla_flags.QUICKLY}"
+os.environ["XLA_FLAGS"] = " ".join(
+    (os.environ.get("XLA_FLAGS", ""), xla_flags.devices(8), xla_flags.QUICKLY)
+)
 
 import filelock
 import jax

@@ -17,7 +17,7 @@ from jaxdqn.settings import presets
 
 # Short games, so that whole ones are quick.
 BREAKOUT = {"max_episode_steps": 60, "num_envs": 8, "replay_capacity": 1600}
-BREAKOUT |= {"learning_starts_steps": 400}
+BREAKOUT |= {"learning_starts_steps": 400, "network": "nature", "hidden_sizes": (512,)}
 # The same with a network of 836 parameters, where its values do not matter.
 TINY = {**BREAKOUT, "network": "conv", "conv_features": (2,), "conv_sizes": (8,)}
 TINY |= {"conv_strides": (8,), "hidden_sizes": (4,)}

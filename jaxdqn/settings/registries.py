@@ -148,7 +148,7 @@ ENCODERS.register(
 ENCODERS.register(
     "small",
     "jaxdqn.agent.encoders.convolutions",
-    "the same with half of the features, 16, 32 and 32",
+    "the convolutions of nature with half of the features",
     reads=frozenset({"convolutions", "kernels"}),
 )
 ENCODERS.register(

@@ -43,3 +43,4 @@ def test_the_notebook_trains_films_and_exports(tmp_path):
     assert sum("image/png" in data for data in shown) == 2  # curves
     assert sum("video/mp4" in data.get("text/html", "") for data in shown) == 2
     assert "array" in shown[-1]["text/plain"]
+    assert (tmp_path / "runs" / "exported" / "policy.onnx").is_file()

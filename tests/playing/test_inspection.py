@@ -162,7 +162,7 @@ def test_an_inspection_of_a_convolutional_network(agent, tmp_path):
     spreads = {row[0]: np.ptp(np.array(row[4:], float)) for row in rows[1:]}
     assert spreads["greatest spread of action values"] > spreads["smallest spread of action values"]
     with Image.open(tmp_path / "out" / "filters_conv_0.png") as picture:
-        assert picture.height > 3 * picture.width  # 16 filters of 4 frames
+        assert picture.height > 7 * picture.width  # 32 filters of 4 frames
     inspection.inspect(agent, tmp_path / "out", seed=0)
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
     assert inspection.is_inspection(tmp_path / "out")

@@ -30,7 +30,7 @@ def test_latest_best_and_a_step(run):
         assert agent.step == agent.evaluation["step"] == step
         expected = built.init(jax.random.key(step // 10)).params
         jax.tree.map(np.testing.assert_array_equal, agent.params, expected)
-    assert agent.config.hidden_sizes == (256,) and agent.spec.num_actions == 4
+    assert agent.config.hidden_sizes == (512,) and agent.spec.num_actions == 4
     assert saved.listing(run) == before  # nothing is written
 
 
