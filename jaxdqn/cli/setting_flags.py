@@ -9,7 +9,7 @@ from typing import Any
 from absl import flags
 
 from jaxdqn import errors
-from jaxdqn.settings import config, presets, setting
+from jaxdqn.settings import config, general, setting
 
 # The flags below belong to the program that defines them: its `--help` shows them.
 flags.disclaim_key_flags()
@@ -31,7 +31,7 @@ def define_settings(flag_values: flags.FlagValues = flags.FLAGS) -> None:
         shown = [] if default in (None, "", ()) else [f"default: {as_typed(default)}"]
         shown += [
             f"{name}: {as_typed(preset.settings[field.name])}"
-            for name, preset in presets.GENERAL.items()
+            for name, preset in general.GENERAL.items()
             if preset.settings.get(field.name, default) != default
         ]
         text += f" ({'; '.join(shown)})" if shown else ""
