@@ -231,11 +231,6 @@ def test_without_its_replay_a_run_fills_it_again(tmp_path):
     assert after[len(before)]["replay_size"] < 250
 
 
-SWEEP = ("--preset=hvass_breakout", "--num_envs=8", "--replay_capacity=1600", "--img_height=42")
-SWEEP += ("--img_width=32", "--hidden_sizes=16", "--sweep_fraction_start=0.5", "--eval_episodes=2")
-SWEEP += ("--total_steps=1800", "--log_every_steps=500", "--eval_every_steps=0")
-SWEEP += ("--max_episode_steps=60", "--frame_skip_min=2", "--sweep_loss_limit_start=0")
-SWEEP += ("--conv_features=2,2,2",)
 STOP_IN_A_FIT = """
 import signal
 from jaxdqn.algorithms import run_state
@@ -255,7 +250,7 @@ def sweeps(path):
 @pytest.fixture(scope="module")
 def undisturbed_sweeps(tmp_path_factory):
     path = tmp_path_factory.mktemp("sweeps") / "run"
-    go_on(path, SWEEP)
+    go_on(path, program.SWEEP)
     return path
 
 
@@ -266,11 +261,11 @@ def test_a_fit_that_was_stopped_goes_on_where_it_stood(tmp_path, undisturbed_swe
     """In the middle of the first fit's second epoch, and in the fit that ends the run."""
     path = tmp_path / "run"
     driver = STOP_IN_A_FIT.replace("WHERE", where)
-    process = program.start(*SWEEP, f"--run_dir={path}", driver=driver)
+    process = program.start(*program.SWEEP, f"--run_dir={path}", driver=driver)
     _, stderr = process.end()
     assert process.returncode == 128 + signal.SIGTERM, stderr
     assert len(sweeps(path)) == (2 if "total" in where else 0)
-    go_on(path, SWEEP)
+    go_on(path, program.SWEEP)
     assert [row["sweep_epochs"] for row in sweeps(path)] == [5, 5, 5]
     assert not list((path / "replay").iterdir())  # a complete run needs none
     program.assert_same_end(path, undisturbed_sweeps)

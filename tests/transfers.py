@@ -1,0 +1,46 @@
+"""Lets a CPU refuse the transfers to the host that an accelerator refuses.
+
+A CPU's arrays lie in the host's memory, so `jax.transfer_guard` refuses none of them there.
+"""
+
+import threading
+
+import jax
+import jax.numpy as jnp
+
+_explicit = threading.local()  # whether `jax.device_get` is at work
+
+
+def _refused(array):
+    guard = jax.config.jax_transfer_guard_device_to_host
+    return guard == "disallow" and not getattr(_explicit, "inside", False)
+
+
+def _guarded(method):
+    def call(array, *args, **kwargs):
+        if _refused(array):
+            raise RuntimeError(f"disallowed transfer to the host of {array.shape}")
+        return method(array, *args, **kwargs)
+
+    return call
+
+
+def _explicitly(device_get):
+    def call(tree):
+        _explicit.inside = True
+        try:
+            return device_get(tree)
+        finally:
+            _explicit.inside = False
+
+    return call
+
+
+def refuse_implicit():
+    """Refuses, from now on and in this process, transfers to the host that nothing asks for."""
+    array = type(jnp.zeros(()))
+    for name in ("copy_to_host_async", "__array__", "__buffer__", "tolist", "item"):
+        setattr(array, name, _guarded(getattr(array, name)))
+    for name in ("__bool__", "__int__", "__float__", "__index__", "__format__", "__iter__"):
+        setattr(array, name, _guarded(getattr(array, name)))
+    jax.device_get = _explicitly(jax.device_get)
