@@ -41,12 +41,12 @@ class Accelerator(NamedTuple):
 ACCELERATORS: Mapping[str, Accelerator] = {
     "h100": Accelerator(
         kinds=("H100", "H200"),
-        operation_s=3.5e-6,
+        operation_s=2.8e-6,
         flops=60e12,
         bytes_per_second=3.35e12,
-        act_start_s=0.5e-3,
-        slice_start_s=0.3e-3,
-        turn_s=0.4e-3,
+        act_start_s=0.86e-3,
+        slice_start_s=0.63e-3,
+        turn_s=0.55e-3,
         operations={
             "atari": (30, 81),
             "atari_gpu": (34, 94),
