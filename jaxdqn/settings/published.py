@@ -113,12 +113,14 @@ AGENTS: Mapping[str, Agent] = {
     "qr_dqn": Agent(
         {**_DOPAMINE, "head": "qr", "num_quantiles": 200, "learning_rate": 5e-5},
         "QR-DQN of Dabney et al. (2018a) with Dopamine's constants, but one-step returns and "
-        "uniform draws as in the paper; not yet run",
+        "uniform draws as in the paper; Breakout, seed 0: no better than random play after 250k "
+        "steps; an H200, 2026-11-27; longer runs and other games not yet run",
     ),
     "iqn": Agent(
         {**_DOPAMINE, "head": "iqn", "num_quantiles": 64, "learning_rate": 5e-5},
         "IQN of Dabney et al. (2018b) with Dopamine's constants, but one-step returns as in the "
-        "paper, and 64 quantiles to choose actions too; not yet run",
+        "paper, and 64 quantiles to choose actions too; Breakout, seed 0: 2.0 in training after "
+        "250k steps; an H200, 2026-11-27; longer runs and other games not yet run",
     ),
     "hl_gauss": Agent(
         {**_DOPAMINE, "head": "hl_gauss", "learning_rate": 2.5e-4},
@@ -144,7 +146,9 @@ AGENTS: Mapping[str, Agent] = {
             "eval_epsilon": 0.0,
         },
         "Rainbow of Hessel et al. (2018), with noise of its own for each transition; priorities "
-        "are divergences, which fall to 0, instead of cross-entropies; not yet run",
+        "are divergences, which fall to 0, instead of cross-entropies; Breakout, seed 0: 128 after "
+        "500k steps (30 games, from 11 to 338), 30 in training; an H200, 2026-11-27; longer runs "
+        "and other games not yet run",
     ),
     "rainbow_dopamine": Agent(
         {**_RAINBOW, "importance_start": 0.5, "importance_end": 0.5},
@@ -191,6 +195,8 @@ AGENTS: Mapping[str, Agent] = {
         },
         "Beyond the Rainbow of Clark et al. (2025). Here the bonus is that of the target "
         "network's policy, importance weights have an exponent of 0.45 (in its code: 0.2), and "
-        "random actions do not end after 25M steps; its scores are of sticky actions; not yet run",
+        "random actions do not end after 25M steps; its scores are of sticky actions; Breakout, "
+        "seed 0: 4.4 in training after 700k steps, with three of four actions random; an H200, "
+        "2026-11-27; longer runs and other games not yet run",
     ),
 }
