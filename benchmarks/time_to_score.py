@@ -9,7 +9,11 @@ after the other, and within a seed the variants and peers, so what is interrupte
 The same command goes on from there.
 
 Curves over steps are true on a busy machine, and minutes are not. `--rate_rounds=3` measures the
-rates of all variants alone, in turn, at the end; their minutes then follow from steps.
+rates of all variants alone, in turn, at the end; their minutes then follow from steps. So they do
+for earlier runs of presets, wherever they were made, whose own evaluations are their scores:
+
+  python -m benchmarks.time_to_score --runs=runs/Breakout-atari-seed0,runs/Breakout-laptop-seed0 \
+    --rate_rounds=3
 
 Peers play in environments of their own. `--peers=stable_baselines3 --peers=sb3_contrib` are a DQN
 and a QR-DQN with the settings of RL Baselines3 Zoo. `--cleanrl_files=dqn_atari_jax.py` is a file of
@@ -18,6 +22,7 @@ in the Python of `stable_baselines3`: name one that has what the file imports (`
 `--peer_steps=300000` scales the schedules of peers to so many steps.
 """
 
+import itertools
 import json
 import os
 import pathlib
@@ -30,7 +35,15 @@ from typing import Any
 
 from absl import flags
 
-from benchmarks import peer_installs, plots, report, score_curves, timed_peers, timed_runs
+from benchmarks import (
+    earlier_runs,
+    peer_installs,
+    plots,
+    report,
+    score_curves,
+    timed_peers,
+    timed_runs,
+)
 from jaxdqn import errors
 from jaxdqn.cli import paths, program
 
@@ -174,16 +187,36 @@ def _curve_of_peer(found: Mapping[str, Any]) -> _Curve:
     return lambda _: curve
 
 
+def _variants(
+    asked: Sequence[timed_runs.Variant], earlier: Sequence[earlier_runs.Earlier]
+) -> dict[str, list[timed_runs.Variant]]:
+    """All variants by game, those to be trained first.
+
+    Raises:
+      SettingError: rates are wanted of something that has none alone.
+    """
+    values = flags.FLAGS
+    found = {game: list(asked) for game in values.games if asked}
+    for run in earlier:
+        if run.variant not in found.setdefault(run.game, []):
+            found[run.game].append(run.variant)
+    if not values.rate_rounds:
+        return found
+    if values.peers or values.cleanrl_files:
+        raise errors.SettingError("rate_rounds", "measures no peers; must be 0 beside them")
+    settings = [timed_runs.settings(one, game) for game, listed in found.items() for one in listed]
+    if not all(one.learns_by_updates for one in settings):
+        raise errors.SettingError("rate_rounds", "measures only updates from a replay; must be 0")
+    return found
+
+
 def main() -> int:
     """Trains, scores and reports as the flags say."""
     values = flags.FLAGS
-    variants = [timed_runs.variant(text, values.games) for text in values.variants]
-    if values.rate_rounds and (values.peers or values.cleanrl_files):
-        raise errors.SettingError("rate_rounds", "measures no peers; must be 0 beside them")
-    if values.rate_rounds and not all(
-        timed_runs.settings(one, values.games[0]).learns_by_updates for one in variants
-    ):
-        raise errors.SettingError("rate_rounds", "measures only updates from a replay; must be 0")
+    earlier = earlier_runs.read(values.runs)
+    texts = values.variants if values.runs is None or flags.FLAGS["variants"].present else []
+    asked = [timed_runs.variant(text, values.games) for text in texts]
+    variants = _variants(asked, earlier)
     folder, runs_dir = report.out_folder(), paths.usable("runs_dir", values.runs_dir)
     if problem := report.why_not_written(runs_dir):
         raise errors.SettingError("runs_dir", problem)
@@ -192,25 +225,33 @@ def main() -> int:
     known: _Curves = {}
     told: dict[str, Any] = {}  # of peers
     with report.Result("time_to_score", folder) as result:
-        for seed in range(values.seeds):
-            for game in values.games:
-                learners = known.setdefault(game, {})
-                for one in variants:
-                    learners.setdefault(one.name, {})[seed] = _learn(runs_dir, game, one, seed)
+        for run in earlier:
+            known.setdefault(run.game, {}).setdefault(run.variant.name, {})[run.seed] = run.curve
+        for seed, game in itertools.product(range(values.seeds), values.games):
+            for one in asked:
+                curve = _learn(runs_dir, game, one, seed)
+                known.setdefault(game, {}).setdefault(one.name, {})[seed] = curve
+                _keep(result, known, {}, told)
+            for name, peer in peers.items():
+                if found := _learn_as_peer(runs_dir, game, name, peer, seed):
+                    told[name] = {key: found.get(key) for key in ("settings", "versions")}
+                    learners = known.setdefault(game, {})
+                    learners.setdefault(name, {})[seed] = _curve_of_peer(found)
                     _keep(result, known, {}, told)
-                for name, peer in peers.items():
-                    if found := _learn_as_peer(runs_dir, game, name, peer, seed):
-                        told[name] = {key: found.get(key) for key in ("settings", "versions")}
-                        learners.setdefault(name, {})[seed] = _curve_of_peer(found)
-                        _keep(result, known, {}, told)
-        if values.rate_rounds:
-            _keep(result, known, {game: _rates(game, variants) for game in values.games}, told)
+        measures = variants if values.rate_rounds else {}
+        rates = {game: _rates(game, listed) for game, listed in measures.items()}
+        _keep(result, known, rates, told)
     return 0
 
 
 def _define_flags() -> None:
     flags.DEFINE_list("games", ["Breakout"], "comma-separated games")
-    flags.DEFINE_list("variants", ["atari"], "comma-separated presets, each with :SETTING=VALUE")
+    flags.DEFINE_list(
+        "variants",
+        ["atari"],
+        "comma-separated presets, each with :SETTING=VALUE; beside --runs, none unless given",
+    )
+    flags.DEFINE_list("runs", None, "comma-separated folders of earlier runs to be shown too")
     flags.DEFINE_integer("seeds", 1, "seeds of each", lower_bound=1)
     flags.DEFINE_float("minutes", 45.0, "minutes of each run", lower_bound=0.01)
     flags.DEFINE_integer("episodes", 30, "games that score a checkpoint", lower_bound=2)

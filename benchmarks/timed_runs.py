@@ -174,7 +174,7 @@ class Rate(NamedTuple):
 
 
 def points(path: pathlib.Path, rate: Rate | None = None) -> list[Point]:
-    """The scored checkpoints of a run, in order.
+    """The scored checkpoints of a run, in order; without any, the run's own evaluations.
 
     Args:
       path: of the run.
@@ -183,13 +183,12 @@ def points(path: pathlib.Path, rate: Rate | None = None) -> list[Point]:
     found = rows(path)
     clock = {row["step"]: row["time_s"] for row in found}
     listed = []
-    for name, result in _scores(path).items():
-        step = int(name)
+    for step, score in _means(path).items():
         alone = max(0, step - rate.from_step) if rate else 0
         time_s = _at(clock, step - alone)
         if rate:
             time_s += alone / rate.steps_per_second
-        listed.append(Point((_start_s(found) + time_s) / 60, step, result["return"]["mean"]))
+        listed.append(Point((_start_s(found) + time_s) / 60, step, score))
     return sorted(listed)
 
 
@@ -227,6 +226,14 @@ def score(path: pathlib.Path, episodes: int) -> None:
         known[folder.name] = json.loads(told.splitlines()[-1])
         with atomic_files.whole(path / _SCORES) as part:
             part.write_text(json.dumps(known, indent=1) + "\n")
+
+
+def _means(path: pathlib.Path) -> dict[int, float]:
+    """Mean returns by step."""
+    if scores := _scores(path):
+        return {int(name): result["return"]["mean"] for name, result in scores.items()}
+    evaluations = metrics.evaluations(metrics.read(path / metrics.FILE))
+    return {row["step"]: row["eval_return_mean"] for row in evaluations}
 
 
 def _scores(path: pathlib.Path) -> dict[str, Any]:

@@ -6,8 +6,10 @@ import time
 
 import pytest
 
-from benchmarks import score_curves, timed_peers, timed_runs
+from benchmarks import earlier_runs, score_curves, timed_peers, timed_runs
 from jaxdqn import errors
+from jaxdqn.rundir import layout
+from jaxdqn.settings import presets
 from tests import program
 
 POINTS = [timed_runs.Point(*one) for one in ((1, 100, 0.0), (3, 300, 20.0), (5, 500, 10.0))]
@@ -64,6 +66,41 @@ def test_minutes_of_a_checkpoint(tmp_path):
     alone = timed_runs.points(tmp_path, timed_runs.Rate(20.0, 100))
     assert alone == [(18.5 / 60, 150, 5.0), (26 / 60, 300, 9.0)]
     assert timed_runs.seconds(tmp_path / "none") == 0
+
+
+def make_earlier(path, scores=(5.0, 9.0), **changes):
+    """A run with evaluations of its own after 200 and 300 steps."""
+    layout.create(path, presets.resolve("Pong", "atari", {"seed": 3, **changes}))
+    rows = [row(100, 10.0), row(200, 30.0), row(300, 60.0)]
+    for step, score in zip((200, 300), scores, strict=False):
+        rows.append({"step": step, "eval_return_mean": score, "eval_episodes": 3})
+    (path / "metrics.jsonl").write_text("".join(f"{json.dumps(one)}\n" for one in rows))
+    return str(path)
+
+
+def test_earlier_runs_have_their_own_evaluations(tmp_path):
+    """What changes nothing in a run that was never resumed may differ."""
+    changes = {"total_steps": 350_000, "eval_every_steps": 100, "checkpoint_replay": False}
+    (run,) = earlier_runs.read([make_earlier(tmp_path / "run", **changes)])
+    assert (run.game, run.variant.name, run.seed) == ("Pong", "atari", 3)
+    assert run.curve(None).points == [(36 / 60, 200, 5.0), (66 / 60, 300, 9.0)]
+    # Whatever machine it had, at 20 steps/s from its first step on.
+    assert run.curve(timed_runs.Rate(20.0, 100)).points == [(16 / 60, 200, 5.0), (21 / 60, 300, 9)]
+    assert earlier_runs.read(None) == []
+
+
+def test_earlier_runs_that_are_no_curves_of_their_preset(tmp_path):
+    changed = make_earlier(tmp_path / "changed", n_step=3, learning_rate=1e-3)
+    empty = make_earlier(tmp_path / "empty", scores=())
+    twice = [make_earlier(tmp_path / name) for name in ("one", "two")]
+    for folders, told in (
+        ([changed], "which changes --learning_rate, --n_step; must have the settings of atari"),
+        ([empty], "must have been evaluated"),
+        (twice, "two, a second run of atari"),
+        ([str(tmp_path)], "runs: has .* is not a run directory"),
+    ):
+        with pytest.raises(errors.SettingError, match=told):
+            earlier_runs.read(folders)
 
 
 def test_variants():

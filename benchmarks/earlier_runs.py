@@ -1,0 +1,68 @@
+"""Runs that were made before, as curves of their presets."""
+
+import pathlib
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from benchmarks import score_curves, timed_runs
+from jaxdqn import errors
+from jaxdqn.cli import paths
+from jaxdqn.envs import registry
+from jaxdqn.reporting import found_runs
+from jaxdqn.rundir import known_curves
+from jaxdqn.settings import presets
+
+
+class Earlier(NamedTuple):
+    """A run that a benchmark did not make."""
+
+    path: pathlib.Path
+    game: str
+    variant: timed_runs.Variant
+    seed: int
+
+    def curve(self, rate: timed_runs.Rate | None) -> score_curves.Curve:
+        """Its own evaluations; the rate holds from its first step on, for the clock of another
+        machine says nothing."""
+        return score_curves.read(self.path, rate and rate._replace(from_step=0))
+
+
+def read(folders: Sequence[str] | None) -> list[Earlier]:
+    """Reads runs.
+
+    Args:
+      folders: of the runs; None: there are none.
+
+    Raises:
+      SettingError: one of them has no evaluations or other settings than its preset, or is a
+        second run of the same seed.
+    """
+    found: list[Earlier] = []
+    for name in folders or ():
+        one = _read(paths.usable("runs", name))
+        if any(one[1:] == other[1:] for other in found):
+            raise errors.SettingError("runs", f"has {name}, a second run of {one.variant.name}")
+        found.append(one)
+    return found
+
+
+def _read(path: pathlib.Path) -> Earlier:
+    run = found_runs.read(path)
+    if run.problem or run.config is None:
+        raise errors.SettingError("runs", f"has {path}: {run.problem}")
+    if not run.evaluations or not run.training:
+        raise errors.SettingError("runs", f"has {path}; must have been evaluated at least once")
+    game = registry.game(run.config.env).plain_name
+    variant = timed_runs.Variant(run.config.preset, run.config.preset, {})
+    usual, its = (
+        known_curves.telling_settings(config)
+        for config in (presets.resolve(game, variant.preset, {}), run.config)
+    )
+    # What a run keeps changes nothing unless it is resumed.
+    changed = {n for n in usual | its if usual.get(n) != its.get(n)} - {"checkpoint_replay"}
+    if changed:
+        names = ", ".join(f"--{name}" for name in sorted(changed))
+        raise errors.SettingError(
+            "runs", f"has {path}, which changes {names}; must have the settings of {variant.preset}"
+        )
+    return Earlier(path, game, variant, run.config.seed)
