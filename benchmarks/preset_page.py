@@ -1,0 +1,76 @@
+r"""Writes `docs/presets.md`: every preset, its most telling settings and what it should produce.
+
+python -m benchmarks.preset_page
+"""
+
+import pathlib
+import textwrap
+from collections.abc import Iterator
+
+from benchmarks import report
+from jaxdqn.cli import program
+from jaxdqn.settings import config as config_lib
+from jaxdqn.settings import general, presets
+from jaxdqn.storage import atomic_files
+
+FILE = pathlib.Path(__file__).parents[1] / "docs" / "presets.md"
+_INTRODUCTION = """
+# Presets
+
+A preset is a set of settings with a name. The game determines the preset, `--preset` names another,
+and any flag changes it. `python -m jaxdqn.train --list_presets` prints what stands below, and
+`python -m benchmarks.preset_page` writes this page. [Algorithms](algorithms.md) explains what the
+published agents do, [tutorials](tutorials.md) how the tutorials are matched, and
+[measurements](measurements.md) has the curves behind these scores.
+
+Environments play in parallel, and a batch is learned every so many steps of all of them together.
+PQN learns all of these steps, in batches, and then forgets them.
+"""
+
+
+def page() -> str:
+    """The whole page, as Markdown."""
+    lines = [_INTRODUCTION.strip()]
+    for group in dict.fromkeys(p.group for p in presets.PRESETS.values() if p.group):
+        members = {name: p for name, p in presets.PRESETS.items() if p.group == group}
+        title, _, more = group.partition("; ")
+        lines += [f"\n## {title}\n", *([f"{more}.\n"] if more else [])]
+        lines += [report.table(_HEAD, [_row(name, p) for name, p in members.items()]), ""]
+        for name, preset in members.items():
+            lines += _wrapped(f"- `{name}`: {preset.expected}.")
+    return "\n".join(lines) + "\n"
+
+
+_HEAD = ("preset", "game", "environments", "batch", "every", "learning rate", "n-step", "replay")
+
+
+def _row(name: str, preset: general.Preset) -> tuple[object, ...]:
+    is_atari = "frame_skip" in preset.settings
+    config = presets.resolve(preset.env or ("Breakout" if is_atari else "CartPole"), name, {})
+    game = preset.env or ("any of Atari" if is_atari else "any")
+    return (f"`{name}`", game, config.num_envs, config.batch_size, *_learning(config))
+
+
+def _learning(config: config_lib.Config) -> tuple[str, ...]:
+    rate = f"{config.learning_rate:g}"
+    if not config.why_unread("rollout_steps"):
+        return (f"{config.num_envs * config.rollout_steps:,} steps", rate, "lambda", "none")
+    updates = "-" if config.why_unread("steps_per_update") else f"{config.steps_per_update} steps"
+    n_step = "-" if config.why_unread("n_step") else str(config.n_step)
+    return (updates, rate, n_step, f"{config.replay_capacity:,}")
+
+
+def _wrapped(text: str) -> Iterator[str]:
+    yield from textwrap.wrap(text, 100, subsequent_indent="  ", break_on_hyphens=False)
+
+
+def main() -> int:
+    """Writes the page."""
+    with atomic_files.whole(FILE) as part:
+        part.write_text(page())
+    print(f"written to {FILE}")
+    return 0
+
+
+if __name__ == "__main__":
+    program.run_program(lambda: None, main)
