@@ -67,6 +67,10 @@ class _TimedEnv:
         self.waited_s += time.perf_counter() - start
         return step
 
+    def rest(self, envs: npt.NDArray[np.bool_]) -> None:
+        """Plays some environments no more; see `api.VectorEnv.rest`."""
+        self._env.rest(envs)
+
     def close(self) -> None:
         """Frees the emulators."""
         self._env.close()

@@ -67,6 +67,7 @@ class _TimedEnv:
 
     def __init__(self, env: api.VectorEnv, laps: _Laps):
         self.spec, self.num_envs, self.close = env.spec, env.num_envs, env.close
+        self.rest = env.rest
         self.receive = laps.timed("rest", "receive", env.receive)
         self.send = laps.timed("wait", "send", env.send)
 

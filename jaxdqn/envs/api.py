@@ -107,6 +107,12 @@ class VectorEnv(Protocol):
     def receive(self) -> TimeStep:
         """Waits for the pending step."""
 
+    def rest(self, envs: npt.NDArray[np.bool_]) -> None:
+        """Asks for no more steps of some environments, [E] bool, from the next `send` on.
+
+        Their rows then mean nothing, so they need not be played. Those of the others are the same.
+        """
+
     def close(self) -> None:
         """Frees the emulators."""
 

@@ -86,6 +86,10 @@ class WatchedEnv:
         finally:
             self._watchdog.end()
 
+    def rest(self, envs: npt.NDArray[np.bool_]) -> None:
+        """Plays some environments no more; see `api.VectorEnv.rest`."""
+        self._env.rest(envs)
+
     def screen(self) -> npt.NDArray[np.uint8]:
         """What the first environment shows now; see `api.DrawnEnv.screen`."""
         return self._env.screen()

@@ -132,6 +132,8 @@ def steps(
 ) -> Generator[None, None, None]:
     """Plays until each environment has played its quota of whole games; yields before each step.
 
+    Environments that have played theirs rest, so the last and longest games do not wait for others.
+
     Args:
       actor: from `compiled`.
       params: of the network.
@@ -151,14 +153,19 @@ def steps(
     state = actor.init(key, len(played))
     epsilon_array, first_array = jax.device_put((np.float32(epsilon), np.int32(first)))
     tracker, env = episodes.EpisodeTracker(len(played)), make_env()
+    resting = np.zeros(len(played), bool)
     try:
-        while any(len(games) < quota for games, quota in zip(played, quotas, strict=True)):
+        while True:
             yield
             step = env.receive()
             for game in tracker.add(step):
                 if len(played[game.env]) < quotas[game.env]:
                     played[game.env].append(game)
+                    resting[game.env] = len(played[game.env]) == quotas[game.env]
                     on_game()
+            if resting.all():
+                return
+            env.rest(resting)
             frame, is_first = jax.device_put((step.frame, step.is_first))
             state, actions, _ = actor.act(
                 params, state, frame, is_first, epsilon_array, first_array, total

@@ -134,6 +134,22 @@ def test_games_depend_on_their_seed_and_their_actions_alone(played):
         assert not np.array_equal(frames[:, one], frames[:, other])
 
 
+def test_the_others_play_on_where_some_rest(played):
+    """Each rests in its turn, for the rest of the game."""
+    env = registry.make(played.env_id, NUM_ENVS, SEED, played.options)
+    resting = np.zeros(NUM_ENVS, bool)
+    for moment, (step, actions) in enumerate(zip(played.steps, played.actions, strict=True)):
+        shown = env.receive()
+        for one, all_of_them in zip(shown, step, strict=True):
+            assert one.shape == all_of_them.shape and one.dtype == all_of_them.dtype
+            np.testing.assert_array_equal(one[~resting], all_of_them[~resting])
+        if moment in (5, 20):
+            resting[moment // 10] = True
+            env.rest(resting)
+        env.send(actions)
+    env.close()
+
+
 def test_a_group_comes_back_to_where_it_stood_and_is_closed(played):
     before = set(psutil.Process().children())
     again = env_groups.Group(played.make(threads=2), NUM_ENVS)

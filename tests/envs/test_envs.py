@@ -478,6 +478,36 @@ def test_steps_of_random_length_play_as_many_frames():
     pool.close()
 
 
+def test_who_rests_is_not_played():
+    """When it plays again, its game goes on where it stood."""
+    env, other = (registry.make("Breakout-v5", 2, 3, OPTIONS) for _ in range(2))
+    shown, actions = [], [np.array([2, 1 + moment % 3]) for moment in range(20)]
+    for moment, chosen in enumerate(actions):
+        shown.append(env.receive())
+        env.rest(np.array([False, 5 <= moment < 15]))
+        env.send(chosen)
+    assert [not step.frame[1].any() for step in shown] == [6 <= moment < 16 for moment in range(20)]
+    for step, chosen in zip(shown[:6] + shown[16:], actions[:5] + actions[15:], strict=False):
+        for one, wanted in zip(other.receive(), step, strict=True):
+            np.testing.assert_array_equal(one[1], wanted[1])
+        other.send(chosen)
+    env.close()
+    other.close()
+
+
+def test_who_rests_plays_no_frame_of_a_step_of_random_length():
+    env, other = (registry.make("Breakout-v5", 2, 3, SKIPPED) for _ in range(2))
+    env.rest(np.array([False, True]))
+    for moment in range(20):
+        step, wanted = env.receive(), other.receive()
+        assert step.frame[1].any() == (moment == 0)
+        np.testing.assert_array_equal(step.frame[0], wanted.frame[0])
+        for each in (env, other):
+            each.send(np.array([1 + moment % 3] * 2))
+    env.close()
+    other.close()
+
+
 def test_steps_of_random_length_are_for_atari():
     with pytest.raises(api.UnknownOptionError, match="CartPole"):
         registry.describe("CartPole-v1", {"frame_skip_min": 2})

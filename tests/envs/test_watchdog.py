@@ -22,6 +22,9 @@ class Waiting:
     def receive(self):
         return self.answers.get(timeout=100)
 
+    def rest(self, envs):
+        self.resting = envs
+
     def screen(self):
         return "picture"
 
@@ -68,6 +71,8 @@ def test_answers_in_time_are_passed_on(found):
         watched.send(answer)
         assert watched.receive() == answer
     assert env.sent == ["first", "second"] and watched.screen() == "picture"
+    watched.rest("some")
+    assert env.resting == "some"
     watched.close()
     assert env.closed and found.empty()
     dog.close()

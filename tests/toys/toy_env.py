@@ -71,6 +71,9 @@ class CorridorEnv:
     def receive(self):
         return self._step
 
+    def rest(self, envs):
+        pass  # they walk on
+
     def screen(self):
         """Eight pixels for each cell, white where the walker stands."""
         row = np.repeat(255 * self._step.frame[0].astype(np.uint8), 8)

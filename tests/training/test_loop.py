@@ -27,7 +27,7 @@ class KnownEnv:
 
     def __init__(self, lengths, first_env=0):
         self.spec, self.num_envs, self.closed = SPEC, len(lengths), False
-        self.sent, self.shown = [], []
+        self.sent, self.shown, self.resting = [], [], []
         self._lengths, self._first_env = np.asarray(lengths), first_env
         self._age = np.full(self.num_envs, -1)
 
@@ -52,6 +52,9 @@ class KnownEnv:
         )
         self.shown.append(step)
         return step
+
+    def rest(self, envs):
+        self.resting.append(envs.tolist())
 
     def close(self):
         self.closed = True
@@ -203,7 +206,12 @@ def test_each_environment_plays_equally_many_games(key):
     scores = evaluation.evaluate(preferring(2), None, env, num_episodes=9, epsilon=0.0, key=key)
     assert sorted(scores.lengths.tolist()) == [2] * 3 + [30] * 3 + [90] * 3
     np.testing.assert_array_equal(scores.returns, 2 * scores.lengths)  # action 2 pays 2 a step
-    assert env.closed
+    assert env.closed and env.resting[0] == [False] * 3
+    for env_index, length in enumerate((2, 30, 90)):  # it rests when its three games are over
+        played = 3 * (length + 1) - 1
+        assert [row[env_index] for row in env.resting] == [
+            moment >= played for moment in range(len(env.resting))
+        ]
 
 
 def test_an_evaluation_can_be_cut_short(key):

@@ -76,6 +76,9 @@ class AleEnv:
             life_lost=life_lost,
         )
 
+    def rest(self, envs: npt.NDArray[np.bool_]) -> None:
+        """Plays them all the same; see `api.VectorEnv.rest`."""
+
     def screen(self) -> npt.NDArray[np.uint8]:
         """What the first environment shows now, as drawn for people: [210, 160, 3].
 

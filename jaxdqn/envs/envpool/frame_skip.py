@@ -94,6 +94,7 @@ class RandomFrameSkip:
         self._random = [np.random.default_rng(seed + i) for i in range(env.num_envs)]
         self._drawn: list[npt.NDArray[np.integer]] = []  # for the steps to come, the next one last
         self._actions = np.zeros(env.num_envs, np.int32)
+        self._resting = np.zeros(env.num_envs, bool)
 
     def send(self, actions: npt.NDArray[np.integer]) -> None:
         """Starts the first frame of the step that plays `actions` [E]."""
@@ -106,7 +107,8 @@ class RandomFrameSkip:
         frames = self._draw()
         for played in range(1, self._most):
             # A row that opens a game is not a step, and a game that has ended has no more frames.
-            going = (frames > played) & ~(step.is_first | step.terminated | step.truncated)
+            over = step.is_first | step.terminated | step.truncated | self._resting
+            going = (frames > played) & ~over
             envs = np.flatnonzero(going)
             if not len(envs):
                 break
@@ -117,6 +119,11 @@ class RandomFrameSkip:
             for name in ("terminated", "truncated", "life_lost"):
                 getattr(step, name)[envs] |= getattr(more, name)
         return step
+
+    def rest(self, envs: npt.NDArray[np.bool_]) -> None:
+        """Plays some environments no more; see `api.VectorEnv.rest`."""
+        self._resting = envs.copy()
+        self._env.rest(envs)
 
     def _draw(self) -> npt.NDArray[np.integer]:
         """Frames of one step of each environment."""

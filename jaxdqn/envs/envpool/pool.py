@@ -59,6 +59,8 @@ class EnvPoolEnv:
             # EnvPool would create its spaces at the first step, and Gymnasium would warn there.
             _ = self._pool.observation_space
         self._awaited = np.arange(num_envs)  # environments whose step is pending
+        self._resting = np.zeros(num_envs, bool)
+        self._is_padded = False  # whether the rows of resting environments are to be added
         self._ended = np.ones(num_envs, bool)  # the row before this one closed a game
         self._lives = np.zeros(num_envs, np.int32)
         self._pool.async_reset()
@@ -69,6 +71,10 @@ class EnvPoolEnv:
         envs: npt.NDArray[np.integer] | None = None,
     ) -> None:
         """Starts the step that plays `actions`, in all environments or only in `envs`."""
+        self._is_padded = envs is None and bool(self._resting.any())
+        if self._is_padded:
+            envs = np.flatnonzero(~self._resting)
+            actions = actions[envs]
         self._awaited = np.arange(self.num_envs) if envs is None else np.asarray(envs)
         self._pool.send(np.asarray(actions, np.int32), self._awaited.astype(np.int32))
 
@@ -92,7 +98,18 @@ class EnvPoolEnv:
         )
         self._ended[envs] = step.terminated | step.truncated
         self._lives[envs] = lives
-        return step
+        return self._padded(step) if self._is_padded else step
+
+    def _padded(self, step: api.TimeStep) -> api.TimeStep:
+        """Rows of all environments, of which those that rest are zero."""
+        whole = [np.zeros((self.num_envs, *part.shape[1:]), part.dtype) for part in step]
+        for all_rows, rows in zip(whole, step, strict=True):
+            all_rows[self._awaited] = rows
+        return api.TimeStep(*whole)
+
+    def rest(self, envs: npt.NDArray[np.bool_]) -> None:
+        """Plays some environments no more; see `api.VectorEnv.rest`."""
+        self._resting = envs.copy()
 
     def screen(self) -> npt.NDArray[np.uint8]:
         """What the first environment shows now, as drawn for people: [H, W, 3].

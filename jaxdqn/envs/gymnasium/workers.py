@@ -81,6 +81,9 @@ class GymnasiumEnv:
             life_lost=np.zeros(self.num_envs, bool),
         )
 
+    def rest(self, envs: npt.NDArray[np.bool_]) -> None:
+        """Plays them all the same; see `api.VectorEnv.rest`."""
+
     def screen(self) -> npt.NDArray[np.uint8]:
         """What the first environment shows now, as drawn for people: [H, W, 3].
 
