@@ -37,7 +37,7 @@ class Actor(NamedTuple):
     see: Callable[[ActorState, jax.Array, jax.Array], ActorState]
     # (params, state, frames, is_first, epsilon [], first, total) -> state, actions [E] int32,
     # values [E, A]. Sees, and chooses actions. Where these are some of `total` environments, from
-    # number `first` on, they draw what they would draw among all.
+    # number `first` on or with numbers `first` [E], they draw what they would draw among all.
     act: Callable[..., tuple[ActorState, jax.Array, jax.Array]]
 
 
@@ -51,6 +51,13 @@ def roll_stack(stack: jax.Array, frame: jax.Array, is_first: jax.Array) -> jax.A
     """
     rolled = jnp.concatenate([stack[1:], frame[None]])
     return jnp.where(is_first, jnp.broadcast_to(frame, stack.shape), rolled)
+
+
+def some(state: ActorState, rows: jax.Array) -> ActorState:
+    """What acting remembers of some environments: of `rows` [F] int32."""
+    of_each = (state.stack, state.motion, state.explorer)
+    stack, motion, explorer = jax.tree.map(lambda leaf: leaf[rows], of_each)
+    return state.replace(stack=stack, motion=motion, explorer=explorer)
 
 
 def seen_shape(frame_shape: tuple[int, ...], motion_trace: bool) -> tuple[int, ...]:
@@ -122,7 +129,7 @@ def _act(
     def keys_for(what: int) -> jax.Array:
         """One for each environment."""
         keys = jax.random.split(jax.random.fold_in(step_key, what), total or frame.shape[0])
-        return keys[first + jnp.arange(frame.shape[0])]
+        return keys[first if jnp.ndim(first) else first + jnp.arange(frame.shape[0])]
 
     keys, noise_keys = keys_for(0), keys_for(1) if draws_noise else None
     q_values = network.q_values(params, state.stack, noise_keys)

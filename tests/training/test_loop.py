@@ -214,6 +214,52 @@ def test_each_environment_plays_equally_many_games(key):
         ]
 
 
+class KnownImages(KnownEnv):
+    """The same, shown as images of one row."""
+
+    def __init__(self, lengths):
+        super().__init__(lengths)
+        self.spec = SPEC._replace(frame_shape=(1, 2))
+
+    def receive(self):
+        step = super().receive()
+        return step._replace(frame=step.frame[:, None])
+
+
+def test_the_last_games_are_played_alike_when_few_are_left(key):
+    """Actions depend on what an environment shows and on its own draws, however many there are."""
+    network = toy_networks.network(
+        lambda params, stack: jax.nn.one_hot(
+            stack.reshape(len(stack), -1).sum(1).astype(int) % 3, 3
+        )
+    )
+    found, sizes = [], []
+    for env, shape in ((KnownEnv, (2,)), (KnownImages, (1, 2))):
+        built = actor.make_actor(
+            network, frame_shape=shape, frame_dtype=jnp.dtype("float32"), frame_stack=1
+        )
+        traced = []
+
+        def act(*args, act=built.act, traced=traced):
+            traced.append(args[2].shape[0])
+            return act(*args)
+
+        scores = evaluation.evaluate(
+            evaluation.compiled(built._replace(act=act)),
+            None,
+            env([2] * 15 + [30, 40, 50, 60, 70]),
+            num_episodes=20,
+            epsilon=0.3,
+            key=key,
+        )
+        found.append(scores)
+        sizes.append(traced)
+    assert sizes == [[20], [20, 8]]
+    jax.tree.map(np.testing.assert_array_equal, *found)
+    assert found[0].lengths.tolist() == [2] * 15 + [30, 40, 50, 60, 70]
+    assert len(np.unique(found[0].returns)) > 5
+
+
 def test_an_evaluation_can_be_cut_short(key):
     env, request = KnownEnv([50]), signals.StopRequest()
     receive = env.receive
