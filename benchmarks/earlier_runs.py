@@ -7,7 +7,7 @@ from typing import NamedTuple
 from benchmarks import score_curves, timed_runs
 from jaxdqn import errors
 from jaxdqn.cli import paths
-from jaxdqn.envs import registry
+from jaxdqn.envs import api, registry
 from jaxdqn.reporting import found_runs
 from jaxdqn.rundir import known_curves
 from jaxdqn.settings import presets
@@ -22,8 +22,8 @@ class Earlier(NamedTuple):
     seed: int
 
     def curve(self, rate: timed_runs.Rate | None) -> score_curves.Curve:
-        """Its own evaluations; the rate holds from its first step on, for the clock of another
-        machine says nothing."""
+        """Its own evaluations. A rate holds from its first step on; only the start is by its clock,
+        which may be that of another machine."""
         return score_curves.read(self.path, rate and rate._replace(from_step=0))
 
 
@@ -50,9 +50,9 @@ def _read(path: pathlib.Path) -> Earlier:
     run = found_runs.read(path)
     if run.problem or run.config is None:
         raise errors.SettingError("runs", f"has {path}: {run.problem}")
-    if not run.evaluations or not run.training:
-        raise errors.SettingError("runs", f"has {path}; must have been evaluated at least once")
-    game = registry.game(run.config.env).plain_name
+    if run.best_score is None or not run.training:
+        raise errors.SettingError("runs", f"has {path}; must have a score of its own")
+    game = _game(run.config.env)
     variant = timed_runs.Variant(run.config.preset, run.config.preset, {})
     usual, its = (
         known_curves.telling_settings(config)
@@ -66,3 +66,12 @@ def _read(path: pathlib.Path) -> Earlier:
             "runs", f"has {path}, which changes {names}; must have the settings of {variant.preset}"
         )
     return Earlier(path, game, variant, run.config.seed)
+
+
+def _game(env_id: str) -> str:
+    """What `--env` takes: the plain name, unless that is the game of another source."""
+    plain = registry.game(env_id).plain_name
+    try:
+        return plain if registry.resolve(plain) == env_id else env_id
+    except api.UnknownGameError:
+        return env_id

@@ -46,7 +46,7 @@ ACCELERATORS: Mapping[str, Accelerator] = {
         bytes_per_second=3.35e12,
         act_start_s=0.86e-3,
         slice_start_s=0.63e-3,
-        turn_s=0.55e-3,
+        turn_s=0.4e-3,
         operations={
             "atari": (30, 81),
             "atari_gpu": (34, 94),

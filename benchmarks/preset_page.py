@@ -8,6 +8,7 @@ import textwrap
 from collections.abc import Iterator
 
 from benchmarks import report
+from jaxdqn import wording
 from jaxdqn.cli import program
 from jaxdqn.settings import config as config_lib
 from jaxdqn.settings import general, presets
@@ -18,13 +19,14 @@ _INTRODUCTION = """
 # Presets
 
 A preset is a set of settings with a name. The game determines the preset, `--preset` names another,
-and any flag changes it. `python -m jaxdqn.train --list_presets` prints what stands below, and
-`python -m benchmarks.preset_page` writes this page. [Algorithms](algorithms.md) explains what the
-published agents do, [tutorials](tutorials.md) how the tutorials are matched, and
-[measurements](measurements.md) has the curves behind these scores.
+and any flag changes it. `python -m jaxdqn.train --list_presets` prints the names, games and scores
+below, and `python -m benchmarks.preset_page` writes this page. [Algorithms](algorithms.md) explains
+what the published agents do, [tutorials](tutorials.md) how the tutorials are matched, and
+[measurements](measurements.md) has curves of some of these runs.
 
 Environments play in parallel, and a batch is learned every so many steps of all of them together.
-PQN learns all of these steps, in batches, and then forgets them.
+PQN (n-step `lambda`) learns all of these steps, in batches, and then forgets them. A backward sweep
+(every `-`) learns once its memory is full.
 """
 
 
@@ -55,7 +57,8 @@ def _learning(config: config_lib.Config) -> tuple[str, ...]:
     rate = f"{config.learning_rate:g}"
     if not config.why_unread("rollout_steps"):
         return (f"{config.num_envs * config.rollout_steps:,} steps", rate, "lambda", "none")
-    updates = "-" if config.why_unread("steps_per_update") else f"{config.steps_per_update} steps"
+    every = wording.counted(config.steps_per_update, "step")
+    updates = "-" if config.why_unread("steps_per_update") else every
     n_step = "-" if config.why_unread("n_step") else str(config.n_step)
     return (updates, rate, n_step, f"{config.replay_capacity:,}")
 

@@ -198,6 +198,10 @@ def _variants(
     values = flags.FLAGS
     found = {game: list(asked) for game in values.games if asked}
     for run in earlier:
+        if run.variant in asked and run.game in values.games:
+            raise errors.SettingError(
+                "runs", f"has {run.path}; --variants must not have {run.variant.name} too"
+            )
         if run.variant not in found.setdefault(run.game, []):
             found[run.game].append(run.variant)
     if not values.rate_rounds:

@@ -233,7 +233,8 @@ def _means(path: pathlib.Path) -> dict[int, float]:
     if scores := _scores(path):
         return {int(name): result["return"]["mean"] for name, result in scores.items()}
     evaluations = metrics.evaluations(metrics.read(path / metrics.FILE))
-    return {row["step"]: row["eval_return_mean"] for row in evaluations}
+    means = {row["step"]: metrics.number(row["eval_return_mean"]) for row in evaluations}
+    return {step: mean for step, mean in means.items() if mean is not None}
 
 
 def _scores(path: pathlib.Path) -> dict[str, Any]:

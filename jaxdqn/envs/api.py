@@ -108,9 +108,11 @@ class VectorEnv(Protocol):
         """Waits for the pending step."""
 
     def rest(self, envs: npt.NDArray[np.bool_]) -> None:
-        """Asks for no more steps of some environments, [E] bool, from the next `send` on.
+        """Asks for no more steps of some environments, [E] bool, but not of all.
 
-        Their rows then mean nothing, so they need not be played. Those of the others are the same.
+        It is called between `receive` and `send`, and holds from that `send` on. Rows of these
+        environments then mean nothing, so they need not be played. The others' rows are as if none
+        rested.
         """
 
     def close(self) -> None:

@@ -133,7 +133,7 @@ def steps(
     """Plays until each environment has played its quota of whole games; yields before each step.
 
     Environments that have played theirs rest, so the last and longest games do not wait for others.
-    Once three quarters rest, actions are chosen for the others alone, where that is faster.
+    Once few are left, actions are chosen for these alone, where that is faster.
 
     Args:
       actor: from `compiled`.
@@ -154,11 +154,12 @@ def steps(
     state = actor.init(key, len(played))
     epsilon_array = jax.device_put(np.float32(epsilon))
     tracker, env = episodes.EpisodeTracker(len(played)), make_env()
-    resting, actions = np.zeros(len(played), bool), np.zeros(len(played), np.int32)
+    resting, actions = np.asarray(quotas) == 0, np.zeros(len(played), np.int32)
     rows = np.arange(len(played), dtype=np.int32)  # environments that actions are chosen for
+    numbers = jax.device_put(first + rows)
     few = _few(len(played), env.spec)
     try:
-        while True:
+        while not resting.all():
             yield
             step = env.receive()
             for game in tracker.add(step):
@@ -172,9 +173,8 @@ def steps(
             if few < len(rows) and (~resting).sum() <= few:
                 rows = np.argsort(resting, kind="stable").astype(np.int32)[:few]
                 state = actor_lib.some(state, jax.device_put(rows))
-            frame, is_first, numbers = jax.device_put(
-                (step.frame[rows], step.is_first[rows], first + rows)
-            )
+                numbers = jax.device_put(first + rows)
+            frame, is_first = jax.device_put((step.frame[rows], step.is_first[rows]))
             state, chosen, _ = actor.act(
                 params, state, frame, is_first, epsilon_array, numbers, total or len(played)
             )
@@ -190,8 +190,9 @@ def _few(num_envs: int, spec: api.EnvSpec) -> int:
     A second batch size is compiled for them. On a CPU, images are worth it: 30 frames take the
     preset `laptop` 6.7 ms, and eight 2.3.
     """
+    few = max(8, num_envs // 4)
     is_worth_it = len(spec.frame_shape) > 1 and jax.default_backend() == "cpu"
-    return max(8, num_envs // 4 + 1) if is_worth_it else num_envs
+    return few if is_worth_it and 2 * few <= num_envs else num_envs
 
 
 def table(played: Sequence[Sequence[episodes.Game]], most: int) -> np.ndarray:

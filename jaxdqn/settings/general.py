@@ -55,8 +55,9 @@ GENERAL: Mapping[str, Preset] = {
     # Double DQN at the cadence of Mnih et al. (2015): 32 transitions every 4 steps, 1M frames.
     "atari": Preset(
         settings=atari.ATARI,
-        expected="Breakout, seed 0: 101 after 1M steps (30 games); 2 cores of an EPYC, 2026-11-21; "
-        "longer runs and other games not yet run",
+        expected="Breakout, seed 0: 101 after 1M steps (30 games), 2 cores of an EPYC, 2026-11-21; "
+        "seed 2: 28.7 after 350k steps, an H200, 2026-11-27; longer runs and other games not yet "
+        "run",
     ),
     # What learns most in an hour on two cores: half as many samples per step, and a network with
     # a third of the arithmetic, so several times as many steps.
@@ -86,7 +87,8 @@ GENERAL: Mapping[str, Preset] = {
             "target_tau": 0.08,  # 64 steps at a time, the same mean lag of 800 steps
         },
         expected="Breakout, seed 0: 200 after 2.2M steps (30 games), 2.5 minutes on an H200 with "
-        "16 cores, 2026-11-26; longer runs and other games not yet run",
+        "16 cores, 2026-11-26; Pong, seed 0: -12 in training after 1.6M steps, 2026-11-27; longer "
+        "runs and other games not yet run",
     ),
     # Between both: batches that a GPU learns from as fast as 16 cores play.
     "atari_gpu": Preset(

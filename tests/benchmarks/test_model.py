@@ -15,7 +15,7 @@ def predict(preset, emulators=18_000.0, **changes):
     return model.predict(presets.resolve("Breakout", preset, changes), H100, emulators)
 
 
-# On an H200, 2026-11-26; see docs/measurements.md.
+# On an H200, 2026-11-27; see docs/measurements.md.
 @pytest.mark.parametrize(
     ("preset", "milliseconds"), [("atari", 0.303), ("atari_gpu", 0.471), ("atari_fast", 1.14)]
 )

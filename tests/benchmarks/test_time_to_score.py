@@ -92,15 +92,25 @@ def test_earlier_runs_have_their_own_evaluations(tmp_path):
 def test_earlier_runs_that_are_no_curves_of_their_preset(tmp_path):
     changed = make_earlier(tmp_path / "changed", n_step=3, learning_rate=1e-3)
     empty = make_earlier(tmp_path / "empty", scores=())
+    unscored = make_earlier(tmp_path / "unscored", scores=(None,))
     twice = [make_earlier(tmp_path / name) for name in ("one", "two")]
     for folders, told in (
         ([changed], "which changes --learning_rate, --n_step; must have the settings of atari"),
-        ([empty], "must have been evaluated"),
+        ([empty], "must have a score"),
+        ([unscored], "must have a score"),
         (twice, "two, a second run of atari"),
         ([str(tmp_path)], "runs: has .* is not a run directory"),
     ):
         with pytest.raises(errors.SettingError, match=told):
             earlier_runs.read(folders)
+
+
+def test_a_preset_is_not_both_an_earlier_run_and_a_variant(tmp_path):
+    run = make_earlier(tmp_path / "run")
+    flags = (f"--runs={run}", "--variants=atari", "--games=Pong", f"--out={tmp_path / 'out'}")
+    result = program.run("time_to_score", *flags, package="benchmarks", cwd=program.ROOT)
+    assert result.returncode == 2 and "--variants must not have atari too" in result.stderr
+    assert not (tmp_path / "out").exists()
 
 
 def test_variants():

@@ -298,6 +298,12 @@ def test_environments_that_play_one_game_more_are_chosen_beforehand(key):
     np.testing.assert_array_equal(scores.returns, 2 * scores.lengths)
 
 
+def test_environments_without_a_game_to_play_rest(key):
+    env = KnownEnv([30, 2, 90])
+    scores = evaluation.evaluate(preferring(2), None, env, num_episodes=2, epsilon=0.0, key=key)
+    assert scores.lengths.tolist() == [30, 2] and env.resting[0] == [False, False, True]
+
+
 def test_games_are_shared_nearly_equally():
     for games in (*range(1, 300), 1_009, 100_003):
         shares = evaluation.quotas(games, evaluation.num_envs_for(games))
