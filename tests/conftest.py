@@ -25,10 +25,12 @@ gc.set_threshold(100_000)
 # Modules whose tests take longest, from the longest on. They come first, so that both workers end
 # at about the same time.
 _LONGEST = (
-    *("test_processes", "test_resume", "test_benchmarks", "test_envs", "test_sweep"),
-    *("test_launch", "test_examples", "test_train", "test_run", "test_environments"),
-    *("test_recording", "test_tutorials", "test_programs", "test_terminal", "test_learner"),
-    *("test_compilation_cache", "test_wrong_usage", "test_paths"),
+    *("test_processes", "test_benchmarks", "test_launch", "test_published_runs", "test_resume"),
+    *("test_train", "test_envs", "test_search", "test_notebook", "test_own_environment"),
+    *("test_examples", "test_encoders", "test_exported_agent", "test_reporting", "test_convolution"),
+    *("test_replayed", "test_exporting", "test_tutorials", "test_sweep", "test_return_distributions"),
+    *("test_ring", "test_wrong_usage", "test_time_to_score", "test_published"),
+    *("test_device_programs", "test_inspection", "test_programs", "test_plugins"),
 )
 # Their tests of ten seconds or more that share no expensive fixture with others. Some of them wait
 # for a clock, while the other worker computes.
@@ -49,8 +51,9 @@ _APART = {
     "test_every_environment_is_described_or_refused_in_a_line",
     "test_a_run_sweeps_fits_and_empties_its_memory",
     "test_a_sweep_ends_with_all_runs_though_one_was_killed",
-    "test_catch_is_learned",
 }
+# And those whose every case stands alone.
+_EACH_APART = {"test_a_preset_trains_and_is_exported", "test_catch_is_learned"}
 
 
 def pytest_collection_modifyitems(items):
@@ -68,6 +71,8 @@ class _Sharing(scheduler.LoadScopeScheduling):
     def _split_scope(self, nodeid):
         module, _, test = nodeid.partition("::")
         name = test.partition("[")[0]
+        if name in _EACH_APART:
+            return nodeid
         return f"{module}::{name}" if name in _APART else module
 
 
