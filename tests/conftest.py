@@ -27,10 +27,11 @@ gc.set_threshold(100_000)
 _LONGEST = (
     *("test_processes", "test_benchmarks", "test_launch", "test_published_runs", "test_resume"),
     *("test_train", "test_envs", "test_search", "test_notebook", "test_own_environment"),
-    *("test_examples", "test_encoders", "test_exported_agent", "test_reporting", "test_convolution"),
-    *("test_replayed", "test_exporting", "test_tutorials", "test_sweep", "test_return_distributions"),
-    *("test_ring", "test_wrong_usage", "test_time_to_score", "test_published"),
-    *("test_device_programs", "test_inspection", "test_programs", "test_plugins"),
+    *("test_examples", "test_encoders", "test_exported_agent", "test_reporting"),
+    *("test_convolution", "test_replayed", "test_exporting", "test_tutorials", "test_sweep"),
+    *("test_return_distributions", "test_ring", "test_wrong_usage", "test_time_to_score"),
+    *("test_published", "test_device_programs", "test_inspection", "test_programs"),
+    "test_plugins",
 )
 # Their tests of ten seconds or more that share no expensive fixture with others. Some of them wait
 # for a clock, while the other worker computes.
