@@ -1,11 +1,12 @@
 r"""Writes `docs/presets.md`: every preset, its most telling settings and what it should produce.
 
-python -m benchmarks.preset_page
+  python -m benchmarks.preset_page
+
+A test holds the page to the presets.
 """
 
 import pathlib
 import textwrap
-from collections.abc import Iterator
 
 from benchmarks import report
 from jaxdqn import wording
@@ -33,13 +34,13 @@ PQN (n-step `lambda`) learns all of these steps, in batches, and then forgets th
 def page() -> str:
     """The whole page, as Markdown."""
     lines = [_INTRODUCTION.strip()]
-    for group in dict.fromkeys(p.group for p in presets.PRESETS.values() if p.group):
-        members = {name: p for name, p in presets.PRESETS.items() if p.group == group}
+    for group, members in presets.groups().items():
         title, _, more = group.partition("; ")
         lines += [f"\n## {title}\n", *([f"{more}.\n"] if more else [])]
         lines += [report.table(_HEAD, [_row(name, p) for name, p in members.items()]), ""]
         for name, preset in members.items():
-            lines += _wrapped(f"- `{name}`: {preset.expected}.")
+            told = f"- `{name}`: {preset.expected}."
+            lines += textwrap.wrap(told, 100, subsequent_indent="  ", break_on_hyphens=False)
     return "\n".join(lines) + "\n"
 
 
@@ -47,10 +48,9 @@ _HEAD = ("preset", "game", "environments", "batch", "every", "learning rate", "n
 
 
 def _row(name: str, preset: general.Preset) -> tuple[object, ...]:
-    is_atari = "frame_skip" in preset.settings
-    config = presets.resolve(preset.env or ("Breakout" if is_atari else "CartPole"), name, {})
-    game = preset.env or ("any of Atari" if is_atari else "any")
-    return (f"`{name}`", game, config.num_envs, config.batch_size, *_learning(config))
+    game = preset.env or ("Breakout" if preset.is_for_atari else "CartPole")
+    config = presets.resolve(game, name, {})
+    return (f"`{name}`", preset.games, config.num_envs, config.batch_size, *_learning(config))
 
 
 def _learning(config: config_lib.Config) -> tuple[str, ...]:
@@ -61,10 +61,6 @@ def _learning(config: config_lib.Config) -> tuple[str, ...]:
     updates = "-" if config.why_unread("steps_per_update") else every
     n_step = "-" if config.why_unread("n_step") else str(config.n_step)
     return (updates, rate, n_step, f"{config.replay_capacity:,}")
-
-
-def _wrapped(text: str) -> Iterator[str]:
-    yield from textwrap.wrap(text, 100, subsequent_indent="  ", break_on_hyphens=False)
 
 
 def main() -> int:

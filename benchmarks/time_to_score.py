@@ -30,6 +30,7 @@ import re
 import statistics
 import sys
 import tempfile
+from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -48,7 +49,7 @@ from jaxdqn import errors
 from jaxdqn.cli import paths, program
 
 _Curve = Callable[[timed_runs.Rate | None], score_curves.Curve]
-_Curves = dict[str, dict[str, dict[int, _Curve]]]  # game -> variant or peer -> seed
+_Curves = Mapping[str, Mapping[str, dict[int, _Curve]]]  # game -> variant or peer -> seed
 _Rates = Mapping[str, Mapping[str, timed_runs.Rate]]  # game -> variant
 
 
@@ -218,7 +219,7 @@ def main() -> int:
     """Trains, scores and reports as the flags say."""
     values = flags.FLAGS
     earlier = earlier_runs.read(values.runs)
-    texts = values.variants if values.runs is None or flags.FLAGS["variants"].present else []
+    texts = values.variants if values.runs is None or values["variants"].present else []
     asked = [timed_runs.variant(text, values.games) for text in texts]
     variants = _variants(asked, earlier)
     folder, runs_dir = report.out_folder(), paths.usable("runs_dir", values.runs_dir)
@@ -226,25 +227,26 @@ def main() -> int:
         raise errors.SettingError("runs_dir", problem)
     os.environ.update(report.on_cpu())  # as the runs
     peers = _peers()
-    known: _Curves = {}
+    known: _Curves = defaultdict(lambda: defaultdict(dict))
     told: dict[str, Any] = {}  # of peers
     with report.Result("time_to_score", folder) as result:
         for run in earlier:
-            known.setdefault(run.game, {}).setdefault(run.variant.name, {})[run.seed] = run.curve
+            known[run.game][run.variant.name][run.seed] = run.curve
+        if earlier:
+            _keep(result, known, {}, told)
         for seed, game in itertools.product(range(values.seeds), values.games):
             for one in asked:
                 curve = _learn(runs_dir, game, one, seed)
-                known.setdefault(game, {}).setdefault(one.name, {})[seed] = curve
+                known[game][one.name][seed] = curve
                 _keep(result, known, {}, told)
             for name, peer in peers.items():
                 if found := _learn_as_peer(runs_dir, game, name, peer, seed):
                     told[name] = {key: found.get(key) for key in ("settings", "versions")}
-                    learners = known.setdefault(game, {})
-                    learners.setdefault(name, {})[seed] = _curve_of_peer(found)
+                    known[game][name][seed] = _curve_of_peer(found)
                     _keep(result, known, {}, told)
-        measures = variants if values.rate_rounds else {}
-        rates = {game: _rates(game, listed) for game, listed in measures.items()}
-        _keep(result, known, rates, told)
+        if values.rate_rounds:
+            rates = {game: _rates(game, listed) for game, listed in variants.items()}
+            _keep(result, known, rates, told)
     return 0
 
 

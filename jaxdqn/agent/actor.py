@@ -35,9 +35,9 @@ class Actor(NamedTuple):
     init: Callable[[jax.Array, int], ActorState]  # (key, E)
     # (state, frames [E, *frame_shape], is_first [E]) -> state with the stack that is seen now
     see: Callable[[ActorState, jax.Array, jax.Array], ActorState]
-    # (params, state, frames, is_first, epsilon [], first, total) -> state, actions [E] int32,
-    # values [E, A]. Sees, and chooses actions. Where these are some of `total` environments, from
-    # number `first` on or with numbers `first` [E], they draw what they would draw among all.
+    # (params, state, frames, is_first, epsilon [], numbers, total) -> state, actions [E] int32,
+    # values [E, A]. Sees, and chooses actions. Where these are some of `total` environments, with
+    # `numbers` [E] int32, they draw what they would draw among all.
     act: Callable[..., tuple[ActorState, jax.Array, jax.Array]]
 
 
@@ -120,7 +120,7 @@ def _act(
     frame: jax.Array,
     is_first: jax.Array,
     epsilon: jax.Array,
-    first: jax.Array | int = 0,
+    numbers: jax.Array | None = None,
     total: int | None = None,
 ) -> tuple[ActorState, jax.Array, jax.Array]:
     state = _see(state, frame, is_first)
@@ -129,7 +129,7 @@ def _act(
     def keys_for(what: int) -> jax.Array:
         """One for each environment."""
         keys = jax.random.split(jax.random.fold_in(step_key, what), total or frame.shape[0])
-        return keys[first if jnp.ndim(first) else first + jnp.arange(frame.shape[0])]
+        return keys if numbers is None else keys[numbers]
 
     keys, noise_keys = keys_for(0), keys_for(1) if draws_noise else None
     q_values = network.q_values(params, state.stack, noise_keys)

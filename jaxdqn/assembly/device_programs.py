@@ -152,7 +152,7 @@ def _act_and_record(
         row.frame,
         row.is_first,
         epsilon,
-        first=mesh_lib.index() * made.local_envs,
+        numbers=mesh_lib.index() * made.local_envs + jnp.arange(made.local_envs),
         total=made.config.group_size,
     )
     if made.config.motion_trace:  # it is stored: no row of the ring alone shows it

@@ -14,6 +14,16 @@ class Preset(NamedTuple):
     env: str = ""  # the game that it is for; '' if it is for several
     group: str = "Defaults"  # under which it is listed; '' if it is not
 
+    @property
+    def is_for_atari(self) -> bool:
+        """Whether its game, or each of its games, is one of Atari."""
+        return "frame_skip" in self.settings
+
+    @property
+    def games(self) -> str:
+        """What it is for, in words."""
+        return self.env or ("any Atari game" if self.is_for_atari else "any game")
+
 
 _CLASSIC: Mapping[str, Any] = {
     "total_steps": 50_000,

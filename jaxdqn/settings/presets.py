@@ -40,19 +40,26 @@ PRESETS: Mapping[str, general.Preset] = {
 }
 
 
+def groups() -> dict[str, dict[str, general.Preset]]:
+    """The presets that are listed, by group and name."""
+    found: dict[str, dict[str, general.Preset]] = {}
+    for name, preset in PRESETS.items():
+        if preset.group:
+            found.setdefault(preset.group, {})[name] = preset
+    return found
+
+
 def listing() -> str:
     """Every preset with its game and what it should produce, in groups, as text."""
     lines: list[str] = []
-    for group in dict.fromkeys(preset.group for preset in PRESETS.values() if preset.group):
+    indent = 6 * " "
+    for group, members in groups().items():
         lines += ["", group] if lines else [group]
-        for name, preset in PRESETS.items():
-            if preset.group == group:
-                kind = "any Atari game" if "frame_skip" in preset.settings else "any game"
-                lines.append(f"  {name} ({preset.env or kind})")
-                indent = 6 * " "
-                lines += textwrap.wrap(
-                    preset.expected, 94, initial_indent=indent, subsequent_indent=indent
-                )
+        for name, preset in members.items():
+            lines.append(f"  {name} ({preset.games})")
+            lines += textwrap.wrap(
+                preset.expected, 94, initial_indent=indent, subsequent_indent=indent
+            )
     return "\n".join(lines)
 
 

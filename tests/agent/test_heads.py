@@ -266,7 +266,8 @@ def test_environments_draw_for_themselves_and_the_same_on_any_number_of_devices(
     for device in range(2):
         part = slice(2 * device, 2 * device + 2)
         state = actor.init(jax.random.key(1), 2)
-        _, _, found = actor.act(params, state, frame[part], first[part], 0.0, 2 * device, 4)
+        numbers = jnp.arange(4)[part]
+        _, _, found = actor.act(params, state, frame[part], first[part], 0.0, numbers, 4)
         np.testing.assert_allclose(found, values[part], rtol=1e-6)
     evaluated = parts.make_actor(config, CARTPOLE)
     _, _, values = evaluated.act(params, evaluated.init(jax.random.key(1), 4), frame, first, 0.0)

@@ -474,7 +474,7 @@ def test_a_share_of_the_environments_plays_as_among_all(key):
         for _ in range(100):
             step = env.receive()
             state, actions, _ = actor.act(
-                None, state, step.frame, step.is_first, np.float32(0.9), envs.start, 5
+                None, state, step.frame, step.is_first, np.float32(0.9), np.array(envs), 5
             )
             shown[-1].append([leaf[own] for leaf in (*step, np.asarray(actions))])
             env.send(np.asarray(actions))

@@ -59,7 +59,7 @@ class EnvPoolEnv:
             # EnvPool would create its spaces at the first step, and Gymnasium would warn there.
             _ = self._pool.observation_space
         self._awaited = np.arange(num_envs)  # environments whose step is pending
-        self._resting = np.zeros(num_envs, bool)
+        self._playing: npt.NDArray[np.integer] | None = None  # None: none rests
         self._is_padded = False  # whether the rows of resting environments are to be added
         self._ended = np.ones(num_envs, bool)  # the row before this one closed a game
         self._lives = np.zeros(num_envs, np.int32)
@@ -71,10 +71,9 @@ class EnvPoolEnv:
         envs: npt.NDArray[np.integer] | None = None,
     ) -> None:
         """Starts the step that plays `actions`, in all environments or only in `envs`."""
-        self._is_padded = envs is None and bool(self._resting.any())
-        if self._is_padded:
-            envs = np.flatnonzero(~self._resting)
-            actions = actions[envs]
+        self._is_padded = envs is None and self._playing is not None
+        if envs is None and self._playing is not None:
+            envs, actions = self._playing, actions[self._playing]
         self._awaited = np.arange(self.num_envs) if envs is None else np.asarray(envs)
         self._pool.send(np.asarray(actions, np.int32), self._awaited.astype(np.int32))
 
@@ -109,7 +108,7 @@ class EnvPoolEnv:
 
     def rest(self, envs: npt.NDArray[np.bool_]) -> None:
         """Plays some environments no more; see `api.VectorEnv.rest`."""
-        self._resting = envs.copy()
+        self._playing = np.flatnonzero(~envs) if envs.any() else None
 
     def screen(self) -> npt.NDArray[np.uint8]:
         """What the first environment shows now, as drawn for people: [H, W, 3].
