@@ -18,7 +18,7 @@ from jax.sharding import Mesh
 
 from jaxdqn.agent import learner as learner_lib
 from jaxdqn.agent import q_learning
-from jaxdqn.algorithms import api, events, run_state
+from jaxdqn.algorithms import api, events, q_learners, run_state
 from jaxdqn.assembly import device_programs, parts, schedules
 from jaxdqn.distributed import mesh as mesh_lib
 from jaxdqn.envs import api as envs
@@ -54,15 +54,8 @@ def make_learner(
 ) -> learner_lib.Learner:
     """The update step of a run; it gets the learning rate as the factor of each step."""
     network = parts.make_network(config, spec)
-    return learner_lib.make_learner(
-        network.init,
-        learner_lib.UpdateRule(
-            q_learning.make_known_loss(network, parts.make_head(config)),
-            parts.make_optimizer(config, learning_rate=1.0),
-            stop_when_refused=config.on_nonfinite == "stop",
-            axis_name=axis_name,
-        ),
-    )
+    loss = q_learning.make_known_loss(network, parts.make_head(config))
+    return q_learners.make_learner_without_target(config, network, loss, axis_name)
 
 
 class Programs(NamedTuple):

@@ -1,7 +1,7 @@
-"""The update step of algorithms that learn towards a target network; they differ in the target."""
+"""Update steps of algorithms, towards a target network or towards known targets."""
 
 from jaxdqn.agent import learner as learner_lib
-from jaxdqn.agent import q_learning
+from jaxdqn.agent import networks, q_learning
 from jaxdqn.assembly import parts
 from jaxdqn.envs import api as envs
 from jaxdqn.settings import config as config_lib
@@ -13,7 +13,7 @@ def make_learner(
     axis_name: str | None,
     bootstrap: q_learning.Bootstrap,
 ) -> learner_lib.Learner:
-    """The update step of a run.
+    """An update step towards a target network.
 
     Args:
       config: of the run.
@@ -30,6 +30,31 @@ def make_learner(
             has_target=True,
             target_tau=config.target_tau,
             target_period_updates=config.target_period_updates,
+            stop_when_refused=config.on_nonfinite == "stop",
+            axis_name=axis_name,
+        ),
+    )
+
+
+def make_learner_without_target(
+    config: config_lib.Config,
+    network: networks.Network,
+    loss: learner_lib.LossFn,
+    axis_name: str | None,
+) -> learner_lib.Learner:
+    """An update step without a target network; it gets the learning rate as each step's factor.
+
+    Args:
+      config: of the run.
+      network: of the run.
+      loss: what it lowers.
+      axis_name: mesh axis of the batch; None for one device.
+    """
+    return learner_lib.make_learner(
+        network.init,
+        learner_lib.UpdateRule(
+            loss,
+            parts.make_optimizer(config, learning_rate=1.0),
             stop_when_refused=config.on_nonfinite == "stop",
             axis_name=axis_name,
         ),

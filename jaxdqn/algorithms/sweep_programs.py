@@ -11,6 +11,7 @@ from jax.sharding import Mesh
 
 from jaxdqn.agent import backward_sweep
 from jaxdqn.agent import learner as learner_lib
+from jaxdqn.algorithms import q_learners
 from jaxdqn.assembly import device_programs, parts
 from jaxdqn.distributed import mesh as mesh_lib
 from jaxdqn.envs import api as envs
@@ -71,15 +72,8 @@ def make_learner(
 ) -> learner_lib.Learner:
     """The update step of a run; it gets the learning rate as the factor of each step."""
     network = parts.make_network(config, spec)
-    return learner_lib.make_learner(
-        network.init,
-        learner_lib.UpdateRule(
-            backward_sweep.make_loss(network),
-            parts.make_optimizer(config, learning_rate=1.0),
-            stop_when_refused=config.on_nonfinite == "stop",
-            axis_name=axis_name,
-        ),
-    )
+    loss = backward_sweep.make_loss(network)
+    return q_learners.make_learner_without_target(config, network, loss, axis_name)
 
 
 def build(config: config_lib.Config, spec: envs.EnvSpec, mesh: Mesh) -> Programs:
