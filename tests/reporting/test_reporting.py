@@ -87,6 +87,9 @@ def test_what_is_read_of_a_run(tmp_path):
     (cut / "metrics.jsonl").write_text(lines[:-10] + "\n[1]\n" + '{"step": "x"}\n')
     run = found_runs.read(cut)
     assert len(run.training) == 4 and run.notes == ["3 unreadable lines in metrics.jsonl"]
+    (cut / "metrics.jsonl").write_text(lines + '{"step": 3')  # a row that is being written
+    run = found_runs.read(cut)
+    assert run.state == "complete" and len(run.training) == 4 and not run.notes
 
 
 def test_what_only_some_learn_from_is_plotted_where_it_is_told(tmp_path):

@@ -102,7 +102,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         else:
             self._refuse(http.HTTPStatus.NOT_FOUND, "There is no such page.")
 
-    do_HEAD = do_GET  # noqa: N815
+    do_HEAD = do_GET  # noqa: N815 (http.server calls methods by these names)
 
     def do_POST(self) -> None:
         """Refuses to change anything."""
