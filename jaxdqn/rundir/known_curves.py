@@ -90,7 +90,7 @@ def telling_settings(config: config_lib.Config) -> dict[str, Any]:
     Game, seed and name of the preset are not among them, nor are settings without effect. The
     length of the run is one only where something decays until its end.
     """
-    without = {"env", "seed", "preset"} | (set() if _decays_to_the_end(config) else {"total_steps"})
+    without = {"env", "seed", "preset"} | (set() if config.decays_to_the_end else {"total_steps"})
     return _as_json(
         {
             name: getattr(config, name)
@@ -110,11 +110,6 @@ def _as_json(values: Mapping[str, Any]) -> dict[str, Any]:
     """Values as JSON brings them back: tuples become lists."""
     back: dict[str, Any] = json.loads(json.dumps(values))
     return back
-
-
-def _decays_to_the_end(config: config_lib.Config) -> bool:
-    decays = config.learning_rate_end is not None and not config.learning_rate_decay_steps
-    return decays or not config.why_unread("importance_end")
 
 
 @functools.cache

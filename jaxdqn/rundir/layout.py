@@ -102,6 +102,8 @@ def _read(path: pathlib.Path) -> dict[str, Any]:
 def check_same(path: pathlib.Path, stored: dict[str, Any], config: config_lib.Config) -> None:
     """Refuses to resume a run with other settings.
 
+    More steps are welcome, unless something would have changed from the first step on.
+
     Raises:
       SettingError: names the settings that differ.
     """
@@ -111,6 +113,8 @@ def check_same(path: pathlib.Path, stored: dict[str, Any], config: config_lib.Co
     may_change = {
         name for name, described in setting.described(config).items() if described.may_change
     }
+    if config.total_steps > stored["total_steps"] and not config.decays_to_the_end:
+        may_change.add("total_steps")
     differing = [
         f"--{name}={now.get(name)} (the run has {stored.get(name)})"
         for name in sorted({*now, *stored} - may_change)
@@ -178,6 +182,12 @@ def _links(path: pathlib.Path) -> Iterator[pathlib.Path]:
             yield from (part for part in parts if part.is_symlink())
 
 
+def _write(path: pathlib.Path, stored: dict[str, Any]) -> None:
+    part = path / _CONFIG_PART
+    part.write_text(json.dumps(stored, indent=2) + "\n")
+    part.rename(path / CONFIG_FILE)
+
+
 def create(path: pathlib.Path, config: config_lib.Config) -> None:
     """Creates the folder of a new run with its `config.json`.
 
@@ -194,11 +204,24 @@ def create(path: pathlib.Path, config: config_lib.Config) -> None:
     }
     try:
         path.mkdir(parents=True, exist_ok=True)
-        part = path / _CONFIG_PART
-        part.write_text(json.dumps(stored, indent=2) + "\n")
-        part.rename(path / CONFIG_FILE)
+        _write(path, stored)
     except OSError as error:
         raise _unusable(path, error) from None
+
+
+def lengthen(path: pathlib.Path, config: config_lib.Config) -> None:
+    """Stores how many steps a run is to have now, if that is more than when it began.
+
+    Raises:
+      RunError, SettingError: it cannot be stored.
+    """
+    stored = _read(path)
+    if config.total_steps > stored["settings"]["total_steps"]:
+        stored["settings"]["total_steps"] = config.total_steps
+        try:
+            _write(path, stored)
+        except OSError as error:
+            raise _unusable(path, error) from None
 
 
 @contextlib.contextmanager

@@ -94,6 +94,12 @@ class Config(
         return max(1, steps // self.steps_per_update if steps else self.planned_updates)
 
     @property
+    def decays_to_the_end(self) -> bool:
+        """Whether something changes until the last step, so that it depends on `total_steps`."""
+        decays = self.learning_rate_end is not None and not self.learning_rate_decay_steps
+        return decays or not self.why_unread("importance_end")
+
+    @property
     def num_groups(self) -> int:
         """Number of groups of environments that take turns."""
         return 2 if self.num_envs % 2 == 0 else 1

@@ -30,7 +30,8 @@ class GameSettings:
     )
     total_steps: int = setting.setting(
         10_000_000,
-        "agent steps of the whole run, over all environments",
+        "agent steps of the whole run, over all environments. A run can get more when it resumes, "
+        "unless something falls or rises until its end",
         ranges.STEPS,
         on_card=True,
     )

@@ -69,6 +69,8 @@ def _make_folder(setup: setup_lib.Setup) -> None:
             layout.clear(setup.path)
         if setup.overwrite or layout.read_settings(setup.path) is None:
             layout.create(setup.path, setup.config)
+        else:
+            layout.lengthen(setup.path, setup.config)
     layout.check_shared(setup.path)
 
 

@@ -101,6 +101,26 @@ def test_a_run_that_sigterm_stopped_ends_as_if_it_had_gone_on(copy, stopped, und
     assert_resumed_to_the_same_end(copy, stopped[1], signal.SIGTERM, undisturbed)
 
 
+def test_a_run_that_gets_more_steps_ends_as_one_that_had_them(tmp_path):
+    """While it is not complete. Then it goes on with an empty replay."""
+    kept = [flag for flag in FLAGS if not flag.startswith("--total_steps")]
+    kept.append("--learning_rate_decay_steps=2000")
+    long, path = (*kept, "--total_steps=1500"), tmp_path / "run"
+    go_on(tmp_path / "long", long)
+    stop(path, signal.SIGTERM, at=900, flags=(*kept, "--total_steps=1200"))
+    assert "resuming from step 9" in go_on(path, long)
+    program.assert_same_end(path, tmp_path / "long")
+    assert "learning resumes when it has been filled again" in go_on(
+        path, (*kept, "--total_steps=2100")
+    )
+    training, _ = program.rows(path)
+    assert training[-1]["step"] >= 2100 > training[-2]["step"]
+    updates = [row["updates"] for row in training if row["step"] >= 1500]
+    assert updates[0] == updates[1] < updates[-1]
+    result = program.train(*long, f"--run_dir={path}")
+    assert result.returncode == 2 and "--total_steps=1500 (the run has 2100)" in result.stderr
+
+
 def test_the_environments_were_made_anew(undisturbed):
     """Or the comparison would show nothing of it: with the same settings but this, other games."""
     path = undisturbed.parent / "never"
