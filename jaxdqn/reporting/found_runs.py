@@ -160,7 +160,7 @@ def _rows(path: pathlib.Path) -> tuple[list[metrics.Row], list[str]]:
     text = path.read_text(encoding="utf-8") if path.exists() else ""
     lines = [line for line in text.splitlines() if line.strip()]
     if lines and not text.endswith("\n") and not any(metrics.parse(lines[-1])):
-        del lines[-1]  # a run is writing it
+        del lines[-1]  # a run is writing it, or was killed while it did
     rows = [row for row in metrics.parse("\n".join(lines)) if 0 <= row["step"] < _MOST_STEPS]
     lost = len(lines) - len(rows)
     return rows, [f"{wording.counted(lost, 'unreadable line')} in {metrics.FILE}"] if lost else []

@@ -88,9 +88,11 @@ def telling_settings(config: config_lib.Config) -> dict[str, Any]:
     """The settings that change learning or scores, as JSON has them.
 
     Game, seed and name of the preset are not among them, nor are settings without effect. The
-    length of the run is one only where something decays until its end.
+    length of the run is one only where a schedule spans all steps.
     """
-    without = {"env", "seed", "preset"} | (set() if config.decays_to_the_end else {"total_steps"})
+    without = {"env", "seed", "preset"}
+    if not config.scheduled_to_the_end:
+        without.add("total_steps")
     return _as_json(
         {
             name: getattr(config, name)

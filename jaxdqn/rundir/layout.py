@@ -99,10 +99,18 @@ def _read(path: pathlib.Path) -> dict[str, Any]:
     return dict(stored)
 
 
-def check_same(path: pathlib.Path, stored: dict[str, Any], config: config_lib.Config) -> None:
+def check_same(
+    path: pathlib.Path, stored: dict[str, Any], config: config_lib.Config, steps_done: int
+) -> None:
     """Refuses to resume a run with other settings.
 
-    More steps are welcome, unless something would have changed from the first step on.
+    It may end earlier or later than planned, unless a schedule spans the whole run.
+
+    Args:
+      path: of the run.
+      stored: the settings that it was begun with.
+      config: the settings now.
+      steps_done: steps of its newest checkpoint.
 
     Raises:
       SettingError: names the settings that differ.
@@ -113,17 +121,19 @@ def check_same(path: pathlib.Path, stored: dict[str, Any], config: config_lib.Co
     may_change = {
         name for name, described in setting.described(config).items() if described.may_change
     }
-    if config.total_steps > stored["total_steps"] and not config.decays_to_the_end:
+    if config.total_steps >= steps_done and not config.scheduled_to_the_end:
         may_change.add("total_steps")
     differing = [
-        f"--{name}={now.get(name)} (the run has {stored.get(name)})"
-        for name in sorted({*now, *stored} - may_change)
-        if now.get(name) != stored.get(name)
+        name for name in sorted({*now, *stored} - may_change) if now.get(name) != stored.get(name)
     ]
     if differing:
+        told = [f"--{name}={now.get(name)} (the run has {stored.get(name)})" for name in differing]
+        if "total_steps" in differing:
+            spans = config.scheduled_to_the_end
+            told[-1] += f"; --{spans} spans all steps" if spans else f"; {steps_done:,} are done"
         raise errors.SettingError(
             "run_dir",
-            f"{path} was begun with other settings: {', '.join(differing)}; "
+            f"{path} was begun with other settings: {', '.join(told)}; "
             "use the same ones, another --run_dir, or --overwrite to start over",
         )
 
@@ -209,19 +219,19 @@ def create(path: pathlib.Path, config: config_lib.Config) -> None:
         raise _unusable(path, error) from None
 
 
-def lengthen(path: pathlib.Path, config: config_lib.Config) -> None:
-    """Stores how many steps a run is to have now, if that is more than when it began.
+def store_length(path: pathlib.Path, config: config_lib.Config) -> None:
+    """Stores how many steps a run is to have, which may have changed since it began.
 
     Raises:
       RunError, SettingError: it cannot be stored.
     """
-    stored = _read(path)
-    if config.total_steps > stored["settings"]["total_steps"]:
-        stored["settings"]["total_steps"] = config.total_steps
-        try:
+    try:
+        stored = _read(path)
+        if stored["settings"].get("total_steps") != config.total_steps:
+            stored["settings"]["total_steps"] = config.total_steps
             _write(path, stored)
-        except OSError as error:
-            raise _unusable(path, error) from None
+    except OSError as error:
+        raise _unusable(path, error) from None
 
 
 @contextlib.contextmanager

@@ -94,10 +94,13 @@ class Config(
         return max(1, steps // self.steps_per_update if steps else self.planned_updates)
 
     @property
-    def decays_to_the_end(self) -> bool:
-        """Whether something changes until the last step, so that it depends on `total_steps`."""
-        decays = self.learning_rate_end is not None and not self.learning_rate_decay_steps
-        return decays or not self.why_unread("importance_end")
+    def scheduled_to_the_end(self) -> str:
+        """A setting by which something changes until the last step; '' for none."""
+        ends = self.learning_rate_end not in (None, self.learning_rate)
+        if ends and not self.learning_rate_decay_steps:
+            return "learning_rate_end"
+        changes = self.importance_end != self.importance_start
+        return "importance_end" if changes and not self.why_unread("importance_end") else ""
 
     @property
     def num_groups(self) -> int:

@@ -30,8 +30,8 @@ class GameSettings:
     )
     total_steps: int = setting.setting(
         10_000_000,
-        "agent steps of the whole run, over all environments. A run can get more when it resumes, "
-        "unless something falls or rises until its end",
+        "agent steps of the whole run, over all environments. It may change when a run resumes, "
+        "unless a schedule spans all steps",
         ranges.STEPS,
         on_card=True,
     )

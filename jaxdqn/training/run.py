@@ -63,14 +63,14 @@ def _lock(setup: setup_lib.Setup) -> contextlib.AbstractContextManager[None]:
 
 
 def _make_folder(setup: setup_lib.Setup) -> None:
-    """Makes the folder of a new run, or empties that of one that gives way."""
+    """Makes the folder of a new run, empties one that gives way, or stores a run's new length."""
     if processes.is_primary():
         if setup.overwrite and setup.path.exists():
             layout.clear(setup.path)
         if setup.overwrite or layout.read_settings(setup.path) is None:
             layout.create(setup.path, setup.config)
         else:
-            layout.lengthen(setup.path, setup.config)
+            layout.store_length(setup.path, setup.config)
     layout.check_shared(setup.path)
 
 

@@ -107,7 +107,8 @@ def _as_begun(
     """
     if not capacity_is_asked:
         config = dataclasses.replace(config, replay_capacity=stored["replay_capacity"])
-    layout.check_same(path, stored, config)
+    steps_done = max(checkpoint_folders.steps_in(path / layout.CHECKPOINTS), default=0)
+    layout.check_same(path, stored, config, steps_done)
     layout.check_same_jax(path)
     return config
 

@@ -115,7 +115,7 @@ def restore(
     else:
         state.sampler = empty_sampler
         _forget_replay(state, config)
-        say("the checkpoint has no replay: learning resumes when it has been filled again")
+        say(f"the checkpoint has no replay: learning resumes {_when(state, config)}")
     return _sent_of(play, run)
 
 
@@ -194,6 +194,14 @@ def _check_format(run: Mapping[str, Any]) -> None:
             f"the checkpoint of step {run.get('steps')} has format {run.get('format')}, this "
             f"version reads {FORMAT}: resume with the version that wrote it"
         )
+
+
+def _when(state: run_state.RunState, config: config_lib.Config) -> str:
+    """When a run learns again that has begun to fill another replay."""
+    if not config.learns_by_updates:
+        return "when it has been filled again"
+    when = f"at step {state.learning_from_step:,}"
+    return when if state.learning_from_step < config.total_steps else f"{when}, after the end"
 
 
 def _forget_replay(state: run_state.RunState, config: config_lib.Config) -> None:

@@ -2,6 +2,7 @@ import contextlib
 import dataclasses
 import json
 import pathlib
+import re
 
 import pytest
 
@@ -19,25 +20,35 @@ def stored(config):
 def test_a_run_older_than_a_setting_goes_on():
     settings = stored(CONFIG)
     del settings["compute_dtype"]
-    layout.check_same(pathlib.Path("run"), settings, CONFIG)
+    layout.check_same(pathlib.Path("run"), settings, CONFIG, steps_done=0)
 
 
 def test_a_setting_that_differs_is_named():
     settings = stored(CONFIG) | {"seed": 3}
     with pytest.raises(errors.SettingError, match=r"--seed=0 \(the run has 3\)"):
-        layout.check_same(pathlib.Path("run"), settings, CONFIG)
+        layout.check_same(pathlib.Path("run"), settings, CONFIG, steps_done=0)
+
+
+LINEAR = {"learning_rate_end": 0.0}  # over all steps
+PRIORITIZED = {"sampler": "prioritized", "importance_start": 0.4}
 
 
 @pytest.mark.parametrize(
-    ("total_steps", "decay_steps", "is_refused"),
-    [(60_000, 50_000, False), (60_000, 0, True), (40_000, 50_000, True)],
+    ("changes", "total_steps", "refused"),
+    [
+        ({}, 60_000, ""),
+        ({}, 40_000, ""),
+        ({}, 39_999, "; 40,000 are done"),
+        (LINEAR, 60_000, "; --learning_rate_end spans all steps"),
+        (LINEAR | {"learning_rate_decay_steps": 9}, 60_000, ""),
+        (LINEAR | {"learning_rate_end": 3e-3}, 60_000, ""),  # that of the start
+        (PRIORITIZED, 60_000, "; --importance_end spans all steps"),
+        (PRIORITIZED | {"importance_end": 0.4}, 60_000, ""),
+    ],
 )
-def test_a_run_gets_more_steps_unless_something_decays_until_its_end(
-    total_steps, decay_steps, is_refused
-):
-    begun = dataclasses.replace(CONFIG, learning_rate_decay_steps=decay_steps)
+def test_a_run_gets_another_end_unless_a_schedule_spans_it(changes, total_steps, refused):
+    begun = presets.resolve("CartPole", "classic", {"learning_rate_end": None, **changes})
     config = dataclasses.replace(begun, total_steps=total_steps)
-    told = rf"--total_steps={total_steps} \(the run has 50000\)"
-    refused = pytest.raises(errors.SettingError, match=told)
-    with refused if is_refused else contextlib.nullcontext():
-        layout.check_same(pathlib.Path("run"), stored(begun), config)
+    told = re.escape(f"--total_steps={total_steps} (the run has 50000){refused}")
+    with pytest.raises(errors.SettingError, match=told) if refused else contextlib.nullcontext():
+        layout.check_same(pathlib.Path("run"), stored(begun), config, steps_done=40_000)

@@ -102,7 +102,7 @@ def test_a_run_that_sigterm_stopped_ends_as_if_it_had_gone_on(copy, stopped, und
 
 
 def test_a_run_that_gets_more_steps_ends_as_one_that_had_them(tmp_path):
-    """While it is not complete. Then it goes on with an empty replay."""
+    """While it is not complete. A complete one goes on with an empty replay."""
     kept = [flag for flag in FLAGS if not flag.startswith("--total_steps")]
     kept.append("--learning_rate_decay_steps=2000")
     long, path = (*kept, "--total_steps=1500"), tmp_path / "run"
@@ -110,15 +110,13 @@ def test_a_run_that_gets_more_steps_ends_as_one_that_had_them(tmp_path):
     stop(path, signal.SIGTERM, at=900, flags=(*kept, "--total_steps=1200"))
     assert "resuming from step 9" in go_on(path, long)
     program.assert_same_end(path, tmp_path / "long")
-    assert "learning resumes when it has been filled again" in go_on(
-        path, (*kept, "--total_steps=2100")
-    )
+    assert "learning resumes at step 1,7" in go_on(path, (*kept, "--total_steps=2100"))
     training, _ = program.rows(path)
     assert training[-1]["step"] >= 2100 > training[-2]["step"]
     updates = [row["updates"] for row in training if row["step"] >= 1500]
     assert updates[0] == updates[1] < updates[-1]
     result = program.train(*long, f"--run_dir={path}")
-    assert result.returncode == 2 and "--total_steps=1500 (the run has 2100)" in result.stderr
+    assert result.returncode == 2 and "(the run has 2100); 2,10" in result.stderr
 
 
 def test_the_environments_were_made_anew(undisturbed):
@@ -244,7 +242,7 @@ def test_without_its_replay_a_run_fills_it_again(tmp_path):
     stop(path, signal.SIGTERM, flags=flags)
     assert not (path / "replay").exists()
     before, _ = program.rows(path)
-    assert "learning resumes when it has been filled again" in go_on(path, flags)
+    assert "learning resumes at step 1,3" in go_on(path, flags)
     after, _ = program.rows(path)
     assert after[: len(before)] == before
     assert before[-1]["updates"] <= after[len(before)]["updates"] < after[-1]["updates"]

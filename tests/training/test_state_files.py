@@ -161,7 +161,7 @@ def test_without_its_replay_a_run_fills_another_before_it_learns(tmp_path):
         init_ring=device.init_ring,
         say=said.append,
     )
-    assert said == ["the checkpoint has no replay: learning resumes when it has been filled again"]
+    assert said == ["the checkpoint has no replay: learning resumes at step 124"]
     assert (fresh.rows, fresh.learning_from_step, fresh.learning_from_update) == (0, 60 + 64, 7)
     assert int(fresh.ring.count) == 0
 
