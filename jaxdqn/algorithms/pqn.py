@@ -55,7 +55,7 @@ def make_learner(
     """The update step of a run; it gets the learning rate as the factor of each step."""
     network = parts.make_network(config, spec)
     loss = q_learning.make_known_loss(network, parts.make_head(config))
-    return q_learners.make_learner_without_target(config, network, loss, axis_name)
+    return q_learners.make_learner_without_target(config, network, axis_name, loss)
 
 
 class Programs(NamedTuple):

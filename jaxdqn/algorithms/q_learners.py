@@ -13,7 +13,7 @@ def make_learner(
     axis_name: str | None,
     bootstrap: q_learning.Bootstrap,
 ) -> learner_lib.Learner:
-    """An update step towards a target network.
+    """Makes an update step towards a target network.
 
     Args:
       config: of the run.
@@ -39,16 +39,16 @@ def make_learner(
 def make_learner_without_target(
     config: config_lib.Config,
     network: networks.Network,
-    loss: learner_lib.LossFn,
     axis_name: str | None,
+    loss: learner_lib.LossFn,
 ) -> learner_lib.Learner:
-    """An update step without a target network; it gets the learning rate as each step's factor.
+    """Makes an update step without a target network, which gets the learning rate with each step.
 
     Args:
       config: of the run.
       network: of the run.
-      loss: what it lowers.
       axis_name: mesh axis of the batch; None for one device.
+      loss: what it lowers.
     """
     return learner_lib.make_learner(
         network.init,

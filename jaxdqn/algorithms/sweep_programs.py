@@ -73,7 +73,7 @@ def make_learner(
     """The update step of a run; it gets the learning rate as the factor of each step."""
     network = parts.make_network(config, spec)
     loss = backward_sweep.make_loss(network)
-    return q_learners.make_learner_without_target(config, network, loss, axis_name)
+    return q_learners.make_learner_without_target(config, network, axis_name, loss)
 
 
 def build(config: config_lib.Config, spec: envs.EnvSpec, mesh: Mesh) -> Programs:
