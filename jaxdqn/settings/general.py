@@ -66,8 +66,8 @@ GENERAL: Mapping[str, Preset] = {
     "atari": Preset(
         settings=atari.ATARI,
         expected="Breakout, seed 0: 101 after 1M steps (30 games), 2 cores of an EPYC, 2026-11-21; "
-        "seed 2: 28.7 after 350k steps, an H200, 2026-11-27; longer runs and other games not yet "
-        "run",
+        "seed 2: 28.7 after 350k steps; seed 0: Pong -16.5, SpaceInvaders 298 after 300k; an "
+        "H200, 2026-11-27; longer runs and other games not yet run",
     ),
     # What learns most in an hour on two cores: half as many samples per step, and a network with
     # a third of the arithmetic, so several times as many steps.
@@ -85,7 +85,9 @@ GENERAL: Mapping[str, Preset] = {
             "checkpoint_every_steps": 100_000,
         },
         expected="Breakout, 3 seeds: 40.2, 57.2 and 62.7 after 1M steps (30 games); a core of an "
-        "EPYC for each, 2026-11-27; other games not yet run",
+        "EPYC for each; seed 0: Qbert 953, MsPacman 641, SpaceInvaders 364, Freeway 0 after 600k, "
+        "Pong -18.6 after 500k, BeamRider 1,113 after 400k; 2026-11-27; longer runs and other "
+        "games not yet run",
     ),
     # As many samples per step in fewer, larger updates, which keep an accelerator busy.
     "atari_fast": Preset(
