@@ -13,6 +13,8 @@ class Preset(NamedTuple):
     expected: str  # command, hardware, time, score, seeds, date
     env: str = ""  # the game that it is for; '' if it is for several
     group: str = "Defaults"  # under which it is listed; '' if it is not
+    on_cpu: str = ""  # what suits a CPU better, in words
+    on_accelerator: str = ""
 
     @property
     def is_for_atari(self) -> bool:
@@ -61,6 +63,8 @@ _ATARI_ON_GPUS: Mapping[str, Any] = {
     "eval_every_steps": 2_500_000,
 }
 
+_FOR_CPUS = "on a CPU, laptop learns more in an hour"
+
 GENERAL: Mapping[str, Preset] = {
     # Double DQN at the cadence of Mnih et al. (2015): 32 transitions every 4 steps, 1M frames.
     "atari": Preset(
@@ -68,6 +72,7 @@ GENERAL: Mapping[str, Preset] = {
         expected="Breakout, seed 0: 101 after 1M steps (30 games), 2 cores of an EPYC, 2026-11-21; "
         "seed 2: 28.7 after 350k steps; seed 0: Pong -16.5, SpaceInvaders 298 after 300k; an "
         "H200, 2026-11-27; longer runs and other games not yet run",
+        on_cpu=_FOR_CPUS,
     ),
     # What learns most in an hour on two cores: half as many samples per step, and a network with
     # a third of the arithmetic, so several times as many steps.
@@ -88,6 +93,7 @@ GENERAL: Mapping[str, Preset] = {
         "EPYC for each; seed 0: Qbert 953, MsPacman 641, SpaceInvaders 364, Freeway 0 after 600k, "
         "Pong -18.6 after 500k, BeamRider 1,113 after 400k; 2026-11-27; longer runs and other "
         "games not yet run",
+        on_accelerator="atari_fast is for accelerators",
     ),
     # As many samples per step in fewer, larger updates, which keep an accelerator busy.
     "atari_fast": Preset(
@@ -101,6 +107,7 @@ GENERAL: Mapping[str, Preset] = {
         expected="Breakout, seed 0: 200 after 2.2M steps (30 games), 2.5 minutes on an H200 with "
         "16 cores, 2026-11-26; Pong, seed 0: -12 in training after 1.6M steps, 2026-11-27; longer "
         "runs and other games not yet run",
+        on_cpu=_FOR_CPUS,
     ),
     # Between both: batches that a GPU learns from as fast as 16 cores play.
     "atari_gpu": Preset(
@@ -113,6 +120,7 @@ GENERAL: Mapping[str, Preset] = {
         },
         expected="14,800 steps/s on an H200 with 16 cores; Breakout, seed 0: 45 in training after "
         "700k steps, 2026-11-27; longer runs and other games not yet run",
+        on_cpu=_FOR_CPUS,
     ),
     "classic": Preset(
         settings=_CLASSIC,

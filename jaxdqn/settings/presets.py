@@ -94,11 +94,8 @@ def reason(config: config_lib.Config) -> str:
 
 def advice(config: config_lib.Config, on_cpu: bool) -> str:
     """Which preset suits the hardware better: 'atari_fast is for accelerators'; '' for none."""
-    if on_cpu and config.preset in ("atari", "atari_gpu", "atari_fast"):
-        return "on a CPU, laptop learns more in an hour"
-    if not on_cpu and config.preset == "laptop":
-        return "atari_fast is for accelerators"
-    return ""
+    preset = PRESETS[config.preset]
+    return preset.on_cpu if on_cpu else preset.on_accelerator
 
 
 def resolve(env: str, preset: str, changes: Mapping[str, Any]) -> config_lib.Config:
