@@ -31,11 +31,11 @@ def _is_the_same(old: dict[str, Any], new: dict[str, Any]) -> bool:
     return is_equal and all(old[name] == new[name] for name in names)
 
 
-def _entry(run: found_runs.Run) -> dict[str, Any]:
+def entry_of(run: found_runs.Run) -> dict[str, Any]:
     """A run as the file holds it.
 
     Raises:
-      SettingError: it is not complete, or has no evaluations.
+      SettingError: it is not complete, has no evaluations, or missed updates.
     """
     if run.problem or run.config is None:
         raise errors.SettingError("runs", f"has {run.path}: {run.problem}")
@@ -56,7 +56,7 @@ def _entry(run: found_runs.Run) -> dict[str, Any]:
 
 def main() -> int:
     """Reads the runs and writes the file."""
-    new = [_entry(found_runs.read(paths.usable("runs", name))) for name in flags.FLAGS.runs]
+    new = [entry_of(found_runs.read(paths.usable("runs", name))) for name in flags.FLAGS.runs]
     lines = [f"{json.dumps(one)}\n" for one in added(known_curves.stored(), new)]
     with atomic_files.whole(known_curves.FILE) as part:
         part.write_text("".join(lines))

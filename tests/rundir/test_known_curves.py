@@ -1,5 +1,6 @@
 """What the package knows of earlier runs."""
 
+import contextlib
 import dataclasses
 import json
 
@@ -7,7 +8,9 @@ import numpy as np
 import pytest
 
 from benchmarks import known_curves as bench
-from jaxdqn.rundir import known_curves, metrics
+from jaxdqn import errors
+from jaxdqn.reporting import found_runs
+from jaxdqn.rundir import known_curves, layout, metrics
 from jaxdqn.settings import presets
 
 
@@ -122,3 +125,16 @@ def test_a_new_run_replaces_that_of_its_seed_and_settings(known):
     old, other = known(({}, [row(100, 10.0)]), ({"seed": 1}, [row(100, 9.0)]))
     new = old | {"evaluations": [row(100, 12.0)]}
     assert bench.added([old, other], [new]) == [new, other]
+
+
+@pytest.mark.parametrize(("updates", "problem"), [(400, ""), (340, "made 340 of 400 updates")])
+def test_a_run_that_lost_its_replay_for_a_time_is_no_example(tmp_path, updates, problem):
+    changes = {"total_steps": 2000, "learning_starts_steps": 400}
+    layout.create(tmp_path, presets.resolve("Breakout", "atari", changes))
+    trained = {"step": 2000, "episode_return_mean": 9.0, "updates": updates}
+    lines = (json.dumps(each) + "\n" for each in (trained, row(2000, 12.0)))
+    (tmp_path / metrics.FILE).write_text("".join(lines))
+    raises = pytest.raises(errors.SettingError, match=problem) if problem else None
+    with raises or contextlib.nullcontext():
+        known = bench.entry_of(found_runs.read(tmp_path))
+        assert known["evaluations"][0]["eval_return_mean"] == 12.0
