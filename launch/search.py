@@ -182,14 +182,18 @@ def counts(study: optuna.Study) -> str:
 
 
 def best(study: optuna.Study, count: int) -> list[optuna.trial.FrozenTrial]:
-    """The complete trials with the highest scores, the best first."""
+    """The complete trials with the highest scores, the best first.
+
+    Where several reach the same score, as where it is the most that a game gives, the one that was
+    best on the way comes first.
+    """
     complete = study.get_trials(states=[_States.COMPLETE])
-    return sorted(complete, key=lambda trial: (-_score(trial), trial.number))[:count]
+    return sorted(complete, key=_rank)[:count]
 
 
-def _score(trial: optuna.trial.FrozenTrial) -> float:
+def _rank(trial: optuna.trial.FrozenTrial) -> tuple[float, float, int]:
     assert trial.value is not None  # it is complete
-    return trial.value
+    return -trial.value, -statistics.fmean(trial.intermediate_values.values()), trial.number
 
 
 def problems(study: optuna.Study) -> collections.Counter[str]:

@@ -125,6 +125,16 @@ def test_a_score_is_the_mean_over_seeds(tmp_path, score, expected):
     assert search.counts(study) == "1 complete"
 
 
+def test_of_equal_scores_the_one_that_was_there_first_is_best(tmp_path):
+    plan = plan_of(tmp_path)
+    study = open_study(plan, pruner="none")
+    for scores in ([10.0, 20.0, 500.0], [10.0, 500.0, 500.0], [490.0, 490.0, 490.0]):
+        trial = search.Trial(study, plan)
+        write_scores(trial.runs[0], scores)
+        trial.end()
+    assert [search.folders(best) for best in search.best(study, 3)] == [1, 0, 2]
+
+
 def test_trials_that_fall_behind_are_stopped(tmp_path):
     plan = plan_of(tmp_path)
     study = open_study(plan)
