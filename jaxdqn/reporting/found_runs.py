@@ -158,11 +158,11 @@ def _broken(path: pathlib.Path, problem: str) -> Run:
 def _rows(path: pathlib.Path) -> tuple[list[metrics.Row], list[str]]:
     """The rows that can be read, and notes about the others."""
     text = path.read_text(encoding="utf-8") if path.exists() else ""
-    lines = [line for line in text.splitlines() if line.strip()]
-    if lines and not text.endswith("\n") and not any(metrics.parse(lines[-1])):
-        del lines[-1]  # a run is writing it, or was killed while it did
-    rows = [row for row in metrics.parse("\n".join(lines)) if 0 <= row["step"] < _MOST_STEPS]
-    lost = len(lines) - len(rows)
+    rows = [row for row in metrics.parse(text) if 0 <= row["step"] < _MOST_STEPS]
+    lost = sum(1 for line in text.splitlines() if line.strip()) - len(rows)
+    last = text.rpartition("\n")[2]
+    if last.strip() and not any(metrics.parse(last)):
+        lost -= 1  # a run is writing it, or was killed while it did
     return rows, [f"{wording.counted(lost, 'unreadable line')} in {metrics.FILE}"] if lost else []
 
 

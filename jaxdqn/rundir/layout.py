@@ -128,12 +128,12 @@ def check_same(
     ]
     if differing:
         told = [f"--{name}={now.get(name)} (the run has {stored.get(name)})" for name in differing]
+        spans, why = config.scheduled_to_the_end, ""
         if "total_steps" in differing:
-            spans = config.scheduled_to_the_end
-            told[-1] += f"; --{spans} spans all steps" if spans else f"; {steps_done:,} are done"
+            why = f"--{spans} spans all steps; " if spans else f"{steps_done:,} are done; "
         raise errors.SettingError(
             "run_dir",
-            f"{path} was begun with other settings: {', '.join(told)}; "
+            f"{path} was begun with other settings: {', '.join(told)}; {why}"
             "use the same ones, another --run_dir, or --overwrite to start over",
         )
 

@@ -66,11 +66,14 @@ def prepare(
     path = path or layout.default_path(config)
     stored = layout.read_settings(path)
     layout.check_writable(path)
+    saved_steps = checkpoint_folders.steps_in(path / layout.CHECKPOINTS)
     if stored is None or overwrite:
         check_effects(config, spec)
         check_films(config)
     else:
-        config = _as_begun(config, path, stored, capacity_chosen_by_user)
+        config = _as_begun(
+            config, path, stored, capacity_chosen_by_user, max(saved_steps, default=0)
+        )
         capacity_chosen_by_user = True  # when the run began
     free_bytes = memory.free_device_bytes(mesh)
     memory.check_network(config, spec, free_bytes)
@@ -81,7 +84,7 @@ def prepare(
         capacity_chosen_by_user,
         lambda config: working_memory.needed_bytes(config, spec, mesh),
     )
-    begins = overwrite or not checkpoint_folders.steps_in(path / layout.CHECKPOINTS)
+    begins = overwrite or not saved_steps
     initial_params = initial_agent.parameters(config, spec) if begins else None
     _check_agreement(fitted, overwrite, initial_agent.digest(initial_params))
     return Setup(
@@ -98,7 +101,11 @@ def prepare(
 
 
 def _as_begun(
-    config: config_lib.Config, path: pathlib.Path, stored: dict[str, Any], capacity_is_asked: bool
+    config: config_lib.Config,
+    path: pathlib.Path,
+    stored: dict[str, Any],
+    capacity_is_asked: bool,
+    steps_done: int,
 ) -> config_lib.Config:
     """The settings of a run that is resumed, whose replay may have shrunk when it began.
 
@@ -107,7 +114,6 @@ def _as_begun(
     """
     if not capacity_is_asked:
         config = dataclasses.replace(config, replay_capacity=stored["replay_capacity"])
-    steps_done = max(checkpoint_folders.steps_in(path / layout.CHECKPOINTS), default=0)
     layout.check_same(path, stored, config, steps_done)
     layout.check_same_jax(path)
     return config

@@ -109,7 +109,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         told = "Nothing can be changed here."
         self._refuse(http.HTTPStatus.METHOD_NOT_ALLOWED, told, {"Allow": "GET, HEAD"})
 
-    do_PUT = do_PATCH = do_DELETE = do_OPTIONS = do_POST  # noqa: N815
+    do_PUT = do_PATCH = do_DELETE = do_OPTIONS = do_POST  # noqa: N815 (as above)
 
     def _is_asked_by_name(self) -> bool:
         """Whether the browser knows that it asks this machine.
