@@ -19,19 +19,18 @@ from benchmarks import gymnasium_atari, report, same_play
 from jaxdqn import errors
 from jaxdqn.cli import program
 
-_NATIVE = {"img_height": 210, "img_width": 160}  # the emulator's own size: nothing is resized
-
 
 def _frames(game: str, steps: int, num_envs: int) -> dict[str, Any]:
-    """Differences of each other source from EnvPool, with frames of both sizes."""
+    """Differences of each other source from EnvPool, with frames of each size."""
     first, *others = same_play.SIDES
     found = {}
-    for other in others:
-        for size, options in (("84x84", {}), ("210x160", _NATIVE)):
-            one = first.make_fixed(game, num_envs, 0, **options)
-            two = other.make_fixed(game, num_envs, 0, **options)
+    for other in (*others, same_play.SCREENS):
+        for height, width in other.sizes:
+            size = {"img_height": height, "img_width": width}
+            one = first.make_fixed(game, num_envs, 0, **size)
+            two = other.make_fixed(game, num_envs, 0, **size)
             differences = same_play.compare(one, two, steps, seed=0)
-            found[f"{other.name} {size}"] = differences._asdict()
+            found[f"{other.name} {height}x{width}"] = differences._asdict()
     return found
 
 

@@ -1,62 +1,43 @@
-"""Atari games for Gymnasium that are preprocessed as EnvPool and ALE preprocess them.
+"""Atari games for Gymnasium, preprocessed by its own `AtariPreprocessing`.
 
-`--env=benchmarks.gymnasium_atari:Preprocessed/Breakout-v0` plays one. Gymnasium's own
-`AtariPreprocessing` does the same but needs OpenCV, which this project does not. Games of the name
-`Preprocessed/BreakoutFixed-v0` start without no-ops.
+`--env=benchmarks.gymnasium_atari:Preprocessed/Breakout-v0` plays one. It shows 84x84 grey pixels.
+Two other names are for comparisons: `Preprocessed/BreakoutFixed-v0` starts without no-ops, and
+`Preprocessed/BreakoutScreens-v0` also shows whole screens, of 210x160 pixels.
+
+Requires `ale-py` and OpenCV (`pip install opencv-python-headless`).
 """
 
-from typing import Any, SupportsFloat
+from typing import Any
 
 import ale_py
 import gymnasium
 import numpy as np
 import numpy.typing as npt
+from gymnasium.wrappers import AtariPreprocessing
 
 GAMES = ("Breakout", "Pong", "SpaceInvaders", "Seaquest", "Qbert")
-_NOOP, _FIRE = 0, 1  # in all of these games
-_FRAMES = 4  # of a step
+_FIRE = 1  # in all of these games
 _MOST_STEPS = 27_000
+_SMALL, _WHOLE = (84, 84), (160, 210)  # pixels, of which the width comes first
 
 Image = npt.NDArray[np.uint8]
 
 
-class Preprocessed(gymnasium.Wrapper[Image, int, Image, int]):
-    """Four frames a step, of which the maximum of the last two is shown.
-
-    Args:
-      env: plays one frame a step.
-      noop_max: a game begins with FIRE and up to two no-ops less.
-    """
-
-    def __init__(self, env: gymnasium.Env[Image, int], noop_max: int):
-        super().__init__(env)
-        self._noop_max = noop_max
+class FireFirst(gymnasium.Wrapper[Image, int, Image, int]):
+    """Begins each game with FIRE, which `AtariPreprocessing` does not."""
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[Image, dict[str, Any]]:
-        """Begins a game with FIRE and no-ops."""
-        self.env.reset(seed=seed)
+        """Begins a game."""
+        self.env.reset(seed=seed, options=options)
         image, *_, info = self.env.step(_FIRE)
-        for _ in range(int(self.np_random.integers(self._noop_max)) - 1):
-            image, *_, info = self.env.step(_NOOP)
         return image, info
 
-    def step(self, action: int) -> tuple[Image, SupportsFloat, bool, bool, dict[str, Any]]:
-        """Plays a step."""
-        total, last = 0.0, np.zeros(0, np.uint8)
-        for frame in range(_FRAMES):
-            image, reward, terminated, truncated, info = self.env.step(action)
-            total += float(reward)
-            if frame == _FRAMES - 1:
-                image = np.maximum(last, image)
-            if terminated or truncated:
-                break
-            last = image
-        return image, total, terminated, truncated, info
 
-
-def make(game: str, noop_max: int, **options: Any) -> gymnasium.Env[Image, int]:
+def make(
+    game: str, noop_max: int, screen_size: tuple[int, int], **options: Any
+) -> gymnasium.Env[Image, int]:
     """One game; Gymnasium calls this."""
     ale_py.ALEInterface.setLoggerMode(ale_py.LoggerMode.Error)  # it would greet
     env = gymnasium.make(
@@ -64,19 +45,22 @@ def make(game: str, noop_max: int, **options: Any) -> gymnasium.Env[Image, int]:
         frameskip=1,
         repeat_action_probability=0.0,
         max_num_frames_per_episode=2**30,
-        obs_type="grayscale",
         disable_env_checker=True,
         **options,
     )
-    return Preprocessed(env, noop_max)
+    return AtariPreprocessing(FireFirst(env), noop_max=noop_max, screen_size=screen_size)
 
 
 gymnasium.register_envs(ale_py)
 for _game in GAMES:
-    for _suffix, _noop_max in (("", 30), ("Fixed", 1)):
+    for _suffix, _noop_max, _screen_size in (
+        ("", 30, _SMALL),
+        ("Fixed", 0, _SMALL),
+        ("Screens", 0, _WHOLE),
+    ):
         gymnasium.register(
             f"Preprocessed/{_game}{_suffix}-v0",
             entry_point="benchmarks.gymnasium_atari:make",
             max_episode_steps=_MOST_STEPS,
-            kwargs={"game": _game, "noop_max": _noop_max},
+            kwargs={"game": _game, "noop_max": _noop_max, "screen_size": _screen_size},
         )

@@ -18,6 +18,7 @@ class Side(NamedTuple):
     fixed_env: str  # of one that starts alike in all sources
     options: Mapping[str, Any]  # of both
     fixed_options: Mapping[str, Any]  # of the second one alone
+    sizes: tuple[tuple[int, int], ...]  # heights and widths of its frames, in pixels
 
     def make(self, game: str, num_envs: int, seed: int, **options: Any) -> api.DrawnEnv:
         """Starts games that begin at random."""
@@ -33,17 +34,18 @@ def _made(env: str, num_envs: int, seed: int, options: Mapping[str, Any]) -> api
     return registry.make(registry.resolve(env), num_envs, seed, options, num_threads=2)
 
 
+_SMALL, _WHOLE = (84, 84), (210, 160)  # the latter is the emulator's own size
 _SIZE = {"img_height": 84, "img_width": 84}
+_PREPROCESSED = "benchmarks.gymnasium_atari:Preprocessed/{game}"
+
 SIDES = (
-    Side("EnvPool", "{game}", "{game}", _SIZE, {"noop_max": 1}),
-    Side("ALE", "ale:{game}", "ale:{game}", _SIZE, {"noop_max": 1}),
-    Side(
-        "Gymnasium",
-        "benchmarks.gymnasium_atari:Preprocessed/{game}-v0",
-        "benchmarks.gymnasium_atari:Preprocessed/{game}Fixed-v0",
-        _SIZE,
-        {},
-    ),
+    Side("EnvPool", "{game}", "{game}", _SIZE, {"noop_max": 1}, (_SMALL, _WHOLE)),
+    Side("ALE", "ale:{game}", "ale:{game}", _SIZE, {"noop_max": 1}, (_SMALL, _WHOLE)),
+    Side("Gymnasium", f"{_PREPROCESSED}-v0", f"{_PREPROCESSED}Fixed-v0", _SIZE, {}, (_SMALL,)),
+)
+# As Gymnasium, but the frames are those that this package makes of whole screens.
+SCREENS = SIDES[-1]._replace(
+    name="screens", fixed_env=f"{_PREPROCESSED}Screens-v0", sizes=(_SMALL, _WHOLE)
 )
 
 

@@ -16,6 +16,10 @@ from tests.toys import toy_env
 NEEDS_ALE = pytest.mark.skipif(
     importlib.util.find_spec("ale_py") is None, reason="ale-py is optional"
 )
+NEEDS_BOTH = pytest.mark.skipif(
+    None in map(importlib.util.find_spec, ("ale_py", "cv2")),
+    reason="both are optional",
+)
 SMALL = {"img_height": 20, "img_width": 16}
 LIMIT, STEPS, NUM_ENVS, SEED = 12, 40, 3, 5
 CASES = [
@@ -23,7 +27,7 @@ CASES = [
     ("CartPole", {}),
     pytest.param(("ale:Breakout", SMALL), marks=NEEDS_ALE),
     ("gymnasium:CartPole-v1", {}),
-    pytest.param(("benchmarks.gymnasium_atari:Preprocessed/Breakout-v0", SMALL), marks=NEEDS_ALE),
+    pytest.param(("benchmarks.gymnasium_atari:Preprocessed/Breakout-v0", SMALL), marks=NEEDS_BOTH),
     (toy_env.ENV_ID, {}),
 ]
 GAMES = ("Breakout", "Pong", "SpaceInvaders", "Seaquest", "Qbert")
@@ -175,28 +179,23 @@ def test_options_that_it_does_not_have_are_refused_by_name(played):
     assert caught.value.option == "no_such_option" and "\n" not in str(caught.value)
 
 
-@NEEDS_ALE
+@NEEDS_BOTH
 @pytest.mark.parametrize("game", GAMES)
 def test_the_same_games_are_played_alike(game):
     """Rewards, ends, lives and every pixel, from the same start, over the ends of games."""
     envpool, ale, gymnasium = same_play.SIDES
-    limited = {"max_episode_steps": 45}
-    found = same_play.compare(
-        envpool.make_fixed(game, 2, SEED, **limited),
-        ale.make_fixed(game, 2, SEED, **limited),
-        60,
-        0,
-    )
-    assert found == same_play.Differences(120, 2, 0, 0, 0, 0, 0.0, 0)
-    # The Gymnasium source has no lives, and resizes in another way: it is shown whole screens.
-    limited |= {"img_height": 210, "img_width": 160}
-    found = same_play.compare(
-        ale.make_fixed(game, 2, SEED, **limited),
-        gymnasium.make_fixed(game, 2, SEED, **limited),
-        60,
-        0,
-    )
-    assert found == same_play.Differences(120, 2, 0, 0, None, 0, 0.0, 0)
+
+    def differences(side, size, has_lives):
+        limited = {"max_episode_steps": 45, "img_height": size[0], "img_width": size[1]}
+        sides = (one.make_fixed(game, 2, SEED, **limited) for one in (envpool, side))
+        found = same_play.compare(*sides, 60, 0)
+        assert found.steps == 120 and found.games == 2
+        return found[2:] == (0, 0, 0 if has_lives else None, 0, 0.0, 0)
+
+    assert differences(ale, (84, 84), has_lives=True)
+    assert differences(gymnasium, (84, 84), has_lives=False)
+    # This package resizes images in another way: whole screens are the same.
+    assert differences(same_play.SCREENS, (210, 160), has_lives=False)
 
 
 @NEEDS_ALE
