@@ -1,6 +1,7 @@
 """What users see: the plan, a progress bar on a terminal, plain lines elsewhere."""
 
 import datetime
+import shutil
 import sys
 import time
 from collections.abc import Callable, Mapping
@@ -23,6 +24,7 @@ _LOOK_S = 5.0  # between two looks for a first loss
 # before learning is compiled.
 _MEASURED_S = 10.0
 _LONGEST_S = 1e13  # that Python writes as days and hours
+_WIDE = 115  # columns that a bar and all that is shown beside it take
 
 
 def plan(setup: setup_lib.Setup, params: Any, from_step: int) -> str:
@@ -120,8 +122,8 @@ class Progress:
         if self._loss == _NOTHING and now > self._next_look_s:
             self._next_look_s = now + _LOOK_S
             self._loss = _short(find_loss())
-            if self._bar is not None and self._loss != _NOTHING:
-                self._bar.set_postfix(self._shown | {"loss": self._loss})
+            if self._loss != _NOTHING:
+                self._show_beside_bar(self._shown | {"loss": self._loss})
         if not self._is_time_told and self._loss != _NOTHING:
             self._tell_time(step, now)
 
@@ -140,6 +142,14 @@ class Progress:
             left = _duration(max(0, self._total - step) / speed)
             self.say(f"    time  about {left} left, at {speed:,.0f} steps/s")
 
+    def _show_beside_bar(self, shown: dict[str, str]) -> None:
+        """Shows what fits beside the bar, if there is one: return and loss on narrow terminals."""
+        self._shown = shown
+        if self._bar is not None:
+            wide = shutil.get_terminal_size().columns >= _WIDE
+            names = [name for name in shown if wide or name in ("return", "loss")]
+            self._bar.set_postfix({name: shown[name] for name in names})
+
     def row(self, step: int, row: Mapping[str, metrics.Value]) -> None:
         """Shows a row of training metrics."""
         shown = {
@@ -152,8 +162,7 @@ class Progress:
         speed = row["steps_per_second"]
         left_s = max(0, self._total - step) / speed if speed else None
         if self._bar is not None:
-            self._shown = shown | {"memory": used}
-            self._bar.set_postfix(self._shown)
+            self._show_beside_bar(shown | {"memory": used})
             return
         left = "unknown" if left_s is None else _duration(left_s)
         values = "  ".join(f"{name} {value}" for name, value in shown.items())

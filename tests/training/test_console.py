@@ -4,6 +4,8 @@ import functools
 import io
 import sys
 
+import pytest
+
 from jaxdqn.training import console
 
 ROW = {"episode_return_mean": 1.5, "loss": None, "epsilon": 1.0, "memory_used_bytes": 10**9}
@@ -15,9 +17,10 @@ class Terminal(io.StringIO):
         return True
 
 
-def terminal(monkeypatch):
+def terminal(monkeypatch, columns=120):
     """Takes the place of both streams."""
     shown = Terminal()
+    monkeypatch.setenv("COLUMNS", str(columns))
     monkeypatch.setattr(sys, "stdout", shown)
     monkeypatch.setattr(sys, "stderr", shown)
     return shown
@@ -40,6 +43,20 @@ def test_the_bar_shows_the_first_loss_before_its_row(monkeypatch):
     progress.close()
     assert "return=1.5, loss=0.25, epsilon=1" in shown.getvalue()
     assert len(asked) == 1  # to know it the device is waited for
+
+
+@pytest.mark.parametrize(
+    ("columns", "expected"),
+    [(80, "return=-20.1, loss=0.00154]"), (120, "loss=0.00154, epsilon=0.0123, memory=1.00 GB]")],
+)
+def test_what_a_narrow_terminal_would_cut_is_left_out(monkeypatch, columns, expected):
+    shown = terminal(monkeypatch, columns)
+    progress = console.Progress(10_000_000, 0)
+    progress.advance(1_000_000, lambda: None)
+    row = {"episode_return_mean": -20.1, "loss": 0.00154, "epsilon": 0.0123}
+    progress.row(1_000_000, ROW | row)
+    progress.close()
+    assert expected in shown.getvalue().rpartition("\r")[2]
 
 
 def test_a_first_loss_is_looked_for_now_and_then_alone(monkeypatch):
