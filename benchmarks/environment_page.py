@@ -16,10 +16,11 @@ This page lists the environments of EnvPool that `--env` accepts, and why it ref
 {_STEPS} steps, in a separate process, or shows the one line with which `--env` refuses it.
 
 Atari games can also be played by ALE's own vector of emulators, without EnvPool:
-`--env=ale:Breakout`. It has the same 104 games under the same names, and takes the same settings
-but `--frame_skip_min`. It needs the package ale-py: `pip install 'jaxdqn[ale]'`.
-[conformance.md](conformance.md) compares both. Environments of Gymnasium are in
-[own-environment.md](own-environment.md).
+`--env=ale:Breakout`. It has the same 104 games under the same names, and takes all the same
+settings except `--frame_skip_min`. It needs the package ale-py: `pip install -e '.[ale]'`.
+[conformance.md](conformance.md) compares the two. Environments of Gymnasium are described in
+[own-environment.md](own-environment.md). Some that are refused here because their observation is a
+number work there: `--env=gymnasium:FrozenLake-v1`.
 """
 
 

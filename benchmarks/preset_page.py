@@ -19,13 +19,14 @@ FILE = pathlib.Path(__file__).parents[1] / "docs" / "presets.md"
 _INTRODUCTION = """
 # Presets
 
-A preset is a set of settings with a name. The game determines the preset, `--preset` names another,
+A preset is a set of settings with a name. Each game has a default preset, `--preset` names another,
 and any flag changes it. `python -m jaxdqn.train --list_presets` prints the names, games and scores
 below, and `python -m benchmarks.preset_page` writes this page. [Algorithms](algorithms.md) explains
 what the published agents do, [tutorials](tutorials.md) how the tutorials are matched, and
 [measurements](measurements.md) has curves of some of these runs.
 
-Environments play in parallel, and a batch is learned every so many steps of all of them together.
+A run has so many steps, of all environments together, unless `--total_steps` says otherwise. The
+environments play in parallel, and a batch is learned every so many of these steps.
 PQN (n-step `lambda`) learns all of these steps, in batches, and then forgets them. A backward sweep
 (every `-`) learns once its memory is full.
 """
@@ -44,13 +45,17 @@ def page() -> str:
     return "\n".join(lines) + "\n"
 
 
-_HEAD = ("preset", "game", "environments", "batch", "every", "learning rate", "n-step", "replay")
+_HEAD = (
+    *("preset", "game", "steps", "environments", "batch", "every", "learning rate", "n-step"),
+    "replay",
+)
 
 
 def _row(name: str, preset: general.Preset) -> tuple[object, ...]:
     game = preset.env or ("Breakout" if preset.is_for_atari else "CartPole")
     config = presets.resolve(game, name, {})
-    return (f"`{name}`", preset.games, config.num_envs, config.batch_size, *_learning(config))
+    counts = (f"{config.total_steps:,}", config.num_envs, config.batch_size)
+    return (f"`{name}`", preset.games, *counts, *_learning(config))
 
 
 def _learning(config: config_lib.Config) -> tuple[str, ...]:

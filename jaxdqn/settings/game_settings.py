@@ -43,7 +43,7 @@ class GameSettings:
     )
     env_threads: int = setting.setting(
         0,
-        "threads (with Gymnasium: processes) for each group of environments; 0: as many as suit",
+        "threads (with Gymnasium: processes) for each group of environments; 0: automatic",
         ranges.at_most(1_024, least=0),
         may_change=True,
         splits_groups=False,
@@ -87,7 +87,9 @@ class GameSettings:
         None, "width of a frame in pixels (images)", ranges.COUNT, is_env_option=True
     )
     grayscale: bool | None = setting.setting(
-        None, "show images in grey (Gymnasium; Atari games are grey)", is_env_option=True
+        None,
+        "convert images to grayscale (Gymnasium; Atari games are grayscale)",
+        is_env_option=True,
     )
     max_episode_steps: int | None = setting.setting(
         None, "time limit of a game, in agent steps", ranges.COUNT, is_env_option=True
@@ -97,7 +99,7 @@ class GameSettings:
     )
     env_timeout_seconds: float = setting.setting(
         300.0,
-        "seconds to wait for the environments' answer; then the run saves and stops",
+        "seconds to wait for environments to respond; then the run saves and stops",
         ranges.POSITIVE,
         may_change=True,
         splits_groups=False,

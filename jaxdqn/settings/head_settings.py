@@ -47,13 +47,13 @@ class HeadSettings:
     )
     num_cosines: int = setting.setting(
         64,
-        "cosines of a fraction that iqn embeds",
+        "cosine features in iqn's embedding of a fraction",
         ranges.at_most(1_000),
         read_if=registries.HEADS.reading("cosines"),
     )
     quantile_kappa: float = setting.setting(
         1.0,
-        "error at which the quantile Huber loss becomes linear; 0: at once",
+        "error at which the quantile Huber loss becomes linear; 0: plain quantile loss",
         ranges.NOT_NEGATIVE,
         read_if=registries.HEADS.reading("quantiles"),
     )

@@ -95,7 +95,9 @@ class LearningSettings:
         0.95, "decay of RMSProp's running means", ranges.SHARE, read_if=_RMSPROP
     )
     rmsprop_centred: bool = setting.setting(
-        True, "use centred RMSProp, which subtracts the mean of gradients", read_if=_RMSPROP
+        True,
+        "use centred RMSProp, which divides by the standard deviation of gradients",
+        read_if=_RMSPROP,
     )
     rmsprop_initial: float = setting.setting(
         0.0,
@@ -113,27 +115,27 @@ class LearningSettings:
     )
     target_tau: float = setting.setting(
         0.005,
-        "share by which the target network moves towards the online network; 1: a full copy",
+        "fraction of the way to the online network that the target network moves; 1: a full copy",
         ranges.PART,
         on_card=True,
         read_if=_TARGET,
     )
     target_period_updates: int = setting.setting(
         1,
-        "move the target network after this many updates; 0: not by updates",
+        "move the target network every so many updates; 0: do not count updates",
         ranges.COUNT_OR_ZERO,
         on_card=True,
         read_if=_TARGET,
     )
     target_period_steps: int = setting.setting(
         0,
-        "move the target network after this many steps; 0: not by steps",
+        "move the target network every so many steps; 0: do not count steps",
         ranges.STEPS_OR_ZERO,
         read_if=_TARGET,
     )
     target_period_episodes: int = setting.setting(
         0,
-        "move the target network after this many games; 0: not by games",
+        "move the target network every so many games; 0: do not count games",
         ranges.COUNT_OR_ZERO,
         read_if=_TARGET,
     )

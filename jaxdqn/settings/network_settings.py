@@ -48,11 +48,11 @@ class NetworkSettings:
         read_if=registries.ENCODERS.reading("kernels"),
     )
     impala_width: int = setting.setting(
-        1, "factor of the channels of impala", ranges.at_most(64), read_if=_RESIDUALS
+        1, "multiplier of impala's channels", ranges.at_most(64), read_if=_RESIDUALS
     )
     pooled_size: int = setting.setting(
         0,
-        "side length of impala's last maps, by adaptive max-pooling; 0: as they are",
+        "pool impala's last feature maps to this side length (adaptive max-pooling); 0: do not",
         ranges.at_most(1_000, least=0),
         read_if=_RESIDUALS,
     )
@@ -76,14 +76,14 @@ class NetworkSettings:
     )
     noisy: bool = setting.setting(
         False,
-        "use noisy dense layers, whose noise explores; --epsilon_start=0 --epsilon_end=0 leaves "
-        "random actions out",
+        "use noisy dense layers, whose noise explores; --epsilon_start=0 --epsilon_end=0 disables "
+        "random actions",
         on_card=True,
         paper="Fortunato et al., arXiv:1706.10295",
     )
     noisy_sigma: float = setting.setting(
         0.5,
-        "scale of the noise at first, divided by the square root of a layer's inputs",
+        "initial scale of the noise, divided by the square root of a layer's inputs",
         ranges.POSITIVE,
         read_if=setting.Condition("noisy", bool),
     )

@@ -195,8 +195,9 @@ AGENTS: Mapping[str, Agent] = {
             "replay_capacity": 1_048_576,
         },
         "Beyond the Rainbow of Clark et al. (2025). Here the bonus is that of the target "
-        "network's policy, importance weights have an exponent of 0.45 (in its code: 0.2), and "
-        "random actions do not end after 25M steps; its scores are of sticky actions; Breakout, "
+        "network's policy, importance weights have an exponent of 0.45 (its code has beta = 0.45 "
+        "and uses alpha, 0.2), and random actions become fewer linearly in 2M steps (in its code "
+        "exponentially, and they end after 25M); its scores are of sticky actions; Breakout, "
         "seed 0: 4.4 in training after 700k steps, with three of four actions random; an H200, "
         "2026-11-27; longer runs and other games not yet run",
     ),

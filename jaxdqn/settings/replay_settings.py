@@ -23,24 +23,27 @@ class ReplaySettings:
     )
     priority_exponent: float = setting.setting(
         0.6,
-        "power of a transition's priority that it is drawn by; 0: all equally often",
+        "exponent (alpha) of priorities in sampling; 0: all are drawn equally often",
         ranges.SHARE,
         read_if=_PRIORITIES,
         on_card=True,
     )
     priority_epsilon: float = setting.setting(
-        1e-6, "is added to priorities, so that none is 0", ranges.POSITIVE, read_if=_PRIORITIES
+        1e-6,
+        "constant added to priorities, so that none is 0",
+        ranges.POSITIVE,
+        read_if=_PRIORITIES,
     )
     importance_start: float = setting.setting(
         0.4,
-        "power of the importance weights at the first update; 1: they undo the priorities",
+        "exponent (beta) of the importance weights at the first update; 1: full correction",
         ranges.SHARE,
         read_if=_PRIORITIES,
         on_card=True,
     )
     importance_end: float = setting.setting(
         1.0,
-        "power of the importance weights at the last update",
+        "exponent (beta) of the importance weights at the last update",
         ranges.SHARE,
         read_if=_PRIORITIES,
         on_card=True,

@@ -20,14 +20,14 @@ class RolloutSettings:
     )
     rollout_epochs: int = setting.setting(
         2,
-        "how often each step is learned from",
+        "passes over each rollout",
         ranges.at_most(1_000),
         on_card=True,
         read_if=_ROLLOUTS,
     )
     trace_decay: float = setting.setting(
         0.65,
-        "lambda of lambda returns; 0: one reward and the value after it",
+        "lambda of lambda returns; 0: one-step returns",
         ranges.SHARE,
         on_card=True,
         read_if=_ROLLOUTS,

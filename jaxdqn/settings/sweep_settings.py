@@ -13,19 +13,19 @@ class SweepSettings:
 
     sweep_fraction_start: float = setting.setting(
         0.1,
-        "share of the replay to fill before a sweep, at first",
+        "initial fraction of the replay to fill before a sweep",
         ranges.PART,
         read_if=_SWEEPS,
     )
     sweep_fraction_end: float = setting.setting(
         1.0,
-        "share of the replay to fill before a sweep, after --sweep_decay_steps",
+        "fraction of the replay to fill before a sweep, after --sweep_decay_steps",
         ranges.PART,
         read_if=_SWEEPS,
     )
     sweep_loss_limit_start: float = setting.setting(
         0.1,
-        "mean loss of 100 batches below which a fit ends (never in its first epoch), at first",
+        "initial mean loss of 100 batches below which a fit ends (never in its first epoch)",
         ranges.NOT_NEGATIVE,
         read_if=_SWEEPS,
     )
@@ -36,7 +36,7 @@ class SweepSettings:
         read_if=_SWEEPS,
     )
     sweep_max_epochs_start: float = setting.setting(
-        5.0, "maximum number of epochs of a fit, at first", ranges.POSITIVE, read_if=_SWEEPS
+        5.0, "initial maximum number of epochs of a fit", ranges.POSITIVE, read_if=_SWEEPS
     )
     sweep_max_epochs_end: float = setting.setting(
         10.0,
@@ -58,5 +58,8 @@ class SweepSettings:
         read_if=_SWEEPS,
     )
     sweep_large_error_share: float = setting.setting(
-        0.5, "minimum share of states with large errors in a batch", ranges.SHARE, read_if=_SWEEPS
+        0.5,
+        "minimum fraction of states with large errors in a batch",
+        ranges.SHARE,
+        read_if=_SWEEPS,
     )

@@ -16,7 +16,8 @@ def module() -> ModuleType:
         import ale_py
     except Exception as error:  # it has a library of its own, which may fail in other ways
         raise api.UnsupportedEnvError(
-            f"needs the package ale-py ({wording.import_problem(error)}): pip install 'jaxdqn[ale]'"
+            f"needs the package ale-py ({wording.import_problem(error)}): "
+            "pip install 'ale-py>=0.12,<0.13'"
         ) from None
     return ale_py
 
