@@ -6,20 +6,27 @@ resume.
 """
 
 import collections
+import contextlib
 import logging
 import pathlib
+import shutil
 import statistics
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
+import filelock
 import optuna
 from optuna.storages import journal
 
 from jaxdqn import errors
-from jaxdqn.rundir import metrics
+from jaxdqn.cli import setting_flags
+from jaxdqn.rundir import layout, metrics
+from jaxdqn.settings import config as config_lib
+from jaxdqn.settings import presets
 from launch import search_space, sweep_runs
 
 JOURNAL = "search.journal"  # Optuna's own file, for its dashboard too
+LOCK = "search.lock"
 _States = optuna.trial.TrialState
 # Attributes of trials and of the study.
 _FOLDERS, _PROBLEM, _ASKED = "folders_of", "problem", "asked"
@@ -38,8 +45,54 @@ class Plan(NamedTuple):
     @property
     def asked(self) -> list[str]:
         """What makes the scores of two searches comparable."""
-        space = [f"{name}: {dist}" for name, dist in sorted(self.space.items())]
-        return [self.env, str(list(self.seeds)), *self.train_flags, *space, self.score]
+        given = setting_flags.parse(self.train_flags)
+        settings = [f"{name}={setting_flags.as_typed(x)}" for name, x in sorted(given.items())]
+        space = search_space.words(self.space)
+        return [self.env, str(list(self.seeds)), *settings, *space, self.score]
+
+    def resolved(self, params: Mapping[str, Any]) -> config_lib.Config:
+        """The settings of a trial's runs.
+
+        Args:
+          params: what the trial chose; what has no effect beside the rest is left out.
+
+        Raises:
+          SettingError: they do not fit each other.
+        """
+        given = setting_flags.parse([*self.train_flags, *_flags(search_space.typed(params))])
+        preset = given.pop("preset", "")
+        return presets.resolve_read(self.env, preset, given, optional=params)
+
+    def settings(self, params: Mapping[str, Any]) -> list[str]:
+        """What a trial sets, as a user types it, without what has no effect beside the rest."""
+        try:
+            config = self.resolved(params)
+        except errors.SettingError:  # its runs will say so
+            return search_space.typed(params)
+        read = {name: value for name, value in params.items() if not config.why_unread(name)}
+        return search_space.typed(read)
+
+
+def _flags(settings: Sequence[str]) -> list[str]:
+    return [f"--{setting}" for setting in settings]
+
+
+@contextlib.contextmanager
+def held(runs_dir: pathlib.Path) -> Iterator[None]:
+    """Keeps other processes from searching in the same folder.
+
+    Raises:
+      RunError: one does already.
+    """
+    lock = filelock.FileLock(runs_dir / LOCK)
+    try:
+        lock.acquire(blocking=False)
+    except filelock.Timeout:
+        raise errors.RunError(f"another process searches in {runs_dir}") from None
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def open_study(plan: Plan, sampler: str, pruner: str, start: dict[str, Any]) -> optuna.Study:
@@ -57,7 +110,8 @@ def open_study(plan: Plan, sampler: str, pruner: str, start: dict[str, Any]) -> 
     optuna.logging.set_verbosity(logging.WARNING)
     backend = journal.JournalFileBackend(str(plan.runs_dir / JOURNAL))
     pruners: dict[str, optuna.pruners.BasePruner] = {
-        "median": optuna.pruners.MedianPruner(),
+        # Steps count from 1: a trial is not judged by its first evaluation alone.
+        "median": optuna.pruners.MedianPruner(n_warmup_steps=2),
         "hyperband": optuna.pruners.HyperbandPruner(),
         "none": optuna.pruners.NopPruner(),
     }
@@ -77,7 +131,8 @@ def open_study(plan: Plan, sampler: str, pruner: str, start: dict[str, Any]) -> 
     # A search that goes on must not draw the same numbers again.
     seed = len(study.trials)
     study.sampler = (
-        optuna.samplers.TPESampler(seed=seed)
+        # Trials under way count as bad ones, so that others do not choose the same.
+        optuna.samplers.TPESampler(seed=seed, constant_liar=True)
         if sampler == "tpe"
         else optuna.samplers.RandomSampler(seed=seed)
     )
@@ -102,31 +157,46 @@ class Trial:
         self._study, self._plan = study, plan
         self._trial = study.ask(dict(plan.space))
         self._told = 0  # evaluations
+        self._scores: list[float] = []  # of each evaluation
         self._is_pruned = False
         self._problem = ""
-        self.settings = search_space.typed(self._trial.params)
+        self.settings = plan.settings(self._trial.params)
         number = self._trial.user_attrs.get(_FOLDERS, self._trial.number)
         self._trial.set_user_attr(_FOLDERS, number)
+        try:
+            self._last_step = plan.resolved(self._trial.params).total_steps
+        except errors.SettingError:  # its runs will say so
+            self._last_step = 0
         self.runs = sweep_runs.runs_of_trial(
             plan.runs_dir, number, plan.env, plan.seeds, self.settings, plan.train_flags
         )
         for run in self.runs:  # one that was pruned may have been cut off before it was over
             run.stop_file.unlink(missing_ok=True)
 
-    def look(self) -> list[float]:
-        """Tells Optuna of new evaluations, and stops the runs if it has seen enough.
+    def look(self) -> None:
+        """Tells Optuna of new evaluations, and stops the runs if it has seen enough."""
+        self._report()
+        if self._scores and not self._is_pruned and not self._is_over():
+            self._is_pruned = self._trial.should_prune()
+            if self._is_pruned:
+                self._stop()
 
-        Returns:
-          The score of each evaluation so far.
-        """
-        scores = self._scores()
-        for score in scores[self._told :]:
-            self._told += 1
-            self._trial.report(score, self._told)
-        if scores and not self._is_pruned and self._trial.should_prune():
-            self._is_pruned = True
-            self._stop()
-        return scores
+    def _report(self) -> None:
+        """Tells Optuna of new evaluations, by the score that the trial would have with them."""
+        self._scores = self._evaluated()
+        for number in range(self._told + 1, len(self._scores) + 1):
+            self._trial.report(self._score(number), number)
+        self._told = len(self._scores)
+
+    def _score(self, number: int) -> float:
+        """The score after so many evaluations."""
+        if self._plan.score == "last":
+            return self._scores[number - 1]
+        return statistics.fmean(self._scores[:number])
+
+    def _is_over(self) -> bool:
+        """Whether the last evaluation has been made: stopping would save nothing then."""
+        return all(rows and rows[-1]["step"] >= self._last_step for rows in self._rows())
 
     def fail(self, problem: str) -> None:
         """Notes why a run failed; the others need not go on."""
@@ -139,8 +209,8 @@ class Trial:
 
     def end(self) -> None:
         """Tells Optuna how it ended, when none of its runs is under way."""
-        scores = self.look()
-        if not scores:
+        self._report()
+        if not self._scores:
             self._problem = self._problem or "there is no evaluation"
         if self._problem:
             self._trial.set_user_attr(_PROBLEM, self._problem)
@@ -148,19 +218,23 @@ class Trial:
         elif self._is_pruned:
             self._study.tell(self._trial, state=_States.PRUNED)
         else:
-            last = scores[-1] if self._plan.score == "last" else statistics.fmean(scores)
-            self._study.tell(self._trial, last)
+            self._study.tell(self._trial, self._score(len(self._scores)))
+        if self._problem or self._is_pruned:  # no run of it is resumed
+            for run in self.runs:
+                shutil.rmtree(run.path / layout.REPLAY, ignore_errors=True)
 
-    def _scores(self) -> list[float]:
-        """The mean over the seeds of each evaluation that all of them have behind them."""
-        of_runs = [
-            [
-                row["eval_return_mean"]
-                for row in metrics.scored(metrics.read(run.path / metrics.FILE))
-            ]
-            for run in self.runs
-        ]
-        return [statistics.fmean(scores) for scores in zip(*of_runs, strict=False)]
+    def _rows(self) -> list[list[metrics.Row]]:
+        """The evaluations of each run."""
+        return [metrics.evaluations(metrics.read(run.path / metrics.FILE)) for run in self.runs]
+
+    def _evaluated(self) -> list[float]:
+        """The mean over the seeds of each evaluation that all of them have behind them.
+
+        One in which a return was not finite is left out, of all seeds.
+        """
+        together = zip(*self._rows(), strict=False)
+        scored = [rows for rows in together if len(metrics.scored(rows)) == len(rows)]
+        return [statistics.fmean(row["eval_return_mean"] for row in rows) for rows in scored]
 
 
 def wants_another(study: optuna.Study, num_trials: int) -> bool:

@@ -50,6 +50,19 @@ def typed(params: Mapping[str, Any]) -> list[str]:
     return [f"{name}={setting_flags.as_typed(value)}" for name, value in params.items()]
 
 
+def words(space: Space) -> list[str]:
+    """What each setting may be, such as 'n_step: 1 to 5'."""
+    return [f"{name}: {_words(distribution)}" for name, distribution in sorted(space.items())]
+
+
+def _words(distribution: Distribution) -> str:
+    if isinstance(distribution, optuna.distributions.CategoricalDistribution):
+        return str(list(distribution.choices))
+    step = "" if distribution.step is None else f" in steps of {distribution.step}"
+    log = ", log" if distribution.log else ""
+    return f"{distribution.low} to {distribution.high}{step}{log}"
+
+
 def start(space: Space, settings: config.Config) -> dict[str, Any]:
     """The values of some settings that lie in the space, to begin with."""
     values = {name: getattr(settings, name) for name in space}
@@ -115,4 +128,7 @@ def _holds(distribution: Distribution, value: Any) -> bool:
     if isinstance(distribution, optuna.distributions.CategoricalDistribution):
         return value in distribution.choices
     low, high, step = distribution.low, distribution.high, distribution.step
-    return value is not None and low <= value <= high and not (step and (value - low) % step)
+    if value is None or not low <= value <= high:
+        return False
+    number = (value - low) / (step or 1)  # of steps, with the rounding errors of floats
+    return not step or abs(number - round(number)) < 1e-8

@@ -10,7 +10,7 @@ that are not complete. All machines must see `--runs_dir`. If several runs share
 
 With `--search`, Optuna chooses the settings of each trial, and ends trials early that fall behind:
 
-  python -m launch.sweep --envs=CartPole --seeds=0,1 --search=space.toml --trials=30
+  python -m launch.sweep --envs=CartPole --seeds=0-3 --search=space.toml --trials=30
 """
 
 import functools

@@ -36,12 +36,12 @@ def main(runs_dir: pathlib.Path, train_flags: Sequence[str]) -> int:
     values = flags.FLAGS
     plan, start = _plan(runs_dir, train_flags)
     if values.dry_run:  # the first trial, as far as it is known
-        settings = search_space.typed(start)
+        settings = plan.settings(start)
         runs = sweep_runs.runs_of_trial(runs_dir, 0, plan.env, plan.seeds, settings, train_flags)
         for run in runs:
             print(shlex.join(sweep_worker.command(run)))
         return 0
-    with sweep_ray.connected(runs_dir) as ray:
+    with sweep_ray.connected(runs_dir) as ray, search.held(runs_dir):
         study = search.open_study(plan, values.sampler, values.pruner, start)
         _run_trials(ray, study, plan)
     for problem, count in search.problems(study).items():
@@ -92,10 +92,20 @@ def _run_trials(ray: Any, study: optuna.Study, plan: search.Plan) -> None:
                     del running[trial][task]
                     if problem := sweep_ray.problem(ray, task):
                         trial.fail(problem)
-                trial.look()
-                if not running[trial]:
+                if running[trial]:
+                    trial.look()
+                else:
                     trial.end()
                     del running[trial]
+                    _write_best(search.best(study, 1), plan)
+
+
+def _write_best(best: Sequence[optuna.trial.FrozenTrial], plan: search.Plan) -> None:
+    """Writes the flags of the best trial, if one is complete."""
+    for trial in best:
+        lines = [*plan.train_flags, *(f"--{setting}" for setting in plan.settings(trial.params))]
+        with atomic_files.whole(plan.runs_dir / BEST_FLAGS) as part:
+            part.write_text("".join(f"{line}\n" for line in lines))
 
 
 def _progress(
@@ -116,17 +126,14 @@ def _progress(
 
 
 def _conclude(best: Sequence[optuna.trial.FrozenTrial], plan: search.Plan, counts: str) -> None:
-    """Prints the best trials, writes the flags of the first, and says how to check it."""
+    """Prints the best trials, and says how to check the first."""
     names = list(best[0].params)
     table = rich_table.Table("trial", "score", *names, title=counts)
     for trial in best:
         values = [_short(trial.params[name]) for name in names]
         table.add_row(str(search.folders(trial)), f"{trial.value:.2f}", *values)
     console.Console(width=None if sys.stdout.isatty() else 120).print(table)
-    lines = [*plan.train_flags, *(f"--{setting}" for setting in search_space.typed(best[0].params))]
     path = plan.runs_dir / BEST_FLAGS
-    with atomic_files.whole(path) as part:
-        part.write_text("".join(f"{line}\n" for line in lines))
     new = max(plan.seeds) + 1
     words = ["python", "-m", "launch.sweep", f"--envs={plan.env}", f"--seeds={new}-{new + 4}"]
     words += [f"--runs_dir={plan.runs_dir}-checked", "--", f"--flagfile={path}"]

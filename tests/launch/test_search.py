@@ -12,6 +12,7 @@ import pytest
 
 from jaxdqn import errors
 from jaxdqn.rundir import metrics
+from jaxdqn.settings import presets
 from launch import search, search_space, sweep_runs
 from tests import program
 
@@ -29,17 +30,18 @@ def space_of(path: pathlib.Path, text: str) -> search_space.Space:
     return search_space.read(path / "space.toml")
 
 
-def plan_of(path, text=SPACE, seeds=(0,), score="last") -> search.Plan:
+def plan_of(path, text=SPACE, seeds=(0,), score="last", flags=()) -> search.Plan:
     (path / "logs").mkdir(exist_ok=True)
-    return search.Plan(path, "CartPole", seeds, ["--total_steps=9"], space_of(path, text), score)
+    flags = ["--total_steps=5000", *flags]
+    return search.Plan(path, "CartPole", seeds, flags, space_of(path, text), score)
 
 
-def write_scores(run: sweep_runs.Run, scores):
-    """As a run that has made some evaluations."""
+def write_scores(run: sweep_runs.Run, scores, period=1000):
+    """As a run that has made an evaluation after each period; None: it was not finite."""
     run.path.mkdir(exist_ok=True)
     rows = [
-        {"step": step, "eval_return_mean": score, "eval_return_std": 1.0}
-        for step, score in enumerate(scores)
+        {"step": period * (number + 1), "eval_return_mean": score, "eval_return_std": score and 1.0}
+        for number, score in enumerate(scores)
     ]
     (run.path / metrics.FILE).write_text("".join(json.dumps(row) + "\n" for row in rows))
 
@@ -97,6 +99,14 @@ def test_a_search_starts_where_runs_without_it_are(tmp_path):
     assert "--seed=5" in two and one[:-3] == two[:-3]
 
 
+def test_a_start_may_lie_on_any_step(tmp_path):
+    space = space_of(tmp_path, "trace_decay = { low = 0.0, high = 1.0, step = 0.1 }")
+    settings = presets.resolve("CartPole", "classic_pqn", {"trace_decay": 0.3})
+    assert search_space.start(space, settings) == {"trace_decay": 0.3}
+    settings = presets.resolve("CartPole", "classic_pqn", {"trace_decay": 0.35})
+    assert search_space.start(space, settings) == {}
+
+
 def test_the_first_trial_has_the_settings_to_start_with(tmp_path):
     plan = plan_of(tmp_path)
     start = {"batch_size": 96, "hidden_sizes": "16", "double_q": False}
@@ -105,7 +115,7 @@ def test_the_first_trial_has_the_settings_to_start_with(tmp_path):
     assert len(trial.settings) == 4
     (run,) = trial.runs
     assert run.path == tmp_path / "CartPole-trial0-seed0"
-    assert run.train_flags[0] == "--total_steps=9" and "--batch_size=96" in run.train_flags
+    assert run.train_flags[0] == "--total_steps=5000" and "--batch_size=96" in run.train_flags
 
 
 @pytest.mark.parametrize(("score", "expected"), [("last", 25.0), ("mean", 15.0)])
@@ -120,7 +130,7 @@ def test_a_score_is_the_mean_over_seeds(tmp_path, score, expected):
     assert study.trials[0].intermediate_values == {1: 5.0}
     write_scores(second, [10.0, 30.0])
     trial.end()
-    assert study.trials[0].intermediate_values == {1: 5.0, 2: 25.0}
+    assert study.trials[0].intermediate_values == {1: 5.0, 2: expected}
     assert [best.value for best in search.best(study, 3)] == [expected]
     assert search.counts(study) == "1 complete"
 
@@ -135,22 +145,77 @@ def test_of_equal_scores_the_one_that_was_there_first_is_best(tmp_path):
     assert [search.folders(best) for best in search.best(study, 3)] == [1, 0, 2]
 
 
+def with_trials(plan, scores_of):
+    """A study with complete trials."""
+    study = open_study(plan)
+    for scores in scores_of:
+        trial = search.Trial(study, plan)
+        write_scores(trial.runs[0], scores)
+        trial.end()
+    assert search.counts(study) == f"{len(scores_of)} complete"
+    return study
+
+
 def test_trials_that_fall_behind_are_stopped(tmp_path):
     plan = plan_of(tmp_path)
-    study = open_study(plan)
-    for score in range(10, 16):
-        trial = search.Trial(study, plan)
-        write_scores(trial.runs[0], [score, 2 * score])
-        trial.end()
-    assert search.counts(study) == "6 complete"
+    study = with_trials(plan, [[score, score, 2 * score] for score in range(10, 16)])
     behind = search.Trial(study, plan)
-    write_scores(behind.runs[0], [1.0])
-    assert not behind.runs[0].stop_file.exists()
-    behind.look()
-    assert behind.runs[0].stop_file.exists()
+    (run,) = behind.runs
+    (run.path / "replay" / "0").mkdir(parents=True)
+    for scores, is_stopped in (([1.0], False), ([1.0, 1.0], True)):  # the first may be bad luck
+        write_scores(run, scores)
+        behind.look()
+        assert run.stop_file.exists() == is_stopped
+    assert (run.path / "replay").exists()
     behind.end()
     assert search.counts(study) == "6 complete, 1 pruned"
     assert [best.value for best in search.best(study, 2)] == [30.0, 28.0]
+    assert not (run.path / "replay").exists()  # nobody resumes it
+
+
+def test_a_trial_at_its_end_is_complete_however_bad(tmp_path):
+    plan = plan_of(tmp_path)
+    study = with_trials(plan, [[score] * 5 for score in range(10, 16)])
+    bad = search.Trial(study, plan)
+    write_scores(bad.runs[0], [10.0, 20.0, 20.0, 20.0, 1.0])
+    bad.look()
+    assert not bad.runs[0].stop_file.exists()
+    bad.end()
+    assert search.counts(study) == "7 complete"
+
+
+def test_trials_are_judged_by_what_is_searched_for(tmp_path):
+    """By the mean of all evaluations, one that learned at once is ahead of those that do now."""
+    plan = plan_of(tmp_path, score="mean")
+    study = with_trials(plan, [[0.0, 0.0, 500.0, 500.0, 500.0]] * 6)
+    soon = search.Trial(study, plan)
+    write_scores(soon.runs[0], [400.0, 400.0, 400.0, 400.0])
+    soon.look()
+    assert not soon.runs[0].stop_file.exists()
+    assert study.trials[0].intermediate_values[3] == pytest.approx(500 / 3)
+
+
+def test_an_evaluation_that_was_not_finite_shifts_no_other(tmp_path):
+    plan = plan_of(tmp_path, seeds=(0, 1))
+    trial = search.Trial(open_study(plan), plan)
+    write_scores(trial.runs[0], [None, 20.0, 30.0])
+    write_scores(trial.runs[1], [10.0, 40.0, 50.0])
+    trial.end()
+    study = open_study(plan)
+    assert study.trials[0].intermediate_values == {1: 30.0, 2: 40.0}
+
+
+def test_what_has_no_effect_beside_the_rest_is_left_out(tmp_path):
+    plan = plan_of(tmp_path, "head = ['scalar', 'c51']\nnum_atoms = [21, 51]")
+    assert plan.settings({"head": "c51", "num_atoms": 21}) == ["head=c51", "num_atoms=21"]
+    assert plan.settings({"head": "scalar", "num_atoms": 21}) == ["head=scalar"]
+
+
+def test_two_searches_do_not_share_a_folder(tmp_path):
+    with search.held(tmp_path), pytest.raises(errors.RunError, match="another process searches"):
+        search.held(tmp_path).__enter__()
+    with search.held(tmp_path):
+        pass
 
 
 def test_a_trial_that_was_cut_off_goes_on_in_its_folder(tmp_path):
@@ -198,6 +263,16 @@ def test_another_search_in_the_folder_is_refused(tmp_path):
         open_study(plan_of(tmp_path, "n_step = [1, 3]"))
     with pytest.raises(errors.SettingError, match="holds another search"):
         open_study(plan_of(tmp_path, score="mean"))
+
+
+def test_a_search_is_known_by_what_its_file_of_flags_says(tmp_path):
+    (tmp_path / "my.flags").write_text("--discount=0.9")
+    given = (f"--flagfile={tmp_path / 'my.flags'}",)
+    open_study(plan_of(tmp_path, flags=given))
+    open_study(plan_of(tmp_path, flags=("--discount=0.90",)))
+    (tmp_path / "my.flags").write_text("--discount=0.8")
+    with pytest.raises(errors.SettingError, match=r"another search, of .* discount=0\.9 "):
+        open_study(plan_of(tmp_path, flags=given))
 
 
 @pytest.mark.parametrize(
