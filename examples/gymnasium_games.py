@@ -7,13 +7,12 @@ import numpy as np
 class Games:
     """Games side by side that show what the network was trained with."""
 
-    def __init__(self, env_id, options, num_games, seed):
-        env_id, told = env_id.removeprefix("gymnasium:"), dict(options)
-        self.grey = told.pop("grayscale", None)
-        self.size = told.pop("img_width", None), told.pop("img_height", None)
+    def __init__(self, env_id, options, settings, num_games, seed):
+        self.grey = settings["grayscale"]
+        self.size = settings["img_width"], settings["img_height"]
         self.seeds = [seed + i for i in range(num_games)]
         self.envs = gymnasium.vector.SyncVectorEnv(
-            [lambda: gymnasium.make(env_id, **told) for _ in self.seeds]
+            [lambda: gymnasium.make(env_id, **options) for _ in self.seeds]
         )
         self.space = self.envs.single_observation_space
 

@@ -63,10 +63,12 @@ def make_env(policy, num_games, seed, module):
     """Starts one environment for each game; number i plays with seed + i."""
     wanted = policy["env"]
     if wanted["source"] == "Gymnasium":
-        needed, _, _ = wanted["id"].partition(":")
-        if needed not in ("gymnasium", module):
+        needed, _, name = wanted["id"].partition(":")
+        if needed not in ("gymnasium", module) or ":" in name:
             refuse(f"the game needs code of the module {needed}; add this name to the command line")
-        return gymnasium_games.Games(wanted["id"], wanted["gymnasium_options"], num_games, seed)
+        env_id = name if needed == "gymnasium" else wanted["id"]
+        options, settings = wanted["gymnasium_options"], policy["settings"]
+        return gymnasium_games.Games(env_id, options, settings, num_games, seed)
     if wanted["source"] == "ALE":
         import ale_games
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from absl import flags
 
-from jaxdqn import errors
+from jaxdqn import errors, extras
 from jaxdqn.cli import program, terminal
 from launch import sweep_runs, sweep_worker
 
@@ -50,7 +50,7 @@ def connected(runs_dir: pathlib.Path) -> Iterator[Any]:
 
 def not_installed(error: ImportError) -> errors.RunError:
     """What to say of a package that sweeps need."""
-    return errors.RunError(f"{error.name} is not installed: pip install -e '.[sweep]'")
+    return errors.RunError(f"{error.name} is not installed: {extras.installation('sweep')}")
 
 
 def starter(ray: Any) -> Callable[[sweep_runs.Run], Any]:

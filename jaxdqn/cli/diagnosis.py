@@ -1,15 +1,12 @@
 """What a machine has that runs need, as lines for people."""
 
-import importlib.metadata
 import pathlib
 import platform
 import shutil
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from packaging import requirements
-
-from jaxdqn import errors, machine
+from jaxdqn import errors, extras, machine
 from jaxdqn.envs import api, registry
 
 _NOT_FOR_USERS = ("dev", "docs", "aot", "bench", "cuda12", "cuda13", "tpu")  # extras
@@ -104,26 +101,12 @@ def _is_atari(name: str) -> bool:
 
 def _extras() -> Iterator[Finding]:
     """What is missing of the package's extras, and how to get it."""
-    try:
-        about = importlib.metadata.metadata("jaxdqn")
-        required = list(map(requirements.Requirement, importlib.metadata.requires("jaxdqn") or ()))
-    except importlib.metadata.PackageNotFoundError:  # run from a copy of the sources
-        return
-    for extra in about.get_all("Provides-Extra") or ():
-        if extra in _NOT_FOR_USERS:
-            continue
-        wanted = [one for one in required if one.marker and one.marker.evaluate({"extra": extra})]
-        missing = [one for one in wanted if not _is_installed(one)]
-        names = " ".join(f"'{one.name}{one.specifier}'" for one in missing)
-        yield Finding(extra, f"missing; pip install {names}" if missing else "installed")
-
-
-def _is_installed(wanted: requirements.Requirement) -> bool:
-    try:
-        found = importlib.metadata.version(wanted.name)
-    except importlib.metadata.PackageNotFoundError:
-        return False
-    return wanted.specifier.contains(found, prereleases=True)
+    for extra in extras.known():
+        if extra not in _NOT_FOR_USERS:
+            found = (
+                f"missing; {extras.installation(extra)}" if extras.missing(extra) else "installed"
+            )
+            yield Finding(extra, found)
 
 
 def _film() -> Finding:

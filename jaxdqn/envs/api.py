@@ -83,6 +83,8 @@ class EnvSpec(NamedTuple):
     plays_again: bool | None = True
     steps_per_second: float = 30.0  # agent steps in a second of play as people know it
     action_names: tuple[str, ...] = ()  # in order; empty where nobody named them
+    # How frames are made of what the source's own library shows; '' where they are the same.
+    frames_made: str = ""
     game: GameInfo = GameInfo("")
 
     @property

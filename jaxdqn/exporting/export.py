@@ -190,6 +190,7 @@ def _preprocessing(agent: trained_agent.SavedRun) -> list[str]:
     config, spec = agent.config, agent.spec
     if spec.game.family != api.ATARI:
         return [
+            *filter(None, [spec.frames_made]),
             f"take the last {config.frame_stack} observations; a game's first one fills them all",
             "use them as they are: the network does not scale them"
             if spec.frame_dtype != np.uint8

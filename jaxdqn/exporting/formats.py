@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 import safetensors.numpy
 
-from jaxdqn import errors
+from jaxdqn import errors, extras
 from jaxdqn.agent import networks
 from jaxdqn.assembly import parts
 from jaxdqn.rundir import exported_agent, trained_agent
@@ -121,8 +121,7 @@ def _optional(name: str) -> Iterator[None]:
         yield
     except ImportError as error:
         raise errors.RunError(
-            f"--format={name} needs more packages ({error}); install the extra 'export': pip "
-            "install -e '.[export]'"
+            f"--format={name} needs more packages ({error}): {extras.installation('export')}"
         ) from None
 
 

@@ -114,7 +114,7 @@ def _use(described: Mapping[str, Any]) -> list[str]:
         "",
         *(f"{i}. {text}" for i, text in enumerate(described["preprocessing"], start=1)),
         "",
-        f"{env['source']} gives the frames with these options: "
+        f"{env['source']} is told these options: "
         f"`{json.dumps(env[options_key(env['source'])], sort_keys=True)}`"
         + ("." if fewest == most else " (the nearest ones: its steps all have the same length)."),
     ]

@@ -24,7 +24,13 @@ def prepare(agent: trained_agent.SavedRun, out: pathlib.Path, *, with_film: bool
         return ""
     try:
         recording.record(
-            agent, out=out / FILM, sheet=None, with_overlay=False, seed=0, num_episodes=1
+            agent,
+            out=out / FILM,
+            sheet=None,
+            with_overlay=False,
+            seed=0,
+            num_episodes=1,
+            longest_s=recording.LONGEST_S,
         )
     except errors.RunError as error:
         return str(error)

@@ -2,6 +2,7 @@
 
 import contextlib
 import itertools
+import math
 import pathlib
 import tempfile
 from collections.abc import Callable, Generator
@@ -17,7 +18,7 @@ from jaxdqn.settings import config as config_lib
 from jaxdqn.storage import atomic_files
 
 _ROWS = 6  # of a sheet
-_LONGEST_S = 300  # of a film that is made while training waits
+LONGEST_S = 300  # of a film that somebody or something waits for
 
 
 def record(
@@ -28,6 +29,7 @@ def record(
     with_overlay: bool,
     seed: int,
     num_episodes: int,
+    longest_s: float = math.inf,
 ) -> str:
     """Plays whole games and writes what was seen.
 
@@ -39,6 +41,7 @@ def record(
         knows one.
       seed: of the environment.
       num_episodes: games.
+      longest_s: seconds of play, at most.
 
     Returns:
       What was written, one line for each file.
@@ -63,6 +66,8 @@ def record(
             config, spec, agent.params, seed=seed, num_episodes=num_episodes, with_screen=True
         )
         for moment in stack.enter_context(contextlib.closing(moments)):
+            if frames >= longest_s * rate:
+                break
             if add:
                 add(np.asarray(draw(moment)))
             frames += 1
@@ -120,7 +125,7 @@ def record_in_training(
     ):
         small = pathlib.Path(folder) / "play.gif"
         with video_encoder.writer(small, rate) as add_small:
-            for moment in itertools.islice(moments, int(_LONGEST_S * rate)):
+            for moment in itertools.islice(moments, int(LONGEST_S * rate)):
                 yield
                 add(np.asarray(drawing.screen(moment)))
                 add_small(moment.screen)

@@ -4,7 +4,7 @@ import contextlib
 from collections.abc import Iterator
 from typing import Any
 
-from jaxdqn import errors
+from jaxdqn import errors, extras
 
 
 def jinja2() -> Any:
@@ -38,5 +38,5 @@ def _named_if_missing() -> Iterator[None]:
         yield
     except ImportError:
         raise errors.RunError(
-            "a report needs the extra 'report': pip install -e '.[report]'"
+            f"a report needs more packages: {extras.installation('report')}"
         ) from None

@@ -8,7 +8,7 @@ import difflib
 import pathlib
 import types
 
-from jaxdqn import errors, wording
+from jaxdqn import errors, extras, wording
 from jaxdqn.rundir import exported_agent
 
 BUILT_IN = pathlib.Path(__file__).parents[1] / "agents"
@@ -57,8 +57,7 @@ def hub() -> types.ModuleType:
         import huggingface_hub.errors
     except ImportError as error:
         raise errors.RunError(
-            f"the Hugging Face Hub needs more packages ({error}); install the extra 'hub': pip "
-            "install -e '.[hub]'"
+            f"the Hugging Face Hub needs more packages ({error}): {extras.installation('hub')}"
         ) from None
     return huggingface_hub
 
@@ -77,7 +76,7 @@ def _downloaded(repository: str) -> pathlib.Path:
         return pathlib.Path(
             library.snapshot_download(name, revision=revision or None, allow_patterns=files)
         )
-    except (library.errors.HFValidationError, library.errors.HfHubHTTPError, OSError) as error:
+    except Exception as error:  # of the library, of HTTP, of a proxy, of the disk
         raise errors.RunError(
             f"hf:{repository} cannot be downloaded: {wording.first_line(error)}"
         ) from None

@@ -16,6 +16,11 @@ from jaxdqn.rundir import agent_names, exported_agent, trained_agent
 from jaxdqn.settings import config as config_lib
 
 _SETTING = "initial_agent"
+# What gives parameters of the same shapes another meaning.
+_MEANING = (
+    *("head", "value_min", "value_max", "scale_pixels", "layer_norm", "conv_strides"),
+    *("conv_padding", "motion_trace"),
+)
 
 
 def parameters(config: config_lib.Config, spec: api.EnvSpec) -> Any | None:
@@ -28,7 +33,12 @@ def parameters(config: config_lib.Config, spec: api.EnvSpec) -> Any | None:
     if not config.initial_agent:
         return None
     agent = exported_agent.load(agent_names.folder(config.initial_agent, _SETTING))
-    differing = exported_agent.differences(agent.params, trained_agent.params_like(config, spec))
+    differing = [
+        f"it has --{name}={getattr(agent.config, name)}"
+        for name in _MEANING
+        if getattr(agent.config, name) != getattr(config, name)
+    ]
+    differing += exported_agent.differences(agent.params, trained_agent.params_like(config, spec))
     if differing:
         raise errors.SettingError(
             _SETTING,

@@ -90,7 +90,7 @@ def test_without_ale_py_a_line_says_what_to_install(monkeypatch):
     specs._cached.cache_clear()
     for name in [name for name in sys.modules if name.split(".")[0] == "ale_py"]:
         monkeypatch.setitem(sys.modules, name, None)
-    told = r"ale:Breakout needs the package ale-py \(.*\): pip install 'ale-py>=0.12,<0.13'"
+    told = r"ale:Breakout needs the package ale-py \(.*\): pip install .*ale-py"
     with pytest.raises(errors.SettingError, match=f"--env: {told}") as caught:
         presets.resolve("ale:Breakout", "", {})
     assert "\n" not in str(caught.value)

@@ -82,22 +82,32 @@ def test_a_time_limit_of_the_users_replaces_its_own():
 
 
 @pytest.mark.parametrize(
-    ("env_id", "options", "shape", "dtype"),
+    ("env_id", "options", "shape", "dtype", "made_by"),
     [
-        ("Adder-v0", {}, (2,), "float32"),
-        ("Number-v0", {}, (4,), "float32"),
-        ("Single-v0", {}, (1,), "float32"),
-        ("Pictures-v0", {}, (3, 6, 4), "uint8"),
-        ("Pictures-v0", {"grayscale": True}, (6, 4), "uint8"),
-        ("Pictures-v0", {"img_height": 3, "img_width": 2}, (3, 3, 2), "uint8"),
-        ("Pictures-v0", {"img_width": 2, "grayscale": True}, (6, 2), "uint8"),
-        ("Grey-v0", {}, (6, 4), "uint8"),
-        ("Flat-v0", {"grayscale": True, "img_height": 12}, (12, 4), "uint8"),
+        ("Adder-v0", {}, (2,), "float32", "convert it to float32"),
+        ("Number-v0", {}, (4,), "float32", "turn the number, from "),
+        ("Single-v0", {}, (1,), "float32", "convert it to float32"),
+        ("Pictures-v0", {}, (3, 6, 4), "uint8", "move the channels to the front"),
+        ("Pictures-v0", {"grayscale": True}, (6, 4), "uint8", "convert the image to grayscale"),
+        (
+            *("Pictures-v0", {"img_height": 3, "img_width": 2}, (3, 3, 2), "uint8"),
+            "move the channels to the front, resize to 3 x 2 by a box filter",
+        ),
+        (
+            *("Pictures-v0", {"img_width": 2, "grayscale": True}, (6, 2), "uint8"),
+            "convert the image to grayscale, resize to 6 x 2 by a box filter",
+        ),
+        ("Grey-v0", {}, (6, 4), "uint8", ""),
+        (
+            *("Flat-v0", {"grayscale": True, "img_height": 12}, (12, 4), "uint8"),
+            "resize to 12 x 4 by a box filter",
+        ),
     ],
 )
-def test_observations_become_frames(env_id, options, shape, dtype):
+def test_observations_become_frames(env_id, options, shape, dtype, made_by):
     spec = described(env_id, **options)
     assert (spec.frame_shape, spec.frame_dtype) == (shape, np.dtype(dtype))
+    assert spec.frames_made.startswith(made_by) and bool(made_by) == bool(spec.frames_made)
     for step, _ in play(made(env_id, 3, **options), 3):
         assert step.frame.shape == (3, *shape) and step.frame.dtype == np.dtype(dtype)
         if env_id == "Number-v0":
@@ -157,7 +167,7 @@ def test_wrong_names_are_refused_with_the_nearest(name, problem):
 
 def test_a_name_without_a_version_means_the_latest():
     assert registry.resolve(f"{TOYS}:Twice") == f"{TOYS}:Twice-v2"
-    assert registry.game(f"{TOYS}:Twice-v2").plain_name == "Twice-v2"
+    assert registry.game(f"{TOYS}:Twice-v2").plain_name == f"{TOYS}_Twice-v2"
     assert registry.resolve("gymnasium:CartPole") == "gymnasium:CartPole-v1"
 
 
@@ -182,6 +192,18 @@ def test_pictures_are_those_of_the_environment():
     env.send(np.zeros(1, np.int32))
     assert env.receive().frame.shape == (1, 2)  # and plays on
     env.close()
+
+
+def test_what_it_prints_is_no_result_of_the_program(capfd):
+    play(made("Printing-v0", 1), 3)
+    printed = capfd.readouterr()
+    assert printed.out == "" and printed.err.count("a step") == 3
+
+
+def test_others_of_the_same_id_are_told_apart():
+    names = [f"{TOYS}:Adder-v0", "gymnasium:CartPole-v1", "CartPole-v1"]
+    plain = [registry.game(registry.resolve(name)).plain_name for name in names]
+    assert plain == ["tests.toys.gym_envs_Adder-v0", "gymnasium_CartPole-v1", "CartPole"]
 
 
 def test_a_failing_environment_is_named_with_its_trace(capfd):
@@ -215,8 +237,9 @@ def test_channels_are_resized_one_by_one():
         described("Plain-v0", grayscale=True)
 
 
-def test_without_rendering_there_is_no_picture():
-    env = made("Plain-v0", 1, with_screen=True)
+@pytest.mark.parametrize("env_id", ["Plain-v0", "Strict-v0"])
+def test_without_rendering_there_is_no_picture(env_id):
+    env = made(env_id, 1, with_screen=True)
     env.receive()
     with pytest.raises(api.UnsupportedEnvError, match="draws no picture"):
         env.screen()

@@ -89,6 +89,7 @@ WRONG = [
         ("play_safetensors.py", "own.safetensors", "4", "0"),
         "code of the module tests.toys.gym_envs",
     ),
+    (("play_safetensors.py", "hidden", "4", "0"), "needs code of the module gymnasium"),
     (("play_onnx.py", "cut.onnx", "4", "0"), "cut.onnx cannot be played: "),
     (("play_stablehlo.py", "cut.stablehlo", "4", "0"), "cut.stablehlo cannot be played: "),
     (("play_safetensors.py", "cut.safetensors", "4", "0"), "cut.safetensors cannot be played: "),
@@ -175,6 +176,10 @@ def results(agents, tmp_path_factory):
     export("blackjack", "safetensors", "later", format_version=2)
     export("impala", "safetensors", "residual")
     export("blackjack", "safetensors", "unknown", env=told["env"] | {"id": "Blakjack-v1"})
+    # Gymnasium would import what stands before the second colon.
+    told = export("own", "safetensors", "not played")
+    hidden = told["env"] | {"id": f"gymnasium:{told['env']['id']}"}
+    export("own", "safetensors", "hidden", env=hidden)
     for name, agent in agents.items():
         np.save(place / f"{name}.npy", observations(agent))
     (place / "empty").mkdir()

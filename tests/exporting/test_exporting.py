@@ -108,6 +108,15 @@ def test_motion_traces_and_dueling_heads_are_exported_too(tmp_path):
         assert re.search("trace of what moved", card) and re.search("2 to 4 emulator frames", card)
 
 
+def test_what_becomes_of_observations_of_gymnasium_is_said(tmp_path):
+    changes = {"hidden_sizes": (8,), "max_episode_steps": 9, "grayscale": True}
+    agent = saved.make_agent("tests.toys.gym_envs:Pictures-v0", changes)
+    export.export(agent, "safetensors", tmp_path / "out")
+    told = json.loads((tmp_path / "out" / "policy.json").read_text())
+    assert told["preprocessing"][0] == "convert the image to grayscale"
+    assert told["env"]["gymnasium_options"] == {"max_episode_steps": 9}  # of `gymnasium.make`
+
+
 def test_vectors_are_exported_too(tmp_path):
     run = saved.make_run(tmp_path / "run", "CartPole", {}, returns=(9.0,))
     agent = trained_agent.load(run, "latest")

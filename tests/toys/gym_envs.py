@@ -117,6 +117,22 @@ class Plain(gymnasium.Env):
         return self.look(), 1.0, True, False, {}
 
 
+class Strict(Adder):
+    """As Gymnasium's own template: it refuses ways to draw that it does not have."""
+
+    def __init__(self, render_mode=None):
+        assert render_mode in (None, "human")
+        super().__init__()
+
+
+class Printing(Adder):
+    """Prints."""
+
+    def step(self, action):
+        print("a step", flush=True)
+        return super().step(action)
+
+
 class Lacking(gymnasium.Env):
     """Has no spaces."""
 
@@ -146,6 +162,8 @@ def _register(env_id, made, **options):
 
 _register("Adder-v0", Adder, max_episode_steps=7)
 _register("Shifted-v0", Adder, max_episode_steps=7, kwargs={"first_action": -1})
+_register("Strict-v0", Strict)
+_register("Printing-v0", Printing)
 _register("Twice-v1", Adder)
 _register("Twice-v2", Adder)
 _register("Unseeded-v0", Unseeded, max_episode_steps=7)

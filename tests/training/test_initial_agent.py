@@ -61,13 +61,17 @@ def test_a_run_that_has_saved_nothing_yet_begins_so_again(tmp_path, agent, folde
     jax.tree.map(np.testing.assert_array_equal, found, agent.params)
 
 
-def test_another_network_is_refused(tmp_path, folder):
+@pytest.mark.parametrize(
+    ("flag", "told"), [("--dueling", "network differs"), ("--layer_norm=maps", "--layer_norm=none")]
+)
+def test_another_network_is_refused(tmp_path, folder, flag, told):
+    """Of other shapes, or in which the same parameters mean something else."""
     result = program.train(
-        *FLAGS, "--dueling", f"--initial_agent={folder}", f"--run_dir={tmp_path / 'run'}"
+        *FLAGS, flag, f"--initial_agent={folder}", f"--run_dir={tmp_path / 'run'}"
     )
     assert result.returncode == 2
     (line,) = result.stderr.splitlines()
-    assert line.startswith("error: --initial_agent: is ") and "network differs" in line
+    assert line.startswith("error: --initial_agent: is ") and told in line
     assert not (tmp_path / "run").exists()
 
 

@@ -2,7 +2,7 @@
 
 from types import ModuleType
 
-from jaxdqn import wording
+from jaxdqn import extras, wording
 from jaxdqn.envs import api
 
 
@@ -16,8 +16,7 @@ def module() -> ModuleType:
         import ale_py
     except Exception as error:  # it has a library of its own, which may fail in other ways
         raise api.UnsupportedEnvError(
-            f"needs the package ale-py ({wording.import_problem(error)}): "
-            "pip install 'ale-py>=0.12,<0.13'"
+            f"needs the package ale-py ({wording.import_problem(error)}): {extras.installation('ale')}"
         ) from None
     return ale_py
 

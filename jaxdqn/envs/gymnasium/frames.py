@@ -18,6 +18,7 @@ class Shown(NamedTuple):
     frame: Callable[[Any], _Frame]  # of an observation
     shape: tuple[int, ...]
     dtype: np.dtype[np.generic]
+    words: str  # what `frame` does; '' for nothing
 
     def space(self) -> Any:
         """Their space, a `gymnasium.spaces.Box`."""
@@ -65,13 +66,19 @@ def _is_image(shape: tuple[int, ...]) -> bool:
 
 
 def _one_hot(size: int, start: int) -> Shown:
-    rows = np.eye(size, dtype=np.float32)
-    return Shown(lambda number: rows[int(number) - start], (size,), rows.dtype)
+    def frame(number: Any) -> _Frame:
+        vector = np.zeros(size, np.float32)
+        vector[int(number) - start] = 1.0
+        return vector
+
+    words = f"turn the number, from {start} on, into a one-hot vector of length {size}"
+    return Shown(frame, (size,), np.dtype(np.float32), words)
 
 
 def _array(shape: tuple[int, ...], dtype: np.dtype[np.generic]) -> Shown:
     kept = dtype if dtype.itemsize <= 4 and dtype.kind != "b" else np.dtype(np.float32)
-    return Shown(lambda values: np.asarray(values, kept).reshape(shape), shape, kept)
+    words = "" if kept == dtype else f"convert it to {kept.name}"
+    return Shown(lambda values: np.asarray(values, kept).reshape(shape), shape, kept, words)
 
 
 def _image(env_id: str, shape: tuple[int, ...], asked: Mapping[str, Any]) -> Shown:
@@ -97,4 +104,7 @@ def _image(env_id: str, shape: tuple[int, ...], asked: Mapping[str, Any]) -> Sho
         return planes[0] if len(planes) == 1 else np.stack(planes)
 
     of_frame = (height, width) if num_channels == 1 else (num_channels, height, width)
-    return Shown(frame, of_frame, np.dtype(np.uint8))
+    steps = ["convert the image to grayscale"] if is_grey and num_seen == 3 else []
+    steps += ["move the channels to the front"] if num_channels > 1 else []
+    steps += [f"resize to {height} x {width} by a box filter"] if is_resized else []
+    return Shown(frame, of_frame, np.dtype(np.uint8), ", ".join(steps))

@@ -81,8 +81,8 @@ def entry(name: str) -> Any:
 
 def info(name: str) -> api.GameInfo:
     """What is known of a game before it is made."""
-    _, _, env_id = name.partition(":")
-    return api.GameInfo(plain_name=env_id.replace("/", "_"), source=SOURCE)
+    # With the module: others may have an environment of the same id, and so does EnvPool.
+    return api.GameInfo(plain_name=name.replace(":", "_").replace("/", "_"), source=SOURCE)
 
 
 def all_ids() -> list[str]:

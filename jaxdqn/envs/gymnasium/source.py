@@ -12,4 +12,5 @@ SOURCE = api.Source(
     game=games.info,
     describe=specs.describe,
     make=workers.GymnasiumEnv,
+    export_options=specs.export_options,
 )

@@ -58,8 +58,20 @@ def _described(env_id: str, entry: Any, env: Any, options: Mapping[str, Any]) ->
         frame_skip=1,
         plays_again=False if entry.nondeterministic else None,
         steps_per_second=float(env.metadata.get("render_fps") or 30.0),
+        frames_made=seen.words,
         game=games.info(env_id),
     )
+
+
+def export_options(env_id: str, options: Mapping[str, Any], frame_stack: int) -> dict[str, Any]:
+    """What `gymnasium.make` is told; `EnvSpec.frames_made` says what becomes of its observations.
+
+    Args:
+      env_id: any.
+      options: with which the network was trained.
+      frame_stack: any.
+    """
+    return {name: options[name] for name in ("max_episode_steps",) if name in options}
 
 
 def portable(env_id: str) -> bytes:
@@ -90,13 +102,13 @@ def make(entry: Any, options: Mapping[str, Any], with_screen: bool = False) -> A
     """
     import gymnasium
 
-    told = {name: options[name] for name in ("max_episode_steps",) if name in options}
+    told = export_options(entry.id, options, frame_stack=1)
     told |= {"render_mode": "rgb_array"} if with_screen else {}
     try:
         return gymnasium.make(entry, disable_env_checker=True, **told)
     except Exception as error:  # whatever somebody's environment raises
-        if with_screen and isinstance(error, TypeError) and "render_mode" in str(error):
-            return make(entry, options)  # it draws nothing
+        if with_screen:  # it may draw nothing; if that is not why, the same happens again
+            return make(entry, options)
         raise _cannot_make(entry.id, error) from None
 
 

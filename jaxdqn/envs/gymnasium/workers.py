@@ -17,6 +17,7 @@ from jaxdqn.envs import api
 from jaxdqn.envs.gymnasium import messages, specs
 
 _PROGRAM = "jaxdqn.envs.gymnasium.worker"
+_STDERR = 2
 _PATIENCE_S = 5.0  # with which a process is waited for to end
 
 
@@ -123,6 +124,7 @@ class _Worker:
                 [sys.executable, "-m", _PROGRAM, str(theirs.fileno())],
                 pass_fds=[theirs.fileno()],
                 stdin=subprocess.DEVNULL,
+                stdout=_STDERR,  # what it prints is none of this program's results
                 process_group=0,  # Ctrl-C reaches the parent alone, which saves first
                 env=environment,
             )
