@@ -63,7 +63,7 @@ def _tables(
     frames: Mapping[str, Any], scores: Mapping[str, Any], rates: Mapping[str, Sequence[float]]
 ) -> str:
     differing = [
-        (game, other, one["steps"], one["rewards"], one["ends"], _or_dash(one["lives"]),
+        (game, other, one["steps"], one["games"], one["rewards"], one["ends"], _or_dash(one["lives"]),
          one["images"], f"{one['image_mean']:.3f}", one["image_most"])
         for game, found in frames.items()
         for other, one in found.items()
@@ -72,7 +72,10 @@ def _tables(
         (game, *(f"{one['mean']:.1f} ({low:.1f} to {high:.1f})" for one, low, high in _ends(found)))
         for game, found in scores.items()
     ]
-    head = ("game", "EnvPool and", "steps", "rewards", "ends", "lives", "images", "mean", "most")
+    head = (
+        *("game", "EnvPool and", "steps", "games ended", "rewards", "ends", "lives", "images"),
+        *("mean", "most"),
+    )
     names = [side.name for side in same_play.SIDES]
     fast = [(name, float(np.median(of)), min(of), max(of)) for name, of in rates.items()]
     return "\n\n".join(
@@ -116,7 +119,7 @@ def main() -> int:
 
 def _define_flags() -> None:
     flags.DEFINE_list("games", list(gymnasium_atari.GAMES), "games to compare")
-    flags.DEFINE_integer("steps", 500, "steps of two environments, frame by frame", lower_bound=1)
+    flags.DEFINE_integer("steps", 1_200, "steps of two environments, frame by frame", lower_bound=1)
     flags.DEFINE_integer("episodes", 40, "games of a random agent in each source", lower_bound=2)
     flags.DEFINE_integer("num_envs", 8, "environments of the random agent", lower_bound=1)
     report.define_flags(rounds=3)

@@ -140,7 +140,7 @@ def open_study(plan: Plan, sampler: str, pruner: str, start: dict[str, Any]) -> 
         study.enqueue_trial(start)
     study.set_user_attr(_ASKED, plan.asked)
     for cut_off in study.get_trials(states=[_States.RUNNING]):
-        study.enqueue_trial(cut_off.params, user_attrs={_FOLDERS: folders(cut_off)})
+        study.enqueue_trial(cut_off.params, user_attrs={_FOLDERS: folder_number(cut_off)})
         study.tell(cut_off.number, state=_States.FAIL)
     return study
 
@@ -278,6 +278,6 @@ def problems(study: optuna.Study) -> collections.Counter[str]:
     )
 
 
-def folders(trial: optuna.trial.FrozenTrial) -> int:
+def folder_number(trial: optuna.trial.FrozenTrial) -> int:
     """The number in the names of a trial's folders: its own, or that of its first attempt."""
     return int(trial.user_attrs.get(_FOLDERS, trial.number))

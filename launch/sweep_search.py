@@ -131,7 +131,7 @@ def _conclude(best: Sequence[optuna.trial.FrozenTrial], plan: search.Plan, count
     table = rich_table.Table("trial", "score", *names, title=counts)
     for trial in best:
         values = [_short(trial.params[name]) for name in names]
-        table.add_row(str(search.folders(trial)), f"{trial.value:.2f}", *values)
+        table.add_row(str(search.folder_number(trial)), f"{trial.value:.2f}", *values)
     console.Console(width=None if sys.stdout.isatty() else 120).print(table)
     path = plan.runs_dir / BEST_FLAGS
     new = max(plan.seeds) + 1

@@ -38,7 +38,7 @@ def prepare(agent: trained_agent.SavedRun, out: pathlib.Path, *, with_film: bool
 
 
 def push(folder: pathlib.Path, repository: str, *, private: bool) -> str:
-    """Creates a repository, if it is not there, and pushes a folder to it; returns its address.
+    """Creates a repository, or replaces the agent in it, and returns its address.
 
     Args:
       folder: of `prepare`.
@@ -50,6 +50,10 @@ def push(folder: pathlib.Path, repository: str, *, private: bool) -> str:
     """
     client = agent_names.hub().HfApi()
     try:
+        if client.repo_exists(repository) and not client.file_exists(
+            repository, exported_agent.POLICY_FILE
+        ):  # a mistyped name would replace the card of something else
+            raise errors.RunError("it exists and holds no agent of jaxdqn; choose another name")
         address = client.create_repo(repository, private=private, exist_ok=True)
         client.upload_folder(
             repo_id=repository,

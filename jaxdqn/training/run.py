@@ -2,6 +2,7 @@
 
 import contextlib
 import functools
+from collections.abc import Iterator
 
 import jax
 
@@ -133,12 +134,8 @@ def _start_emulators(run: Session) -> bool:
         run.groups.append(group)
         if plays_again is False:
             continue
-        try:
-            if not run.stop.lets(group.replay(sent)):
-                return False
-        except errors.EnvFailedError:
-            if plays_again:
-                raise
+        if not run.stop.lets(_replay(group, sent, may_fail=plays_again is None)):
+            return False
     have_come_back = [g.has_come_back(sent) for g, sent in zip(run.groups, run.sent, strict=True)]
     if not all(have_come_back):
         if plays_again:
@@ -151,6 +148,15 @@ def _start_emulators(run: Session) -> bool:
         loop.replace_environments(run.device, run.groups, run.state)
     run.is_playing = True
     return True
+
+
+def _replay(group: env_groups.Group, sent: env_groups.Sent, may_fail: bool) -> Iterator[None]:
+    """Plays again what was played, or as much as works: all processes wait for its end together."""
+    try:
+        yield from group.replay(sent)
+    except errors.EnvFailedError:
+        if not may_fail:
+            raise
 
 
 def _play(run: Session) -> None:

@@ -55,6 +55,13 @@ class Hub:
     """Stands for the Hub's client; notes what it is asked."""
 
     asked: typing.ClassVar = []
+    holds: typing.ClassVar = {"me/Story": ["README.md"], "me/CartPole": ["policy.json"]}
+
+    def repo_exists(self, repository):
+        return repository in self.holds
+
+    def file_exists(self, repository, name):
+        return name in self.holds[repository]
 
     def create_repo(self, repository, *, private, exist_ok):
         self.asked.append(("create", repository, private, exist_ok))
@@ -74,6 +81,14 @@ def test_a_folder_is_pushed(monkeypatch, tmp_path):
         ("create", "me/CartPole", True, True),
         ("upload", "me/CartPole", ["policy.json"]),
     ]
+
+
+def test_what_is_no_agent_is_not_replaced(monkeypatch, tmp_path):
+    monkeypatch.setattr(huggingface_hub, "HfApi", Hub)
+    Hub.asked.clear()
+    with pytest.raises(errors.RunError, match="me/Story cannot be pushed: it exists and holds no"):
+        publishing.push(tmp_path, "me/Story", private=False)
+    assert not Hub.asked
 
 
 def test_a_refusal_of_the_hub_is_one_line(monkeypatch, tmp_path):

@@ -142,7 +142,7 @@ def test_of_equal_scores_the_one_that_was_there_first_is_best(tmp_path):
         trial = search.Trial(study, plan)
         write_scores(trial.runs[0], scores)
         trial.end()
-    assert [search.folders(best) for best in search.best(study, 3)] == [1, 0, 2]
+    assert [search.folder_number(best) for best in search.best(study, 3)] == [1, 0, 2]
 
 
 def with_trials(plan, scores_of):
@@ -230,7 +230,7 @@ def test_a_trial_that_was_cut_off_goes_on_in_its_folder(tmp_path):
     assert not search.wants_another(study, 1) and search.wants_another(study, 2)
     write_scores(again.runs[0], [3.0])
     again.end()
-    assert [search.folders(best) for best in search.best(study, 2)] == [0]
+    assert [search.folder_number(best) for best in search.best(study, 2)] == [0]
 
 
 def test_a_search_goes_on_with_other_numbers(tmp_path):

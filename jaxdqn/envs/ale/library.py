@@ -15,8 +15,9 @@ def module() -> ModuleType:
     try:
         import ale_py
     except Exception as error:  # it has a library of its own, which may fail in other ways
+        problem = wording.import_problem(error)
         raise api.UnsupportedEnvError(
-            f"needs the package ale-py ({wording.import_problem(error)}): {extras.installation('ale')}"
+            f"needs the package ale-py ({problem}): {extras.installation('ale')}"
         ) from None
     return ale_py
 

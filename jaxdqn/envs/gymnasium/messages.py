@@ -13,7 +13,7 @@ class Task(NamedTuple):
     """What a process is to play."""
 
     env_id: str
-    entry: bytes  # of `specs.portable`
+    entry: bytes  # of `specs.pickled_entry`
     options: Mapping[str, Any]
     seeds: Sequence[int]  # of its environments
     with_screen: bool

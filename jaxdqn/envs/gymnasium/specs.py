@@ -74,7 +74,7 @@ def export_options(env_id: str, options: Mapping[str, Any], frame_stack: int) ->
     return {name: options[name] for name in ("max_episode_steps",) if name in options}
 
 
-def portable(env_id: str) -> bytes:
+def pickled_entry(env_id: str) -> bytes:
     """Gymnasium's entry of an environment as bytes, from which another process makes it.
 
     Raises:

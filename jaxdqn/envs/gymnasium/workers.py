@@ -48,7 +48,7 @@ class GymnasiumEnv:
         with_screen: bool = False,
     ):
         self.spec, self.num_envs = specs.describe(env_id, options), num_envs
-        entry = specs.portable(env_id)
+        entry = specs.pickled_entry(env_id)
         num_workers = min(num_envs, num_threads or machine.cores())
         self._shares = np.array_split(np.arange(num_envs), num_workers)
         self._workers: list[_Worker] = []
