@@ -63,8 +63,8 @@ def _tables(
     frames: Mapping[str, Any], scores: Mapping[str, Any], rates: Mapping[str, Sequence[float]]
 ) -> str:
     differing = [
-        (game, other, one["steps"], one["games"], one["rewards"], one["ends"], _or_dash(one["lives"]),
-         one["images"], f"{one['image_mean']:.3f}", one["image_most"])
+        (game, other, one["steps"], one["games"], one["rewards"], one["ends"],
+         _or_dash(one["lives"]), one["images"], f"{one['image_mean']:.3f}", one["image_most"])
         for game, found in frames.items()
         for other, one in found.items()
     ]  # fmt: skip
