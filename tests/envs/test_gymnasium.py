@@ -200,6 +200,18 @@ def test_what_it_prints_is_no_result_of_the_program(capfd):
     assert printed.out == "" and printed.err.count("a step") == 3
 
 
+def test_those_that_rest_are_not_played(capfd):
+    env = made("Printing-v0", 5)
+    for resting in range(4):
+        env.receive()
+        env.rest(np.arange(5) < resting)
+        env.send(np.zeros(5, np.int32))
+    shown = env.receive()
+    assert not shown.reward[:3].any() and shown.reward[3:].all()
+    env.close()
+    assert capfd.readouterr().err.count("a step") == 5 + 4 + 3 + 2
+
+
 def test_others_of_the_same_id_are_told_apart():
     names = [f"{TOYS}:Adder-v0", "gymnasium:CartPole-v1", "CartPole-v1"]
     plain = [registry.game(registry.resolve(name)).plain_name for name in names]

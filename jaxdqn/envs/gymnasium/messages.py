@@ -19,6 +19,12 @@ class Task(NamedTuple):
     with_screen: bool
 
 
+class Rest(NamedTuple):
+    """Which environments are to be played no more."""
+
+    envs: npt.NDArray[np.bool_]  # [n]
+
+
 class Answer(NamedTuple):
     """What n environments show after their last actions."""
 

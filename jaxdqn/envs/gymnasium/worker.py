@@ -2,8 +2,8 @@
 
   python -m jaxdqn.envs.gymnasium.worker FD
 
-FD is its end of a connection, over which come a `messages.Task`, then arrays of actions or
-`SCREEN`. It answers each, and ends when the connection closes or its parent ends.
+FD is its end of a connection, over which come a `messages.Task`, then arrays of actions, `SCREEN`
+or `messages.Rest`. It answers each, and ends when the connection closes or its parent ends.
 """
 
 import contextlib
@@ -28,16 +28,23 @@ from jaxdqn.envs.gymnasium import frames, messages, specs
 _LOOK_S = 1.0  # between two looks at whether the parent is there
 
 
-class _WithoutInfo(gymnasium.Wrapper[Any, Any, Any, Any]):
-    """Tells nothing beside what is played: a vector of environments would merge it."""
+class _Player(gymnasium.Wrapper[Any, Any, Any, Any]):
+    """Plays unless it rests, and tells nothing else: a vector of environments would merge it."""
+
+    rests = False
 
     def reset(self, **options: Any) -> tuple[Any, dict[str, Any]]:
         """Begins a game."""
-        return self.env.reset(**options)[0], {}
+        if not self.rests:
+            self._seen = self.env.reset(**options)[0]
+        return self._seen, {}
 
     def step(self, action: Any) -> Any:
-        """Plays a step."""
-        return *self.env.step(action)[:4], {}
+        """Plays a step; if it rests, shows what it showed before."""
+        if self.rests:
+            return self._seen, 0.0, False, False, {}
+        self._seen, *others, _ = self.env.step(action)
+        return self._seen, *others, {}
 
 
 def play(task: messages.Task) -> Generator[Any, Any, None]:
@@ -62,6 +69,11 @@ def _played(task: messages.Task, envs: Any) -> Generator[Any, Any, None]:
         if isinstance(asked, str):
             asked = yield _picture(envs.envs[0])
             continue
+        if isinstance(asked, messages.Rest):
+            for env, rests in zip(envs.envs, asked.envs, strict=True):
+                env.rests = bool(rests)
+            asked = yield None
+            continue
         frame, reward, terminated, truncated, _ = envs.step(asked + first_action)
         asked = yield messages.Answer(frame, reward.astype(np.float32), terminated, truncated)
 
@@ -78,7 +90,7 @@ def _converted(task: messages.Task, entry: Any) -> Any:
     env = specs.make(entry, task.options, task.with_screen)
     seen = frames.shown(task.env_id, env.observation_space, task.options)
     assert seen
-    return _WithoutInfo(gymnasium.wrappers.TransformObservation(env, seen.frame, seen.space()))
+    return _Player(gymnasium.wrappers.TransformObservation(env, seen.frame, seen.space()))
 
 
 def _failure(error: Exception) -> messages.Failure:

@@ -83,7 +83,9 @@ class GymnasiumEnv:
         )
 
     def rest(self, envs: npt.NDArray[np.bool_]) -> None:
-        """Plays them all the same; see `api.VectorEnv.rest`."""
+        """Plays some environments no more; see `api.VectorEnv.rest`."""
+        for one, share in zip(self._workers, self._shares, strict=True):
+            one.ask(messages.Rest(envs[share]))
 
     def screen(self) -> npt.NDArray[np.uint8]:
         """What the first environment shows now, as drawn for people: [H, W, 3].
@@ -152,7 +154,7 @@ class _Worker:
         assert isinstance(answer, messages.Answer)
         return answer
 
-    def ask(self, question: str) -> Any:
+    def ask(self, question: str | messages.Rest) -> Any:
         """The answer to a question between two steps. The pending step's answer comes first."""
         self.send(question)
         return self._answer()
