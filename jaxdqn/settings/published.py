@@ -113,9 +113,9 @@ AGENTS: Mapping[str, Agent] = {
     "qr_dqn": Agent(
         {**_DOPAMINE, "head": "qr", "num_quantiles": 200, "learning_rate": 5e-5},
         "QR-DQN of Dabney et al. (2018a) with Dopamine's constants, but one-step returns and "
-        "uniform draws as in the paper; Breakout, seed 0: 31.5 after 924k steps (30 games), and "
-        "136 with --learning_rate=2.5e-4; an H200, 2026-11-27; longer runs and other games not yet "
-        "run",
+        "uniform draws as in the paper; Breakout, seed 0: 11.5 after 500k steps (30 games), 2 "
+        "cores of an EPYC; 31.5 after 924k, and 136 with --learning_rate=2.5e-4, an H200; "
+        "2026-11-27; longer runs and other games not yet run",
     ),
     "iqn": Agent(
         {**_DOPAMINE, "head": "iqn", "num_quantiles": 64, "learning_rate": 5e-5},
