@@ -25,8 +25,8 @@ below, and `python -m benchmarks.preset_page` writes this page. [Algorithms](alg
 what the published agents do, [tutorials](tutorials.md) how the tutorials are matched, and
 [measurements](measurements.md) has curves of some of these runs.
 
-A run has so many steps, of all environments together, unless `--total_steps` says otherwise. The
-environments play in parallel, and a batch is learned every so many of these steps.
+The column `steps` is the length of a run, in steps of all environments together; `--total_steps`
+changes it. The environments play in parallel, and a batch is learned every so many of these steps.
 PQN (n-step `lambda`) learns all of these steps, in batches, and then forgets them. A backward sweep
 (every `-`) learns once its memory is full.
 """

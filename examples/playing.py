@@ -64,7 +64,9 @@ def make_env(policy, num_games, seed, module):
     wanted = policy["env"]
     if wanted["source"] == "Gymnasium":
         needed, _, name = wanted["id"].partition(":")
-        if needed not in ("gymnasium", module) or ":" in name:
+        if ":" in name:  # Gymnasium would import what stands before it
+            refuse(f"{wanted['id']} is not a game")
+        if needed not in ("gymnasium", module):
             refuse(f"the game needs code of the module {needed}; add this name to the command line")
         env_id = name if needed == "gymnasium" else wanted["id"]
         options, settings = wanted["gymnasium_options"], policy["settings"]

@@ -1,6 +1,7 @@
 """The package's extras, and what installs those that are missing."""
 
 import importlib.metadata
+import itertools
 
 from packaging import requirements
 
@@ -22,17 +23,24 @@ def missing(extra: str) -> list[str]:
 def installation(extra: str) -> str:
     """The command that installs an extra, or what is missing of it.
 
-    It names the packages, because not everybody has a clone of the repository.
+    It names the packages, because not everybody has a clone of the repository. Who runs this from a
+    copy of its sources has one.
     """
     packages = missing(extra) or [f"{one.name}{one.specifier}" for one in _wanted(extra)]
-    return f"pip install {' '.join(map(repr, packages or [f'jaxdqn[{extra}]']))}"
+    if not packages:
+        return f"pip install -e '.[{extra}]'"
+    return f"pip install {' '.join(map(repr, packages))}"
 
 
 def _wanted(extra: str) -> list[requirements.Requirement]:
     if extra not in known():
         return []
-    required = map(requirements.Requirement, importlib.metadata.requires("jaxdqn") or ())
-    return [one for one in required if one.marker and one.marker.evaluate({"extra": extra})]
+    wanted = list[requirements.Requirement]()
+    for one in map(requirements.Requirement, importlib.metadata.requires("jaxdqn") or ()):
+        if one.marker and one.marker.evaluate({"extra": extra}):
+            # An extra may contain others.
+            wanted += itertools.chain(*map(_wanted, one.extras)) if one.name == "jaxdqn" else [one]
+    return wanted
 
 
 def _is_installed(wanted: requirements.Requirement) -> bool:

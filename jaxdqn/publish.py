@@ -19,7 +19,7 @@ def _define_flags() -> None:
     shared_flags.define_saved_run()
     flags.DEFINE_string("repository", None, "USER/NAME on the Hub; it is created if need be")
     flags.DEFINE_boolean("private", False, "hide a new repository from others")
-    flags.DEFINE_boolean("film", True, "add a film of a game")
+    flags.DEFINE_boolean("film", True, "add a film of a game, of at most five minutes")
     flags.DEFINE_string("out", None, "folder to write instead of pushing")
     flags.DEFINE_boolean("overwrite", False, "replace an existing folder of that name")
     devices.define_compilation_cache()

@@ -63,14 +63,17 @@ class Plan(NamedTuple):
         preset = given.pop("preset", "")
         return presets.resolve_read(self.env, preset, given, optional=params)
 
-    def settings(self, params: Mapping[str, Any]) -> list[str]:
-        """What a trial sets, as a user types it, without what has no effect beside the rest."""
+    def read(self, params: Mapping[str, Any]) -> dict[str, Any]:
+        """What a trial sets, by name, without what has no effect beside the rest."""
         try:
             config = self.resolved(params)
         except errors.SettingError:  # its runs will say so
-            return search_space.typed(params)
-        read = {name: value for name, value in params.items() if not config.why_unread(name)}
-        return search_space.typed(read)
+            return dict(params)
+        return {name: value for name, value in params.items() if not config.why_unread(name)}
+
+    def settings(self, params: Mapping[str, Any]) -> list[str]:
+        """The same as a user types it."""
+        return search_space.typed(self.read(params))
 
 
 def _flags(settings: Sequence[str]) -> list[str]:

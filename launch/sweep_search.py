@@ -48,6 +48,7 @@ def main(runs_dir: pathlib.Path, train_flags: Sequence[str]) -> int:
         print(f"error: {wording.counted(count, 'trial')} failed: {problem}", file=sys.stderr)
     best = search.best(study, _NUM_SHOWN)
     if best:
+        _write_best(best[:1], plan)  # an earlier process may have been killed before it did
         _conclude(best, plan, search.counts(study))
     return 0 if best else 1
 
@@ -85,7 +86,7 @@ def _run_trials(ray: Any, study: optuna.Study, plan: search.Plan) -> None:
                 running[trial] = {start(run): run for run in trial.runs}
             if not running:
                 return
-            shown.update(_progress(running, study))
+            shown.update(_progress(running, study, plan))
             done = sweep_ray.wait(ray, itertools.chain(*running.values()))
             for trial in list(running):
                 for task in set(running[trial]).intersection(done):
@@ -109,7 +110,7 @@ def _write_best(best: Sequence[optuna.trial.FrozenTrial], plan: search.Plan) -> 
 
 
 def _progress(
-    running: dict[search.Trial, dict[Any, sweep_runs.Run]], study: optuna.Study
+    running: dict[search.Trial, dict[Any, sweep_runs.Run]], study: optuna.Study, plan: search.Plan
 ) -> rich_table.Table:
     """The runs under way, above what has been found."""
     states = {
@@ -120,7 +121,8 @@ def _progress(
     shown = sweep_table.table(states)
     shown.caption = search.counts(study)
     for best in search.best(study, 1):
-        settings = " ".join(f"{name}={_short(x)}" for name, x in best.params.items())
+        read = plan.read(best.params)
+        settings = " ".join(f"{name}={_short(x)}" for name, x in read.items())
         shown.caption += f"; best: {best.value:.2f} with {settings}"
     return shown
 
@@ -130,7 +132,8 @@ def _conclude(best: Sequence[optuna.trial.FrozenTrial], plan: search.Plan, count
     names = list(best[0].params)
     table = rich_table.Table("trial", "score", *names, title=counts)
     for trial in best:
-        values = [_short(trial.params[name]) for name in names]
+        read = plan.read(trial.params)
+        values = [_short(read[name]) if name in read else "-" for name in names]
         table.add_row(str(search.folder_number(trial)), f"{trial.value:.2f}", *values)
     console.Console(width=None if sys.stdout.isatty() else 120).print(table)
     path = plan.runs_dir / BEST_FLAGS

@@ -147,7 +147,7 @@ def describe(
         "env": {
             "source": game.source,
             "id": spec.env_id,
-            "game": game.plain_name,
+            "game": spec.env_id.partition(":")[2] or game.plain_name,
             model_card.options_key(game.source): registry.export_options(
                 spec.env_id, config.env_options, config.frame_stack
             ),

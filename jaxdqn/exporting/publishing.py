@@ -50,9 +50,9 @@ def push(folder: pathlib.Path, repository: str, *, private: bool) -> str:
     """
     client = agent_names.hub().HfApi()
     try:
-        if client.repo_exists(repository) and not client.file_exists(
-            repository, exported_agent.POLICY_FILE
-        ):  # a mistyped name would replace the card of something else
+        files = client.list_repo_files(repository) if client.repo_exists(repository) else []
+        if {*files} - {".gitattributes"} and exported_agent.POLICY_FILE not in files:
+            # A mistyped name would replace the card of something else.
             raise errors.RunError("it exists and holds no agent of jaxdqn; choose another name")
         address = client.create_repo(repository, private=private, exist_ok=True)
         client.upload_folder(

@@ -89,7 +89,7 @@ WRONG = [
         ("play_safetensors.py", "own.safetensors", "4", "0"),
         "code of the module tests.toys.gym_envs",
     ),
-    (("play_safetensors.py", "hidden", "4", "0"), "needs code of the module gymnasium"),
+    (("play_safetensors.py", "hidden", "4", "0"), "tests.toys.gym_envs:Pictures-v0 is not a game"),
     (("play_onnx.py", "cut.onnx", "4", "0"), "cut.onnx cannot be played: "),
     (("play_stablehlo.py", "cut.stablehlo", "4", "0"), "cut.stablehlo cannot be played: "),
     (("play_safetensors.py", "cut.safetensors", "4", "0"), "cut.safetensors cannot be played: "),

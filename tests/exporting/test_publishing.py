@@ -55,13 +55,17 @@ class Hub:
     """Stands for the Hub's client; notes what it is asked."""
 
     asked: typing.ClassVar = []
-    holds: typing.ClassVar = {"me/Story": ["README.md"], "me/CartPole": ["policy.json"]}
+    holds: typing.ClassVar = {
+        "me/Story": [".gitattributes", "README.md"],
+        "me/CartPole": [".gitattributes", "README.md", "policy.json"],
+        "me/Empty": [".gitattributes"],
+    }
 
     def repo_exists(self, repository):
         return repository in self.holds
 
-    def file_exists(self, repository, name):
-        return name in self.holds[repository]
+    def list_repo_files(self, repository):
+        return self.holds[repository]
 
     def create_repo(self, repository, *, private, exist_ok):
         self.asked.append(("create", repository, private, exist_ok))
@@ -72,15 +76,15 @@ class Hub:
         self.asked.append(("upload", repo_id, sorted(path.name for path in folder_path.iterdir())))
 
 
-def test_a_folder_is_pushed(monkeypatch, tmp_path):
+@pytest.mark.parametrize("name", ["me/New", "me/Empty", "me/CartPole"])
+def test_a_folder_is_pushed(monkeypatch, tmp_path, name):
+    """Also after a push that failed when the repository was created."""
     monkeypatch.setattr(huggingface_hub, "HfApi", Hub)
+    Hub.asked.clear()
     (tmp_path / "policy.json").touch()
-    address = publishing.push(tmp_path, "me/CartPole", private=True)
-    assert address == "https://huggingface.co/me/CartPole"
-    assert Hub.asked == [
-        ("create", "me/CartPole", True, True),
-        ("upload", "me/CartPole", ["policy.json"]),
-    ]
+    address = publishing.push(tmp_path, name, private=True)
+    assert address == f"https://huggingface.co/{name}"
+    assert Hub.asked == [("create", name, True, True), ("upload", name, ["policy.json"])]
 
 
 def test_what_is_no_agent_is_not_replaced(monkeypatch, tmp_path):

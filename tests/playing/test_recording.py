@@ -62,6 +62,13 @@ def test_a_film_is_the_game_at_its_speed(agent, tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["play.mp4"]
 
 
+def test_a_film_may_be_cut_short(agent, tmp_path):
+    told = record(agent, out=tmp_path / "play.gif", seed=7, longest_s=1.0)
+    assert "1 s at 15 frames per second" in told
+    with Image.open(tmp_path / "play.gif") as gif:
+        assert gif.n_frames == 15
+
+
 def test_a_gif_keeps_the_rate_on_the_whole(agent, tmp_path):
     record(agent, out=tmp_path / "play.gif", seed=7, num_episodes=2)
     with Image.open(tmp_path / "play.gif") as gif:

@@ -62,7 +62,8 @@ def test_a_run_that_has_saved_nothing_yet_begins_so_again(tmp_path, agent, folde
 
 
 @pytest.mark.parametrize(
-    ("flag", "told"), [("--dueling", "network differs"), ("--layer_norm=maps", "--layer_norm=none")]
+    ("flag", "told"),
+    [("--dueling", "network differs"), ("--noscale_pixels", "--scale_pixels=True")],
 )
 def test_another_network_is_refused(tmp_path, folder, flag, told):
     """Of other shapes, or in which the same parameters mean something else."""

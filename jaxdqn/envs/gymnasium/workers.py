@@ -57,6 +57,7 @@ class GymnasiumEnv:
             task = messages.Task(env_id, entry, dict(options), seeds, with_screen)
             self._workers.append(_Worker(env_id, task))
         self._ended = np.ones(num_envs, bool)  # the row before this one closed a game
+        self._resting = np.zeros(num_envs, bool)
 
     def send(self, actions: npt.NDArray[np.integer]) -> None:
         """Starts the step that plays `actions` [E]."""
@@ -85,7 +86,9 @@ class GymnasiumEnv:
     def rest(self, envs: npt.NDArray[np.bool_]) -> None:
         """Plays some environments no more; see `api.VectorEnv.rest`."""
         for one, share in zip(self._workers, self._shares, strict=True):
-            one.ask(messages.Rest(envs[share]))
+            if not np.array_equal(envs[share], self._resting[share]):
+                one.ask(messages.Rest(envs[share]))
+        self._resting = np.array(envs)
 
     def screen(self) -> npt.NDArray[np.uint8]:
         """What the first environment shows now, as drawn for people: [H, W, 3].
