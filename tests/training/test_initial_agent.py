@@ -62,14 +62,17 @@ def test_a_run_that_has_saved_nothing_yet_begins_so_again(tmp_path, agent, folde
 
 
 @pytest.mark.parametrize(
-    ("flag", "told"),
-    [("--dueling", "network differs"), ("--noscale_pixels", "--scale_pixels=True")],
+    ("changes", "flags", "told"),
+    [
+        ({}, ("--dueling",), "whose network differs from that of this run: "),
+        # The shapes are equal, but the outputs mean something else.
+        ({"head": "c51"}, ("--head=c51", "--value_max=20"), "it has --value_max=10.0"),
+    ],
 )
-def test_another_network_is_refused(tmp_path, folder, flag, told):
-    """Of other shapes, or in which the same parameters mean something else."""
-    result = program.train(
-        *FLAGS, flag, f"--initial_agent={folder}", f"--run_dir={tmp_path / 'run'}"
-    )
+def test_another_network_is_refused(tmp_path, changes, flags, told):
+    export.export(saved.make_agent("CartPole", NETWORK | changes), "safetensors", tmp_path / "out")
+    given = (f"--initial_agent={tmp_path / 'out'}", f"--run_dir={tmp_path / 'run'}")
+    result = program.train(*FLAGS, *flags, *given)
     assert result.returncode == 2
     (line,) = result.stderr.splitlines()
     assert line.startswith("error: --initial_agent: is ") and told in line
