@@ -54,10 +54,10 @@ def define_flags() -> None:
     )
     flags.DEFINE_enum(
         "score",
-        "last",
+        "mean",
         ["last", "mean"],
-        "what the search maximizes: the mean return of the last evaluation, or the mean over all "
-        "evaluations, which also counts how soon a run learns",
+        "what the search maximizes: the mean return over all evaluations, which depends less on "
+        "luck and also counts how soon a run learns, or that of the last evaluation",
     )
     flags.DEFINE_string("runs_dir", "runs/sweep", "folder of the runs, their logs and the report")
     flags.DEFINE_string(
