@@ -50,34 +50,32 @@ class Plan(NamedTuple):
         space = search_space.words(self.space)
         return [self.env, str(list(self.seeds)), *settings, *space, self.score]
 
-    def resolved(self, params: Mapping[str, Any]) -> config_lib.Config:
-        """The settings of a trial's runs.
+    def resolved(self, params: Mapping[str, Any]) -> config_lib.Config | None:
+        """The settings of a trial's runs; None if they do not fit each other: its runs say so.
 
         Args:
-          params: what the trial chose; what has no effect beside the rest is left out.
-
-        Raises:
-          SettingError: they do not fit each other.
+          params: what the trial chose, of which some may have no effect beside the rest.
         """
-        given = setting_flags.parse([*self.train_flags, *_flags(search_space.typed(params))])
+        typed = [f"--{setting}" for setting in search_space.typed(params)]
+        given = setting_flags.parse([*self.train_flags, *typed])
         preset = given.pop("preset", "")
-        return presets.resolve_read(self.env, preset, given, optional=params)
+        try:
+            return presets.resolve(self.env, preset, given, optional=params)
+        except errors.SettingError:
+            return None
 
     def read(self, params: Mapping[str, Any]) -> dict[str, Any]:
         """What a trial sets, by name, without what has no effect beside the rest."""
-        try:
-            config = self.resolved(params)
-        except errors.SettingError:  # its runs will say so
-            return dict(params)
-        return {name: value for name, value in params.items() if not config.why_unread(name)}
+        config = self.resolved(params)
+        return {
+            name: value
+            for name, value in params.items()
+            if not (config and config.why_unread(name))
+        }
 
     def settings(self, params: Mapping[str, Any]) -> list[str]:
         """The same as a user types it."""
         return search_space.typed(self.read(params))
-
-
-def _flags(settings: Sequence[str]) -> list[str]:
-    return [f"--{setting}" for setting in settings]
 
 
 @contextlib.contextmanager
@@ -160,16 +158,15 @@ class Trial:
         self._study, self._plan = study, plan
         self._trial = study.ask(dict(plan.space))
         self._told = 0  # evaluations
-        self._scores: list[float] = []  # of each evaluation
+        self._scores: list[float] = []  # of each evaluation, the mean over the seeds
         self._is_pruned = False
         self._problem = ""
         self.settings = plan.settings(self._trial.params)
         number = self._trial.user_attrs.get(_FOLDERS, self._trial.number)
         self._trial.set_user_attr(_FOLDERS, number)
-        try:
-            self._last_step = plan.resolved(self._trial.params).total_steps
-        except errors.SettingError:  # its runs will say so
-            self._last_step = 0
+        config = plan.resolved(self._trial.params)
+        self._last_step = config.total_steps if config else 0
+        self._is_over = False  # the last evaluation has been made: stopping would save nothing
         self.runs = sweep_runs.runs_of_trial(
             plan.runs_dir, number, plan.env, plan.seeds, self.settings, plan.train_flags
         )
@@ -179,14 +176,21 @@ class Trial:
     def look(self) -> None:
         """Tells Optuna of new evaluations, and stops the runs if it has seen enough."""
         self._report()
-        if self._scores and not self._is_pruned and not self._is_over():
+        if self._scores and not self._is_pruned and not self._is_over:
             self._is_pruned = self._trial.should_prune()
             if self._is_pruned:
                 self._stop()
 
     def _report(self) -> None:
         """Tells Optuna of new evaluations, by the score that the trial would have with them."""
-        self._scores = self._evaluated()
+        of_runs = [metrics.evaluations(metrics.read(run.path / metrics.FILE)) for run in self.runs]
+        self._is_over = all(rows and rows[-1]["step"] >= self._last_step for rows in of_runs)
+        # Those that all seeds have behind them; one that was not finite is left out, of all.
+        together = zip(*of_runs, strict=False)
+        scored = [rows for rows in together if len(metrics.scored(rows)) == len(rows)]
+        self._scores = [
+            statistics.fmean(row["eval_return_mean"] for row in rows) for rows in scored
+        ]
         for number in range(self._told + 1, len(self._scores) + 1):
             self._trial.report(self._score(number), number)
         self._told = len(self._scores)
@@ -196,10 +200,6 @@ class Trial:
         if self._plan.score == "last":
             return self._scores[number - 1]
         return statistics.fmean(self._scores[:number])
-
-    def _is_over(self) -> bool:
-        """Whether the last evaluation has been made: stopping would save nothing then."""
-        return all(rows and rows[-1]["step"] >= self._last_step for rows in self._rows())
 
     def fail(self, problem: str) -> None:
         """Notes why a run failed; the others need not go on."""
@@ -225,19 +225,6 @@ class Trial:
         if self._problem or self._is_pruned:  # no run of it is resumed
             for run in self.runs:
                 shutil.rmtree(run.path / layout.REPLAY, ignore_errors=True)
-
-    def _rows(self) -> list[list[metrics.Row]]:
-        """The evaluations of each run."""
-        return [metrics.evaluations(metrics.read(run.path / metrics.FILE)) for run in self.runs]
-
-    def _evaluated(self) -> list[float]:
-        """The mean over the seeds of each evaluation that all of them have behind them.
-
-        One in which a return was not finite is left out, of all seeds.
-        """
-        together = zip(*self._rows(), strict=False)
-        scored = [rows for rows in together if len(metrics.scored(rows)) == len(rows)]
-        return [statistics.fmean(row["eval_return_mean"] for row in rows) for rows in scored]
 
 
 def wants_another(study: optuna.Study, num_trials: int) -> bool:

@@ -98,44 +98,20 @@ def advice(config: config_lib.Config, on_cpu: bool) -> str:
     return preset.on_cpu if on_cpu else preset.on_accelerator
 
 
-def resolve(env: str, preset: str, changes: Mapping[str, Any]) -> config_lib.Config:
+def resolve(
+    env: str, preset: str, changes: Mapping[str, Any], optional: Collection[str] = ()
+) -> config_lib.Config:
     """The settings of a run: defaults, then the preset, then what the user set.
 
     Args:
       env: a plain name or a full id, or '' for the game of the preset.
       preset: a name in `PRESETS`, or '' for the game's own.
       changes: settings by name, as the user gave them.
+      optional: names of changes that may be without effect.
 
     Raises:
       SettingError: no game, an unknown game or preset, invalid settings, or some without effect.
     """
-    config = _merged(env, preset, changes)
-    for name in changes:  # who sets one that is not read expects what will not happen
-        if cause := config.why_unread(name):
-            raise errors.SettingError(name, f"has no effect with {cause}")
-    return config
-
-
-def resolve_read(
-    env: str, preset: str, changes: Mapping[str, Any], optional: Collection[str]
-) -> config_lib.Config:
-    """As `resolve`, without the changes of some names that have no effect beside the others.
-
-    Args:
-      env: see `resolve`.
-      preset: see `resolve`.
-      changes: see `resolve`.
-      optional: names that may be without effect.
-
-    Raises:
-      SettingError: see `resolve`.
-    """
-    config = _merged(env, preset, changes)
-    unread = {name for name in optional if config.why_unread(name)}
-    return resolve(env, preset, {name: x for name, x in changes.items() if name not in unread})
-
-
-def _merged(env: str, preset: str, changes: Mapping[str, Any]) -> config_lib.Config:
     if preset and preset not in PRESETS:
         raise errors.SettingError(
             "preset", f"is {preset!r}; must be one of {', '.join(sorted(PRESETS))}"
@@ -155,4 +131,8 @@ def _merged(env: str, preset: str, changes: Mapping[str, Any]) -> config_lib.Con
     elif "replay_capacity" not in changes and "replay_capacity" in merged and num_envs > 0:
         # The preset's capacity adapts to the user's number of environments.
         merged["replay_capacity"] -= merged["replay_capacity"] % num_envs
-    return dataclasses.replace(config_lib.Config(), **merged)
+    config = dataclasses.replace(config_lib.Config(), **merged)
+    for name in changes:  # who sets one that is not read expects what will not happen
+        if name not in optional and (cause := config.why_unread(name)):
+            raise errors.SettingError(name, f"has no effect with {cause}")
+    return config
