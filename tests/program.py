@@ -48,8 +48,9 @@ _FORKS.set_forkserver_preload(["tests.imported"])
 
 
 def environment(num_devices=1):
-    """The environment of this process, less what the tests set for themselves."""
-    return {**os.environ, "JAX_PLATFORMS": "cpu", "XLA_FLAGS": xla_flags.devices(num_devices)}
+    """The environment of this process, with as many devices as a program shall have."""
+    xla = f"{xla_flags.devices(num_devices)} {xla_flags.QUICKLY}"
+    return {**os.environ, "JAX_PLATFORMS": "cpu", "XLA_FLAGS": xla}
 
 
 def command(*flags, name="train"):
@@ -82,8 +83,6 @@ class Program:
     def __init__(self, module, flags, driver=None, cwd=None, num_devices=1):
         pipes = [_FORKS.Pipe(duplex=False) for _ in range(2)]
         env = environment(num_devices)
-        if module.startswith("tests."):  # its results are compared with those of the test
-            env["XLA_FLAGS"] += f" {xla_flags.QUICKLY}"
         written = [pipe[1] for pipe in pipes]
         arguments = (module, flags, driver, pathlib.Path(cwd or ".").absolute(), env, *written)
         self._process = _FORKS.Process(target=_become, args=arguments)

@@ -1,7 +1,7 @@
 """What tests ask of XLA."""
 
-# Compiling is most of what tests in one process do. With these it takes a third less time, but
-# programs that train are slower.
+# Compiling is most of what tests do. With these it takes a third less time. What is compiled is
+# slower, but runs of tests are short.
 QUICKLY = "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
 
 

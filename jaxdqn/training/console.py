@@ -3,7 +3,6 @@
 import datetime
 import shutil
 import sys
-import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -106,11 +105,12 @@ class Progress:
             else None
         )
 
-    def advance(self, step: int, find_loss: Callable[[], float | None]) -> None:
+    def advance(self, step: int, now_s: float, find_loss: Callable[[], float | None]) -> None:
         """Moves the bar.
 
         Args:
           step: the current step.
+          now_s: seconds on the run's stopwatch, which leaves evaluations out.
           find_loss: called now and then, as long as no loss is known. From 10 to 20 s after one is,
             learning is measured, and the time that is left is told.
         """
@@ -118,27 +118,26 @@ class Progress:
             self._bar.update(min(step, self._total) - self._bar.n)
         if not self._is_shown:
             return
-        now = time.monotonic()
-        if self._loss == _NOTHING and now > self._next_look_s:
-            self._next_look_s = now + _LOOK_S
+        if self._loss == _NOTHING and now_s > self._next_look_s:
+            self._next_look_s = now_s + _LOOK_S
             self._loss = _short(find_loss())
             if self._loss != _NOTHING:
                 self._show_beside_bar(self._shown | {"loss": self._loss})
         if not self._is_time_told and self._loss != _NOTHING:
-            self._tell_time(step, now)
+            self._tell_time(step, now_s)
 
-    def _tell_time(self, step: int, now: float) -> None:
+    def _tell_time(self, step: int, now_s: float) -> None:
         """Tells the time that is left, as soon as learning has been measured."""
         if self._first_loss_s is None:
-            self._first_loss_s = now
-        if now < self._first_loss_s + _MEASURED_S:
+            self._first_loss_s = now_s
+        if now_s < self._first_loss_s + _MEASURED_S:
             return
         if self._measured_from is None:
-            self._measured_from = step, now
-        from_step, since = self._measured_from
-        if now >= since + _MEASURED_S and step > from_step:
+            self._measured_from = step, now_s
+        from_step, since_s = self._measured_from
+        if now_s >= since_s + _MEASURED_S and step > from_step:
             self._is_time_told = True
-            speed = (step - from_step) / (now - since)
+            speed = (step - from_step) / (now_s - since_s)
             left = _duration(max(0, self._total - step) / speed)
             self.say(f"    time  about {left} left, at {speed:,.0f} steps/s")
 

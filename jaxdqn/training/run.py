@@ -179,7 +179,9 @@ def _play(run: Session) -> None:
             continue
         if run.stop:
             return
-        run.progress.advance(state.counters.steps, functools.partial(_loss_since_row, state))
+        run.progress.advance(
+            state.counters.steps, run.stopwatch.now_s(), functools.partial(_loss_since_row, state)
+        )
         due_work.show_games(run, event.games)
         due_work.do(run, state.turn_began)
         if run.stop or state.counters.steps >= config.total_steps:

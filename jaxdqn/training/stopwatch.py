@@ -25,6 +25,11 @@ class Stopwatch:
     def __init__(self, begun_s: float = 0.0) -> None:
         self._since = time.monotonic()
         self._wall_since = self._since - begun_s
+        self._paused_s = 0.0
+
+    def now_s(self) -> float:
+        """Seconds on a clock that stood still during each pause that has ended."""
+        return time.monotonic() - self._paused_s
 
     def read(self, state: run_state.RunState) -> None:
         """Adds the time until now; updates under way count."""
@@ -41,4 +46,6 @@ class Stopwatch:
         try:
             yield
         finally:
-            self._since = time.monotonic()
+            now = time.monotonic()
+            self._paused_s += now - self._since
+            self._since = now

@@ -34,12 +34,12 @@ def test_the_bar_shows_the_first_loss_before_its_row(monkeypatch):
         asked.append(True)
         return 0.25
 
-    progress.advance(20_100, lambda: None)  # no update is made yet
+    progress.advance(20_100, 1.0, lambda: None)  # no update is made yet
     assert "loss" not in shown.getvalue()
     progress = console.Progress(100_000, 20_200)
     progress.row(20_200, ROW)
-    progress.advance(20_300, find_loss)
-    progress.advance(20_400, find_loss)
+    progress.advance(20_300, 1.0, find_loss)
+    progress.advance(20_400, 9.0, find_loss)
     progress.close()
     assert "return=1.5, loss=0.25, epsilon=1" in shown.getvalue()
     assert len(asked) == 1  # to know it the device is waited for
@@ -52,7 +52,7 @@ def test_the_bar_shows_the_first_loss_before_its_row(monkeypatch):
 def test_what_a_narrow_terminal_would_cut_is_left_out(monkeypatch, columns, expected):
     shown = terminal(monkeypatch, columns)
     progress = console.Progress(10_000_000, 0)
-    progress.advance(1_000_000, lambda: None)
+    progress.advance(1_000_000, 1.0, lambda: None)
     row = {"episode_return_mean": -20.1, "loss": 0.00154, "epsilon": 0.0123}
     progress.row(1_000_000, ROW | row)
     progress.close()
@@ -63,30 +63,27 @@ def test_a_first_loss_is_looked_for_now_and_then_alone(monkeypatch):
     terminal(monkeypatch)
     progress, asked = console.Progress(100_000, 0), []
     for step in range(1_000):
-        progress.advance(step, functools.partial(asked.append, step))
+        progress.advance(step, 1.0 + step / 100, functools.partial(asked.append, step))
     progress.close()
-    assert len(asked) == 1
+    assert asked == [0, 501]
 
 
-def test_the_time_that_is_left_is_told_after_ten_measured_seconds(capsys, monkeypatch):
-    clock = iter([10.0, 16.0, 17.0, 26.0, 30.0, 36.0, 37.0, 38.0])
-    monkeypatch.setattr(console.time, "monotonic", lambda: next(clock))
+def test_the_time_that_is_left_is_told_after_ten_measured_seconds(capsys):
     progress = console.Progress(100_000, 0)
-    progress.advance(15_000, lambda: None)  # fills the replay, quickly
-    for step in (20_000, 20_100, 20_900, 20_900, 20_900, 22_000, 22_100):
-        progress.advance(step, lambda: 0.5)
+    progress.advance(15_000, 10.0, lambda: None)  # fills the replay, quickly
+    steps = (20_000, 20_100, 20_900, 20_900, 20_900, 22_000, 22_100)
+    for step, now_s in zip(steps, (16.0, 17.0, 26.0, 30.0, 36.0, 37.0, 38.0), strict=True):
+        progress.advance(step, now_s, lambda: 0.5)
     lines = capsys.readouterr().out.splitlines()
     assert lines == ["    time  about 0:13:00 left, at 100 steps/s"]
 
 
-def test_a_first_loss_may_come_with_a_row(capsys, monkeypatch):
-    clock = iter([10.0, 11.0, 31.0, 51.0])
-    monkeypatch.setattr(console.time, "monotonic", lambda: next(clock))
+def test_a_first_loss_may_come_with_a_row(capsys):
     progress = console.Progress(100_000, 0)
-    progress.advance(15_000, lambda: None)
+    progress.advance(15_000, 10.0, lambda: None)
     progress.row(20_000, ROW | {"loss": 0.5})
-    for step in (20_000, 22_000, 24_000):
-        progress.advance(step, lambda: None)
+    for step, now_s in ((20_000, 11.0), (22_000, 31.0), (24_000, 51.0)):
+        progress.advance(step, now_s, lambda: None)
     assert "time  about 0:12:40 left, at 100 steps/s" in capsys.readouterr().out
 
 
