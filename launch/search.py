@@ -20,10 +20,10 @@ from optuna.storages import journal
 
 from jaxdqn import errors
 from jaxdqn.cli import setting_flags
-from jaxdqn.rundir import layout, metrics
+from jaxdqn.rundir import layout
 from jaxdqn.settings import config as config_lib
 from jaxdqn.settings import presets
-from launch import search_space, sweep_runs
+from launch import search_scores, search_space, sweep_runs
 
 JOURNAL = "search.journal"  # Optuna's own file, for its dashboard too
 LOCK = "search.lock"
@@ -158,7 +158,7 @@ class Trial:
         self._study, self._plan = study, plan
         self._trial = study.ask(dict(plan.space))
         self._told = 0  # evaluations
-        self._scores: list[float] = []  # of each evaluation, the mean over the seeds
+        self._means: list[float] = []  # of each evaluation, over the seeds
         self._is_pruned = False
         self._problem = ""
         self.settings = plan.settings(self._trial.params)
@@ -176,30 +176,23 @@ class Trial:
     def look(self) -> None:
         """Tells Optuna of new evaluations, and stops the runs if it has seen enough."""
         self._report()
-        if self._scores and not self._is_pruned and not self._is_over:
+        if self._means and not self._is_pruned and not self._is_over:
             self._is_pruned = self._trial.should_prune()
             if self._is_pruned:
                 self._stop()
 
     def _report(self) -> None:
         """Tells Optuna of new evaluations, by the score that the trial would have with them."""
-        of_runs = [metrics.evaluations(metrics.read(run.path / metrics.FILE)) for run in self.runs]
+        of_runs = search_scores.evaluations(self.runs)
         self._is_over = all(rows and rows[-1]["step"] >= self._last_step for rows in of_runs)
-        # Those that all seeds have behind them; one that was not finite is left out, of all.
-        together = zip(*of_runs, strict=False)
-        scored = [rows for rows in together if len(metrics.scored(rows)) == len(rows)]
-        self._scores = [
-            statistics.fmean(row["eval_return_mean"] for row in rows) for rows in scored
-        ]
-        for number in range(self._told + 1, len(self._scores) + 1):
+        self._means = search_scores.means(of_runs)
+        for number in range(self._told + 1, len(self._means) + 1):
             self._trial.report(self._score(number), number)
-        self._told = len(self._scores)
+        self._told = len(self._means)
 
     def _score(self, number: int) -> float:
         """The score after so many evaluations."""
-        if self._plan.score == "last":
-            return self._scores[number - 1]
-        return statistics.fmean(self._scores[:number])
+        return search_scores.score(self._means[:number], self._plan.score)
 
     def fail(self, problem: str) -> None:
         """Notes why a run failed; the others need not go on."""
@@ -213,7 +206,7 @@ class Trial:
     def end(self) -> None:
         """Tells Optuna how it ended, when none of its runs is under way."""
         self._report()
-        if not self._scores:
+        if not self._means:
             self._problem = self._problem or "there is no evaluation"
         if self._problem:
             self._trial.set_user_attr(_PROBLEM, self._problem)
@@ -221,7 +214,7 @@ class Trial:
         elif self._is_pruned:
             self._study.tell(self._trial, state=_States.PRUNED)
         else:
-            self._study.tell(self._trial, self._score(len(self._scores)))
+            self._study.tell(self._trial, self._score(len(self._means)))
         if self._problem or self._is_pruned:  # no run of it is resumed
             for run in self.runs:
                 shutil.rmtree(run.path / layout.REPLAY, ignore_errors=True)

@@ -20,8 +20,7 @@ import shlex
 import signal
 import subprocess
 import sys
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Container, Sequence
 
 from absl import flags
 
@@ -58,6 +57,13 @@ def define_flags() -> None:
         ["last", "mean"],
         "what the search maximizes: the mean return over all evaluations, which depends less on "
         "luck and also counts how soon a run learns, or that of the last evaluation",
+    )
+    flags.DEFINE_integer(
+        "finalists",
+        5,
+        "how many of the best trials also run with as many new seeds; the mean over all seeds "
+        "chooses among them; 0: the best trial is taken as it is",
+        lower_bound=0,
     )
     flags.DEFINE_string("runs_dir", "runs/sweep", "folder of the runs, their logs and the report")
     flags.DEFINE_string(
@@ -101,12 +107,24 @@ def _sweep(runs_dir: pathlib.Path, train_flags: Sequence[str]) -> int:
             print(shlex.join(sweep_worker.command(run)))
         return 0
     with sweep_ray.connected(runs_dir) as ray:
-        problems = _train_all(ray, runs)
+        problems = sweep_ray.train_all(ray, runs)
+    _show(runs, problems)
     if values.report:
         _report(runs_dir)
     for run, problem in problems.items():
         print(f"error: {run.path.name}: {problem}; see {run.log}", file=sys.stderr)
     return 1 if problems else 0
+
+
+def _show(runs: Sequence[sweep_runs.Run], failed: Container[sweep_runs.Run]) -> None:
+    """Prints what became of the runs."""
+    from rich import console
+
+    from launch import sweep_table
+
+    states = {run: "failed" if run in failed else "complete" for run in runs}
+    width = None if sys.stdout.isatty() else 120
+    console.Console(width=width).print(sweep_table.table(states))
 
 
 def _search(runs_dir: pathlib.Path, train_flags: Sequence[str]) -> int:
@@ -116,33 +134,6 @@ def _search(runs_dir: pathlib.Path, train_flags: Sequence[str]) -> int:
     except ImportError as error:
         raise sweep_ray.not_installed(error) from None
     return sweep_search.main(runs_dir, train_flags)
-
-
-def _train_all(ray: Any, runs: Sequence[sweep_runs.Run]) -> dict[sweep_runs.Run, str]:
-    """Trains all runs and shows their progress; returns the errors of those that failed."""
-    from rich import console, live
-
-    from launch import sweep_table
-
-    start = sweep_ray.starter(ray)
-    before = {run: run.attempts() for run in runs}  # by earlier sweeps
-    waiting = {start(run): run for run in runs}
-    states, problems = dict.fromkeys(runs, "waiting"), dict[sweep_runs.Run, str]()
-    with live.Live(refresh_per_second=1, transient=True) as shown:
-        while waiting:
-            for task in sweep_ray.wait(ray, waiting):
-                run = waiting.pop(task)
-                problem = sweep_ray.problem(ray, task)
-                states[run] = "failed" if problem else "complete"
-                if problem:
-                    problems[run] = problem
-            for run in waiting.values():
-                if run.attempts() > before[run]:
-                    states[run] = "running"
-            shown.update(sweep_table.table(states))
-    width = None if sys.stdout.isatty() else 120
-    console.Console(width=width).print(sweep_table.table(states))
-    return problems
 
 
 def _report(runs_dir: pathlib.Path) -> None:

@@ -5,7 +5,7 @@ import logging
 import os
 import pathlib
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 from absl import flags
@@ -89,6 +89,30 @@ def problem(ray: Any, task: Any) -> str:
         cause = getattr(error, "cause", None) or error
         return " ".join(str(cause).split()) or type(cause).__name__
     return ""
+
+
+def train_all(ray: Any, runs: Sequence[sweep_runs.Run]) -> dict[sweep_runs.Run, str]:
+    """Trains all runs and shows their progress; returns the errors of those that failed."""
+    from rich import live
+
+    from launch import sweep_table
+
+    start = starter(ray)
+    before = {run: run.attempts() for run in runs}  # by earlier sweeps
+    waiting = {start(run): run for run in runs}
+    states, problems = dict.fromkeys(runs, "waiting"), dict[sweep_runs.Run, str]()
+    with live.Live(refresh_per_second=1, transient=True) as shown:
+        while waiting:
+            for task in wait(ray, waiting):
+                run = waiting.pop(task)
+                if found := problem(ray, task):
+                    problems[run] = found
+                states[run] = "failed" if found else "complete"
+            for run in waiting.values():
+                if run.attempts() > before[run]:
+                    states[run] = "running"
+            shown.update(sweep_table.table(states))
+    return problems
 
 
 def runs_at_once(ray: Any) -> int:

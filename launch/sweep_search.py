@@ -16,7 +16,15 @@ from jaxdqn import errors, wording
 from jaxdqn.cli import setting_flags
 from jaxdqn.settings import presets
 from jaxdqn.storage import atomic_files
-from launch import search, search_space, sweep_ray, sweep_runs, sweep_table, sweep_worker
+from launch import (
+    search,
+    search_finals,
+    search_space,
+    sweep_ray,
+    sweep_runs,
+    sweep_table,
+    sweep_worker,
+)
 
 BEST_FLAGS = "best.flags"  # the flags of the best trial, for `--flagfile`
 _NUM_SHOWN = 5  # of the best trials, at the end
@@ -44,13 +52,15 @@ def main(runs_dir: pathlib.Path, train_flags: Sequence[str]) -> int:
     with sweep_ray.connected(runs_dir) as ray, search.held(runs_dir):
         study = search.open_study(plan, values.sampler, values.pruner, start)
         _run_trials(ray, study, plan)
+        results, problems = _run_finals(ray, study, plan)
     for problem, count in search.problems(study).items():
         print(f"error: {wording.counted(count, 'trial')} failed: {problem}", file=sys.stderr)
-    best = search.best(study, _NUM_SHOWN)
-    if best:
-        _write_best(best[:1], plan)  # an earlier process may have been killed before it did
-        _conclude(best, plan, search.counts(study))
-    return 0 if best else 1
+    for run, problem in problems.items():
+        print(f"error: {run.path.name}: {problem}; see {run.log}", file=sys.stderr)
+    if results:
+        _write_best([results[0].trial], plan)
+        _conclude(results, plan, search.counts(study))
+    return 0 if results else 1
 
 
 def _plan(runs_dir: pathlib.Path, train_flags: Sequence[str]) -> tuple[search.Plan, dict[str, Any]]:
@@ -101,6 +111,20 @@ def _run_trials(ray: Any, study: optuna.Study, plan: search.Plan) -> None:
                     _write_best(search.best(study, 1), plan)
 
 
+def _run_finals(
+    ray: Any, study: optuna.Study, plan: search.Plan
+) -> tuple[list[search_finals.Result], dict[sweep_runs.Run, str]]:
+    """Runs the best trials with new seeds; returns them, and the errors of runs that failed."""
+    count = flags.FLAGS.finalists
+    best = search.best(study, max(_NUM_SHOWN, count))
+    runs_of = {trial.number: search_finals.new_runs(trial, plan) for trial in best[:count]}
+    if runs_of:
+        print(f"new seeds for the best {wording.counted(len(runs_of), 'trial')}")
+    problems = sweep_ray.train_all(ray, list(itertools.chain(*runs_of.values())))
+    complete = {number: runs for number, runs in runs_of.items() if not set(runs) & set(problems)}
+    return search_finals.results(best, complete, plan), problems
+
+
 def _write_best(best: Sequence[optuna.trial.FrozenTrial], plan: search.Plan) -> None:
     """Writes the flags of the best trial, if one is complete."""
     for trial in best:
@@ -127,17 +151,18 @@ def _progress(
     return shown
 
 
-def _conclude(best: Sequence[optuna.trial.FrozenTrial], plan: search.Plan, counts: str) -> None:
+def _conclude(results: Sequence[search_finals.Result], plan: search.Plan, counts: str) -> None:
     """Prints the best trials, and says how to check the first."""
-    names = list(best[0].params)
-    table = rich_table.Table("trial", "score", *names, title=counts)
-    for trial in best:
+    names = list(results[0].trial.params)
+    table = rich_table.Table("trial", "score", "with new seeds", *names, title=counts)
+    for trial, score in results:
         read = plan.read(trial.params)
+        scores = [f"{trial.value:.2f}", "-" if score is None else f"{score:.2f}"]
         values = [_short(read[name]) if name in read else "-" for name in names]
-        table.add_row(str(search.folder_number(trial)), f"{trial.value:.2f}", *values)
+        table.add_row(str(search.folder_number(trial)), *scores, *values)
     console.Console(width=None if sys.stdout.isatty() else 120).print(table)
     path = plan.runs_dir / BEST_FLAGS
-    new = max(plan.seeds) + 1
+    new = search_finals.new_seeds(plan).stop
     words = ["python", "-m", "launch.sweep", f"--envs={plan.env}", f"--seeds={new}-{new + 4}"]
     words += [f"--runs_dir={plan.runs_dir}-checked", "--", f"--flagfile={path}"]
     print("The best of many trials was lucky too. New seeds tell how good it is:")

@@ -230,7 +230,7 @@ def test_an_example_plays_as_the_agent_does(results, own_returns, name, kind):
 def test_the_parameters_alone_give_the_same_action_values(agents, results, name):
     agent = agents[name]
     seen = jax.device_put(observations(agent))
-    expected = formats.network(agent).q_values(agent.params, seen)
+    expected = jax.jit(formats.network(agent).q_values)(agent.params, seen)
     tolerance = 1e-5 * max(1.0, float(np.abs(expected).max()))
     np.testing.assert_allclose(results[1][name], expected, rtol=0, atol=tolerance)
     assert np.ptp(expected, axis=0).max() > 100 * tolerance

@@ -1,6 +1,5 @@
 """Searches for settings: how trials are chosen, judged and resumed, and one that really trains."""
 
-import json
 import shlex
 import signal
 import subprocess
@@ -9,32 +8,11 @@ import sys
 import pytest
 
 from jaxdqn import errors
-from jaxdqn.rundir import metrics
-from launch import search, sweep_runs
+from launch import search
 from tests import program
-from tests.launch.spaces import SPACE, space_of
+from tests.launch.searches import SPACE, open_study, plan_of, space_of, with_trials, write_scores
 
 CHECKPOINT = "*/checkpoints/1*/SHA256SUMS"
-
-
-def plan_of(path, text=SPACE, seeds=(0,), score="last", flags=()) -> search.Plan:
-    (path / "logs").mkdir(exist_ok=True)
-    flags = ["--total_steps=5000", *flags]
-    return search.Plan(path, "CartPole", seeds, flags, space_of(path, text), score)
-
-
-def write_scores(run: sweep_runs.Run, scores, period=1000):
-    """As a run that has made an evaluation after each period; None: it was not finite."""
-    run.path.mkdir(exist_ok=True)
-    rows = [
-        {"step": period * (number + 1), "eval_return_mean": score, "eval_return_std": score and 1.0}
-        for number, score in enumerate(scores)
-    ]
-    (run.path / metrics.FILE).write_text("".join(json.dumps(row) + "\n" for row in rows))
-
-
-def open_study(plan, pruner="median", start=()):
-    return search.open_study(plan, "tpe", pruner, dict(start))
 
 
 def test_a_search_starts_where_runs_without_it_are(tmp_path):
@@ -85,17 +63,6 @@ def test_of_equal_scores_the_one_that_was_there_first_is_best(tmp_path):
         write_scores(trial.runs[0], scores)
         trial.end()
     assert [search.folder_number(best) for best in search.best(study, 3)] == [1, 0, 2]
-
-
-def with_trials(plan, scores_of):
-    """A study with complete trials."""
-    study = open_study(plan)
-    for scores in scores_of:
-        trial = search.Trial(study, plan)
-        write_scores(trial.runs[0], scores)
-        trial.end()
-    assert search.counts(study) == f"{len(scores_of)} complete"
-    return study
 
 
 def test_trials_that_fall_behind_are_stopped(tmp_path):
@@ -238,8 +205,13 @@ def test_wrong_usage_is_one_line(tmp_path, words, told):
 def test_a_search_that_was_stopped_ends_with_the_best_of_its_trials(tmp_path):
     (tmp_path / "space.toml").write_text('learning_rate = [1e-3, 3e-3]\nhidden_sizes = ["8", "16"]')
     words = ("--envs=CartPole", f"--search={tmp_path / 'space.toml'}", "--trials=2")
-    words += (f"--runs_dir={tmp_path / 'runs'}", "--cpus_per_run=0.5", "--", "--preset=classic")
-    words += ("--total_steps=3000", "--eval_every_steps=1000", "--eval_episodes=2")
+    words += (f"--runs_dir={tmp_path / 'runs'}", "--cpus_per_run=0.5", "--finalists=1", "--")
+    words += (
+        "--preset=classic",
+        "--total_steps=3000",
+        "--eval_every_steps=1000",
+        "--eval_episodes=2",
+    )
     words += ("--checkpoint_every_steps=1000", "--max_episode_steps=100", "--steps_per_update=8")
     first = start_sweep(words)
     program.wait_until(lambda: sorted((tmp_path / "runs").glob(CHECKPOINT)))
@@ -249,9 +221,12 @@ def test_a_search_that_was_stopped_ends_with_the_best_of_its_trials(tmp_path):
     assert first.returncode == 143, told + problems
     assert "the same command resumes the runs" in told
     second = start_sweep(words)
-    told, problems = second.communicate(timeout=280)
+    told, problems = second.communicate(timeout=400)
     assert second.returncode == 0, problems
-    assert "2 complete" in told and "New seeds tell how good it is" in told
+    assert "2 complete" in told and "new seeds for the best 1 trial" in told
+    assert "--seeds=2-6" in told  # neither those of the search nor the new one
+    (new,) = (tmp_path / "runs").glob("CartPole-trial*-seed1")
+    assert program.rows(new)[0][-1]["step"] >= 3000
     log = (tmp_path / "runs" / "logs" / f"{saved.parts[0]}.log").read_text()
     assert "resuming from step" in log
     best = (tmp_path / "runs" / "best.flags").read_text().splitlines()

@@ -6,7 +6,7 @@ import pytest
 from jaxdqn import errors
 from jaxdqn.settings import presets
 from launch import search_space
-from tests.launch.spaces import SPACE, space_of
+from tests.launch.searches import SPACE, space_of
 
 
 def test_a_space_has_the_kinds_of_its_settings(tmp_path):
