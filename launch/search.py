@@ -238,14 +238,13 @@ def counts(study: optuna.Study) -> str:
     return ", ".join(f"{count:,} {name}" for name, count in ended.items() if count)
 
 
-def best(study: optuna.Study, count: int) -> list[optuna.trial.FrozenTrial]:
-    """The complete trials with the highest scores, the best first.
+def ranked(study: optuna.Study) -> list[optuna.trial.FrozenTrial]:
+    """The complete trials, the one with the highest score first.
 
     Where several reach the same score, as where it is the most that a game gives, the one that was
     best on the way comes first.
     """
-    complete = study.get_trials(states=[_States.COMPLETE])
-    return sorted(complete, key=_rank)[:count]
+    return sorted(study.get_trials(states=[_States.COMPLETE]), key=_rank)
 
 
 def _rank(trial: optuna.trial.FrozenTrial) -> tuple[float, float, int]:

@@ -1,25 +1,34 @@
 """The end of a search: its best trials also run with new seeds, which choose among them.
 
-The best of many trials was lucky too, above all where each had few seeds.
+The best of many trials was lucky too, above all where each had few seeds. What the new seeds say is
+kept in the study, where it also counts when the search goes on.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import optuna
 
 from launch import search, search_scores, sweep_runs
 
+_NEW_SCORES = "scores_with_new_seeds"  # the study's attribute: by number of the trial
+
 
 class Result(NamedTuple):
-    """One of the best trials, with its score over all seeds; None if there are no new ones."""
+    """One of the best trials."""
 
     trial: optuna.trial.FrozenTrial
-    score: float | None
+    new: float | None  # the score with new seeds; None if it did not run with them
+
+    @property
+    def score(self) -> float:
+        """The mean over all seeds: there are as many new ones as old ones."""
+        assert self.trial.value is not None  # it is complete
+        return self.trial.value if self.new is None else (self.trial.value + self.new) / 2
 
 
 def new_seeds(plan: search.Plan) -> range:
-    """As many as each trial has."""
+    """As many as each trial had before."""
     first = max(plan.seeds) + 1
     return range(first, first + len(plan.seeds))
 
@@ -32,26 +41,54 @@ def new_runs(trial: optuna.trial.FrozenTrial, plan: search.Plan) -> list[sweep_r
     )
 
 
-def results(
-    best: Sequence[optuna.trial.FrozenTrial],
-    runs_of: Mapping[int, Sequence[sweep_runs.Run]],
-    plan: search.Plan,
-) -> list[Result]:
-    """The best trials, from the best on. Those that did not run with new seeds come last.
+def wanted(study: optuna.Study, plan: search.Plan, count: int) -> list[optuna.trial.FrozenTrial]:
+    """The trials that have to run with new seeds, if there is anything to choose.
 
     Args:
-      best: trials as the search ranks them, which decides among equal ones.
-      runs_of: the complete runs with new seeds, by the trial's number.
-      plan: what was searched.
+      study: of the search.
+      plan: what is searched.
+      count: how many different settings are compared, at least.
     """
-    found = [Result(trial, _score(trial, runs_of.get(trial.number, ()), plan)) for trial in best]
-    return sorted(found, key=lambda one: float("inf") if one.score is None else -one.score)
+    finalists, known = _best_different(study, plan)[:count], _new_scores(study)
+    if len(finalists) < 2:
+        return []
+    return [trial for trial in finalists if str(trial.number) not in known]
 
 
-def _score(
-    trial: optuna.trial.FrozenTrial, new: Sequence[sweep_runs.Run], plan: search.Plan
-) -> float | None:
-    means = search_scores.means(search_scores.evaluations(new))
-    assert trial.value is not None  # it is complete
-    # The mean of two means: there are as many new seeds as old ones.
-    return (trial.value + search_scores.score(means, plan.score)) / 2 if means else None
+def note(
+    study: optuna.Study, trial: optuna.trial.FrozenTrial, runs: Sequence[sweep_runs.Run], kind: str
+) -> None:
+    """Keeps what complete runs with new seeds have scored, if they have.
+
+    Args:
+      study: of the search.
+      trial: whose runs they are.
+      runs: with new seeds.
+      kind: of score, 'last' or 'mean'.
+    """
+    if means := search_scores.means(search_scores.evaluations(runs)):
+        score = search_scores.score(means, kind)
+        study.set_user_attr(_NEW_SCORES, _new_scores(study) | {str(trial.number): score})
+
+
+def results(study: optuna.Study, plan: search.Plan) -> list[Result]:
+    """The complete trials of different settings, the best first.
+
+    New seeds decide where there are any: what did not run with them comes last. Of equal ones, that
+    comes first which the search itself ranks higher.
+    """
+    known = _new_scores(study)
+    found = [Result(trial, known.get(str(trial.number))) for trial in _best_different(study, plan)]
+    return sorted(found, key=lambda result: (result.new is None, -result.score))
+
+
+def _best_different(study: optuna.Study, plan: search.Plan) -> list[optuna.trial.FrozenTrial]:
+    """The complete trials, the best first, without those whose settings another one has too."""
+    different: dict[tuple[str, ...], optuna.trial.FrozenTrial] = {}
+    for trial in search.ranked(study):
+        different.setdefault(tuple(plan.settings(trial.params)), trial)
+    return list(different.values())
+
+
+def _new_scores(study: optuna.Study) -> dict[str, float]:
+    return dict(study.user_attrs.get(_NEW_SCORES, {}))

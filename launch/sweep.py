@@ -8,7 +8,8 @@ from its last checkpoint, at most `--retries` times. The same command, run again
 that are not complete. All machines must see `--runs_dir`. If several runs share a machine, set
 `--replay_capacity`: otherwise each run takes all memory that is free.
 
-With `--search`, Optuna chooses the settings of each trial, and ends trials early that fall behind:
+With `--search`, Optuna chooses the settings of each trial, and ends trials early that fall behind.
+The best trials then run with new seeds, which choose among them:
 
   python -m launch.sweep --envs=CartPole --seeds=0-3 --search=space.toml --trials=30
 """
@@ -61,8 +62,8 @@ def define_flags() -> None:
     flags.DEFINE_integer(
         "finalists",
         5,
-        "how many of the best trials also run with as many new seeds; the mean over all seeds "
-        "chooses among them; 0: the best trial is taken as it is",
+        "how many of the best trials run again, each with as many new seeds as --seeds names; the "
+        "mean over all of its seeds then chooses among them; 0: the best trial is taken as it is",
         lower_bound=0,
     )
     flags.DEFINE_string("runs_dir", "runs/sweep", "folder of the runs, their logs and the report")

@@ -27,11 +27,11 @@ from launch import (
 )
 
 BEST_FLAGS = "best.flags"  # the flags of the best trial, for `--flagfile`
-_NUM_SHOWN = 5  # of the best trials, at the end
+_NUM_SHOWN = 5  # trials, at the end
 
 
 def main(runs_dir: pathlib.Path, train_flags: Sequence[str]) -> int:
-    """Searches as the flags say; returns 0 if a trial is complete.
+    """Searches as the flags say; returns 0 if a trial is complete and no run is missing.
 
     Args:
       runs_dir: holds the runs and the study.
@@ -52,15 +52,19 @@ def main(runs_dir: pathlib.Path, train_flags: Sequence[str]) -> int:
     with sweep_ray.connected(runs_dir) as ray, search.held(runs_dir):
         study = search.open_study(plan, values.sampler, values.pruner, start)
         _run_trials(ray, study, plan)
-        results, problems = _run_finals(ray, study, plan)
-    for problem, count in search.problems(study).items():
-        print(f"error: {wording.counted(count, 'trial')} failed: {problem}", file=sys.stderr)
+        for problem, count in search.problems(study).items():
+            print(f"error: {wording.counted(count, 'trial')} failed: {problem}", file=sys.stderr)
+        _write_best(study, plan)  # an earlier process may have been killed before it did
+        problems = _run_finals(ray, study, plan)
+        _write_best(study, plan)
     for run, problem in problems.items():
         print(f"error: {run.path.name}: {problem}; see {run.log}", file=sys.stderr)
+    results = search_finals.results(study, plan)
     if results:
-        _write_best([results[0].trial], plan)
         _conclude(results, plan, search.counts(study))
-    return 0 if results else 1
+    if problems:
+        print("The choice is not final: the same command resumes what has failed.")
+    return 0 if results and not problems else 1
 
 
 def _plan(runs_dir: pathlib.Path, train_flags: Sequence[str]) -> tuple[search.Plan, dict[str, Any]]:
@@ -108,26 +112,29 @@ def _run_trials(ray: Any, study: optuna.Study, plan: search.Plan) -> None:
                 else:
                     trial.end()
                     del running[trial]
-                    _write_best(search.best(study, 1), plan)
+                    _write_best(study, plan)
 
 
-def _run_finals(
-    ray: Any, study: optuna.Study, plan: search.Plan
-) -> tuple[list[search_finals.Result], dict[sweep_runs.Run, str]]:
-    """Runs the best trials with new seeds; returns them, and the errors of runs that failed."""
-    count = flags.FLAGS.finalists
-    best = search.best(study, max(_NUM_SHOWN, count))
-    runs_of = {trial.number: search_finals.new_runs(trial, plan) for trial in best[:count]}
-    if runs_of:
-        print(f"new seeds for the best {wording.counted(len(runs_of), 'trial')}")
-    problems = sweep_ray.train_all(ray, list(itertools.chain(*runs_of.values())))
-    complete = {number: runs for number, runs in runs_of.items() if not set(runs) & set(problems)}
-    return search_finals.results(best, complete, plan), problems
+def _run_finals(ray: Any, study: optuna.Study, plan: search.Plan) -> dict[sweep_runs.Run, str]:
+    """Runs the best trials with new seeds; returns the errors of runs that failed."""
+    finalists = search_finals.wanted(study, plan, flags.FLAGS.finalists)
+    runs_of = [search_finals.new_runs(trial, plan) for trial in finalists]
+    runs = list(itertools.chain(*runs_of))
+    if not runs:
+        return {}
+    seeds = search_finals.new_seeds(plan)
+    told = f"seed {seeds[0]}" if len(seeds) == 1 else f"seeds {seeds[0]} to {seeds[-1]}"
+    print(f"best trials with {told}: {wording.counted(len(runs), 'run')}")
+    problems = sweep_ray.train_all(ray, runs)
+    for trial, own in zip(finalists, runs_of, strict=True):
+        if not problems.keys() & set(own):
+            search_finals.note(study, trial, own, plan.score)
+    return problems
 
 
-def _write_best(best: Sequence[optuna.trial.FrozenTrial], plan: search.Plan) -> None:
+def _write_best(study: optuna.Study, plan: search.Plan) -> None:
     """Writes the flags of the best trial, if one is complete."""
-    for trial in best:
+    for trial, _ in search_finals.results(study, plan)[:1]:
         lines = [*plan.train_flags, *(f"--{setting}" for setting in plan.settings(trial.params))]
         with atomic_files.whole(plan.runs_dir / BEST_FLAGS) as part:
             part.write_text("".join(f"{line}\n" for line in lines))
@@ -144,28 +151,33 @@ def _progress(
     }
     shown = sweep_table.table(states)
     shown.caption = search.counts(study)
-    for best in search.best(study, 1):
-        read = plan.read(best.params)
+    for result in search_finals.results(study, plan)[:1]:
+        read = plan.read(result.trial.params)
         settings = " ".join(f"{name}={_short(x)}" for name, x in read.items())
-        shown.caption += f"; best: {best.value:.2f} with {settings}"
+        shown.caption += f"; best: {result.score:.2f} with {settings}"
     return shown
 
 
 def _conclude(results: Sequence[search_finals.Result], plan: search.Plan, counts: str) -> None:
     """Prints the best trials, and says how to check the first."""
-    names = list(results[0].trial.params)
-    table = rich_table.Table("trial", "score", "with new seeds", *names, title=counts)
-    for trial, score in results:
-        read = plan.read(trial.params)
-        scores = [f"{trial.value:.2f}", "-" if score is None else f"{score:.2f}"]
-        values = [_short(read[name]) if name in read else "-" for name in names]
-        table.add_row(str(search.folder_number(trial)), *scores, *values)
+    shown = results[:_NUM_SHOWN]
+    names, has_new = list(shown[0].trial.params), shown[0].new is not None
+    scores = ["search", "new seeds", "all seeds"] if has_new else ["score"]
+    table = rich_table.Table("trial", *scores, *names, title=counts)
+    for result in shown:
+        read = plan.read(result.trial.params)
+        cells = [f"{result.trial.value:.2f}"]
+        if has_new:
+            known = result.new is not None
+            cells += [f"{x:.2f}" if known else "-" for x in (result.new, result.score)]
+        cells += [_short(read[name]) if name in read else "-" for name in names]
+        table.add_row(str(search.folder_number(result.trial)), *cells)
     console.Console(width=None if sys.stdout.isatty() else 120).print(table)
-    path = plan.runs_dir / BEST_FLAGS
-    new = search_finals.new_seeds(plan).stop
+    number, new = search.folder_number(shown[0].trial), search_finals.new_seeds(plan).stop
     words = ["python", "-m", "launch.sweep", f"--envs={plan.env}", f"--seeds={new}-{new + 4}"]
-    words += [f"--runs_dir={plan.runs_dir}-checked", "--", f"--flagfile={path}"]
-    print("The best of many trials was lucky too. New seeds tell how good it is:")
+    words += [f"--runs_dir={plan.runs_dir}-trial{number}", "--"]
+    words += [f"--flagfile={plan.runs_dir / BEST_FLAGS}"]
+    print("A score by which a trial was chosen is too high. Other seeds tell how good it is:")
     print(shlex.join(words))
 
 

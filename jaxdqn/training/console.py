@@ -110,7 +110,7 @@ class Progress:
 
         Args:
           step: the current step.
-          now_s: seconds on the run's stopwatch, which leaves evaluations out.
+          now_s: seconds on the run's stopwatch, which stands still during evaluations.
           find_loss: called now and then, as long as no loss is known. From 10 to 20 s after one is,
             learning is measured, and the time that is left is told.
         """
@@ -139,7 +139,7 @@ class Progress:
             self._is_time_told = True
             speed = (step - from_step) / (now_s - since_s)
             left = _duration(max(0, self._total - step) / speed)
-            self.say(f"    time  about {left} left, at {speed:,.0f} steps/s")
+            self.say(f"    time  about {left} left without evaluations, at {speed:,.0f} steps/s")
 
     def _show_beside_bar(self, shown: dict[str, str]) -> None:
         """Shows what fits beside the bar, if there is one: return and loss on narrow terminals."""

@@ -51,7 +51,7 @@ def test_a_score_is_the_mean_over_seeds(tmp_path, score, expected):
     write_scores(second, [10.0, 30.0])
     trial.end()
     assert study.trials[0].intermediate_values == {1: 5.0, 2: expected}
-    assert [best.value for best in search.best(study, 3)] == [expected]
+    assert [best.value for best in search.ranked(study)] == [expected]
     assert search.counts(study) == "1 complete"
 
 
@@ -62,7 +62,7 @@ def test_of_equal_scores_the_one_that_was_there_first_is_best(tmp_path):
         trial = search.Trial(study, plan)
         write_scores(trial.runs[0], scores)
         trial.end()
-    assert [search.folder_number(best) for best in search.best(study, 3)] == [1, 0, 2]
+    assert [search.folder_number(best) for best in search.ranked(study)] == [1, 0, 2]
 
 
 def test_trials_that_fall_behind_are_stopped(tmp_path):
@@ -78,7 +78,7 @@ def test_trials_that_fall_behind_are_stopped(tmp_path):
     assert (run.path / "replay").exists()
     behind.end()
     assert search.counts(study) == "6 complete, 1 pruned"
-    assert [best.value for best in search.best(study, 2)] == [30.0, 28.0]
+    assert [best.value for best in search.ranked(study)[:2]] == [30.0, 28.0]
     assert not (run.path / "replay").exists()  # nobody resumes it
 
 
@@ -139,7 +139,7 @@ def test_a_trial_that_was_cut_off_goes_on_in_its_folder(tmp_path):
     assert not search.wants_another(study, 1) and search.wants_another(study, 2)
     write_scores(again.runs[0], [3.0])
     again.end()
-    assert [search.folder_number(best) for best in search.best(study, 2)] == [0]
+    assert [search.folder_number(best) for best in search.ranked(study)] == [0]
 
 
 def test_a_search_goes_on_with_other_numbers(tmp_path):
@@ -163,7 +163,7 @@ def test_a_run_that_fails_ends_its_trial(tmp_path):
     empty = search.Trial(study, plan)
     empty.end()
     assert search.problems(study) == {"no memory": 1, "there is no evaluation": 1}
-    assert search.counts(study) == "2 failed" and not search.best(study, 1)
+    assert search.counts(study) == "2 failed" and not search.ranked(study)
 
 
 def test_another_search_in_the_folder_is_refused(tmp_path):
@@ -205,7 +205,7 @@ def test_wrong_usage_is_one_line(tmp_path, words, told):
 def test_a_search_that_was_stopped_ends_with_the_best_of_its_trials(tmp_path):
     (tmp_path / "space.toml").write_text('learning_rate = [1e-3, 3e-3]\nhidden_sizes = ["8", "16"]')
     words = ("--envs=CartPole", f"--search={tmp_path / 'space.toml'}", "--trials=2")
-    words += (f"--runs_dir={tmp_path / 'runs'}", "--cpus_per_run=0.5", "--finalists=1", "--")
+    words += (f"--runs_dir={tmp_path / 'runs'}", "--cpus_per_run=0.5", "--finalists=2", "--")
     words += (
         "--preset=classic",
         "--total_steps=3000",
@@ -223,10 +223,11 @@ def test_a_search_that_was_stopped_ends_with_the_best_of_its_trials(tmp_path):
     second = start_sweep(words)
     told, problems = second.communicate(timeout=400)
     assert second.returncode == 0, problems
-    assert "2 complete" in told and "new seeds for the best 1 trial" in told
-    assert "--seeds=2-6" in told  # neither those of the search nor the new one
-    (new,) = (tmp_path / "runs").glob("CartPole-trial*-seed1")
-    assert program.rows(new)[0][-1]["step"] >= 3000
+    assert "2 complete" in told and "best trials with seed 1: 2 runs" in told
+    assert "--seeds=2-6" in told  # neither that of the search nor the new one
+    for trial in range(2):
+        new = tmp_path / "runs" / f"CartPole-trial{trial}-seed1"
+        assert program.rows(new)[0][-1]["step"] >= 3000
     log = (tmp_path / "runs" / "logs" / f"{saved.parts[0]}.log").read_text()
     assert "resuming from step" in log
     best = (tmp_path / "runs" / "best.flags").read_text().splitlines()

@@ -75,7 +75,7 @@ def test_the_time_that_is_left_is_told_after_ten_measured_seconds(capsys):
     for step, now_s in zip(steps, (16.0, 17.0, 26.0, 30.0, 36.0, 37.0, 38.0), strict=True):
         progress.advance(step, now_s, lambda: 0.5)
     lines = capsys.readouterr().out.splitlines()
-    assert lines == ["    time  about 0:13:00 left, at 100 steps/s"]
+    assert lines == ["    time  about 0:13:00 left without evaluations, at 100 steps/s"]
 
 
 def test_a_first_loss_may_come_with_a_row(capsys):
@@ -84,7 +84,7 @@ def test_a_first_loss_may_come_with_a_row(capsys):
     progress.row(20_000, ROW | {"loss": 0.5})
     for step, now_s in ((20_000, 11.0), (22_000, 31.0), (24_000, 51.0)):
         progress.advance(step, now_s, lambda: None)
-    assert "time  about 0:12:40 left, at 100 steps/s" in capsys.readouterr().out
+    assert "time  about 0:12:40 left without evaluations, at 100 steps/s" in capsys.readouterr().out
 
 
 def test_a_row_tells_the_time_that_is_left(capsys):
