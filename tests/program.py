@@ -47,9 +47,12 @@ _FORKS = multiprocessing.get_context("forkserver")
 _FORKS.set_forkserver_preload(["tests.imported"])
 
 
-def environment(num_devices=1):
-    """The environment of this process, with as many devices as a program shall have."""
-    xla = f"{xla_flags.devices(num_devices)} {xla_flags.QUICKLY}"
+def environment(num_devices=1, is_long=False):
+    """The environment of this process, with as many devices as a program shall have.
+
+    Programs that compute for long are worth the time that XLA takes for its usual optimizations.
+    """
+    xla = xla_flags.devices(num_devices) + ("" if is_long else f" {xla_flags.QUICKLY}")
     return {**os.environ, "JAX_PLATFORMS": "cpu", "XLA_FLAGS": xla}
 
 
@@ -78,11 +81,12 @@ class Program:
       driver: Python that is run in it first.
       cwd: where.
       num_devices: virtual devices.
+      is_long: it computes more than it compiles.
     """
 
-    def __init__(self, module, flags, driver=None, cwd=None, num_devices=1):
+    def __init__(self, module, flags, driver=None, cwd=None, num_devices=1, is_long=False):
         pipes = [_FORKS.Pipe(duplex=False) for _ in range(2)]
-        env = environment(num_devices)
+        env = environment(num_devices, is_long)
         written = [pipe[1] for pipe in pipes]
         arguments = (module, flags, driver, pathlib.Path(cwd or ".").absolute(), env, *written)
         self._process = _FORKS.Process(target=_become, args=arguments)
@@ -144,13 +148,13 @@ class Program:
         return "".join(self._errors)
 
 
-def train(*flags, cwd=None, num_devices=1):
-    return run("train", *flags, cwd=cwd, num_devices=num_devices)
+def train(*flags, **how):
+    return run("train", *flags, **how)
 
 
-def run(name, *flags, cwd=None, num_devices=1, package="jaxdqn"):
+def run(name, *flags, package="jaxdqn", **how):
     """Runs a program to its end; returns its exit code and what it printed."""
-    program = Program(f"{package}.{name}", flags, cwd=cwd, num_devices=num_devices)
+    program = Program(f"{package}.{name}", flags, **how)
     stdout, stderr = program.end()
     return subprocess.CompletedProcess([name, *flags], program.returncode, stdout, stderr)
 

@@ -1,7 +1,7 @@
 """What tests ask of XLA."""
 
 # Compiling is most of what tests do. With these it takes a third less time. What is compiled is
-# slower, but runs of tests are short.
+# slower, above all loops.
 QUICKLY = "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
 
 

@@ -91,7 +91,8 @@ def _compare(agent: trained_agent.SavedRun, q_values: formats.QValues) -> Check:
     seen = itertools.islice(moments, 0, _NUM_FRAMES * _STRIDE, _STRIDE)
     stacks = np.stack([moment.stack for moment in seen])
     moments.close()
-    expected = np.asarray(formats.network(agent).q_values(agent.params, jax.device_put(stacks)))
+    q_values_of = jax.jit(formats.network(agent).q_values)
+    expected = np.asarray(q_values_of(agent.params, jax.device_put(stacks)))
     if not np.isfinite(expected).all():
         raise errors.RunError("the network's action values for real frames are not finite")
     found = q_values(stacks)

@@ -321,11 +321,9 @@ def test_one_device_and_two_processes_give_the_same_update(tmp_path, num_devices
 
 
 def test_two_processes_learn_cartpole(tmp_path):
-    flags = ("--total_steps=8000", "--learning_starts_steps=1000", "--replay_capacity=100000")
-    flags += ("--eval_every_steps=2000", "--eval_episodes=16", "--checkpoint_every_steps=4000")
-    flags += ("--num_envs=16", "--batch_size=128", "--hidden_sizes=256,256", "--seed=2")
-    flags += ("--log_every_steps=4000", "--env_lifetime_steps=0", "--max_episode_steps=500")
-    codes, _, errors = end(start(2, tmp_path / "run", *flags))
+    flags = ("--env=CartPole", "--preset=cartpole", "--total_steps=25000", "--seed=2")
+    flags += ("--eval_every_steps=5000", "--eval_episodes=16")
+    codes, _, errors = end(start(2, tmp_path / "run", flags=flags))
     assert codes == [0, 0], errors
     _, evaluations = program.rows(tmp_path / "run")
     assert max(row["eval_return_mean"] for row in evaluations) >= 475

@@ -26,7 +26,7 @@ def test_the_notebook_trains_films_and_exports(tmp_path):
     nbformat.write(notebook, path)
     bin_folder = pathlib.Path(sys.executable).parent
     environment = {
-        **program.environment(),
+        **program.environment(is_long=True),
         "PATH": f"{bin_folder}{os.pathsep}{os.environ['PATH']}",
         "PYTHONPATH": str(program.ROOT),
     }

@@ -58,7 +58,7 @@ def test_any_number_of_observations(agent, name, tmp_path):
     formats.FORMATS[name].write(agent, written)
     q_values = formats.FORMATS[name].load(agent, written)
     observation = np.random.default_rng(0).integers(0, 256, (5, 4, 84, 84), np.uint8)
-    expected = formats.network(agent).q_values(agent.params, jax.device_put(observation))
+    expected = jax.jit(formats.network(agent).q_values)(agent.params, jax.device_put(observation))
     for count in (1, 2, 5):
         np.testing.assert_allclose(q_values(observation[:count]), expected[:count], atol=1e-5)
 

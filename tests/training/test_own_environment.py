@@ -89,6 +89,7 @@ def test_the_example_is_learned(tmp_path):
         *("--env=own_environment:Walk-v0", "--total_steps=12000", "--epsilon_decay_steps=4000"),
         *(f"--run_dir={tmp_path / 'run'}", "--eval_every_steps=0"),
         cwd=program.ROOT / "examples",
+        is_long=True,
     )
     assert result.returncode == 0, result.stderr
     _, (evaluation,) = program.rows(tmp_path / "run")

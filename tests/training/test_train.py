@@ -163,6 +163,7 @@ def test_catch_is_learned(tmp_path, flags):
         "--log_every_steps=2500",
         "--seed=1",
         *flags,
+        is_long=True,
     )
     assert result.returncode == 0, result.stderr
     _, evaluations = program.rows(tmp_path / "run")
