@@ -29,7 +29,7 @@ JOURNAL = "search.journal"  # Optuna's own file, for its dashboard too
 LOCK = "search.lock"
 _States = optuna.trial.TrialState
 # Attributes of trials and of the study.
-_FOLDERS, _PROBLEM, _ASKED = "folders_of", "problem", "asked"
+_FOLDERS, _SETTINGS, _PROBLEM, _ASKED = "folders_of", "settings", "problem", "asked"
 
 
 class Plan(NamedTuple):
@@ -164,6 +164,7 @@ class Trial:
         self.settings = plan.settings(self._trial.params)
         number = self._trial.user_attrs.get(_FOLDERS, self._trial.number)
         self._trial.set_user_attr(_FOLDERS, number)
+        self._trial.set_user_attr(_SETTINGS, self.settings)
         config = plan.resolved(self._trial.params)
         self._last_step = config.total_steps if config else 0
         self._is_over = False  # the last evaluation has been made: stopping would save nothing
@@ -263,3 +264,8 @@ def problems(study: optuna.Study) -> collections.Counter[str]:
 def folder_number(trial: optuna.trial.FrozenTrial) -> int:
     """The number in the names of a trial's folders: its own, or that of its first attempt."""
     return int(trial.user_attrs.get(_FOLDERS, trial.number))
+
+
+def settings_of(trial: optuna.trial.FrozenTrial) -> list[str]:
+    """What the runs of a trial that has begun were given, as a user types it."""
+    return list(trial.user_attrs[_SETTINGS])

@@ -35,21 +35,20 @@ def new_seeds(plan: search.Plan) -> range:
 
 def new_runs(trial: optuna.trial.FrozenTrial, plan: search.Plan) -> list[sweep_runs.Run]:
     """The runs of a trial with new seeds."""
-    number, settings = search.folder_number(trial), plan.settings(trial.params)
+    number, settings = search.folder_number(trial), search.settings_of(trial)
     return sweep_runs.runs_of_trial(
         plan.runs_dir, number, plan.env, new_seeds(plan), settings, plan.train_flags
     )
 
 
-def wanted(study: optuna.Study, plan: search.Plan, count: int) -> list[optuna.trial.FrozenTrial]:
+def wanted(study: optuna.Study, count: int) -> list[optuna.trial.FrozenTrial]:
     """The trials that have to run with new seeds, if there is anything to choose.
 
     Args:
       study: of the search.
-      plan: what is searched.
-      count: how many different settings are compared, at least.
+      count: how many different settings are to be compared.
     """
-    finalists, known = _best_different(study, plan)[:count], _new_scores(study)
+    finalists, known = _best_different(study)[:count], _new_scores(study)
     if len(finalists) < 2:
         return []
     return [trial for trial in finalists if str(trial.number) not in known]
@@ -58,7 +57,7 @@ def wanted(study: optuna.Study, plan: search.Plan, count: int) -> list[optuna.tr
 def note(
     study: optuna.Study, trial: optuna.trial.FrozenTrial, runs: Sequence[sweep_runs.Run], kind: str
 ) -> None:
-    """Keeps what complete runs with new seeds have scored, if they have.
+    """Keeps what complete runs with new seeds have scored, if they have scored anything.
 
     Args:
       study: of the search.
@@ -71,22 +70,22 @@ def note(
         study.set_user_attr(_NEW_SCORES, _new_scores(study) | {str(trial.number): score})
 
 
-def results(study: optuna.Study, plan: search.Plan) -> list[Result]:
+def results(study: optuna.Study) -> list[Result]:
     """The complete trials of different settings, the best first.
 
     New seeds decide where there are any: what did not run with them comes last. Of equal ones, that
     comes first which the search itself ranks higher.
     """
     known = _new_scores(study)
-    found = [Result(trial, known.get(str(trial.number))) for trial in _best_different(study, plan)]
+    found = [Result(trial, known.get(str(trial.number))) for trial in _best_different(study)]
     return sorted(found, key=lambda result: (result.new is None, -result.score))
 
 
-def _best_different(study: optuna.Study, plan: search.Plan) -> list[optuna.trial.FrozenTrial]:
+def _best_different(study: optuna.Study) -> list[optuna.trial.FrozenTrial]:
     """The complete trials, the best first, without those whose settings another one has too."""
     different: dict[tuple[str, ...], optuna.trial.FrozenTrial] = {}
     for trial in search.ranked(study):
-        different.setdefault(tuple(plan.settings(trial.params)), trial)
+        different.setdefault(tuple(search.settings_of(trial)), trial)
     return list(different.values())
 
 

@@ -59,7 +59,7 @@ def main(runs_dir: pathlib.Path, train_flags: Sequence[str]) -> int:
         _write_best(study, plan)
     for run, problem in problems.items():
         print(f"error: {run.path.name}: {problem}; see {run.log}", file=sys.stderr)
-    results = search_finals.results(study, plan)
+    results = search_finals.results(study)
     if results:
         _conclude(results, plan, search.counts(study))
     if problems:
@@ -117,7 +117,7 @@ def _run_trials(ray: Any, study: optuna.Study, plan: search.Plan) -> None:
 
 def _run_finals(ray: Any, study: optuna.Study, plan: search.Plan) -> dict[sweep_runs.Run, str]:
     """Runs the best trials with new seeds; returns the errors of runs that failed."""
-    finalists = search_finals.wanted(study, plan, flags.FLAGS.finalists)
+    finalists = search_finals.wanted(study, flags.FLAGS.finalists)
     runs_of = [search_finals.new_runs(trial, plan) for trial in finalists]
     runs = list(itertools.chain(*runs_of))
     if not runs:
@@ -134,8 +134,8 @@ def _run_finals(ray: Any, study: optuna.Study, plan: search.Plan) -> dict[sweep_
 
 def _write_best(study: optuna.Study, plan: search.Plan) -> None:
     """Writes the flags of the best trial, if one is complete."""
-    for trial, _ in search_finals.results(study, plan)[:1]:
-        lines = [*plan.train_flags, *(f"--{setting}" for setting in plan.settings(trial.params))]
+    for trial, _ in search_finals.results(study)[:1]:
+        lines = [*plan.train_flags, *(f"--{setting}" for setting in search.settings_of(trial))]
         with atomic_files.whole(plan.runs_dir / BEST_FLAGS) as part:
             part.write_text("".join(f"{line}\n" for line in lines))
 
@@ -151,7 +151,7 @@ def _progress(
     }
     shown = sweep_table.table(states)
     shown.caption = search.counts(study)
-    for result in search_finals.results(study, plan)[:1]:
+    for result in search_finals.results(study)[:1]:
         read = plan.read(result.trial.params)
         settings = " ".join(f"{name}={_short(x)}" for name, x in read.items())
         shown.caption += f"; best: {result.score:.2f} with {settings}"

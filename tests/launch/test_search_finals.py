@@ -47,20 +47,20 @@ def study(plan):
 
 def train(study, plan, scores):
     """Has the wanted ones run with new seeds; scores are by folder, one for each seed."""
-    for trial in search_finals.wanted(study, plan, 3):
+    for trial in search_finals.wanted(study, 3):
         runs = search_finals.new_runs(trial, plan)
         for run, score in zip(runs, scores[search.folder_number(trial)], strict=True):
             write_scores(run, [score])
         search_finals.note(study, trial, runs, plan.score)
 
 
-def results(study, plan):
-    found = search_finals.results(study, plan)
+def results(study):
+    found = search_finals.results(study)
     return [(search.folder_number(each.trial), each.new, each.score) for each in found]
 
 
 def test_new_runs_have_the_trials_settings_and_seeds_of_their_own(study, plan):
-    first = search_finals.wanted(study, plan, 2)[0]
+    first = search_finals.wanted(study, 2)[0]
     runs = search_finals.new_runs(first, plan)
     assert [run.path.name for run in runs] == [f"CartPole-trial0-seed{n}" for n in (4, 5)]
     assert "--batch_size=32" in runs[0].train_flags and "--seed=5" in runs[1].train_flags
@@ -68,26 +68,26 @@ def test_new_runs_have_the_trials_settings_and_seeds_of_their_own(study, plan):
 
 def test_all_seeds_choose_among_the_best(study, plan):
     train(study, plan, {0: (10.0, 20.0), 2: (70.0, 90.0), 4: (50.0, 70.0)})
-    assert results(study, plan) == [(2, 80.0, 80.0), (4, 60.0, 75.0), (0, 15.0, 57.5)]
+    assert results(study) == [(2, 80.0, 80.0), (4, 60.0, 75.0), (0, 15.0, 57.5)]
 
 
-def test_equal_settings_are_compared_once(study, plan):
-    wanted = search_finals.wanted(study, plan, 10)
+def test_equal_settings_are_compared_once(study):
+    wanted = search_finals.wanted(study, 10)
     assert [search.folder_number(trial) for trial in wanted] == [0, 4, 2]
 
 
-def test_without_a_choice_nothing_runs_again(study, plan):
-    assert not search_finals.wanted(study, plan, 1) and not search_finals.wanted(study, plan, 0)
-    assert results(study, plan) == [(0, None, 100.0), (4, None, 90.0), (2, None, 80.0)]
+def test_without_a_choice_nothing_runs_again(study):
+    assert not search_finals.wanted(study, 1) and not search_finals.wanted(study, 0)
+    assert results(study) == [(0, None, 100.0), (4, None, 90.0), (2, None, 80.0)]
 
 
 def test_those_without_new_seeds_come_last(study, plan):
-    (_, second) = search_finals.wanted(study, plan, 2)
+    (_, second) = search_finals.wanted(study, 2)
     runs = search_finals.new_runs(second, plan)
     for run in runs:
         write_scores(run, [0.0])
     search_finals.note(study, second, runs, plan.score)
-    assert results(study, plan) == [(4, 0.0, 45.0), (0, None, 100.0), (2, None, 80.0)]
+    assert results(study) == [(4, 0.0, 45.0), (0, None, 100.0), (2, None, 80.0)]
 
 
 def test_what_new_seeds_say_counts_when_the_search_goes_on(study, plan):
@@ -95,11 +95,11 @@ def test_what_new_seeds_say_counts_when_the_search_goes_on(study, plan):
     study = open_study(plan, pruner="none")
     study.enqueue_trial({"batch_size": 96, "head": "scalar", "num_atoms": 21})
     complete(study, plan, [200.0])
-    assert results(study, plan)[0] == (2, 80.0, 80.0)
-    (lucky,) = search_finals.wanted(study, plan, 3)
+    assert results(study)[0] == (2, 80.0, 80.0)
+    (lucky,) = search_finals.wanted(study, 3)
     assert search.folder_number(lucky) == 5
     train(study, plan, {5: (0.0, 0.0)})
-    assert results(study, plan)[:2] == [(5, 0.0, 100.0), (2, 80.0, 80.0)]
+    assert results(study)[:2] == [(5, 0.0, 100.0), (2, 80.0, 80.0)]
 
 
 # Stands for Ray: runs have scored what is said, or have failed.
