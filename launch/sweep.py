@@ -119,13 +119,10 @@ def _sweep(runs_dir: pathlib.Path, train_flags: Sequence[str]) -> int:
 
 def _show(runs: Sequence[sweep_runs.Run], failed: Container[sweep_runs.Run]) -> None:
     """Prints what became of the runs."""
-    from rich import console
-
     from launch import sweep_table
 
     states = {run: "failed" if run in failed else "complete" for run in runs}
-    width = None if sys.stdout.isatty() else 120
-    console.Console(width=width).print(sweep_table.table(states))
+    sweep_table.show(sweep_table.table(states))
 
 
 def _search(runs_dir: pathlib.Path, train_flags: Sequence[str]) -> int:

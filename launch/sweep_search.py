@@ -9,7 +9,7 @@ from typing import Any
 
 import optuna
 from absl import flags
-from rich import console, live
+from rich import live
 from rich import table as rich_table
 
 from jaxdqn import errors, wording
@@ -172,7 +172,7 @@ def _conclude(results: Sequence[search_finals.Result], plan: search.Plan, counts
             cells += [f"{x:.2f}" if known else "-" for x in (result.new, result.score)]
         cells += [_short(read[name]) if name in read else "-" for name in names]
         table.add_row(str(search.folder_number(result.trial)), *cells)
-    console.Console(width=None if sys.stdout.isatty() else 120).print(table)
+    sweep_table.show(table)
     number, new = search.folder_number(shown[0].trial), search_finals.new_seeds(plan).stop
     words = ["python", "-m", "launch.sweep", f"--envs={plan.env}", f"--seeds={new}-{new + 4}"]
     words += [f"--runs_dir={plan.runs_dir}-trial{number}", "--"]

@@ -1,8 +1,10 @@
 """How far the runs of a sweep are, as a table for a terminal."""
 
 import pathlib
+import sys
 from collections.abc import Mapping
 
+from rich import console
 from rich import table as rich_table
 
 from jaxdqn.rundir import metrics
@@ -29,6 +31,11 @@ def table(states: Mapping[sweep_runs.Run, str]) -> rich_table.Table:
             _number(evaluations[-1]["eval_return_mean"] if evaluations else None, ".2f"),
         )
     return shown
+
+
+def show(shown: rich_table.Table) -> None:
+    """Prints a table, in a log file as wide as most are."""
+    console.Console(width=None if sys.stdout.isatty() else 120).print(shown)
 
 
 def _tail(path: pathlib.Path) -> str:

@@ -110,7 +110,7 @@ class Progress:
 
         Args:
           step: the current step.
-          now_s: seconds on the run's stopwatch, which stands still during evaluations.
+          now_s: seconds of training; evaluations do not count.
           find_loss: called now and then, as long as no loss is known. From 10 to 20 s after one is,
             learning is measured, and the time that is left is told.
         """

@@ -180,7 +180,9 @@ def _play(run: Session) -> None:
         if run.stop:
             return
         run.progress.advance(
-            state.counters.steps, run.stopwatch.now_s(), functools.partial(_loss_since_row, state)
+            state.counters.steps,
+            run.stopwatch.training_s(state),
+            functools.partial(_loss_since_row, state),
         )
         due_work.show_games(run, event.games)
         due_work.do(run, state.turn_began)

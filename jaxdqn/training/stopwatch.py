@@ -25,11 +25,10 @@ class Stopwatch:
     def __init__(self, begun_s: float = 0.0) -> None:
         self._since = time.monotonic()
         self._wall_since = self._since - begun_s
-        self._paused_s = 0.0
 
-    def now_s(self) -> float:
-        """Seconds on a clock that stood still during each pause that has ended."""
-        return time.monotonic() - self._paused_s
+    def training_s(self, state: run_state.RunState) -> float:
+        """Seconds of training until now, without waiting for updates under way."""
+        return state.counters.time_s + time.monotonic() - self._since
 
     def read(self, state: run_state.RunState) -> None:
         """Adds the time until now; updates under way count."""
@@ -46,6 +45,4 @@ class Stopwatch:
         try:
             yield
         finally:
-            now = time.monotonic()
-            self._paused_s += now - self._since
-            self._since = now
+            self._since = time.monotonic()
