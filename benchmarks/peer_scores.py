@@ -59,9 +59,12 @@ class Scores(BaseCallback):
         super().__init__()
         self.args, self.off_clock, self._env = args, 0.0, env
         self.scored_step = -1
+        self.learning: dict[str, float] | None = None  # step and time_s when it had begun
 
     def _on_step(self) -> bool:
         minutes = self.minutes()
+        if self.learning is None and self.num_timesteps > self.model.learning_starts:
+            self.learning = {"step": self.num_timesteps, "time_s": 60 * minutes}
         is_over = minutes >= self.args.minutes
         if is_over or self.num_timesteps % self.args.every == 0:
             self._evaluate(minutes)
@@ -120,7 +123,7 @@ def main() -> None:
         "samples_per_step": model._n_updates * model.batch_size / model.num_timesteps,
         "memory_used_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
     }
-    told = {"settings": {"total_steps": args.steps, **settings}}
+    told = {"learning": scores.learning, "settings": {"total_steps": args.steps, **settings}}
     print(json.dumps({"row": row, **told, "versions": peer_versions.of(_PACKAGES)}))
 
 

@@ -9,8 +9,9 @@ after the other, and within a seed the variants and peers, so what is interrupte
 The same command goes on from there.
 
 Curves over steps are true on a busy machine, and minutes are not. `--rate_rounds=3` measures the
-rates of all variants alone, in turn, at the end; their minutes then follow from steps. So they do
-for earlier runs of presets, wherever they were made, whose own evaluations are their scores:
+rates of all variants and peers alone, in turn, at the end; their minutes then follow from steps. So
+they do for earlier runs of presets, wherever they were made, whose own evaluations are their
+scores:
 
   python -m benchmarks.time_to_score --runs=runs/Breakout-atari-seed0,runs/Breakout-laptop-seed0 \
     --rate_rounds=3
@@ -19,7 +20,8 @@ Peers play in environments of their own. `--peers=stable_baselines3 --peers=sb3_
 and a QR-DQN with the settings of RL Baselines3 Zoo. `--cleanrl_files=dqn_atari_jax.py` is a file of
 CleanRL with its own settings, whose score is the mean of the last 30 returns of training. It runs
 in the Python of `stable_baselines3`: name one that has what the file imports (`--peer_python`).
-`--peer_steps=300000` scales the schedules of peers to so many steps.
+`--peer_steps=300000` scales the schedules of peers to so many steps; beside `--rate_rounds`, give
+them `--minutes` enough to make these steps on a busy machine.
 """
 
 import itertools
@@ -71,29 +73,40 @@ def _words(game: str, variant: timed_runs.Variant, seed: int) -> list[str]:
     ]
 
 
-def _rates(game: str, variants: Sequence[timed_runs.Variant]) -> dict[str, timed_runs.Rate]:
-    """The rate of each variant alone: medians of interleaved rounds."""
-    found: dict[str, list[float]] = {variant.name: [] for variant in variants}
-    for _ in range(flags.FLAGS.rate_rounds):
+def _rates(
+    game: str, variants: Sequence[timed_runs.Variant], peers: Mapping[str, timed_peers.Peer]
+) -> dict[str, timed_runs.Rate]:
+    """The rate of each variant and peer alone: medians of interleaved rounds."""
+    values = flags.FLAGS
+    found: dict[str, list[timed_runs.Rate]] = defaultdict(list)
+    for _ in range(values.rate_rounds):
         for variant in variants:
-            with tempfile.TemporaryDirectory() as folder:
-                report.run(
-                    [
-                        *(sys.executable, "-m", "benchmarks.throughput", f"--env={game}"),
-                        *(*variant.words(), "--rounds=1", f"--seconds={flags.FLAGS.rate_seconds}"),
-                        f"--out={folder}",
-                    ],
-                    env=report.on_cpu(),
-                )
-                (file,) = pathlib.Path(folder).glob("*.json")
-                result = json.loads(file.read_text())
-            found[variant.name].append(result["training_steps_per_second"])
+            found[variant.name].append(_rate(game, variant))
+        for name, peer in peers.items():
+            rate = timed_peers.rate(name, peer, game, values.rate_minutes, values.peer_steps)
+            found[name].append(rate)
     return {
-        one.name: timed_runs.Rate(
-            statistics.median(found[one.name]), timed_runs.settings(one, game).learning_starts_steps
+        name: timed_runs.Rate(
+            statistics.median(rate.steps_per_second for rate in rates), rates[0].from_step
         )
-        for one in variants
+        for name, rates in found.items()
     }
+
+
+def _rate(game: str, variant: timed_runs.Variant) -> timed_runs.Rate:
+    """The rate of a variant alone, in one round."""
+    with tempfile.TemporaryDirectory() as folder:
+        report.run(
+            [
+                *(sys.executable, "-m", "benchmarks.throughput", f"--env={game}"),
+                *(*variant.words(), "--rounds=1", f"--seconds={flags.FLAGS.rate_seconds}"),
+                f"--out={folder}",
+            ],
+            env=report.on_cpu(),
+        )
+        (file,) = pathlib.Path(folder).glob("*.json")
+        speed = json.loads(file.read_text())["training_steps_per_second"]
+    return timed_runs.Rate(speed, timed_runs.settings(variant, game).learning_starts_steps)
 
 
 def _keep(result: report.Result, known: _Curves, rates: _Rates, peers: Mapping[str, Any]) -> None:
@@ -184,8 +197,13 @@ def _learn_as_peer(
 
 def _curve_of_peer(found: Mapping[str, Any]) -> _Curve:
     row = found["row"]
-    curve = score_curves.Curve(found["points"], [row], row["step"] / row["time_s"])
-    return lambda _: curve
+
+    def curve(rate: timed_runs.Rate | None) -> score_curves.Curve:
+        if not rate:
+            return score_curves.Curve(found["points"], [row], row["step"] / row["time_s"])
+        return score_curves.Curve(timed_peers.at_rate(found, rate), [row], rate.steps_per_second)
+
+    return curve
 
 
 def _variants(
@@ -207,8 +225,6 @@ def _variants(
             found[run.game].append(run.variant)
     if not values.rate_rounds:
         return found
-    if values.peers or values.cleanrl_files:
-        raise errors.SettingError("rate_rounds", "measures no peers; must be 0 beside them")
     settings = [timed_runs.settings(one, game) for game, listed in found.items() for one in listed]
     if not all(one.learns_by_updates for one in settings):
         raise errors.SettingError("rate_rounds", "measures only updates from a replay; must be 0")
@@ -245,7 +261,10 @@ def main() -> int:
                     known[game][name][seed] = _curve_of_peer(found)
                     _keep(result, known, {}, told)
         if values.rate_rounds:
-            rates = {game: _rates(game, listed) for game, listed in variants.items()}
+            rates = {}
+            for game, learners in known.items():
+                learned = {name: peer for name, peer in peers.items() if name in learners}
+                rates[game] = _rates(game, variants.get(game, ()), learned)
             _keep(result, known, rates, told)
     return 0
 
@@ -270,7 +289,10 @@ def _define_flags() -> None:
     flags.DEFINE_integer(
         "rate_rounds", 0, "rounds in which rates are measured alone; 0: by the clock", lower_bound=0
     )
-    flags.DEFINE_float("rate_seconds", 5.0, "seconds of each measurement", lower_bound=0.1)
+    flags.DEFINE_float("rate_seconds", 5.0, "seconds of a preset's measurement", lower_bound=0.1)
+    flags.DEFINE_float(
+        "rate_minutes", 3.0, "minutes of a peer's measurement, with its start-up", lower_bound=0.01
+    )
     flags.DEFINE_multi_enum(
         "peers", [], ["stable_baselines3", "sb3_contrib"], "peers, one each time"
     )

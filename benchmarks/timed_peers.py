@@ -7,16 +7,17 @@ import statistics
 import tempfile
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
-from benchmarks import report
-from benchmarks.timed_runs import Point
+from benchmarks import report, timed_runs
+from benchmarks.timed_runs import Point, Rate
 from jaxdqn import errors
 from jaxdqn.storage import atomic_files
 
 _STEPS = 10_000_000  # of the schedules of RL Baselines3 Zoo and of CleanRL
 _CLEANRL_LEARNING_STARTS = 80_000
+_CLEANRL_BUFFER_SIZE = 1_000_000
 _RETURN = re.compile(r"global_step=(\d+), episodic_return=\[?\s*(-?[0-9.]+)")
 _GAMES = 30  # of training, whose mean return is a score
 
@@ -36,7 +37,8 @@ class Budget(NamedTuple):
         return f"{self.minutes:g}min-{schedule}-{each}"
 
 
-Peer = Callable[[str, int, Budget], dict[str, Any]]  # (game, seed, budget) -> points, row, settings
+# (game, seed, budget) -> what `trained` returns.
+Peer = Callable[[str, int, Budget], dict[str, Any]]
 
 
 def trained(path: pathlib.Path, peer: Peer, game: str, seed: int, budget: Budget) -> dict[str, Any]:
@@ -51,6 +53,10 @@ def trained(path: pathlib.Path, peer: Peer, game: str, seed: int, budget: Budget
       seed: of the run.
       budget: what it has.
 
+    Returns:
+      `points`: a list of `Point`, by its own clock. `row`: step and time_s of its end. `learning`:
+      step and time_s when updates had begun; None if they had not. `settings`, `versions`: its own.
+
     Raises:
       RunError: it fails.
     """
@@ -61,6 +67,44 @@ def trained(path: pathlib.Path, peer: Peer, game: str, seed: int, budget: Budget
             part.write_text(json.dumps(found, indent=1) + "\n")
     known: dict[str, Any] = json.loads(path.read_text())
     return known | {"points": [Point(*point) for point in known["points"]]}
+
+
+def rate(name: str, peer: Peer, game: str, minutes: float, steps: int) -> Rate:
+    """How fast a peer learns when it is alone.
+
+    Args:
+      name: of the peer.
+      peer: trains.
+      game: by its plain name.
+      minutes: that it has, with its start-up.
+      steps: that its schedules are scaled to; 0: their own.
+
+    Raises:
+      RunError: it fails, or does not learn within these minutes.
+    """
+    found = peer(game, 0, Budget(minutes, steps, checkpoint_every_steps=10**9, episodes=1))
+    first, last = found["learning"], found["row"]
+    if not first or last["step"] <= first["step"]:
+        raise errors.RunError(
+            f"{name} does not learn in {minutes:g} minutes; --rate_minutes must be more"
+        )
+    speed = (last["step"] - first["step"]) / (last["time_s"] - first["time_s"])
+    return Rate(speed, first["step"])
+
+
+def at_rate(found: Mapping[str, Any], rate: Rate) -> list[Point]:
+    """The points of a peer, whose minutes follow from steps as soon as it learns.
+
+    Args:
+      found: what `trained` returned.
+      rate: of the peer when it is alone.
+    """
+    rows = filter(None, (found["learning"], found["row"]))
+    clock = {row["step"]: row["time_s"] for row in rows}
+    return [
+        point._replace(minutes=timed_runs.seconds_at(clock, point.step, rate) / 60)
+        for point in found["points"]
+    ]
 
 
 def stable_baselines3(library: str, python: pathlib.Path) -> Peer:
@@ -104,21 +148,28 @@ def cleanrl(script: pathlib.Path, python: pathlib.Path) -> Peer:
     def train(game: str, seed: int, budget: Budget) -> dict[str, Any]:
         env_id = f"{game}-v5" if "envpool" in script.stem else f"{game}NoFrameskip-v4"
         words = ["--env-id", env_id, "--seed", str(seed)]
+        learning_starts, code = 0, script.read_text()
+        if "learning_starts" in code:
+            share = min(1.0, budget.steps / _STEPS) if budget.steps else 1.0
+            learning_starts = round(_CLEANRL_LEARNING_STARTS * share)
+            words += ["--learning-starts", str(learning_starts)]
         if budget.steps:
             words += ["--total-timesteps", str(budget.steps)]
-            if "learning_starts" in script.read_text():
-                first = _CLEANRL_LEARNING_STARTS * min(1.0, budget.steps / _STEPS)
-                words += ["--learning-starts", str(round(first))]
+            if "buffer_size" in code:  # more would stay empty, and take 28 GB
+                words += ["--buffer-size", str(min(_CLEANRL_BUFFER_SIZE, budget.steps))]
         environment = {**report.on_cpu(), "PYTHONUNBUFFERED": "1"}
         environment["PYTHONPATH"] = str(script.parent.parent)  # `cleanrl_utils`
         began, returns = time.time(), deque[float](maxlen=_GAMES)
         points: list[Point] = []
+        learning = None
         with tempfile.TemporaryDirectory() as folder:
             for line in report.lines([python, script, *words], environment, budget.minutes, folder):
                 if not (found := _RETURN.search(line)):
                     continue
                 returns.append(float(found[2]))
                 minutes, step = (time.time() - began) / 60, int(found[1])
+                if learning is None and step > learning_starts:
+                    learning = {"step": step, "time_s": 60 * minutes}
                 due = points[-1].step if points else 0
                 if len(returns) == _GAMES and step >= due + budget.checkpoint_every_steps:
                     points.append(Point(minutes, step, statistics.fmean(returns)))
@@ -127,6 +178,7 @@ def cleanrl(script: pathlib.Path, python: pathlib.Path) -> Peer:
             raise errors.RunError(f"{script.name} ended no game")
         points = [*(point for point in points if point.step < last.step), last]
         row = {"step": last.step, "time_s": 60 * last.minutes}
-        return {"points": points, "row": row, "settings": {"flags": words}}
+        told = {"settings": {"flags": words}}
+        return {"points": points, "row": row, "learning": learning, **told}
 
     return train

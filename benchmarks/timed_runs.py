@@ -184,12 +184,23 @@ def points(path: pathlib.Path, rate: Rate | None = None) -> list[Point]:
     clock = {row["step"]: row["time_s"] for row in found}
     listed = []
     for step, score in _means(path).items():
-        alone = max(0, step - rate.from_step) if rate else 0
-        time_s = _at(clock, step - alone)
-        if rate:
-            time_s += alone / rate.steps_per_second
+        time_s = seconds_at(clock, step, rate)
         listed.append(Point((_start_s(found) + time_s) / 60, step, score))
     return sorted(listed)
+
+
+def seconds_at(clock: Mapping[int, float], step: int, rate: Rate | None) -> float:
+    """The time of a step.
+
+    Args:
+      clock: seconds by step.
+      step: of any time.
+      rate: that holds from its first step on; None: the clock does.
+    """
+    if not rate:
+        return _at(clock, step)
+    alone = max(0, step - rate.from_step)
+    return _at(clock, step - alone) + alone / rate.steps_per_second
 
 
 def _at(clock: Mapping[int, float], step: int) -> float:

@@ -230,6 +230,8 @@ def test_a_peer_ends_by_its_clock_which_stands_still_in_evaluations(python, tmp_
     assert found["settings"]["learning_starts"] == 100  # of 100,000, as 10,000 of 10M steps
     assert row["samples_per_step"] == pytest.approx(8 * (1 - 100 / row["step"]), rel=0.02)
     assert row["step"] == points[-1].step and row["memory_used_bytes"] > 1e6
+    learning = found["learning"]
+    assert learning["step"] == 101 and 0.1 < learning["time_s"] < row["time_s"]
     assert timed_peers.trained(path, None, "Pong", 3, budget) == found  # known already
     # The last step of its schedule is scored too.
     ended = peer("Pong", 3, budget._replace(minutes=9, steps=500))
@@ -252,7 +254,48 @@ def test_cleanrl_prints_its_returns(python, tmp_path):
     assert (first.step, first.score) == (2_900, 14.5)  # the mean of 30 returns
     assert last.step == found["row"]["step"] and last.score == last.step / 100 - 14.5
     assert last.minutes >= 0.02
+    assert found["learning"]["step"] == 100  # it has no flag that says from where on
     script.write_text("print('no game', flush=True)\nraise SystemExit('error: no emulator')\n")
     budget = budget._replace(steps=1_000_000)
     with pytest.raises(errors.RunError, match=r"dqn_atari_jax\.py failed with code 1: error: no"):
         timed_peers.cleanrl(script, python)("Pong", 3, budget)
+
+
+def test_cleanrl_gets_schedules_and_memory_for_its_steps(python, tmp_path):
+    script = tmp_path / "cleanrl" / "dqn_atari_jax.py"
+    script.parent.mkdir()
+    script.write_text(
+        "import sys\n"
+        "learning_starts, buffer_size = 80000, 1000000\n"
+        "print('global_step=2401, episodic_return=[1.]')\n"
+    )
+    peer = timed_peers.cleanrl(script, python)
+    usual, scaled, long = (
+        " ".join(peer("Pong", 3, timed_peers.Budget(1, steps, 1_000, 7))["settings"]["flags"])
+        for steps in (0, 300_000, 20_000_000)
+    )
+    assert usual.endswith("--learning-starts 80000")
+    assert "--learning-starts 2400 " in scaled and scaled.endswith("--buffer-size 300000")
+    assert "--learning-starts 80000 " in long and long.endswith("--buffer-size 1000000")
+
+
+def test_minutes_of_peers_follow_from_their_rate_alone():
+    """What they took before they learned is by their own clock."""
+
+    def peer(game, seed, budget):
+        assert (game, seed, budget.minutes, budget.steps) == ("Pong", 0, 3, 300_000)
+        row = {"step": 700, "time_s": 90.0}
+        return {"points": [], "learning": {"step": 100, "time_s": 60.0}, "row": row}
+
+    alone = timed_peers.rate("a peer", peer, "Pong", 3, 300_000)
+    assert alone == (20.0, 100)
+    found = {
+        "points": [timed_runs.Point(1, 50, 1.0), timed_runs.Point(9, 500, 2.0)],
+        "learning": {"step": 101, "time_s": 12.0},
+        "row": {"step": 500, "time_s": 540.0},
+    }
+    early, late = timed_peers.at_rate(found, alone)
+    assert early == (pytest.approx(12 * 50 / 101 / 60), 50, 1.0)
+    assert late == (pytest.approx((12 * 100 / 101 + 400 / 20) / 60), 500, 2.0)
+    with pytest.raises(errors.RunError, match="a peer does not learn in 3 minutes"):
+        timed_peers.rate("a peer", lambda *_: found | {"learning": None}, "Pong", 3, 300_000)
