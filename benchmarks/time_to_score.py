@@ -25,13 +25,10 @@ them `--minutes` enough to make these steps on a busy machine.
 """
 
 import itertools
-import json
 import os
 import pathlib
 import re
 import statistics
-import sys
-import tempfile
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -81,7 +78,8 @@ def _rates(
     found: dict[str, list[timed_runs.Rate]] = defaultdict(list)
     for _ in range(values.rate_rounds):
         for variant in variants:
-            found[variant.name].append(_rate(game, variant))
+            words = _words(game, variant, 0)
+            found[variant.name].append(timed_runs.rate(words, values.rate_minutes))
         for name, peer in peers.items():
             rate = timed_peers.rate(name, peer, game, values.rate_minutes, values.peer_steps)
             found[name].append(rate)
@@ -91,22 +89,6 @@ def _rates(
         )
         for name, rates in found.items()
     }
-
-
-def _rate(game: str, variant: timed_runs.Variant) -> timed_runs.Rate:
-    """The rate of a variant alone, in one round."""
-    with tempfile.TemporaryDirectory() as folder:
-        report.run(
-            [
-                *(sys.executable, "-m", "benchmarks.throughput", f"--env={game}"),
-                *(*variant.words(), "--rounds=1", f"--seconds={flags.FLAGS.rate_seconds}"),
-                f"--out={folder}",
-            ],
-            env=report.on_cpu(),
-        )
-        (file,) = pathlib.Path(folder).glob("*.json")
-        speed = json.loads(file.read_text())["training_steps_per_second"]
-    return timed_runs.Rate(speed, timed_runs.settings(variant, game).learning_starts_steps)
 
 
 def _keep(result: report.Result, known: _Curves, rates: _Rates, peers: Mapping[str, Any]) -> None:
@@ -212,7 +194,7 @@ def _variants(
     """All variants by game, those to be trained first.
 
     Raises:
-      SettingError: rates are wanted of something that has none alone.
+      SettingError: an earlier run would be trained too.
     """
     values = flags.FLAGS
     found = {game: list(asked) for game in values.games if asked}
@@ -223,11 +205,6 @@ def _variants(
             )
         if run.variant not in found.setdefault(run.game, []):
             found[run.game].append(run.variant)
-    if not values.rate_rounds:
-        return found
-    settings = [timed_runs.settings(one, game) for game, listed in found.items() for one in listed]
-    if not all(one.learns_by_updates for one in settings):
-        raise errors.SettingError("rate_rounds", "measures only updates from a replay; must be 0")
     return found
 
 
@@ -289,9 +266,8 @@ def _define_flags() -> None:
     flags.DEFINE_integer(
         "rate_rounds", 0, "rounds in which rates are measured alone; 0: by the clock", lower_bound=0
     )
-    flags.DEFINE_float("rate_seconds", 5.0, "seconds of a preset's measurement", lower_bound=0.1)
     flags.DEFINE_float(
-        "rate_minutes", 3.0, "minutes of a peer's measurement, with its start-up", lower_bound=0.01
+        "rate_minutes", 3.0, "minutes of each such measurement, with its start-up", lower_bound=0.01
     )
     flags.DEFINE_multi_enum(
         "peers", [], ["stable_baselines3", "sb3_contrib"], "peers, one each time"

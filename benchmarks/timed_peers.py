@@ -80,16 +80,13 @@ def rate(name: str, peer: Peer, game: str, minutes: float, steps: int) -> Rate:
       steps: that its schedules are scaled to; 0: their own.
 
     Raises:
-      RunError: it fails, or does not learn within these minutes.
+      RunError: it fails, or learns nothing within these minutes.
     """
     found = peer(game, 0, Budget(minutes, steps, checkpoint_every_steps=10**9, episodes=1))
     first, last = found["learning"], found["row"]
     if not first or last["step"] <= first["step"]:
-        raise errors.RunError(
-            f"{name} does not learn in {minutes:g} minutes; --rate_minutes must be more"
-        )
-    speed = (last["step"] - first["step"]) / (last["time_s"] - first["time_s"])
-    return Rate(speed, first["step"])
+        raise errors.RunError(timed_runs.not_learned(name, minutes))
+    return timed_runs.rate_between(first, last)
 
 
 def at_rate(found: Mapping[str, Any], rate: Rate) -> list[Point]:

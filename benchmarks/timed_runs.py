@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 import types
 import typing
@@ -171,6 +172,36 @@ class Rate(NamedTuple):
 
     steps_per_second: float
     from_step: int  # the first that it holds for
+
+
+def rate(words: Sequence[str], minutes: float) -> Rate:
+    """Measures a rate.
+
+    Args:
+      words: flags of `jaxdqn.train`.
+      minutes: of the measurement, start-up included.
+
+    Raises:
+      RunError: the run fails, or learns nothing within these minutes.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        path = pathlib.Path(folder) / "run"
+        train(path, [*words, "--nocheckpoint_replay"], minutes)
+        learning = [row for row in rows(path) if row["updates"]]
+    if len(learning) < 2:
+        raise errors.RunError(not_learned(" ".join(words), minutes))
+    return rate_between(learning[0], learning[-1])
+
+
+def rate_between(first: Mapping[str, Any], last: Mapping[str, Any]) -> Rate:
+    """The rate from one row to another: `step` and `time_s` of both."""
+    speed = (last["step"] - first["step"]) / (last["time_s"] - first["time_s"])
+    return Rate(speed, first["step"])
+
+
+def not_learned(name: str, minutes: float) -> str:
+    """What is said of a measurement in which nothing was learned."""
+    return f"{name}: learns nothing in {minutes:g} minutes; --rate_minutes must be more"
 
 
 def points(path: pathlib.Path, rate: Rate | None = None) -> list[Point]:

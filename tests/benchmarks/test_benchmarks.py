@@ -66,7 +66,7 @@ WRONG = [
     ("time_to_score --cleanrl_files=none.py", "--cleanrl_files: has"),
     ("time_to_score --runs_dir=FILE", "--runs_dir: FILE cannot be written: File exists"),
     ("time_to_score --minutes=0", "--minutes=0"),
-    ("time_to_score --rate_rounds=1 --peers=sb3_contrib", "--rate_rounds: measures no peers"),
+    ("time_to_score --rate_rounds=1 --rate_minutes=0", "--rate_minutes=0"),
     ("turn --preset=classic_pqn", "--algorithm: is pqn; only updates from a replay"),
     ("turn --rounds=0", "--rounds=0"),
     ("throughput --env=CartPole --out=FILE", "--out: FILE cannot be written: File exists"),

@@ -153,6 +153,9 @@ def test_a_run_that_ended_is_not_run_again(tmp_path):
     shown, points = measured(tmp_path, *flags)
     assert [step // 100 for _, step, _ in points] == [8, 16] and points[-1][2] > 0
     assert measured(tmp_path, *flags) == (shown, points)
+    # The rate of another run, which ends too, says how long it would have taken alone.
+    _, alone = measured(tmp_path, *flags, "--rate_rounds=1")
+    assert [point[1:] for point in alone] == [point[1:] for point in points] and alone != points
 
 
 def test_a_run_ends_by_the_clock(tmp_path):
@@ -297,5 +300,5 @@ def test_minutes_of_peers_follow_from_their_rate_alone():
     early, late = timed_peers.at_rate(found, alone)
     assert early == (pytest.approx(12 * 50 / 101 / 60), 50, 1.0)
     assert late == (pytest.approx((12 * 100 / 101 + 400 / 20) / 60), 500, 2.0)
-    with pytest.raises(errors.RunError, match="a peer does not learn in 3 minutes"):
+    with pytest.raises(errors.RunError, match="a peer: learns nothing in 3 minutes"):
         timed_peers.rate("a peer", lambda *_: found | {"learning": None}, "Pong", 3, 300_000)
