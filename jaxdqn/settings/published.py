@@ -34,10 +34,13 @@ def _hard_copies(steps: int) -> dict[str, Any]:
 _NATURE: Mapping[str, Any] = {
     "optimizer": "rmsprop",
     "learning_rate": 2.5e-4,
-    "optimizer_epsilon": 0.01,
+    # The paper's 0.01 belongs to the square of a gradient that is summed over a batch of 32. Here
+    # it is the mean, as in DQN Zoo, whose constant this is.
+    "optimizer_epsilon": 0.01 / 32**2,
     "max_grad_norm": 0.0,
     "learning_starts_steps": 50_000,
     "epsilon_end": 0.1,
+    "epsilon_decay_steps": 1_000_000,  # of the agent, as in the paper's code and in DQN Zoo
     "eval_epsilon": 0.05,
     "double_q": False,
     **_hard_copies(10_000),
@@ -93,7 +96,9 @@ _NOISE_ALONE: Mapping[str, Any] = {"noisy": True, "epsilon_start": 0.0, "epsilon
 
 AGENTS: Mapping[str, Agent] = {
     "nature_dqn": Agent(
-        _NATURE, "DQN of Mnih et al. (2015); the target is copied every 10,000 steps; not yet run"
+        _NATURE,
+        "DQN of Mnih et al. (2015) with the units of DQN Zoo; the target is copied every 10,000 "
+        "steps; not yet run",
     ),
     "double_dqn": Agent(
         _DOUBLE,
@@ -101,8 +106,8 @@ AGENTS: Mapping[str, Agent] = {
     ),
     "dueling": Agent(
         {**_DOUBLE, "dueling": True, "learning_rate": 6.25e-5, "max_grad_norm": 10.0},
-        "dueling double DQN of Wang et al. (2016); gradients of the convolutions are not scaled; "
-        "not yet run",
+        "dueling double DQN of Wang et al. (2016); gradients of the convolutions are not scaled, "
+        "and it is the mean over the batch whose norm is clipped; not yet run",
     ),
     "c51": Agent(
         {**_DOPAMINE, "head": "c51", "learning_rate": 2.5e-4},
@@ -128,9 +133,10 @@ AGENTS: Mapping[str, Agent] = {
         "HL-Gauss of Farebrother et al. (2024) with the constants of C51; not yet run",
     ),
     "munchausen": Agent(
-        {**_MUNCHAUSEN, "loss": "mse"},
-        "Munchausen DQN of Vieillard et al. (2020); Breakout, seed 0: 8.5 after 500k steps (30 "
-        "games); 2 cores of an EPYC, 2026-11-27; longer runs and other games not yet run",
+        _MUNCHAUSEN,
+        "Munchausen DQN of Vieillard et al. (2020) with the Huber loss of its code; Breakout, seed "
+        "0, with --loss=mse: 8.5 after 500k steps (30 games); 2 cores of an EPYC, 2026-11-27; "
+        "longer runs and other games not yet run",
     ),
     "m_iqn": Agent(
         {**_MUNCHAUSEN, "head": "iqn", "num_quantiles": 64},
@@ -190,15 +196,18 @@ AGENTS: Mapping[str, Agent] = {
             "learning_rate": 1e-4,
             "optimizer_epsilon": 0.005 / 256,
             "epsilon_decay_steps": 2_000_000,
+            "epsilon_decay_from_step": 0,
             "target_tau": 1.0,
             "target_period_updates": 500,
             "replay_capacity": 1_048_576,
         },
         "Beyond the Rainbow of Clark et al. (2025). Here the bonus is that of the target "
         "network's policy, importance weights have an exponent of 0.45 (its code has beta = 0.45 "
-        "and uses alpha, 0.2), and random actions become fewer linearly in 2M steps (in its code "
-        "exponentially, and they end after 25M); its scores are of sticky actions; Breakout, "
-        "seed 0: 4.4 in training after 700k steps, with three of four actions random; an H200, "
-        "2026-11-27; longer runs and other games not yet run",
+        "and uses alpha, 0.2), priorities are errors of the mean (in its code means of the errors "
+        "of all pairs of quantiles), and random actions become fewer linearly in 2M steps (in its "
+        "code exponentially, and they end after 25M); its scores are of sticky actions; Breakout, "
+        "seed 0, with actions that became less random from step 200k on: 4.4 in training after "
+        "700k steps, with three of four actions random; an H200, 2026-11-27; longer runs and other "
+        "games not yet run",
     ),
 }

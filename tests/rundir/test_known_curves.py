@@ -116,6 +116,8 @@ def test_what_the_package_knows_is_whole():
         changes = {"seed": one["seed"]}
         if one["preset"] == "pqn":
             changes |= {"total_steps": 1_000_000, "epsilon_decay_steps": 100_000}
+        if one["preset"] == "munchausen":
+            changes["loss"] = "mse"
         config = presets.resolve(one["env"], one["preset"], changes)
         (_, low, high) = known_curves.band(known_curves.of(config), 10**9)
         assert (low < high).all() and metrics.evaluations(one["evaluations"])

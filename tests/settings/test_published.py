@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from jaxdqn.agent import optimizers
 from jaxdqn.algorithms import pqn
 from jaxdqn.assembly import parts
 from jaxdqn.envs import api
@@ -12,7 +13,7 @@ from jaxdqn.settings import presets, published, registries
 from tests import updates
 
 SPEC = api.EnvSpec("Breakout-v5", updates.SMALL, np.dtype("uint8"), 4, 4)
-UPDATES = 100
+UPDATES = 200
 
 
 @pytest.mark.parametrize("name", published.AGENTS)
@@ -48,3 +49,30 @@ def test_its_values_approach_their_targets(name, key):
     assert error(state.params) < 0.7 * before
     # Copied by steps, not by updates.
     jax.tree.map(np.testing.assert_array_equal, state.target_params, start.target_params)
+
+
+def test_rmsprop_steps_as_with_the_papers_sum_over_the_batch():
+    """Mnih et al. (2015) sum the gradients of 32 transitions, and have an epsilon of 0.01."""
+    config = presets.resolve("Breakout", "nature_dqn", {})
+
+    def steps(epsilon, gradients):
+        optimizer = optimizers.make_optimizer(
+            config.optimizer,
+            config.learning_rate,
+            epsilon=epsilon,
+            rmsprop_decay=config.rmsprop_decay,
+            rmsprop_centred=config.rmsprop_centred,
+            rmsprop_initial=config.rmsprop_initial,
+        )
+        state, taken = optimizer.init(gradients[0]), []
+        for gradient in gradients:
+            step, state = optimizer.update(gradient, state)
+            taken.append(step)
+        return np.stack(taken)
+
+    means = np.random.default_rng(0).normal(scale=1e-3, size=(5, 7)).astype(np.float32)
+    np.testing.assert_allclose(
+        steps(config.optimizer_epsilon, means),
+        steps(0.01, config.batch_size * means),
+        rtol=1e-5,
+    )
