@@ -125,13 +125,21 @@ def by_game(shown: Sequence[Run]) -> ByGame:
 
 def _game(run: Run) -> str:
     assert run.config
-    return wording.visible(registry.game(run.config.env).plain_name)
+    return wording.visible(_info(run.config.env).plain_name)
 
 
 def info(groups: Groups) -> api.GameInfo:
     """What is known of the game that all these runs play."""
     config = next(run.config for members in groups.values() for run in members if run.config)
-    return registry.game(config.env)
+    return _info(config.env)
+
+
+def _info(env_id: str) -> api.GameInfo:
+    """What is known of a game: its name alone where it cannot be played."""
+    try:
+        return registry.game(env_id)
+    except api.UnknownGameError:
+        return api.GameInfo(env_id.replace("/", "_"))
 
 
 def _natural(label: str) -> list[str | float]:

@@ -13,6 +13,7 @@ import numpy as np
 import scipy.stats
 
 _RESAMPLES = 2_000
+_FEWEST = 3  # runs, of which an interval tells anything
 
 
 class Estimate(NamedTuple):
@@ -76,15 +77,18 @@ def over_games(scores: Mapping[str, Sequence[float]]) -> dict[str, Estimate]:
       scores: for each game the finite scores of its runs.
 
     Returns:
-      An estimate for each of `MEASURES`.
+      An estimate for each of `MEASURES`; without an interval if a game has fewer than three runs.
     """
-    rng = np.random.default_rng(0)
     games = [np.asarray(runs, np.float64) for runs in scores.values()]
+    values = {name: float(measure(games)) for name, measure in MEASURES.items()}
+    if min(map(len, games)) < _FEWEST:
+        return {name: Estimate(value, value, value) for name, value in values.items()}
+    rng = np.random.default_rng(0)
     drawn = [runs[rng.integers(len(runs), size=(_RESAMPLES, len(runs)))] for runs in games]
     estimates = {}
     for name, measure in MEASURES.items():
         low, high = _scaled(lambda found: np.percentile(found, (2.5, 97.5)), measure(drawn))
-        estimates[name] = Estimate(float(measure(games)), float(low), float(high))
+        estimates[name] = Estimate(values[name], float(low), float(high))
     return estimates
 
 
@@ -100,7 +104,7 @@ def over_seeds(curves: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     count, scale = len(curves), _scale(curves)
     curves = curves / scale
     mean = curves.mean(axis=0)
-    if count < 3:
+    if count < _FEWEST:
         return mean * scale, mean * scale, mean * scale
     reach = scipy.stats.t.ppf(0.975, count - 1) * curves.std(axis=0, ddof=1) / np.sqrt(count)
     with np.errstate(over="ignore"):

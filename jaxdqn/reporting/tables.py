@@ -1,5 +1,6 @@
 """The tables of a report: heads and rows as its page shows them."""
 
+import itertools
 import math
 from collections.abc import Sequence
 from typing import Any
@@ -74,24 +75,28 @@ def _score_cells(reference: api.Reference | None, finals: Sequence[float]) -> tu
 
 
 def aggregates(by_game: found_runs.ByGame) -> Table | None:
-    """Aggregates over the 57 games, for each group that has played at least two of them."""
+    """Aggregates over the 57 games, for each group that has played at least two of them.
+
+    Games of different sources are not mixed: they would count a game twice.
+    """
     rows = []
-    for label in dict.fromkeys(label for groups in by_game.values() for label in groups):
+    infos = {game: found_runs.info(groups) for game, groups in by_game.items()}
+    sources = dict.fromkeys(info.source for info in infos.values() if info.reference)
+    labels = dict.fromkeys(label for groups in by_game.values() for label in groups)
+    for label, source in itertools.product(labels, sources):
         normalised = {
             game: values
             for game, groups in by_game.items()
-            if (
-                values := _normalised(
-                    found_runs.info(groups).reference, _finals(groups.get(label, ()))
-                )
-            )
+            if infos[game].source == source
+            and (values := _normalised(infos[game].reference, _finals(groups.get(label, ()))))
         }
         if len(normalised) < 2:
             continue
         count = sum(map(len, normalised.values()))
         played = f"{wording.counted(count, 'run')} of {len(normalised)} games"
         cells = [_estimate(*found) for found in statistics.over_games(normalised).values()]
-        rows.append([wording.visible(label), played, *cells])
+        name = label if len(sources) == 1 else f"{label}, {source}"
+        rows.append([wording.visible(name), played, *cells])
     return {"head": ["group", "of", *statistics.MEASURES], "rows": rows} if rows else None
 
 

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from jaxdqn import errors, report, wording
-from jaxdqn.reporting import curves, figures, found_runs, page, statistics
+from jaxdqn.reporting import curves, figures, found_runs, page, statistics, tables
 from jaxdqn.rundir import known_curves, layout
 from jaxdqn.settings import presets
 from tests import program
@@ -53,6 +53,13 @@ def test_runs_are_drawn_within_their_game():
     assert told["optimality gap"].value == pytest.approx((9 + 0.2) / 11)
 
 
+def test_few_runs_have_no_interval():
+    varied = {"A": [0.0, 1.0, 0.5], "B": [0.5, 2.0, 1.0]}
+    assert all(low < high for _, low, high in statistics.over_games(varied).values())
+    for value, low, high in statistics.over_games(varied | {"C": [0.5, 0.7]}).values():
+        assert low == high == value
+
+
 def test_scores_whose_sums_overflow():
     """Largest is the largest float64, 1.8e308."""
     for scores in ([1.7e308] * 5, [-1.7e308, 1.7e308, -1.7e308, 1.7e308]):
@@ -60,11 +67,11 @@ def test_scores_whose_sums_overflow():
         assert mean[0] == pytest.approx(np.mean(np.array(scores) / 1e308) * 1e308)
         assert low[0] <= mean[0] <= high[0]
     assert (low[0], high[0]) == (-np.inf, np.inf)
-    told = statistics.over_games({"A": [1.7e308] * 9, "B": [1.7e308] * 3, "C": [-1.7e308] * 2})
+    told = statistics.over_games({"A": [1.7e308] * 9, "B": [1.7e308] * 3, "C": [-1.7e308] * 3})
     assert told["interquartile mean"].value == pytest.approx(1.7e308)
     assert told["median of games"] == pytest.approx((1.7e308,) * 3)
     assert told["mean of games"].value == pytest.approx(1.7e308 / 3)
-    assert told["optimality gap"].value == pytest.approx(1.7e308 / 7)
+    assert told["optimality gap"].value == pytest.approx(1.7e308 / 5)
 
 
 def test_the_mean_of_curves_and_its_interval():
@@ -90,6 +97,29 @@ def test_what_is_read_of_a_run(tmp_path):
     (cut / "metrics.jsonl").write_text(lines + '{"step": 3')  # a row that is being written
     run = found_runs.read(cut)
     assert run.state == "complete" and len(run.training) == 4 and not run.notes
+
+
+def test_a_game_of_two_sources_counts_once(tmp_path):
+    envs = ("Breakout", "Pong", "ale:Breakout", "ale:Pong", "gymnasium:CartPole-v1")
+    made = [make_run(tmp_path / str(n), env, num_envs=32) for n, env in enumerate(envs)]
+    shown = [found_runs.read(path) for path in made]
+    table = tables.aggregates(found_runs.by_game(shown))
+    told = [row[:2] for row in table["rows"]]
+    assert told == [["atari, EnvPool", "2 runs of 2 games"], ["atari, ALE", "2 runs of 2 games"]]
+    (row,) = tables.aggregates(found_runs.by_game(shown[:3]))["rows"]
+    assert row[1] == "2 runs of 2 games"  # a second Breakout is no second game
+    (row,) = tables.aggregates(found_runs.by_game(shown[:2]))["rows"]
+    assert row[0] == "atari"
+
+
+def test_a_game_that_is_not_here_is_shown_by_its_name(tmp_path):
+    path = make_run(tmp_path / "run", "gymnasium:CartPole-v1")
+    stored = (path / "config.json").read_text()
+    (path / "config.json").write_text(stored.replace("CartPole-v1", "Elsewhere-v1"))
+    by_game = found_runs.by_game([found_runs.read(path)])
+    assert list(by_game) == ["gymnasium:Elsewhere-v1"]
+    table = tables.final_scores(by_game)
+    assert table["rows"][0][:3] == ["gymnasium:Elsewhere-v1, atari", 1, "100.0"]
 
 
 def test_what_only_some_learn_from_is_plotted_where_it_is_told(tmp_path):
