@@ -96,7 +96,7 @@ def define_play_seed() -> None:
     flags.DEFINE_integer(
         "seed",
         0,
-        "seed of random actions; environment i plays with seed + i",
+        "seed of random actions; environment i plays with seed + i, so close seeds share games",
         lower_bound=0,
         upper_bound=2**30,
     )

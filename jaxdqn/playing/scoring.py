@@ -83,6 +83,10 @@ def _play(
         )
 
 
+# Returns that the bootstrap draws at once; all at once, many games would take gigabytes.
+_MOST_DRAWN = 10_000_000
+
+
 def summary(played: evaluation.Scores) -> dict[str, Any]:
     """Statistics of the returns of games.
 
@@ -96,7 +100,11 @@ def summary(played: evaluation.Scores) -> dict[str, Any]:
     interval = None
     if len(returns) > 1 and np.isfinite(std):
         found = scipy.stats.bootstrap(
-            (returns,), np.mean, method="percentile", rng=np.random.default_rng(0)
+            (returns,),
+            np.mean,
+            method="percentile",
+            batch=max(1, _MOST_DRAWN // len(returns)),
+            rng=np.random.default_rng(0),
         )
         interval = [float(end) for end in found.confidence_interval]
     return {

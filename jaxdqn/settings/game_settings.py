@@ -107,6 +107,7 @@ class GameSettings:
     env_lifetime_steps: int = setting.setting(
         31_250,
         "steps of each environment after which all environments are replaced, which ends their "
-        "games; 0: never. A run that resumes plays the steps since then again",
+        "games; 0: never. Such games count in no training return, and long ones are cut off most. "
+        "A run that resumes plays the steps since then again",
         ranges.STEPS_OR_ZERO,
     )
