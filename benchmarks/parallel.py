@@ -86,8 +86,8 @@ def _trained(point: _Point) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder:
         path = pathlib.Path(folder, "run")
         words = [f"--{name}={value}" for name, value in point.settings().items()]
-        off = ("--eval_episodes=0", "--checkpoint_every_steps=0", f"--run_dir={path}")
-        _launch(point.workers, *words, *off)
+        off = ("--eval_episodes=0", "--held_out_observations=0", "--checkpoint_every_steps=0")
+        _launch(point.workers, *words, *off, f"--run_dir={path}")
         training = metrics.training(metrics.read(path / metrics.FILE))
         made_with = json.loads((path / layout.CONFIG_FILE).read_text())
     rows = [row for row in training if row["loss"] is not None]

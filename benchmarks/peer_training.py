@@ -107,6 +107,7 @@ def jaxdqn(env: str, steps: int) -> Trained:
             "total_steps": _LEARNING_STARTS_STEPS + steps + log_every_steps,
             "log_every_steps": log_every_steps,
             "eval_episodes": 0,
+            "held_out_observations": 0,
             "checkpoint_every_steps": 0,
         }
         words = [f"--{name}={value}" for name, value in settings.items()]

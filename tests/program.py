@@ -38,7 +38,7 @@ SWEEP = ("--preset=hvass_breakout", "--num_envs=8", "--replay_capacity=1600", "-
 SWEEP += ("--img_width=32", "--hidden_sizes=16", "--sweep_fraction_start=0.5", "--eval_episodes=2")
 SWEEP += ("--total_steps=1800", "--log_every_steps=500", "--eval_every_steps=0")
 SWEEP += ("--max_episode_steps=60", "--frame_skip_min=2", "--sweep_loss_limit_start=0")
-SWEEP += ("--conv_features=2,2,2",)
+SWEEP += ("--conv_features=2,2,2", "--held_out_observations=0")
 
 
 # Real processes, that die of real signals. They are forked from one that has imported everything

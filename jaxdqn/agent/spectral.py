@@ -26,9 +26,8 @@ def normalize(module: nn.Module, name: str, kernel: jax.Array) -> jax.Array:
 
     def begin() -> jax.Array:
         vector = jax.random.normal(module.make_rng("params"), (kernel.shape[-1],))
-        for _ in range(_STEPS_AT_FIRST):
-            vector = power_step(kernel, vector)
-        return vector
+        # A loop on the device: unrolled, it would be most of what is traced to begin a run.
+        return jax.lax.fori_loop(0, _STEPS_AT_FIRST, lambda _, v: power_step(kernel, v), vector)
 
     vector = module.variable(COLLECTION, name, begin).value
     matrix = kernel.reshape(-1, kernel.shape[-1])

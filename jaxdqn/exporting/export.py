@@ -18,8 +18,7 @@ from jaxdqn.rundir import agent_names, exported_agent, provenance, trained_agent
 from jaxdqn.settings import config as config_lib
 from jaxdqn.storage import atomic_files
 
-# Real frames, every fourth step of play, on which a file is compared with the network.
-_NUM_FRAMES, _STRIDE = 256, 4
+_STRIDE = 4  # steps of play from one frame on which a file is compared to the next
 # Relative to the largest action value; more than float32 loses by another order of summation.
 _TOLERANCE = 2e-5
 
@@ -40,13 +39,16 @@ class Check(NamedTuple):
     largest_q_value: float
 
 
-def export(agent: trained_agent.SavedRun, format_name: str, out: pathlib.Path) -> Check:
+def export(
+    agent: trained_agent.SavedRun, format_name: str, out: pathlib.Path, *, num_frames: int = 256
+) -> Check:
     """Writes a folder, whole or not at all, after running it and comparing it with the network.
 
     Args:
       agent: what is exported.
       format_name: a name in `formats.FORMATS`.
       out: the folder; it gives way if it is an export itself.
+      num_frames: real ones, on which the file is compared with the network.
 
     Raises:
       RunError: it cannot be written, a package is missing, or the file and the network disagree.
@@ -57,7 +59,7 @@ def export(agent: trained_agent.SavedRun, format_name: str, out: pathlib.Path) -
         # Full float32, on accelerators too, where products have fewer digits by default.
         with jax.default_matmul_precision("highest"):
             chosen.write(agent, file)
-            check = _compare(agent, chosen.load(agent, file))
+            check = _compare(agent, chosen.load(agent, file), num_frames)
         described = describe(agent, format_name, file.name, check)
         (part / exported_agent.POLICY_FILE).write_text(json.dumps(described, indent=2) + "\n")
         (part / "README.md").write_text(model_card.write(described))
@@ -79,7 +81,7 @@ def is_export(path: pathlib.Path, *more: str) -> bool:
     return exported_agent.is_export(path) and not holds_more
 
 
-def _compare(agent: trained_agent.SavedRun, q_values: formats.QValues) -> Check:
+def _compare(agent: trained_agent.SavedRun, q_values: formats.QValues, num_frames: int) -> Check:
     """Runs a file and the network on frames of play.
 
     Raises:
@@ -88,7 +90,7 @@ def _compare(agent: trained_agent.SavedRun, q_values: formats.QValues) -> Check:
     moments = rollout.play(
         agent.config, agent.spec, agent.params, seed=0, num_episodes=10**9, with_screen=False
     )
-    seen = itertools.islice(moments, 0, _NUM_FRAMES * _STRIDE, _STRIDE)
+    seen = itertools.islice(moments, 0, num_frames * _STRIDE, _STRIDE)
     stacks = np.stack([moment.stack for moment in seen])
     moments.close()
     q_values_of = jax.jit(formats.network(agent).q_values)

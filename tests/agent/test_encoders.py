@@ -100,7 +100,7 @@ def plain_hadamax(params, x):
 @jax.numpy_rank_promotion("allow")  # by flax
 def test_encoders_equal_plain_ones(changes, plain):
     _, network = make(**changes)
-    params = network.init(jax.random.key(1), images())
+    params = jax.jit(network.init)(jax.random.key(1), images())
     layers = params["params"]
 
     def expected(layers):
@@ -112,11 +112,17 @@ def test_encoders_equal_plain_ones(changes, plain):
         x = nn.relu(plain_norm(layers, "Dense_0_norm", x))
         return x @ layers["Dense_1"]["kernel"] + layers["Dense_1"]["bias"]
 
-    values, expected_values = network.q_values(params, images()), expected(layers)
+    def gradients_and_values(q_values, params):
+        def total(params):
+            values = q_values(params)
+            return jnp.sum(values**2), values
+
+        return jax.jit(jax.grad(total, has_aux=True))(params)
+
+    found, values = gradients_and_values(lambda p: network.q_values(p, images()), params)
+    gradients, expected_values = gradients_and_values(expected, layers)
     np.testing.assert_allclose(values, expected_values, rtol=2e-4, atol=2e-4)
-    found = jax.grad(lambda p: jnp.sum(network.q_values(p, images()) ** 2))(params)["params"]
-    gradients = jax.grad(lambda p: jnp.sum(expected(p) ** 2))(layers)
-    for a, b in zip(jax.tree.leaves(found), jax.tree.leaves(gradients), strict=True):
+    for a, b in zip(jax.tree.leaves(found["params"]), jax.tree.leaves(gradients), strict=True):
         np.testing.assert_allclose(a, b, rtol=0, atol=2e-4 * max(1, np.abs(b).max()))
 
 
@@ -188,7 +194,7 @@ def test_singular_vectors_step_once_an_update_and_never_else():
     learner = dqn.make_learner(config, SMALL, None)
     batch = updates.batch(SMALL.frame_shape)
     batch = batch.replace(discount=jnp.ones_like(batch.discount))
-    state = learner.init(jax.random.key(0), jnp.asarray(batch.observation[:1]))
+    state = jax.jit(learner.init)(jax.random.key(0), jnp.asarray(batch.observation[:1]))
     vectors = state.params["spectral"]
     assert len(jax.tree.leaves(vectors)) == 12  # two of each of six blocks
     after, metrics, _ = jax.jit(learner.update)(state, batch, jax.random.key(1))
@@ -196,18 +202,19 @@ def test_singular_vectors_step_once_an_update_and_never_else():
     # One step with the new kernels.
     torso, stepped = after.params["params"]["torso"], after.params["spectral"]["torso"]
     for name, vector in vectors["torso"].items():
-        expected = spectral.power_step(torso[name], vector)
+        expected = jax.jit(spectral.power_step)(torso[name], vector)
         np.testing.assert_allclose(stepped[name], expected, rtol=1e-4, atol=1e-5)
     jax.tree.map(np.testing.assert_array_equal, after.target_params, after.params)
     # Many updates find the value that `numpy` finds.
-    stable = after.params
-    for _ in range(200):
-        stable = spectral.renewed(stable)
+    renew_often = jax.jit(
+        lambda params: jax.lax.fori_loop(0, 200, lambda _, found: spectral.renewed(found), params)
+    )
+    stable = renew_often(after.params)
     for name, vector in stable["spectral"]["torso"].items():
         matrix = np.asarray(torso[name]).reshape(-1, torso[name].shape[-1])
         largest = np.linalg.svd(matrix, compute_uv=False)[0]
         assert np.linalg.norm(matrix @ vector) == pytest.approx(largest, rel=1e-3)
     # Its value is that of its parameters, whoever asks.
     before = jax.tree.map(np.array, after.params)
-    network.q_values(after.params, batch.observation)
+    jax.jit(network.q_values)(after.params, batch.observation)
     jax.tree.map(np.testing.assert_array_equal, after.params, before)

@@ -348,6 +348,7 @@ SMALL = (
     "--log_every_steps=500",
     "--eval_every_steps=0",
     "--eval_episodes=2",
+    "--held_out_observations=0",
 )
 
 

@@ -14,6 +14,7 @@ from jaxdqn.assembly import program_cache
 from tests import program
 
 SHORT = ("--total_steps=500", "--learning_starts_steps=400", "--eval_episodes=0")
+SHORT += ("--held_out_observations=0",)
 
 
 @pytest.fixture(scope="module")

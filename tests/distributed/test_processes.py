@@ -147,7 +147,7 @@ def test_all_algorithms_go_on_as_processes_and_as_devices(tmp_path, name):
     """Begun by two processes, stopped, and ended by one: as if one had done it all."""
     unread = ("--learning_starts_steps", "--steps_per_update") if name == "pqn" else ()
     kept = [flag for flag in FLAGS if not flag.startswith(unread)]
-    flags = (*kept, *FAMILY[name])
+    flags = (*kept, *FAMILY[name], "--total_steps=800")
     straight = program.train(*flags, f"--run_dir={tmp_path / 'straight'}", num_devices=2)
     assert straight.returncode == 0, straight.stderr
     processes = start(2, tmp_path / "run", flags=flags)

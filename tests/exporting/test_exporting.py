@@ -1,5 +1,6 @@
 """Exports: what runs without this package, and that it plays the same."""
 
+import functools
 import json
 import re
 
@@ -11,6 +12,9 @@ from jaxdqn import errors
 from jaxdqn.exporting import export, formats
 from jaxdqn.rundir import trained_agent
 from tests import saved
+
+# What is compared with the network is fewer frames than usual.
+quickly = functools.partial(export.export, num_frames=16)
 
 
 @pytest.fixture(scope="module")
@@ -29,7 +33,7 @@ def test_an_export_is_whole(agent, name, tmp_path):
 
 
 def test_the_policy_file_and_the_card_say_what_one_needs(agent, tmp_path):
-    export.export(agent, "safetensors", tmp_path / "out")
+    quickly(agent, "safetensors", tmp_path / "out")
     told = json.loads((tmp_path / "out" / "policy.json").read_text())
     assert told["env"]["id"] == "Breakout-v5" and told["actions"] == [
         "NOOP",
@@ -66,7 +70,7 @@ def test_any_number_of_observations(agent, name, tmp_path):
 def test_values_that_are_not_finite_are_not_exported(agent, tmp_path):
     broken = agent._replace(params=jax.tree.map(lambda leaf: leaf * np.nan, agent.params))
     with pytest.raises(errors.RunError, match="action values for real frames are not finite"):
-        export.export(broken, "safetensors", tmp_path / "out")
+        quickly(broken, "safetensors", tmp_path / "out")
     assert not list(tmp_path.iterdir())
 
 
@@ -79,15 +83,15 @@ def test_a_file_that_disagrees_is_not_left(agent, tmp_path, monkeypatch):
 
     monkeypatch.setitem(formats.FORMATS, "safetensors", whole._replace(write=write_another))
     with pytest.raises(errors.RunError, match="disagrees with the network"):
-        export.export(agent, "safetensors", tmp_path / "out")
+        quickly(agent, "safetensors", tmp_path / "out")
     assert not list(tmp_path.iterdir())
 
 
 def test_an_export_gives_way_to_another_and_nothing_else_does(agent, tmp_path):
     out = tmp_path / "out"
-    export.export(agent, "safetensors", out)
+    quickly(agent, "safetensors", out)
     (out / "README.md").write_text("older")
-    export.export(agent, "safetensors", out)
+    quickly(agent, "safetensors", out)
     assert export.is_export(out) and (out / "README.md").read_text() != "older"
     (out / "notes.txt").touch()  # somebody's own
     assert not export.is_export(out)
@@ -99,7 +103,7 @@ def test_motion_traces_and_dueling_heads_are_exported_too(tmp_path):
     run = saved.make_run(tmp_path / "run", changes=saved.TRACED, returns=(9.0,))
     agent = trained_agent.load(run, "latest")
     for name in formats.FORMATS:
-        export.export(agent, name, tmp_path / name)
+        quickly(agent, name, tmp_path / name)
         told = json.loads((tmp_path / name / "policy.json").read_text())
         assert told["policy"]["input"]["shape"] == ["batch", 1, 2, 42, 32]
         assert "frame_skip_min" not in told["env"]["envpool_options"]
@@ -111,7 +115,7 @@ def test_motion_traces_and_dueling_heads_are_exported_too(tmp_path):
 def test_what_becomes_of_observations_of_gymnasium_is_said(tmp_path):
     changes = {"hidden_sizes": (8,), "max_episode_steps": 9, "grayscale": True}
     agent = saved.make_agent("tests.toys.gym_envs:Pictures-v0", changes)
-    export.export(agent, "safetensors", tmp_path / "out")
+    quickly(agent, "safetensors", tmp_path / "out")
     told = json.loads((tmp_path / "out" / "policy.json").read_text())
     assert told["preprocessing"][0] == "convert the image to grayscale"
     assert told["env"]["gymnasium_options"] == {"max_episode_steps": 9}  # of `gymnasium.make`
@@ -121,7 +125,7 @@ def test_vectors_are_exported_too(tmp_path):
     run = saved.make_run(tmp_path / "run", "CartPole", {}, returns=(9.0,))
     agent = trained_agent.load(run, "latest")
     for name in formats.FORMATS:
-        export.export(agent, name, tmp_path / name)
+        quickly(agent, name, tmp_path / name)
         told = json.loads((tmp_path / name / "policy.json").read_text())
         assert told["policy"]["input"]["shape"] == ["batch", 1, 4]
         assert told["scores"]["human_normalised"] is None

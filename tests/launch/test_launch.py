@@ -28,6 +28,7 @@ SMALL = (
 )
 SMALL += ("--learning_starts_steps=200", "--steps_per_update=4", "--log_every_steps=100")
 SMALL += ("--num_envs=8", "--replay_capacity=1000", "--max_episode_steps=50")
+SMALL += ("--held_out_observations=0",)
 
 
 def local(*words):

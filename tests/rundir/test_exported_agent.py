@@ -1,6 +1,7 @@
 """Agents that are read from an export, by whatever name."""
 
 import json
+import shutil
 
 import huggingface_hub
 import jax
@@ -26,9 +27,17 @@ def agent(request):
     return saved.make_agent(*AGENTS[request.param])
 
 
+@pytest.fixture(scope="module")
+def exported(agent, tmp_path_factory):
+    out = tmp_path_factory.mktemp("exported") / "out"
+    export.export(agent, "safetensors", out)
+    return out
+
+
 @pytest.fixture
-def folder(agent, tmp_path):
-    export.export(agent, "safetensors", tmp_path / "out")
+def folder(exported, tmp_path):
+    """A copy, which a test may change."""
+    shutil.copytree(exported, tmp_path / "out")
     return tmp_path / "out"
 
 

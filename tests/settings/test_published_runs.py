@@ -1,8 +1,10 @@
 """Every preset of a published agent trains, saves and is exported, with its own network."""
 
+import jax
 import pytest
+import safetensors.numpy
 
-from jaxdqn.exporting import export
+from jaxdqn.exporting import export, formats
 from jaxdqn.rundir import trained_agent
 from jaxdqn.settings import presets, published
 from tests import program
@@ -22,7 +24,7 @@ SMALL = {
     "max_episode_steps": 40,
     "checkpoint_every_steps": 0,
     "hidden_sizes": 16,
-    "held_out_observations": 16,
+    "held_out_observations": 0,
     "impala_width": 1,
     "rollout_steps": 8,
 }
@@ -35,6 +37,7 @@ def test_a_preset_trains_and_is_exported(tmp_path, name):
     changes = {setting: x for setting, x in SMALL.items() if not config.why_unread(setting)}
     if not config.learns_by_updates:
         del changes["replay_capacity"]
+        changes["total_steps"] = 192  # two rollouts
     flags = [f"--{setting}={value}" for setting, value in changes.items()]
     result = program.train(
         "--env=Breakout", f"--preset={name}", f"--run_dir={tmp_path / 'run'}", *flags
@@ -45,11 +48,14 @@ def test_a_preset_trains_and_is_exported(tmp_path, name):
     assert training[-1]["loss"] > 0 and len(evaluations) == 1
     agent = trained_agent.load(tmp_path / "run", "latest")
     kind = FORMATS[list(published.AGENTS).index(name) % len(FORMATS)]
-    check = export.export(agent, kind, tmp_path / "out")
+    check = export.export(agent, kind, tmp_path / "out", num_frames=32)
     assert check.largest_difference <= check.tolerance
     card = (tmp_path / "out" / "README.md").read_text()
     assert f"algorithm {config.algorithm}" in card and f"head {config.head}" in card
     for setting in ("num_atoms", "num_quantiles", "priority_exponent", "bonus_factor"):
         assert (f"| {setting} |" in card) == (not config.why_unread(setting))
     if config.spectral_norm:  # its vectors have the names of the kernels
-        export.export(agent, "safetensors", tmp_path / "parameters")
+        written, file = formats.FORMATS["safetensors"], tmp_path / "parameters"
+        written.write(agent, file)
+        written.load(agent, file)  # finds each by its name
+        assert len(safetensors.numpy.load_file(file)) == len(jax.tree.leaves(agent.params))

@@ -135,7 +135,7 @@ ATOMS = ("--num_atoms=25", "--value_min=-0.12", "--value_max=0.12")  # rewards c
 
 
 RAINBOW = (*("--head=c51", *ATOMS), "--sampler=prioritized", "--noisy", "--dueling")
-RAINBOW += ("--epsilon_start=0", "--epsilon_end=0")
+RAINBOW += ("--epsilon_start=0", "--epsilon_end=0", "--replay_capacity=8000")
 
 
 @pytest.mark.parametrize(
@@ -161,6 +161,7 @@ def test_catch_is_learned(tmp_path, flags):
         "--total_steps=5000",
         "--eval_every_steps=0",
         "--log_every_steps=2500",
+        "--held_out_observations=0",
         "--seed=1",
         *flags,
         is_long=True,
