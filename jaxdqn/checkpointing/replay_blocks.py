@@ -33,7 +33,7 @@ class Pending(NamedTuple):
     """Blocks that are being written."""
 
     blocks: Blocks  # of the whole replay, once they are written
-    rows: int  # written to the ring when they were copied
+    rows: int  # written to the ring when they were copied, of which the newest may still change
     life: int  # of the ring
     folder: pathlib.Path | None  # None: nothing new
     written_bytes: int  # already
@@ -87,19 +87,21 @@ class ReplayFiles:
           ring: the replay.
           rows: written to it so far.
           life: a number that changes whenever rows other than the newest do.
-          full_blocks: leave out the block that is being filled, and all but the first few.
+          full_blocks: leave out the block that is being filled, those with rows that may still
+            change, and all but the first few.
 
         Raises:
           OSError: it cannot be written, or Orbax's own errors.
         """
         kept, saved = (self._blocks, self._rows) if life == self._life else ({}, 0)
+        since, until = max(0, min(saved, rows) - self._stride), rows
         if full_blocks:
-            rows = self._layout.full(rows)
-            begin = max(saved, rows - self._layout.num_rows)
-            rows = min(rows, begin + _MOST_AHEAD * self._layout.block_rows)
-        since = max(0, min(saved, rows) - self._stride)
+            until = self._layout.full(max(0, rows - self._stride))
+            since = max(since, until - self._layout.num_rows)
+            until = max(since, min(until, since + _MOST_AHEAD * self._layout.block_rows))
+            rows = until + self._stride  # the next save begins where this one ends
         lost = block_folders.lost(self._directory, kept)
-        touched = sorted({*self._layout.touched(since, rows), *lost})
+        touched = sorted({*self._layout.touched(since, until), *lost})
         blocks, folder, written = dict(kept), None, 0
         self._directory.mkdir(exist_ok=True)
         for first in range(0, len(touched), self._at_once):

@@ -174,3 +174,24 @@ def test_full_blocks_are_written_ahead(tmp_path):
         assert len(newest) <= 3, number  # the newest row's, and the last, which shares rows
         fresh.close()
     store.close()
+
+
+@pytest.mark.parametrize("stride", [1, 3])
+def test_no_block_is_written_ahead_twice(tmp_path, stride):
+    """Nor before all of its rows are as they will stay; the save that follows writes the rest."""
+    mesh, rng = mesh_lib.make_mesh(1), np.random.default_rng(0)
+    ring, count, before = empty(mesh), 0, {}
+    store = replay_blocks.ReplayFiles(tmp_path, ring, mesh, stride=stride)
+    written = []
+    for rows in (5, 3, 0, 4, 8, 1, 20, 7, 20):
+        ring, count = write(ring, rows, rng), count + rows
+        pending = store.save(ring, count, 0, full_blocks=True)
+        store.finish(pending)
+        new = [block for block, name in pending.blocks.items() if before.get(block) != name]
+        assert all(8 * (block + 1) <= count - stride for block in new)
+        assert (pending.folder is None) == (not new)
+        written, before = written + new, pending.blocks
+    assert written == list(range((count - stride) // 8))
+    blocks = save(store, ring)
+    assert [block for block in blocks if before.get(block) != blocks[block]] == [8]
+    store.close()
