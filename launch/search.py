@@ -140,8 +140,11 @@ def open_study(plan: Plan, sampler: str, pruner: str, start: dict[str, Any]) -> 
     if not study.trials and start:
         study.enqueue_trial(start)
     study.set_user_attr(_ASKED, plan.asked)
+    waiting = {folder_number(trial) for trial in study.get_trials(states=[_States.WAITING])}
     for cut_off in study.get_trials(states=[_States.RUNNING]):
-        study.enqueue_trial(cut_off.params, user_attrs={_FOLDERS: folder_number(cut_off)})
+        number = folder_number(cut_off)
+        if number not in waiting:  # as it is if this was cut off here before
+            study.enqueue_trial(cut_off.params, user_attrs={_FOLDERS: number})
         study.tell(cut_off.number, state=_States.FAIL)
     return study
 

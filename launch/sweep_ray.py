@@ -26,6 +26,9 @@ def connected(runs_dir: pathlib.Path) -> Iterator[Any]:
       RunError: a package is missing, or Ray does not start.
       SettingError: nothing can be written into the folder of the runs.
     """
+    # Its workers would kill the runs that they started before these have saved. A run ends with its
+    # worker anyway, by a signal that it heeds. Ray reads this where it is imported.
+    os.environ.setdefault("RAY_kill_child_processes_on_worker_exit", "false")
     try:
         import ray
         import rich  # noqa: F401 - the table needs it

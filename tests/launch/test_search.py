@@ -229,7 +229,7 @@ def test_a_search_that_was_stopped_ends_with_the_best_of_its_trials(tmp_path):
         new = tmp_path / "runs" / f"CartPole-trial{trial}-seed1"
         assert program.rows(new)[0][-1]["step"] >= 3000
     log = (tmp_path / "runs" / "logs" / f"{saved.parts[0]}.log").read_text()
-    assert "resuming from step" in log
+    assert "stopped by signal 15" in log and "resuming from step" in log
     best = (tmp_path / "runs" / "best.flags").read_text().splitlines()
     given = list(words[words.index("--") + 1 :])
     assert best[:-2] == given and best[-2] in ("--learning_rate=0.001", "--learning_rate=0.003")
