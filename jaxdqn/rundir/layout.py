@@ -28,9 +28,10 @@ _WANDB = "wandb"
 VIDEOS = "videos"
 _CONFIG_PART = f"{CONFIG_FILE}.part"
 _PARTS = (_CONFIG_PART, atomic_files.part_name(metrics.FILE), atomic_files.part_name(tracking.FILE))
+_DELETED = f"{CHECKPOINTS}.deleted"
 # The settings go last: if deletion is interrupted, the folder still is a run.
 _OURS = (
-    CHECKPOINTS,
+    _DELETED,
     REPLAY,
     VIDEOS,
     NONFINITE,
@@ -277,7 +278,13 @@ def check_shared(path: pathlib.Path) -> None:
 
 
 def clear(path: pathlib.Path) -> None:
-    """Deletes what a run wrote into its folder, and nothing else."""
+    """Deletes what a run wrote into its folder, and nothing else.
+
+    All checkpoints go at once: if deletion is interrupted, the next start resumes from none.
+    """
+    atomic_files.discard(path / _DELETED)
+    with contextlib.suppress(FileNotFoundError):
+        (path / CHECKPOINTS).rename(path / _DELETED)
     marks = (mark.name for mark in path.glob(f"{shared_folders.MARK}*"))  # of one killed meanwhile
     for name in (*marks, *_OURS):
         atomic_files.discard(path / name)

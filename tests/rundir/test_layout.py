@@ -9,6 +9,7 @@ import pytest
 from jaxdqn import errors
 from jaxdqn.rundir import layout
 from jaxdqn.settings import presets
+from jaxdqn.storage import atomic_files
 
 CONFIG = presets.resolve("CartPole", "classic", {})
 
@@ -52,3 +53,23 @@ def test_a_run_gets_another_end_unless_a_schedule_spans_it(changes, total_steps,
     told = re.escape(f"--total_steps={total_steps} (the run has 50000){refused}")
     with pytest.raises(errors.SettingError, match=told) if refused else contextlib.nullcontext():
         layout.check_same(pathlib.Path("run"), stored(begun), config, steps_done=40_000)
+
+
+def test_an_overwrite_that_is_cut_off_leaves_nothing_to_resume(tmp_path, monkeypatch):
+    path = tmp_path / "run"
+    layout.create(path, CONFIG)
+    for step in (100, 200):
+        (path / "checkpoints" / str(step)).mkdir(parents=True)
+    (path / "notes.txt").touch()  # somebody's own
+
+    def cut_off(file):
+        if file.exists():
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(atomic_files, "discard", cut_off)
+        with pytest.raises(KeyboardInterrupt):
+            layout.clear(path)
+    assert layout.read_settings(path) and not (path / "checkpoints").exists()
+    layout.clear(path)
+    assert [part.name for part in path.iterdir()] == ["notes.txt"]
