@@ -78,10 +78,10 @@ def log(run: Session) -> None:
         row = training_row.of_training(run.setup, state, sums.tolist(), numbers)
         run.writer.write(now.steps, row)
         run.progress.row(now.steps, row)
-    state.logged = dataclasses.replace(now)
-    run.saver.look()
-    if not run.is_complete:
-        run.saver.write_ahead(state)
+        state.logged = dataclasses.replace(now)
+        run.saver.look()
+        if not run.is_complete:
+            run.saver.write_ahead(state)
     if run.writer.problem:
         run.say(f"WARNING: metrics could not be written yet: {run.writer.problem}")
 
@@ -106,8 +106,8 @@ def record(run: Session) -> None:
 
 def save(run: Session) -> None:
     """Begins to save the run as it is."""
-    run.stopwatch.read(run.state)
-    run.saver.save(run.state, run.groups, is_last=run.is_complete)
+    with run.stopwatch.paused(run.state):
+        run.saver.save(run.state, run.groups, is_last=run.is_complete)
 
 
 def show_games(run: Session, games: Sequence[episodes.Game]) -> None:
