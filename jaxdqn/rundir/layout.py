@@ -31,6 +31,7 @@ _PARTS = (_CONFIG_PART, atomic_files.part_name(metrics.FILE), atomic_files.part_
 _DELETED = f"{CHECKPOINTS}.deleted"
 # The settings go last: if deletion is interrupted, the folder still is a run.
 _OURS = (
+    CHECKPOINTS,
     _DELETED,
     REPLAY,
     VIDEOS,
