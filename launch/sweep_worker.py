@@ -60,6 +60,7 @@ def train(run: sweep_runs.Run, gpus: float | None, program: Sequence[str] = ()) 
             stdout=log,
             stderr=subprocess.STDOUT,
             preexec_fn=signals.end_with_parent(),  # the parent is Ray's worker
+            start_new_session=True,  # or Ray would kill it with the worker's group as it saves
         )
         code = _wait(process, run.stop_file)
     if run.stop_file.exists():
