@@ -90,8 +90,8 @@ GENERAL: Mapping[str, Preset] = {
             "checkpoint_every_steps": 100_000,
         },
         expected="Breakout, 3 seeds: 40.2, 57.2 and 62.7 after 1M steps (30 games); a core of an "
-        "EPYC for each; seed 0: Qbert 953, MsPacman 641, SpaceInvaders 364, Freeway 0 after 600k, "
-        "Pong -18.6 after 500k, BeamRider 1,113 after 400k; 2026-11-27; longer runs and other "
+        "EPYC for each; seed 0: SpaceInvaders 452 and Pong -17.7 after 1M, Qbert 953, MsPacman 641 "
+        "and Freeway 0 after 600k, BeamRider 1,113 after 400k; 2026-11-28; longer runs and other "
         "games not yet run",
         on_accelerator="atari_fast is for accelerators",
     ),
