@@ -147,7 +147,7 @@ def cleanrl(script: pathlib.Path, python: pathlib.Path) -> Peer:
         words = ["--env-id", env_id, "--seed", str(seed)]
         learning_starts, code = 0, script.read_text()
         if "learning_starts" in code:
-            share = min(1.0, budget.steps / _STEPS) if budget.steps else 1.0
+            share = min(1.0, (budget.steps or _STEPS) / _STEPS)
             learning_starts = round(_CLEANRL_LEARNING_STARTS * share)
             words += ["--learning-starts", str(learning_starts)]
         if budget.steps:
@@ -175,7 +175,6 @@ def cleanrl(script: pathlib.Path, python: pathlib.Path) -> Peer:
             raise errors.RunError(f"{script.name} ended no game")
         points = [*(point for point in points if point.step < last.step), last]
         row = {"step": last.step, "time_s": 60 * last.minutes}
-        told = {"settings": {"flags": words}}
-        return {"points": points, "row": row, "learning": learning, **told}
+        return {"points": points, "row": row, "learning": learning, "settings": {"flags": words}}
 
     return train

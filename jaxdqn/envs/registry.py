@@ -60,7 +60,12 @@ def game(env_id: str) -> api.GameInfo:
       UnknownGameError: a source that may have it cannot be used here.
     """
     source = _source_of(env_id)
-    return source.game(env_id) if source else api.GameInfo(env_id.replace("/", "_"))
+    return source.game(env_id) if source else by_id_alone(env_id)
+
+
+def by_id_alone(env_id: str) -> api.GameInfo:
+    """A game of which nothing but its id is known."""
+    return api.GameInfo(env_id.replace("/", "_"))
 
 
 def describe(env_id: str, options: Mapping[str, Any]) -> api.EnvSpec:

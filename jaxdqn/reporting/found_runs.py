@@ -139,7 +139,7 @@ def _info(env_id: str) -> api.GameInfo:
     try:
         return registry.game(env_id)
     except api.UnknownGameError:
-        return api.GameInfo(env_id.replace("/", "_"))
+        return registry.by_id_alone(env_id)
 
 
 def _natural(label: str) -> list[str | float]:

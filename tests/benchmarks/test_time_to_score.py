@@ -241,9 +241,15 @@ def test_a_peer_ends_by_its_clock_which_stands_still_in_evaluations(python, tmp_
     assert [step for _, step, _ in ended["points"]] == [400, 500]
 
 
-def test_cleanrl_prints_its_returns(python, tmp_path):
-    script = tmp_path / "cleanrl" / "dqn_atari_jax.py"
-    script.parent.mkdir()
+@pytest.fixture
+def script(tmp_path):
+    """Where a file of CleanRL is to lie."""
+    path = tmp_path / "cleanrl" / "dqn_atari_jax.py"
+    path.parent.mkdir()
+    return path
+
+
+def test_cleanrl_prints_its_returns(python, script):
     script.write_text(
         "import sys, time\n"
         "assert sys.argv[1:4:2] == ['--env-id', '--seed'] and sys.argv[2] == 'PongNoFrameskip-v4'\n"
@@ -264,11 +270,8 @@ def test_cleanrl_prints_its_returns(python, tmp_path):
         timed_peers.cleanrl(script, python)("Pong", 3, budget)
 
 
-def test_cleanrl_gets_schedules_and_memory_for_its_steps(python, tmp_path):
-    script = tmp_path / "cleanrl" / "dqn_atari_jax.py"
-    script.parent.mkdir()
+def test_cleanrl_gets_schedules_and_memory_for_its_steps(python, script):
     script.write_text(
-        "import sys\n"
         "learning_starts, buffer_size = 80000, 1000000\n"
         "print('global_step=2401, episodic_return=[1.]')\n"
     )
