@@ -104,6 +104,15 @@ def at_rate(found: Mapping[str, Any], rate: Rate) -> list[Point]:
     ]
 
 
+def _shown(name: str, point: Point) -> Point:
+    """Shows what a peer has reached, for it may take an hour."""
+    print(
+        f"{name}: {point.score:.1f} after {point.step:,} steps, {point.minutes:.1f} minutes",
+        flush=True,
+    )
+    return point
+
+
 def stable_baselines3(library: str, python: pathlib.Path) -> Peer:
     """The DQN of Stable-Baselines3 or the QR-DQN of its contrib, by `peer_scores.py`.
 
@@ -125,11 +134,12 @@ def stable_baselines3(library: str, python: pathlib.Path) -> Peer:
         }
         script = pathlib.Path(__file__).with_name("peer_scores.py")
         words = [f"--{name}={value}" for name, value in arguments.items()]
-        told = [
-            json.loads(line) for line in report.lines([python, script, *words], report.on_cpu())
-        ]
-        points = [line["point"] for line in told if "point" in line]
-        return {"points": points, **told[-1]}
+        points: list[Point] = []
+        for line in report.lines([python, script, *words], report.on_cpu()):
+            told = json.loads(line)
+            if "point" in told:
+                points.append(_shown(library, Point(*told["point"])))
+        return {"points": points, **told}
 
     return train
 
@@ -168,9 +178,9 @@ def cleanrl(script: pathlib.Path, python: pathlib.Path) -> Peer:
                 if learning is None and step > learning_starts:
                     learning = {"step": step, "time_s": 60 * minutes}
                 due = points[-1].step if points else 0
-                if len(returns) == _GAMES and step >= due + budget.checkpoint_every_steps:
-                    points.append(Point(minutes, step, statistics.fmean(returns)))
                 last = Point(minutes, step, statistics.fmean(returns))
+                if len(returns) == _GAMES and step >= due + budget.checkpoint_every_steps:
+                    points.append(_shown(script.stem, last))
         if not returns:
             raise errors.RunError(f"{script.name} ended no game")
         points = [*(point for point in points if point.step < last.step), last]

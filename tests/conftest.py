@@ -54,7 +54,10 @@ _APART = {
     "test_a_sweep_ends_with_all_runs_though_one_was_killed",
 }
 # And those whose every case stands alone.
-_EACH_APART = {"test_a_preset_trains_and_is_exported", "test_catch_is_learned"}
+_EACH_APART = {
+    *("test_a_preset_trains_and_is_exported", "test_catch_is_learned"),
+    "test_a_run_compiles_for_an_accelerator",
+}
 
 
 def pytest_collection_modifyitems(items):

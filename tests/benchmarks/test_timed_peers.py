@@ -56,7 +56,7 @@ def python(tmp_path):
     return python
 
 
-def test_a_peer_ends_by_its_clock_which_stands_still_in_evaluations(python, tmp_path):
+def test_a_peer_ends_by_its_clock_which_stands_still_in_evaluations(python, tmp_path, capsys):
     peer = timed_peers.stable_baselines3("stable_baselines3", python)
     budget = timed_peers.Budget(0.03, 10_000, 400, 7)
     path = tmp_path / "runs" / "peer.json"
@@ -64,6 +64,9 @@ def test_a_peer_ends_by_its_clock_which_stands_still_in_evaluations(python, tmp_
     found = timed_peers.trained(path, peer, "Pong", 3, budget)
     took_s = time.monotonic() - began
     points, row = found["points"], found["row"]
+    shown = capsys.readouterr().out.splitlines()
+    assert len(shown) == len(points)
+    assert shown[0].startswith("stable_baselines3: 400.0 after 400 steps, 0.0 minutes")
     assert [point.step for point in points[:-1]] == [*range(400, points[-1].step, 400)]
     assert [point.score for point in points] == [point.step for point in points]
     assert points[-1].minutes >= 0.03 and took_s > 60 * points[-1].minutes + 0.5 * len(points)
