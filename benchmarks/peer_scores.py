@@ -2,7 +2,7 @@
 
 Runs in its own virtual environment, without jaxdqn; `benchmarks.time_to_score` calls this. The
 settings are those of RL Baselines3 Zoo, whose runs have 10M steps. Evaluations are off the clock:
-whole games with whole lives and 1% random actions.
+whole games, unclipped, in environments as those of training, with 1% random actions.
 """
 
 import argparse
@@ -107,8 +107,8 @@ def main() -> None:
     gymnasium.register_envs(ale_py)
     name = f"{args.game}NoFrameskip-v4"
     env = VecFrameStack(make_atari_env(name, 1, seed=args.seed), 4)
-    whole = {"clip_reward": False, "terminal_on_life_loss": False}
-    scored = make_atari_env(name, 8, seed=10_000 + args.seed, wrapper_kwargs=whole)
+    # FIRE is pressed after each lost life, as in training; returns are those below the wrappers.
+    scored = make_atari_env(name, 8, seed=10_000 + args.seed)
     kind, settings = _ZOO[args.library]
     share = min(1.0, args.steps / _STEPS)
     settings = {**settings, "learning_starts": round(settings["learning_starts"] * share)}
