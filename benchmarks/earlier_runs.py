@@ -10,7 +10,7 @@ from jaxdqn.cli import paths
 from jaxdqn.envs import api, registry
 from jaxdqn.reporting import found_runs
 from jaxdqn.rundir import known_curves
-from jaxdqn.settings import presets
+from jaxdqn.settings import config as config_lib
 
 
 class Earlier(NamedTuple):
@@ -22,9 +22,8 @@ class Earlier(NamedTuple):
     seed: int
 
     def curve(self, rate: timed_runs.Rate | None) -> score_curves.Curve:
-        """Its own evaluations. A rate holds from its first step on; only the start is by its clock,
-        which may be that of another machine."""
-        return score_curves.read(self.path, rate and rate._replace(from_step=0))
+        """Its own evaluations."""
+        return score_curves.read(self.path, rate, is_from_elsewhere=True)
 
 
 def read(folders: Sequence[str] | None) -> list[Earlier]:
@@ -54,18 +53,20 @@ def _read(path: pathlib.Path) -> Earlier:
         raise errors.SettingError("runs", f"has {path}; must have a score of its own")
     game = _game(run.config.env)
     variant = timed_runs.Variant(run.config.preset, run.config.preset, {})
-    usual, its = (
-        known_curves.telling_settings(config)
-        for config in (presets.resolve(game, variant.preset, {}), run.config)
-    )
-    # What a run keeps changes nothing unless it is resumed.
-    changed = {n for n in usual | its if usual.get(n) != its.get(n)} - {"checkpoint_replay"}
-    if changed:
-        names = ", ".join(f"--{name}" for name in sorted(changed))
+    if names := changed(timed_runs.settings(variant, game), run.config):
         raise errors.SettingError(
             "runs", f"has {path}, which changes {names}; must have the settings of {variant.preset}"
         )
     return Earlier(path, game, variant, run.config.seed)
+
+
+def changed(usual: config_lib.Config, its: config_lib.Config) -> str:
+    """The settings by which one run learns or is scored otherwise than another, as flags; '' for
+    none."""
+    one, other = (known_curves.telling_settings(config) for config in (usual, its))
+    # What a run keeps changes nothing unless it is resumed.
+    names = {n for n in one | other if one.get(n) != other.get(n)} - {"checkpoint_replay"}
+    return ", ".join(f"--{name}" for name in sorted(names))
 
 
 def _game(env_id: str) -> str:

@@ -117,10 +117,11 @@ def main() -> None:
     )
     scores = Scores(args, VecFrameStack(scored, 4))
     model.learn(args.steps, callback=scores)
+    learned = model.num_timesteps - model.learning_starts
     row = {
         "step": model.num_timesteps,
         "time_s": 60 * scores.minutes(),
-        "samples_per_step": model._n_updates * model.batch_size / model.num_timesteps,
+        "samples_per_step": model._n_updates * model.batch_size / learned if learned > 0 else 0,
         "memory_used_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
     }
     told = {"learning": scores.learning, "settings": {"total_steps": args.steps, **settings}}

@@ -1,6 +1,7 @@
 """Where figures go: a table on the terminal, JSON and Markdown in `benchmarks/results/`."""
 
 import datetime
+import itertools
 import json
 import math
 import os
@@ -80,7 +81,8 @@ def machine(hardware: dict[str, Any]) -> str:
 class Result:
     """A benchmark's result. It is on disk from the first figures on, because a later part may fail.
 
-    In a `with` statement it prints the table and the file's name at the end or on an error.
+    In a `with` statement it prints the table and the file's name at the end or on an error. It
+    replaces a result of the same command on the same day, and no other.
 
     Args:
       name: the first part of the file's name, before the machine and the date.
@@ -92,6 +94,7 @@ class Result:
         self._date = (
             datetime.date.today().isoformat()
         )  # one file, even if the benchmark ends tomorrow
+        self._command = f"python -m {_module()} {shlex.join(sys.argv[1:])}".strip()
         self._shown, self._path = "", folder
 
     def __enter__(self) -> "Result":
@@ -119,10 +122,10 @@ class Result:
             "versions": provenance.versions(),
             "hardware": provenance.hardware(),
         }
-        path = self._folder / f"{self._name}_{machine(made_with['hardware'])}_{self._date}.json"
+        path = self._file(made_with["hardware"])
         whole = {
             "benchmark": self._name,
-            "command": f"python -m {_module()} {shlex.join(sys.argv[1:])}".strip(),
+            "command": self._command,
             "date": self._date,
             **made_with,
             **figures,
@@ -136,6 +139,23 @@ class Result:
             raise
         self._shown, self._path = shown, path
         return path
+
+    def earlier(self) -> dict[str, Any]:
+        """What this command wrote before on the same day and machine; empty for nothing."""
+        path = self._file(provenance.hardware())
+        found: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
+        return found
+
+    def _file(self, hardware: dict[str, Any]) -> pathlib.Path:
+        """The first name that no other command has taken."""
+        stem = f"{self._name}_{machine(hardware)}_{self._date}"
+        names = itertools.chain([stem], (f"{stem}-{number}" for number in itertools.count(2)))
+        paths = (self._folder / f"{name}.json" for name in names)
+        return next(
+            path
+            for path in paths
+            if not path.exists() or json.loads(path.read_text())["command"] == self._command
+        )
 
 
 def finish(

@@ -24,13 +24,13 @@ in the Python of `stable_baselines3`: name one that has what the file imports (`
 them `--minutes` enough to make these steps on a busy machine.
 """
 
+import functools
 import itertools
 import os
 import pathlib
 import re
-import statistics
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from absl import flags
@@ -39,6 +39,7 @@ from benchmarks import (
     earlier_runs,
     peer_installs,
     plots,
+    rates_alone,
     report,
     score_curves,
     timed_peers,
@@ -46,24 +47,35 @@ from benchmarks import (
 )
 from jaxdqn import errors
 from jaxdqn.cli import paths, program
+from jaxdqn.rundir import layout, trained_agent
 
 _Curve = Callable[[timed_runs.Rate | None], score_curves.Curve]
 _Curves = Mapping[str, Mapping[str, dict[int, _Curve]]]  # game -> variant or peer -> seed
 _Rates = Mapping[str, Mapping[str, timed_runs.Rate]]  # game -> variant
 
 
-def _words(game: str, variant: timed_runs.Variant, seed: int) -> list[str]:
-    """The flags of a run."""
+def _known_rates(result: report.Result) -> dict[str, dict[str, timed_runs.Rate]]:
+    """Those that the same command measured before, until they are measured again."""
+    known = result.earlier().get("rates", {})
+    return {game: {n: timed_runs.Rate(*one) for n, one in known[game].items()} for game in known}
+
+
+def _common() -> dict[str, int]:
+    """The settings of all runs, unless a variant changes them."""
     values = flags.FLAGS
-    settings = {
+    return {
         "eval_every_steps": 0,
         "eval_episodes": 0,
         "checkpoint_every_steps": values.checkpoint_every_steps,
         "keep_checkpoints": 1_000,
         "log_every_steps": values.log_every_steps,
     }
+
+
+def _words(game: str, variant: timed_runs.Variant, seed: int) -> list[str]:
+    """The flags of a run."""
     return [
-        *(f"--{name}={value}" for name, value in settings.items()),
+        *(f"--{name}={value}" for name, value in _common().items()),
         f"--env={game}",
         f"--seed={seed}",
         *variant.words(),  # last, so that they win
@@ -72,23 +84,17 @@ def _words(game: str, variant: timed_runs.Variant, seed: int) -> list[str]:
 
 def _rates(
     game: str, variants: Sequence[timed_runs.Variant], peers: Mapping[str, timed_peers.Peer]
-) -> dict[str, timed_runs.Rate]:
-    """The rate of each variant and peer alone: medians of interleaved rounds."""
+) -> Iterator[dict[str, timed_runs.Rate]]:
+    """The rates of variants and peers alone, after each round."""
     values = flags.FLAGS
-    found: dict[str, list[timed_runs.Rate]] = defaultdict(list)
-    for _ in range(values.rate_rounds):
-        for variant in variants:
-            words = _words(game, variant, 0)
-            found[variant.name].append(timed_runs.rate(words, values.rate_minutes))
-        for name, peer in peers.items():
-            rate = timed_peers.rate(name, peer, game, values.rate_minutes, values.peer_steps)
-            found[name].append(rate)
-    return {
-        name: timed_runs.Rate(
-            statistics.median(rate.steps_per_second for rate in rates), rates[0].from_step
-        )
-        for name, rates in found.items()
-    }
+    measures: dict[str, Callable[[], timed_runs.Rate]] = {}
+    for one in variants:
+        words = _words(game, one, 0)
+        measures[one.name] = functools.partial(timed_runs.rate, words, values.rate_minutes)
+    for name, peer in peers.items():
+        arguments = (name, peer, game, values.rate_minutes, values.peer_steps)
+        measures[name] = functools.partial(timed_peers.rate, *arguments)
+    return rates_alone.medians(measures, values.rate_rounds)
 
 
 def _keep(result: report.Result, known: _Curves, rates: _Rates, peers: Mapping[str, Any]) -> None:
@@ -151,11 +157,30 @@ def _peers() -> dict[str, timed_peers.Peer]:
     return found
 
 
+def _run_dir(
+    runs_dir: pathlib.Path, game: str, variant: timed_runs.Variant, seed: int
+) -> pathlib.Path:
+    """Where a variant is trained.
+
+    Raises:
+      SettingError: what is there has learned by other settings.
+    """
+    name = re.sub(r"[^\w.=-]+", "_", variant.name)
+    path = runs_dir / f"{game}-{name}-{flags.FLAGS.minutes:g}min-seed{seed}"
+    if layout.read_settings(path) is None:
+        return path
+    usual = timed_runs.settings(variant, game, _common())
+    if names := earlier_runs.changed(usual, trained_agent.read_config(path)):
+        raise errors.SettingError(
+            "runs_dir", f"has {path}, begun with another {names}; must be another folder"
+        )
+    return path
+
+
 def _learn(runs_dir: pathlib.Path, game: str, variant: timed_runs.Variant, seed: int) -> _Curve:
     """Trains and scores a variant; returns its curve, by its own clock or a rate."""
     values = flags.FLAGS
-    name = re.sub(r"[^\w.=-]+", "_", variant.name)
-    path = runs_dir / f"{game}-{name}-{values.minutes:g}min-seed{seed}"
+    path = _run_dir(runs_dir, game, variant, seed)
     timed_runs.train(path, _words(game, variant, seed), values.minutes)
     timed_runs.score(path, values.episodes)
     return lambda rate: score_curves.read(path, rate)
@@ -169,23 +194,12 @@ def _learn_as_peer(
     budget = timed_peers.Budget(
         values.minutes, values.peer_steps, values.checkpoint_every_steps, values.episodes
     )
-    path = runs_dir / f"{game}-{name}-{budget.name()}-seed{seed}.json"
+    path = runs_dir / f"{game}-{name}-{budget.name()}-seed{seed}-{peer.digest()}.json"
     try:
         return timed_peers.trained(path, peer, game, seed, budget)
     except errors.RunError as error:
         print(f"{name}, seed {seed}: left out: {error}", flush=True)
         return None
-
-
-def _curve_of_peer(found: Mapping[str, Any]) -> _Curve:
-    row = found["row"]
-
-    def curve(rate: timed_runs.Rate | None) -> score_curves.Curve:
-        if not rate:
-            return score_curves.Curve(found["points"], [row], row["step"] / row["time_s"])
-        return score_curves.Curve(timed_peers.at_rate(found, rate), [row], rate.steps_per_second)
-
-    return curve
 
 
 def _variants(
@@ -220,29 +234,29 @@ def main() -> int:
         raise errors.SettingError("runs_dir", problem)
     os.environ.update(report.on_cpu())  # as the runs
     peers = _peers()
+    for game, seed, one in itertools.product(values.games, range(values.seeds), asked):
+        _run_dir(runs_dir, game, one, seed)
     known: _Curves = defaultdict(lambda: defaultdict(dict))
     told: dict[str, Any] = {}  # of peers
     with report.Result("time_to_score", folder) as result:
+        rates = _known_rates(result)
         for run in earlier:
             known[run.game][run.variant.name][run.seed] = run.curve
         if earlier:
-            _keep(result, known, {}, told)
+            _keep(result, known, rates, told)
         for seed, game in itertools.product(range(values.seeds), values.games):
             for one in asked:
-                curve = _learn(runs_dir, game, one, seed)
-                known[game][one.name][seed] = curve
-                _keep(result, known, {}, told)
+                known[game][one.name][seed] = _learn(runs_dir, game, one, seed)
+                _keep(result, known, rates, told)
             for name, peer in peers.items():
                 if found := _learn_as_peer(runs_dir, game, name, peer, seed):
                     told[name] = {key: found.get(key) for key in ("settings", "versions")}
-                    known[game][name][seed] = _curve_of_peer(found)
-                    _keep(result, known, {}, told)
-        if values.rate_rounds:
-            rates = {}
-            for game, learners in known.items():
-                learned = {name: peer for name, peer in peers.items() if name in learners}
-                rates[game] = _rates(game, variants.get(game, ()), learned)
-            _keep(result, known, rates, told)
+                    known[game][name][seed] = functools.partial(timed_peers.curve, found)
+                    _keep(result, known, rates, told)
+        for game, learners in known.items() if values.rate_rounds else ():
+            learned = {name: peer for name, peer in peers.items() if name in learners}
+            for found in _rates(game, variants.get(game, ()), learned):
+                _keep(result, known, rates := rates | {game: found}, told)
     return 0
 
 

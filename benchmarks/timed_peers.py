@@ -1,5 +1,6 @@
 """Peers that train for so many minutes, and the scores that they reach."""
 
+import hashlib
 import json
 import pathlib
 import re
@@ -10,7 +11,7 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
-from benchmarks import report, timed_runs
+from benchmarks import report, score_curves, timed_runs
 from benchmarks.timed_runs import Point, Rate
 from jaxdqn import errors
 from jaxdqn.storage import atomic_files
@@ -18,6 +19,7 @@ from jaxdqn.storage import atomic_files
 _STEPS = 10_000_000  # of the schedules of RL Baselines3 Zoo and of CleanRL
 _CLEANRL_LEARNING_STARTS = 80_000
 _CLEANRL_BUFFER_SIZE = 1_000_000
+_CLEANRL_PACKAGES = ["torch", "jax", "flax", "envpool", "ale-py", "gymnasium", "gym", "numpy"]
 _RETURN = re.compile(r"global_step=(\d+), episodic_return=\[?\s*(-?[0-9.]+)")
 _GAMES = 30  # of training, whose mean return is a score
 
@@ -37,8 +39,15 @@ class Budget(NamedTuple):
         return f"{self.minutes:g}min-{schedule}-{each}"
 
 
-# (game, seed, budget) -> what `trained` returns.
-Peer = Callable[[str, int, Budget], dict[str, Any]]
+class Peer(NamedTuple):
+    """What trains otherwise than jaxdqn."""
+
+    script: pathlib.Path  # which the peer's Python runs
+    train: Callable[[str, int, Budget], dict[str, Any]]  # (game, seed, budget) -> `trained`
+
+    def digest(self) -> str:
+        """Of the script: another one has other results."""
+        return hashlib.sha256(self.script.read_bytes()).hexdigest()[:8]
 
 
 def trained(path: pathlib.Path, peer: Peer, game: str, seed: int, budget: Budget) -> dict[str, Any]:
@@ -61,7 +70,7 @@ def trained(path: pathlib.Path, peer: Peer, game: str, seed: int, budget: Budget
       RunError: it fails.
     """
     if not path.exists():
-        found = peer(game, seed, budget)
+        found = peer.train(game, seed, budget)
         path.parent.mkdir(parents=True, exist_ok=True)
         with atomic_files.whole(path) as part:
             part.write_text(json.dumps(found, indent=1) + "\n")
@@ -82,26 +91,31 @@ def rate(name: str, peer: Peer, game: str, minutes: float, steps: int) -> Rate:
     Raises:
       RunError: it fails, or learns nothing within these minutes.
     """
-    found = peer(game, 0, Budget(minutes, steps, checkpoint_every_steps=10**9, episodes=1))
+    found = peer.train(game, 0, Budget(minutes, steps, checkpoint_every_steps=10**9, episodes=1))
     first, last = found["learning"], found["row"]
     if not first or last["step"] <= first["step"]:
         raise errors.RunError(timed_runs.not_learned(name, minutes))
     return timed_runs.rate_between(first, last)
 
 
-def at_rate(found: Mapping[str, Any], rate: Rate) -> list[Point]:
-    """The points of a peer, whose minutes follow from steps as soon as it learns.
+def curve(found: Mapping[str, Any], rate: Rate | None) -> score_curves.Curve:
+    """The curve of a peer.
 
     Args:
       found: what `trained` returned.
-      rate: of the peer when it is alone.
+      rate: of the peer when it is alone; minutes follow from steps as soon as it learns. None: they
+        are those of its own clock.
     """
-    rows = filter(None, (found["learning"], found["row"]))
+    row, points = found["row"], found["points"]
+    if not rate:
+        return score_curves.Curve(points, [row], row["step"] / row["time_s"])
+    rows = filter(None, (found["learning"], row))
     clock = {row["step"]: row["time_s"] for row in rows}
-    return [
+    points = [
         point._replace(minutes=timed_runs.seconds_at(clock, point.step, rate) / 60)
-        for point in found["points"]
+        for point in points
     ]
+    return score_curves.Curve(points, [row], rate.steps_per_second)
 
 
 def _shown(name: str, point: Point) -> Point:
@@ -121,6 +135,8 @@ def stable_baselines3(library: str, python: pathlib.Path) -> Peer:
       python: that has it.
     """
 
+    script = pathlib.Path(__file__).with_name("peer_scores.py")
+
     def train(game: str, seed: int, budget: Budget) -> dict[str, Any]:
         arguments = {
             "library": library,
@@ -132,7 +148,6 @@ def stable_baselines3(library: str, python: pathlib.Path) -> Peer:
             "every": budget.checkpoint_every_steps,
             "episodes": budget.episodes,
         }
-        script = pathlib.Path(__file__).with_name("peer_scores.py")
         words = [f"--{name}={value}" for name, value in arguments.items()]
         points: list[Point] = []
         for line in report.lines([python, script, *words], report.on_cpu()):
@@ -141,7 +156,7 @@ def stable_baselines3(library: str, python: pathlib.Path) -> Peer:
                 points.append(_shown(library, Point(*told["point"])))
         return {"points": points, **told}
 
-    return train
+    return Peer(script, train)
 
 
 def cleanrl(script: pathlib.Path, python: pathlib.Path) -> Peer:
@@ -185,6 +200,22 @@ def cleanrl(script: pathlib.Path, python: pathlib.Path) -> Peer:
             raise errors.RunError(f"{script.name} ended no game")
         points = [*(point for point in points if point.step < last.step), last]
         row = {"step": last.step, "time_s": 60 * last.minutes}
-        return {"points": points, "row": row, "learning": learning, "settings": {"flags": words}}
+        settings = {"flags": words, "sha256": hashlib.sha256(script.read_bytes()).hexdigest()}
+        return {
+            "points": points,
+            "row": row,
+            "learning": learning,
+            "settings": settings,
+            "versions": _versions(python),
+        }
 
-    return train
+    return Peer(script, train)
+
+
+def _versions(python: pathlib.Path) -> dict[str, str | None]:
+    """Of the packages that CleanRL's files are made of, in another Python."""
+    code = f"import json, peer_versions; print(json.dumps(peer_versions.of({_CLEANRL_PACKAGES})))"
+    found: dict[str, str | None] = json.loads(
+        report.run([python, "-c", code], cwd=pathlib.Path(__file__).parent)
+    )
+    return found

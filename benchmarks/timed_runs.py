@@ -74,14 +74,16 @@ def variant(text: str, games: Sequence[str]) -> Variant:
     return found
 
 
-def settings(one: Variant, game: str) -> config_lib.Config:
-    """The settings of a variant on a game.
+def settings(
+    one: Variant, game: str, common: Mapping[str, Any] = types.MappingProxyType({})
+) -> config_lib.Config:
+    """The settings of a variant on a game, and those that it has in common with others.
 
     Raises:
       SettingError: one of them is wrong.
     """
     typed = {name: _typed(name, value) for name, value in one.changes.items()}
-    return presets.resolve(game, one.preset, typed)
+    return presets.resolve(game, one.preset, {**common, **typed})
 
 
 def _typed(name: str, text: str) -> Any:
@@ -172,6 +174,7 @@ class Rate(NamedTuple):
 
     steps_per_second: float
     from_step: int  # the first that it holds for
+    from_s: float  # what it took to get there, without the start-up
 
 
 def rate(words: Sequence[str], minutes: float) -> Rate:
@@ -196,7 +199,7 @@ def rate(words: Sequence[str], minutes: float) -> Rate:
 def rate_between(first: Mapping[str, Any], last: Mapping[str, Any]) -> Rate:
     """The rate from one row to another: `step` and `time_s` of both."""
     speed = (last["step"] - first["step"]) / (last["time_s"] - first["time_s"])
-    return Rate(speed, first["step"])
+    return Rate(speed, first["step"], first["time_s"])
 
 
 def not_learned(name: str, minutes: float) -> str:
@@ -204,15 +207,21 @@ def not_learned(name: str, minutes: float) -> str:
     return f"{name}: learns nothing in {minutes:g} minutes; --rate_minutes must be more"
 
 
-def points(path: pathlib.Path, rate: Rate | None = None) -> list[Point]:
+def points(
+    path: pathlib.Path, rate: Rate | None = None, *, is_from_elsewhere: bool = False
+) -> list[Point]:
     """The scored checkpoints of a run, in order; without any, the run's own evaluations.
 
     Args:
       path: of the run.
       rate: at which minutes follow from steps; None: they are those of the run's own clock.
+      is_from_elsewhere: the run's own clock may be that of another machine: beside a rate, only the
+        start-up is told by it.
     """
     found = rows(path)
     clock = {row["step"]: row["time_s"] for row in found}
+    if rate and is_from_elsewhere:
+        clock = {rate.from_step: rate.from_s}
     listed = []
     for step, score in _means(path).items():
         time_s = seconds_at(clock, step, rate)

@@ -443,7 +443,7 @@ def test_endurance_of_a_run_that_is_refused(tmp_path):
     assert "no_such_flag" in result.stderr and result.stderr.count("\n") == 1
 
 
-def test_what_was_measured_stays_when_a_later_piece_fails(tmp_path, capsys):
+def test_what_was_measured_stays_when_a_later_piece_fails(tmp_path, capsys, monkeypatch):
     made_with = {"hardware": {"cpu": "Abacus", "cores": 1, "devices": ["cpu"]}, "versions": {}}
     with pytest.raises(errors.RunError), report.Result("speed", tmp_path) as result:
         result.keep({"rounds": 1}, "| 1 |", made_with)
@@ -453,6 +453,11 @@ def test_what_was_measured_stays_when_a_later_piece_fails(tmp_path, capsys):
     told = json.loads(path.read_text())
     assert (told["benchmark"], told["rounds"], told["table"]) == ("speed", 2, ["| 2 |"])
     assert capsys.readouterr().out == f"| 2 |\nwritten to {path}\n"
+    # The same command replaces its result; another one leaves it.
+    monkeypatch.setattr(sys, "argv", [*sys.argv, "--rounds=3"])
+    with report.Result("speed", tmp_path) as another:
+        assert another.keep({"rounds": 3}, "| 3 |", made_with).stem == f"{path.stem}-2"
+    assert json.loads(path.read_text()) == told
     kept = []
     clock.interleaved({"a": lambda: 1.0}, rounds=2, keep=lambda taken: kept.append(taken["a"][:]))
     assert kept == [[1.0], [1.0, 1.0]]

@@ -16,9 +16,9 @@ POINTS = [timed_runs.Point(*one) for one in ((1, 100, 0.0), (3, 300, 20.0), (5, 
 def test_thresholds_are_reached_on_straight_lines():
     reached = [score_curves.minutes_to(POINTS, threshold) for threshold in (-1, 0, 10, 20, 21)]
     assert reached == [1, 1, 2, 3, None]
-    assert [score_curves.score_at(POINTS, step) for step in (50, 200, 300, 400, 900)] == [
-        *(None, 10, 20, 15, None)
-    ]
+    for by, places in (("step", (50, 200, 300, 400, 900)), ("minutes", (0.5, 2, 3, 4, 9))):
+        scores = [score_curves.score_at(POINTS, place, by) for place in places]
+        assert scores == [None, 10, 20, 15, None]
 
 
 def row(step, time_s):
@@ -37,19 +37,38 @@ def test_seeds_that_fall_short_count_as_longer_than_any_other():
     curves = [
         score_curves.Curve(points, [row(500, 50.0)], 10.0) for points in (POINTS, POINTS, short)
     ]
-    found = score_curves.summary(curves, (10, 30), 300)
+    found = score_curves.summary(curves, (10, 30), 300, 4)
     assert found["score"] == [10, 2.5, 10]
     assert found["minutes_to"] == {
         "10": {"median": 2, "reached": 2},
         "30": {"median": None, "reached": 0},
     }
     assert found["score_at_equal_steps"] == 20 and found["steps_per_second"] == 10
-    assert score_curves.summary(curves, (), 50)["score_at_equal_steps"] is None
+    assert found["score_at_equal_minutes"] == 15 and found["minutes"] == 5
+    early = score_curves.summary(curves, (), 50, 0.5)
+    assert early["score_at_equal_steps"] is early["score_at_equal_minutes"] is None
     assert found["memory_gb"] == pytest.approx(1.0000005)
     lines = score_curves.table({"Pong": {"a": found}}).splitlines()
     assert lines[0] == "Pong" and "minutes to 10" in lines[2]
     cells = [cell.strip() for cell in lines[4].split("|")]
-    assert cells[3:7] == ["10.0", "2.5 to 10.0", "2.0 (2 of 3)", "- (0 of 3)"]
+    assert cells[3:8] == ["10.0", "2.5 to 10.0", "5.0", "2.0 (2 of 3)", "- (0 of 3)"]
+
+
+def test_a_median_that_a_short_run_could_change_is_not_known():
+    """It ended before the others reached the score, so it might have been the first."""
+    rows = [row(500, 50.0)]
+    reached, ended = (score_curves.Curve(points, rows, 10.0) for points in (POINTS, POINTS[:1]))
+    for curves, median in (([reached] * 2 + [ended], None), ([reached] * 3, 3)):
+        (found,) = score_curves.summary(curves, (20,), 300, 1)["minutes_to"].values()
+        assert found["median"] == median and found["reached"] == curves.count(reached)
+
+
+def test_samples_are_those_of_the_steps_that_were_learned():
+    """The first row with updates has steps before them too."""
+    told = ((100, 0), (200, 3), (300, 8), (500, 5))
+    rows = [row(step, 1.0) | {"samples_per_step": samples} for step, samples in told]
+    one = score_curves.summary([score_curves.Curve(POINTS, rows, 10.0)], (), 300, 1)
+    assert one["samples_per_step"] == 6
 
 
 def test_minutes_of_a_checkpoint(tmp_path):
@@ -61,7 +80,7 @@ def test_minutes_of_a_checkpoint(tmp_path):
     assert timed_runs.seconds(tmp_path) == 66
     assert timed_runs.points(tmp_path) == [(26 / 60, 150, 5.0), (66 / 60, 300, 9.0)]
     # At 20 steps/s from step 100 on, which was reached after 10 s.
-    alone = timed_runs.points(tmp_path, timed_runs.Rate(20.0, 100))
+    alone = timed_runs.points(tmp_path, timed_runs.Rate(20.0, 100, 9.0))
     assert alone == [(18.5 / 60, 150, 5.0), (26 / 60, 300, 9.0)]
     assert timed_runs.seconds(tmp_path / "none") == 0
 
@@ -82,8 +101,9 @@ def test_earlier_runs_have_their_own_evaluations(tmp_path):
     (run,) = earlier_runs.read([make_earlier(tmp_path / "run", **changes)])
     assert (run.game, run.variant.name, run.seed) == ("Pong", "atari", 3)
     assert run.curve(None).points == [(36 / 60, 200, 5.0), (66 / 60, 300, 9.0)]
-    # Whatever machine it had, at 20 steps/s from its first step on.
-    assert run.curve(timed_runs.Rate(20.0, 100)).points == [(16 / 60, 200, 5.0), (21 / 60, 300, 9)]
+    # Whatever machine it had: 4 s to step 100, then 20 steps/s.
+    alone = timed_runs.Rate(20.0, 100, 4.0)
+    assert run.curve(alone).points == [(15 / 60, 200, 5.0), (20 / 60, 300, 9)]
     assert earlier_runs.read(None) == []
 
 
@@ -136,9 +156,9 @@ def measured(folder, *flags):
     flags += (f"--out={folder / 'out'}",)
     result = program.run("time_to_score", *flags, package="benchmarks", cwd=program.ROOT)
     assert result.returncode == 0, result.stderr
-    (file,) = (folder / "out").glob("*.json")
+    file = max((folder / "out").glob("*.json"), key=lambda path: path.stat().st_mtime_ns)
     assert file.with_suffix(".md").read_text() in result.stdout
-    (plot,) = (folder / "out").glob("*.png")
+    plot = file.with_name(f"{file.stem}_CartPole.png")
     assert plot.read_bytes().startswith(b"\x89PNG")
     ((seeds,),) = (
         variants.values() for variants in json.loads(file.read_text())["points"].values()
@@ -154,6 +174,18 @@ def test_a_run_that_ended_is_not_run_again(tmp_path):
     # The rate of another run, which ends too, says how long it would have taken alone.
     _, alone = measured(tmp_path, *flags, "--rate_rounds=1")
     assert [point[1:] for point in alone] == [point[1:] for point in points] and alone != points
+    # What another command has written stays as it is.
+    assert len(list((tmp_path / "out").glob("*.json"))) == 2
+    (run,) = (path for path in (tmp_path / "runs").iterdir() if path.is_dir())
+    stored = json.loads((run / "config.json").read_text())
+    stored["settings"]["n_step"] = 7
+    (run / "config.json").write_text(json.dumps(stored))
+    changed = program.run(
+        *("time_to_score", *flags, "--games=CartPole", f"--runs_dir={tmp_path / 'runs'}"),
+        package="benchmarks",
+        cwd=program.ROOT,
+    )
+    assert changed.returncode == 2 and "begun with another --n_step; must be" in changed.stderr
 
 
 def test_a_run_ends_by_the_clock(tmp_path):

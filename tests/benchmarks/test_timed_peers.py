@@ -76,7 +76,7 @@ def test_a_peer_ends_by_its_clock_which_stands_still_in_evaluations(python, tmp_
     assert learning["step"] == 101 and 0.1 < learning["time_s"] < row["time_s"]
     assert timed_peers.trained(path, None, "Pong", 3, budget) == found  # known already
     # The last step of its schedule is scored too.
-    ended = peer("Pong", 3, budget._replace(minutes=9, steps=500))
+    ended = peer.train("Pong", 3, budget._replace(minutes=9, steps=500))
     assert [step for _, step, _ in ended["points"]] == [400, 500]
 
 
@@ -97,7 +97,7 @@ def test_cleanrl_prints_its_returns(python, script):
         "    time.sleep(0.01)\n"
     )
     budget = timed_peers.Budget(0.02, 0, 1_000, 7)
-    found = timed_peers.cleanrl(script, python)("Pong", 3, budget)
+    found = timed_peers.cleanrl(script, python).train("Pong", 3, budget)
     first, *_, last = found["points"]
     assert (first.step, first.score) == (2_900, 14.5)  # the mean of 30 returns
     assert last.step == found["row"]["step"] and last.score == last.step / 100 - 14.5
@@ -106,7 +106,7 @@ def test_cleanrl_prints_its_returns(python, script):
     script.write_text("print('no game', flush=True)\nraise SystemExit('error: no emulator')\n")
     budget = budget._replace(steps=1_000_000)
     with pytest.raises(errors.RunError, match=r"dqn_atari_jax\.py failed with code 1: error: no"):
-        timed_peers.cleanrl(script, python)("Pong", 3, budget)
+        timed_peers.cleanrl(script, python).train("Pong", 3, budget)
 
 
 def test_cleanrl_gets_schedules_and_memory_for_its_steps(python, script):
@@ -116,7 +116,7 @@ def test_cleanrl_gets_schedules_and_memory_for_its_steps(python, script):
     )
     peer = timed_peers.cleanrl(script, python)
     usual, scaled, long = (
-        " ".join(peer("Pong", 3, timed_peers.Budget(1, steps, 1_000, 7))["settings"]["flags"])
+        " ".join(peer.train("Pong", 3, timed_peers.Budget(1, steps, 1_000, 7))["settings"]["flags"])
         for steps in (0, 300_000, 20_000_000)
     )
     assert usual.endswith("--learning-starts 80000")
@@ -132,15 +132,16 @@ def test_minutes_of_peers_follow_from_their_rate_alone():
         row = {"step": 700, "time_s": 90.0}
         return {"points": [], "learning": {"step": 100, "time_s": 60.0}, "row": row}
 
-    alone = timed_peers.rate("a peer", peer, "Pong", 3, 300_000)
-    assert alone == (20.0, 100)
+    alone = timed_peers.rate("a peer", timed_peers.Peer(None, peer), "Pong", 3, 300_000)
+    assert alone == (20.0, 100, 60.0)
     found = {
         "points": [timed_runs.Point(1, 50, 1.0), timed_runs.Point(9, 500, 2.0)],
         "learning": {"step": 101, "time_s": 12.0},
         "row": {"step": 500, "time_s": 540.0},
     }
-    early, late = timed_peers.at_rate(found, alone)
+    early, late = timed_peers.curve(found, alone).points
     assert early == (pytest.approx(12 * 50 / 101 / 60), 50, 1.0)
     assert late == (pytest.approx((12 * 100 / 101 + 400 / 20) / 60), 500, 2.0)
+    never = timed_peers.Peer(None, lambda *_: found | {"learning": None})
     with pytest.raises(errors.RunError, match="a peer: learns nothing in 3 minutes"):
-        timed_peers.rate("a peer", lambda *_: found | {"learning": None}, "Pong", 3, 300_000)
+        timed_peers.rate("a peer", never, "Pong", 3, 300_000)
