@@ -37,7 +37,9 @@ def page() -> str:
     lines = [_INTRODUCTION.strip()]
     for group, members in presets.groups().items():
         title, _, more = group.partition("; ")
-        lines += [f"\n## {title}\n", *([f"{more}.\n"] if more else [])]
+        lines.append(f"\n## {title}\n")
+        if more:
+            lines += [*textwrap.wrap(f"{more[0].upper()}{more[1:]}.", 100), ""]
         lines += [report.table(_HEAD, [_row(name, p) for name, p in members.items()]), ""]
         for name, preset in members.items():
             told = f"- `{name}`: {preset.expected}."

@@ -21,17 +21,18 @@ _Noises = Mapping[str, noisy.Noise]  # by the name of the layer
 
 
 class QNetwork(nn.Module):
-    """An encoder, dense ReLU layers, and a linear layer."""
+    """An encoder, activated dense layers, and a linear layer."""
 
     torso: nn.Module  # the encoder; saved parameters have this name
     torso_learns: bool  # whether it has parameters
+    activation: Callable[[jax.Array], jax.Array]  # of the dense layers
     head: heads.Head
     num_actions: int  # A
     hidden_sizes: tuple[int, ...]  # of the dense layers, or of each stream of a dueling network
     dueling: bool  # Wang et al. (arXiv:1511.06581)
     dense_init: str  # a name in `initializers.INITIALIZERS`
     noisy_sigma: float | None  # of the noise in dense layers, None for none; see `noisy`
-    layer_norm: str  # a placement of `normalization.normalize`, before each ReLU
+    layer_norm: str  # a placement of `normalization.normalize`, before each activation
     dtype: DTypeLike
 
     @nn.compact
@@ -79,7 +80,8 @@ class QNetwork(nn.Module):
 
     def _hidden(self, x: jax.Array, size: int, name: str, noise: _Noises) -> jax.Array:
         x = self._dense(x, size, name, noise)
-        return nn.relu(normalization.normalize(x, self.layer_norm, f"{name}_norm", self.dtype))
+        x = normalization.normalize(x, self.layer_norm, f"{name}_norm", self.dtype)
+        return self.activation(x)
 
     def _dense(
         self, x: jax.Array, size: int, name: str, noise: _Noises, *, is_last: bool = False
@@ -142,6 +144,7 @@ def make_network(
         return QNetwork(
             torso=encoder.module(implementation, dtype),
             torso_learns=encoder.learns,
+            activation=encoder.activation,
             head=head,
             num_actions=num_actions,
             hidden_sizes=hidden_sizes,

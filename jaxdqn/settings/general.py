@@ -144,7 +144,8 @@ GENERAL: Mapping[str, Preset] = {
             "log_every_steps": 5_000,
         },
         expected="10 seeds: 475 or more after 50k steps (100 greedy games); 10.4 to 17.3 s each, "
-        "start-up and compilation included; 2 cores of an Intel Xeon, 2026-11-26",
+        "start-up included, all but the first compiled before; 2 cores of an Intel Xeon, "
+        "2026-11-26",
         env="CartPole",
     ),
     "mountaincar": Preset(
@@ -169,7 +170,8 @@ GENERAL: Mapping[str, Preset] = {
             "log_every_steps": 20_000,
         },
         expected="20 seeds: -98 to -106 after 220k steps (100 greedy games); 13.5 to 18 s for each "
-        "of ten, start-up and compilation included; 2 cores of an Intel Xeon, 2026-11-26",
+        "of ten, start-up included, all but the first compiled before; 2 cores of an Intel Xeon, "
+        "2026-11-26",
         env="MountainCar",
     ),
     "classic_pqn": Preset(

@@ -11,7 +11,12 @@ from jaxdqn.settings import atari, general, published, registries, tutorials
 from jaxdqn.settings import config as config_lib
 from jaxdqn.settings import registry as registry_lib
 
-_PUBLISHED = "Published agents; NAME_sticky is the same with sticky actions (Machado et al., 2018)"
+_PUBLISHED = (
+    "Published agents; whatever their references have, lost lives end returns, FIRE is pressed at "
+    "the start, and kernels begin as lecun_normal. NAME_sticky plays as in Dopamine: sticky "
+    "actions (Machado et al., 2018), at most one no-op, no FIRE, and lost lives end nothing"
+)
+_WIDTH = 94  # of the listing
 
 PRESETS: Mapping[str, general.Preset] = {
     **general.GENERAL,
@@ -21,7 +26,9 @@ PRESETS: Mapping[str, general.Preset] = {
     },
     **{
         f"{name}_sticky": general.Preset(
-            {**atari.ATARI, **agent.settings, **published.STICKY}, agent.expected, group=""
+            {**atari.ATARI, **agent.settings, **published.STICKY},
+            f"{name} that plays as in Dopamine; not yet run",
+            group="",
         )
         for name, agent in published.AGENTS.items()
     },
@@ -54,11 +61,12 @@ def listing() -> str:
     lines: list[str] = []
     indent = 6 * " "
     for group, members in groups().items():
-        lines += ["", group] if lines else [group]
+        lines += [""] if lines else []
+        lines += textwrap.wrap(group, _WIDTH)
         for name, preset in members.items():
             lines.append(f"  {name} ({preset.games})")
             lines += textwrap.wrap(
-                preset.expected, 94, initial_indent=indent, subsequent_indent=indent
+                preset.expected, _WIDTH, initial_indent=indent, subsequent_indent=indent
             )
     return "\n".join(lines)
 

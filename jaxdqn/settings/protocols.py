@@ -25,8 +25,8 @@ def _cap_steps(spec: api.EnvSpec) -> int:
 
 PROTOCOLS: Mapping[str, Protocol] = {
     "nature": Protocol(
-        "Mnih et al. (Nature, 2015): 5% random actions, up to 30 no-ops at the start, at most "
-        "108,000 frames",
+        "5% random actions and up to 30 no-ops at the start, as in Mnih et al. (Nature, 2015); at "
+        "most 108,000 frames, as in Wang et al. (2016)",
         lambda spec: {
             "eval_epsilon": 0.05,
             "noop_max": 30,

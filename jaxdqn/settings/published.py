@@ -1,9 +1,10 @@
 """Published agents for Atari games, with the constants of a reference.
 
 Where they do not say otherwise, they learn from batches of 32 every 4 steps and from a replay of a
-million, of 32 environments. They play by the protocol of `atari.ATARI`: lost lives end returns, and
-actions are not sticky. They also share its initializers. Each has a twin, NAME_sticky, that plays
-by the protocol of Machado et al. (arXiv:1709.06009) with Dopamine's choices.
+million, of 32 environments. They play by the protocol of `atari.ATARI`: lost lives end returns,
+FIRE is pressed at the start, and actions are not sticky. They also share its initializers. Each has
+a twin, NAME_sticky, that plays by the protocol of Machado et al. (arXiv:1709.06009) with Dopamine's
+choices.
 """
 
 from collections.abc import Mapping
@@ -140,8 +141,8 @@ AGENTS: Mapping[str, Agent] = {
     ),
     "m_iqn": Agent(
         {**_MUNCHAUSEN, "head": "iqn", "num_quantiles": 64},
-        "Munchausen IQN of Vieillard et al. (2020), with 64 quantiles for the policy too; not yet "
-        "run",
+        "Munchausen IQN of Vieillard et al. (2020), with 64 quantiles for the policy too, and with "
+        "greedy actions (its code draws them from the policy); not yet run",
     ),
     "rainbow": Agent(
         {
@@ -153,24 +154,25 @@ AGENTS: Mapping[str, Agent] = {
             "eval_epsilon": 0.0,
         },
         "Rainbow of Hessel et al. (2018), with noise of its own for each transition; priorities "
-        "are divergences, which fall to 0, instead of cross-entropies; Breakout, seed 0: 128 after "
-        "500k steps (30 games, from 11 to 338), 30 in training; an H200, 2026-11-27; longer runs "
-        "and other games not yet run",
+        "are divergences, as in the paper (most code has cross-entropies); Breakout, seed 0: 128 "
+        "after 500k steps (30 games, from 11 to 338), 30 in training; an H200, 2026-11-27; longer "
+        "runs and other games not yet run",
     ),
     "rainbow_dopamine": Agent(
         {**_RAINBOW, "importance_start": 0.5, "importance_end": 0.5},
         "Dopamine's Rainbow, which is C51 with three-step returns and priorities; these are "
-        "divergences instead of cross-entropies; not yet run",
+        "divergences, which fall to 0, instead of cross-entropies; not yet run",
     ),
     "pqn": Agent(
         _PQN,
-        "PQN of Gallici et al. (2024), with time limits that end no game; epsilon decays in 1M "
-        "steps, 10% of 10M. Breakout, seed 0, with --epsilon_decay_steps=100000: 18 after 1M steps "
-        "(30 games); 2 cores of an Intel Xeon, 2026-11-26",
+        "PQN of Gallici et al. (2024), with time limits that end no game, and with 0.1% random "
+        "actions in evaluations (none in its code); epsilon decays in 1M steps, 10% of 10M. "
+        "Breakout, seed 0, with --epsilon_decay_steps=100000: 18 after 1M steps (30 games); 2 "
+        "cores of an Intel Xeon, 2026-11-26",
     ),
     "hadamax_pqn": Agent(
         {**_PQN, "network": "hadamax"},
-        "PQN with the encoder of Kooi et al. (2025); not yet run",
+        "PQN with the encoder of Kooi et al. (2025) and its GELU in all layers; not yet run",
     ),
     "btr": Agent(
         {
@@ -205,7 +207,8 @@ AGENTS: Mapping[str, Agent] = {
         "network's policy, importance weights have an exponent of 0.45 (its code has beta = 0.45 "
         "and uses alpha, 0.2), priorities are errors of the mean (in its code means of the errors "
         "of all pairs of quantiles), and random actions become fewer linearly in 2M steps (in its "
-        "code exponentially, and they end after 25M); its scores are of sticky actions; Breakout, "
+        "code exponentially, and they end after 25M); lost lives end returns, as its code has on "
+        "request; its scores are of sticky actions; Breakout, "
         "seed 0, with actions that became less random from step 200k on: 4.4 in training after "
         "700k steps, with three of four actions random; an H200, 2026-11-27; longer runs and other "
         "games not yet run",

@@ -89,16 +89,20 @@ def plain_hadamax(params, x):
 
 
 @pytest.mark.parametrize(
-    ("changes", "plain"),
+    ("changes", "plain", "activate"),
     [
-        ({"network": "impala", "impala_width": 2}, lambda p, x: plain_impala(p, x, 2)),
-        ({"network": "impala", "layer_norm": "channels"}, lambda p, x: plain_impala(p, x, 1)),
-        ({"network": "hadamax"}, plain_hadamax),
-        ({"network": "hadamax", "layer_norm": "channels"}, plain_hadamax),
+        ({"network": "impala", "impala_width": 2}, lambda p, x: plain_impala(p, x, 2), nn.relu),
+        (
+            {"network": "impala", "layer_norm": "channels"},
+            lambda p, x: plain_impala(p, x, 1),
+            nn.relu,
+        ),
+        ({"network": "hadamax"}, plain_hadamax, nn.gelu),
+        ({"network": "hadamax", "layer_norm": "channels"}, plain_hadamax, nn.gelu),
     ],
 )
 @jax.numpy_rank_promotion("allow")  # by flax
-def test_encoders_equal_plain_ones(changes, plain):
+def test_encoders_equal_plain_ones(changes, plain, activate):
     _, network = make(**changes)
     params = jax.jit(network.init)(jax.random.key(1), images())
     layers = params["params"]
@@ -109,7 +113,7 @@ def test_encoders_equal_plain_ones(changes, plain):
         frames = images().transpose(0, 2, 3, 1).astype(jnp.float32)
         x = plain({**layers["torso"], **scaled}, frames)
         x = x.reshape(len(x), -1) @ layers["Dense_0"]["kernel"] + layers["Dense_0"]["bias"]
-        x = nn.relu(plain_norm(layers, "Dense_0_norm", x))
+        x = activate(plain_norm(layers, "Dense_0_norm", x))
         return x @ layers["Dense_1"]["kernel"] + layers["Dense_1"]["bias"]
 
     def gradients_and_values(q_values, params):

@@ -26,6 +26,7 @@ class Encoder(NamedTuple):
     # (frame_shape) -> what frames it needs, where these are not such; '' where they are
     needs: Callable[[tuple[int, ...]], str]
     learns: bool = True  # whether it has parameters
+    activation: Callable[[jax.Array], jax.Array] = nn.relu  # of the dense layers that follow
 
 
 def pixel_scale(observation: jax.Array, scale_pixels: bool) -> float:

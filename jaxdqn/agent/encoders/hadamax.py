@@ -30,7 +30,7 @@ def make(config: config_lib.Config) -> api.Encoder:
             config.conv_init, config.scale_pixels, implementation, dtype, config.layer_norm
         )
 
-    return api.Encoder(module=module, needs=layers.needs_images)
+    return api.Encoder(module=module, needs=layers.needs_images, activation=_gelu)
 
 
 class Hadamax(layers.Convolving):
