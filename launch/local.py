@@ -7,6 +7,7 @@ process that printed it. Signals are passed on to all processes. If one fails, t
 """
 
 import functools
+import itertools
 import os
 import pathlib
 import shlex
@@ -22,7 +23,7 @@ from typing import IO
 
 from absl import flags
 
-from jaxdqn import errors
+from jaxdqn import errors, wording
 from jaxdqn.cli import program, terminal
 from jaxdqn.distributed import signals
 
@@ -111,7 +112,9 @@ def gpus(devices: pathlib.Path = pathlib.Path("/dev")) -> list[str]:
       devices: the folder in which Linux shows them.
     """
     if "CUDA_VISIBLE_DEVICES" in os.environ:
-        return [part for part in os.environ["CUDA_VISIBLE_DEVICES"].split(",") if part]
+        told = os.environ["CUDA_VISIBLE_DEVICES"].split(",")
+        # CUDA stops at the first that cannot be; -1 hides all.
+        return list(itertools.takewhile(lambda name: name and not name.startswith("-"), told))
     # CUDA counts the visible GPUs from 0, whatever their files are called.
     return [str(index) for index, _ in enumerate(devices.glob("nvidia[0-9]*"))]
 
@@ -123,7 +126,8 @@ def _environments(devices: str | None, processes: int, each: int) -> list[dict[s
       SettingError: there are too few GPUs.
     """
     here = gpus()
-    if devices == "cpu" or (devices is None and not here):
+    is_on_cpu = not here or os.environ.get("JAX_PLATFORMS") == "cpu"
+    if devices == "cpu" or (devices is None and is_on_cpu):
         own = {"JAX_PLATFORMS": "cpu"}
         if each:
             option = f"--xla_force_host_platform_device_count={each}"
@@ -132,8 +136,8 @@ def _environments(devices: str | None, processes: int, each: int) -> list[dict[s
     if len(here) < processes * max(each, 1):
         raise errors.SettingError(
             "devices_per_process" if each else "processes",
-            f"is {each or processes}, but {len(here)} GPUs are here; {processes} processes share "
-            "none",
+            f"is {each or processes}, but this machine has {wording.counted(len(here), 'GPU')}; "
+            f"{processes} processes share none",
         )
     if processes == 1 and not each:
         return [{}]

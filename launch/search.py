@@ -30,6 +30,7 @@ LOCK = "search.lock"
 _States = optuna.trial.TrialState
 # Attributes of trials and of the study.
 _FOLDERS, _SETTINGS, _PROBLEM, _ASKED = "folders_of", "settings", "problem", "asked"
+_CUT_OFF = "cut_off"
 
 
 class Plan(NamedTuple):
@@ -57,9 +58,9 @@ class Plan(NamedTuple):
           params: what the trial chose, of which some may have no effect beside the rest.
         """
         typed = [f"--{setting}" for setting in search_space.typed(params)]
-        given = setting_flags.parse([*self.train_flags, *typed])
-        preset = given.pop("preset", "")
         try:
+            given = setting_flags.parse([*self.train_flags, *typed])
+            preset = given.pop("preset", "")
             return presets.resolve(self.env, preset, given, optional=params)
         except errors.SettingError:
             return None
@@ -109,6 +110,7 @@ def open_study(plan: Plan, sampler: str, pruner: str, start: dict[str, Any]) -> 
       SettingError: the folder holds another search.
     """
     optuna.logging.set_verbosity(logging.WARNING)
+    _drop_half_line(plan.runs_dir / JOURNAL)
     backend = journal.JournalFileBackend(str(plan.runs_dir / JOURNAL))
     pruners: dict[str, optuna.pruners.BasePruner] = {
         # Steps count from 1: a trial is not judged by its first evaluation alone.
@@ -140,13 +142,32 @@ def open_study(plan: Plan, sampler: str, pruner: str, start: dict[str, Any]) -> 
     if not study.trials and start:
         study.enqueue_trial(start)
     study.set_user_attr(_ASKED, plan.asked)
-    waiting = {folder_number(trial) for trial in study.get_trials(states=[_States.WAITING])}
-    for cut_off in study.get_trials(states=[_States.RUNNING]):
-        number = folder_number(cut_off)
-        if number not in waiting:  # as it is if this was cut off here before
-            study.enqueue_trial(cut_off.params, user_attrs={_FOLDERS: number})
-        study.tell(cut_off.number, state=_States.FAIL)
+    for trial in cut_off(study):
+        study.enqueue_trial(trial.params, user_attrs={_FOLDERS: folder_number(trial)})
+    for trial in study.get_trials(states=[_States.RUNNING]):
+        study.tell(trial.number, state=_States.FAIL)
     return study
+
+
+def _drop_half_line(path: pathlib.Path) -> None:
+    """Removes what a full disk left of a last line, with which Optuna would join the next one."""
+    if path.exists():
+        with path.open("r+b") as file:
+            file.truncate(file.read().rfind(b"\n") + 1)
+
+
+def cut_off(study: optuna.Study) -> list[optuna.trial.FrozenTrial]:
+    """The trials that did not end and do not wait to go on."""
+    return [
+        trial
+        for trial in _newest(study)
+        if trial.state is _States.RUNNING or trial.user_attrs.get(_CUT_OFF)
+    ]
+
+
+def _newest(study: optuna.Study) -> list[optuna.trial.FrozenTrial]:
+    """The last attempt of each trial."""
+    return list({folder_number(trial): trial for trial in study.trials}.values())
 
 
 class Trial:
@@ -164,6 +185,7 @@ class Trial:
         self._means: list[float] = []  # of each evaluation, over the seeds
         self._is_pruned = False
         self._problem = ""
+        self._is_cut_off = False
         self.settings = plan.settings(self._trial.params)
         number = self._trial.user_attrs.get(_FOLDERS, self._trial.number)
         self._trial.set_user_attr(_FOLDERS, number)
@@ -179,7 +201,8 @@ class Trial:
 
     def look(self) -> None:
         """Tells Optuna of new evaluations, and stops the runs if it has seen enough."""
-        self._report()
+        with contextlib.suppress(OSError):  # a disk may be there again at the next look
+            self._report()
         if self._means and not self._is_pruned and not self._is_over:
             self._is_pruned = self._trial.should_prune()
             if self._is_pruned:
@@ -198,9 +221,10 @@ class Trial:
         """The score after so many evaluations."""
         return search_scores.score(self._means[:number], self._plan.score)
 
-    def fail(self, problem: str) -> None:
-        """Notes why a run failed; the others need not go on."""
+    def fail(self, problem: str, *, may_resume: bool = False) -> None:
+        """Notes why a run failed; the others need not go on. One that was cut off may resume."""
         self._problem = self._problem or problem
+        self._is_cut_off = self._is_cut_off or may_resume
         self._stop()
 
     def _stop(self) -> None:
@@ -214,12 +238,13 @@ class Trial:
             self._problem = self._problem or "there is no evaluation"
         if self._problem:
             self._trial.set_user_attr(_PROBLEM, self._problem)
+            self._trial.set_user_attr(_CUT_OFF, self._is_cut_off)
             self._study.tell(self._trial, state=_States.FAIL)
         elif self._is_pruned:
             self._study.tell(self._trial, state=_States.PRUNED)
         else:
             self._study.tell(self._trial, self._score(len(self._means)))
-        if self._problem or self._is_pruned:  # no run of it is resumed
+        if (self._problem and not self._is_cut_off) or self._is_pruned:  # no run is resumed
             for run in self.runs:
                 shutil.rmtree(run.path / layout.REPLAY, ignore_errors=True)
 
@@ -257,10 +282,9 @@ def _rank(trial: optuna.trial.FrozenTrial) -> tuple[float, float, int]:
 
 
 def problems(study: optuna.Study) -> collections.Counter[str]:
-    """Why trials failed, and how many for each reason; those that were cut off did not fail."""
-    failed = study.get_trials(states=[_States.FAIL])
+    """Why trials failed in their last attempt, and how many for each reason."""
     return collections.Counter(
-        trial.user_attrs[_PROBLEM] for trial in failed if _PROBLEM in trial.user_attrs
+        trial.user_attrs[_PROBLEM] for trial in _newest(study) if _PROBLEM in trial.user_attrs
     )
 
 

@@ -18,7 +18,7 @@ import optuna
 from jaxdqn import errors
 from jaxdqn.cli import setting_flags
 from jaxdqn.settings import config, setting
-from launch import sweep_runs
+from launch import sweep_flags
 
 Distribution = (
     optuna.distributions.CategoricalDistribution
@@ -79,7 +79,7 @@ def _distribution(name: str, told: Any, hints: Mapping[str, Any]) -> Distributio
     Raises:
       SettingError: it is no setting, or what is told is no range of it.
     """
-    if name not in hints or name in sweep_runs.OWN | {"preset"}:
+    if name not in hints or name in sweep_flags.OWN | {"preset"}:
         problem = "cannot be searched" if name in hints else "is not a setting of jaxdqn.train"
         raise errors.SettingError("search", f"{name} {problem}")
     if isinstance(told, list) and told:
@@ -90,9 +90,17 @@ def _distribution(name: str, told: Any, hints: Mapping[str, Any]) -> Distributio
         *("low", "high", "log", "step")
     }:
         raise errors.SettingError("search", f"{name}: {_RIGHT}")
-    whole = _kind(hints[name]) is int
+    kind = _kind(hints[name])
+    if kind not in (int, float):
+        raise errors.SettingError("search", f"{name}: must be a list of values")
+    whole = kind is int
     for end in ("low", "high"):
         _check(name, told[end], hints[name])
+    if not isinstance(told.get("log", False), bool):
+        raise errors.SettingError("search", f"{name}: log must be true or false")
+    if not setting.fits(told.get("step", 1), kind):
+        right = "a whole number" if whole else "a number"
+        raise errors.SettingError("search", f"{name}: step must be {right}")
     made = optuna.distributions.IntDistribution if whole else optuna.distributions.FloatDistribution
     try:
         return made(**told)
@@ -112,7 +120,8 @@ def _check(name: str, value: Any, hint: Any) -> None:
     allowed = setting.described(config.Config)[name].allowed
     parts = parsed if isinstance(parsed, tuple) else (parsed,)
     if not setting.fits(parsed, hint):
-        raise errors.SettingError("search", f"{name} cannot be {value!r}")
+        right = '; must be text, such as "64,64"' if _kind(hint) is tuple else ""
+        raise errors.SettingError("search", f"{name} cannot be {value!r}{right}")
     if parsed is not None and allowed and not all(map(allowed.holds, parts)):
         raise errors.SettingError("search", f"{name} is {value}; must be {allowed.text}")
 

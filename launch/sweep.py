@@ -27,6 +27,7 @@ from collections.abc import Container, Sequence
 
 from absl import flags
 
+from jaxdqn import errors
 from jaxdqn.cli import paths, program
 from launch import sweep_ray, sweep_runs, sweep_worker
 
@@ -38,7 +39,10 @@ def define_flags() -> None:
     )
     flags.DEFINE_string("seeds", "0", "seeds, such as 0,1,2 or 0-4")
     flags.DEFINE_multi_string(
-        "vary", [], "a setting and its values, such as n_step=1,3; several settings are combined"
+        "vary",
+        [],
+        "a setting and its values, such as n_step=1,3 or hidden_sizes=64,64;256,256; several "
+        "settings are combined",
     )
     flags.DEFINE_string(
         "search",
@@ -104,7 +108,10 @@ def main(train_flags: Sequence[str]) -> int:
 def _sweep(runs_dir: pathlib.Path, train_flags: Sequence[str]) -> int:
     """Trains a run for each combination; returns 0 when all are complete."""
     values = flags.FLAGS
-    runs = list(sweep_runs.all_runs(runs_dir, values.envs, values.seeds, values.vary, train_flags))
+    for name in ("trials", "sampler", "pruner", "score", "finalists"):
+        if values[name].present:
+            raise errors.SettingError(name, "belongs to a search; --search names its file")
+    runs = sweep_runs.all_runs(runs_dir, values.envs, values.seeds, values.vary, train_flags)
     if values.dry_run:
         for run in runs:
             print(shlex.join(sweep_worker.command(run)))

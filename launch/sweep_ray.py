@@ -4,18 +4,21 @@ import contextlib
 import logging
 import os
 import pathlib
+import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
+import filelock
 from absl import flags
 
-from jaxdqn import errors, extras
+from jaxdqn import errors, extras, wording
 from jaxdqn.cli import program, terminal
 from launch import sweep_runs, sweep_worker
 
 _LOOK_S = 5.0  # between two looks at the runs
 _POLL_S = 0.25  # between two questions whether one has ended
+_SAVE_S = 120.0  # for runs that are being stopped
 
 
 @contextlib.contextmanager
@@ -47,8 +50,38 @@ def connected(runs_dir: pathlib.Path) -> Iterator[Any]:
     terminal.tolerate_loss("the runs continue")
     try:
         yield ray
-    finally:
-        ray.shutdown()
+    except BaseException:
+        ray.shutdown()  # which ends the workers, and each of them its run
+        _wait_until_saved(runs_dir)
+        raise
+    ray.shutdown()
+
+
+def _wait_until_saved(runs_dir: pathlib.Path) -> None:
+    """Waits for runs that are ending: where this process is a container's first, they would end
+    with it, before they have saved."""
+    until, told = time.monotonic() + _SAVE_S, False
+    while time.monotonic() < until:
+        saving = [path for path in runs_dir.glob("*-seed*") if _is_locked(path / "lock")]
+        if not saving:
+            return
+        if not told:
+            print(f"waiting for {wording.counted(len(saving), 'run')} to save", flush=True)
+            told = True
+        time.sleep(_POLL_S)
+
+
+def _is_locked(path: pathlib.Path) -> bool:
+    """Whether a process holds a lock file."""
+    if not path.exists():
+        return False
+    lock = filelock.FileLock(path, fallback_to_soft=False)
+    try:
+        lock.acquire(blocking=False)
+    except filelock.Timeout:
+        return True
+    lock.release()
+    return False
 
 
 def not_installed(error: ImportError) -> errors.RunError:
@@ -84,14 +117,23 @@ def wait(ray: Any, tasks: Iterable[Any]) -> set[Any]:
         time.sleep(_POLL_S)
 
 
-def problem(ray: Any, task: Any) -> str:
-    """Why a task that has ended failed; empty if it did not."""
+class Problem(NamedTuple):
+    """Why a run failed."""
+
+    text: str
+    is_final: bool  # its settings were refused; else it was cut off too often
+
+
+def problem(ray: Any, task: Any) -> Problem | None:
+    """Why a task that has ended failed; None if it did not."""
     try:
         ray.get(task)
     except ray.exceptions.RayError as error:
         cause = getattr(error, "cause", None) or error
-        return " ".join(str(cause).split()) or type(cause).__name__
-    return ""
+        text = " ".join(str(cause).split()) or type(cause).__name__
+        # Its class is a copy that came with the worker's code.
+        return Problem(text, type(cause).__name__ == sweep_worker.RefusedError.__name__)
+    return None
 
 
 def train_all(ray: Any, runs: Sequence[sweep_runs.Run]) -> dict[sweep_runs.Run, str]:
@@ -109,13 +151,20 @@ def train_all(ray: Any, runs: Sequence[sweep_runs.Run]) -> dict[sweep_runs.Run, 
             for task in wait(ray, waiting):
                 run = waiting.pop(task)
                 if found := problem(ray, task):
-                    problems[run] = found
-                states[run] = "failed" if found else "complete"
+                    problems[run] = found.text
+                _tell(states, run, "failed" if found else "complete")
             for run in waiting.values():
                 if run.attempts() > before[run]:
-                    states[run] = "running"
-            shown.update(sweep_table.table(states))
+                    _tell(states, run, "running")
+            shown.update(sweep_table.progress(states))
     return problems
+
+
+def _tell(states: dict[sweep_runs.Run, str], run: sweep_runs.Run, state: str) -> None:
+    """Notes the state of a run; a log file, where no table can move, gets a line for each."""
+    if states[run] != state and not sys.stdout.isatty():
+        print(f"{run.path.name}: {state}", flush=True)
+    states[run] = state
 
 
 def runs_at_once(ray: Any) -> int:

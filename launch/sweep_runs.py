@@ -4,16 +4,14 @@ import itertools
 import os
 import pathlib
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
-from absl import flags
-
 from jaxdqn import errors
+from jaxdqn.cli import setting_flags
 from jaxdqn.envs import scores
+from launch import sweep_flags
 
-# Flags of `jaxdqn.train` that the sweep sets for each run.
-OWN = {"env", "seed", "run_dir", "num_processes", "process_id", "coordinator_address"}
 _LONGEST_NAME_BYTES = 200  # of a run; its logs have longer ones
 
 
@@ -35,8 +33,10 @@ class Run(NamedTuple):
 
     def attempts(self) -> int:
         """How often it was begun."""
-        file = self.attempts_file
-        return file.read_text().count("\n") if file.exists() else 0
+        try:
+            return self.attempts_file.read_text().count("\n")
+        except OSError:  # there is none yet, or a disk is not there now
+            return 0
 
     @property
     def stop_file(self) -> pathlib.Path:
@@ -50,7 +50,7 @@ def all_runs(
     seeds: str,
     vary: Sequence[str],
     train_flags: Sequence[str],
-) -> Iterator[Run]:
+) -> list[Run]:
     """All combinations of games, settings and seeds.
 
     Args:
@@ -65,18 +65,21 @@ def all_runs(
     """
     if not envs:
         raise errors.SettingError("envs", "name the games, such as Breakout,Pong")
-    envs = list(scores.ATARI_57) if list(envs) == ["atari57"] else envs
-    varied = [_values_of(text) for text in vary]
-    check_train_flags(train_flags, [choices[0].partition("=")[0] for choices in varied])
-    made = set()
-    for env, setting, seed in itertools.product(envs, itertools.product(*varied), seeds_of(seeds)):
-        name = "-".join([_fit_for_a_path(part) for part in (env, *setting)])
+    envs = list(scores.ATARI_57) if list(envs) == ["atari57"] else list(dict.fromkeys(envs))
+    varied, numbers = [_values_of(text) for text in vary], list(dict.fromkeys(seeds_of(seeds)))
+    sweep_flags.check(train_flags, [choices[0].partition("=")[0] for choices in varied])
+    combinations = list(itertools.product(*varied))
+    runs = dict[pathlib.Path, Run]()
+    for env, settings, seed in itertools.product(envs, combinations, numbers):
+        name = "-".join([_fit_for_a_path(part) for part in (env, *settings)])
         if len(os.fsencode(name)) > _LONGEST_NAME_BYTES:
             raise errors.SettingError("vary", f"makes the folder name {name}, which is too long")
         path = runs_dir / f"{name}-seed{seed}"
-        if path not in made:  # games and seeds may be named twice
-            made.add(path)
-            yield Run(path, _flags(train_flags, env, setting, seed, path))
+        if path in runs:
+            raise errors.SettingError("vary", f"makes two runs of the name {path.name}")
+        runs[path] = Run(path, _flags(train_flags, env, settings, seed, path))
+    sweep_flags.check_runs(envs, combinations, train_flags)
+    return list(runs.values())
 
 
 def runs_of_trial(
@@ -114,17 +117,22 @@ def _fit_for_a_path(name: str) -> str:
 
 
 def _values_of(text: str) -> list[str]:
-    """'n_step=1,3' -> ['n_step=1', 'n_step=3'].
+    """'n_step=1,3' -> ['n_step=1', 'n_step=3']; semicolons divide values that have commas.
 
     Raises:
       SettingError: it does not look like that.
     """
-    name, equals, values = text.partition("=")
-    if not (name.isidentifier() and equals and all(values.split(","))):
+    name, equals, given = text.partition("=")
+    values = given.split(";" if ";" in given or setting_flags.is_list(name) else ",")
+    if not (name.isidentifier() and equals and all(values)):
         raise errors.SettingError(
             "vary", f"is {text!r}; must be a setting and its values, such as n_step=1,3"
         )
-    return [f"{name}={value}" for value in values.split(",")]
+    if setting_flags.is_list(name) and len(values) == 1:
+        raise errors.SettingError(
+            "vary", f"is {text!r}; semicolons divide its values, such as {name}=64,64;256,256"
+        )
+    return [f"{name}={value}" for value in values]
 
 
 def seeds_of(text: str) -> list[int]:
@@ -141,33 +149,3 @@ def seeds_of(text: str) -> list[int]:
             raise errors.SettingError("seeds", f"is {text!r}; numbers such as 0,1,2 or 0-4")
         seeds += range(int(numbers[0]), int(numbers[-1]) + 1)
     return seeds
-
-
-def check_train_flags(train_flags: Sequence[str], varied: Sequence[str]) -> None:
-    """Refuses flags for all runs that each run has of its own.
-
-    Args:
-      train_flags: of all runs.
-      varied: names of settings that vary.
-
-    Raises:
-      SettingError: there is one, or one varies twice.
-    """
-    for name in varied:
-        if name in OWN or varied.count(name) > 1:
-            right = "use --envs or --seeds" if name in OWN else "name its values once"
-            raise errors.SettingError("vary", f"{name} cannot vary like this; {right}")
-    try:
-        given = flags.FLAGS.read_flags_from_files(list(train_flags))
-    except flags.Error as error:
-        raise errors.SettingError("flagfile", str(error)) from None
-    names = [flag.lstrip("-").partition("=")[0] for flag in given if flag.startswith("-")]
-    for name in names:
-        if name.removeprefix("no") == "overwrite":
-            raise errors.SettingError(
-                "overwrite",
-                "would delete what a run that was cut off has saved; delete --runs_dir",
-            )
-        if name in OWN or name in varied:
-            right = "--vary names its values" if name in varied else "the sweep sets it"
-            raise errors.SettingError(name, f"cannot be set for all runs: {right}")

@@ -13,13 +13,14 @@ from rich import live
 from rich import table as rich_table
 
 from jaxdqn import errors, wording
-from jaxdqn.cli import setting_flags
+from jaxdqn.cli import paths, setting_flags
 from jaxdqn.settings import presets
 from jaxdqn.storage import atomic_files
 from launch import (
     search,
     search_finals,
     search_space,
+    sweep_flags,
     sweep_ray,
     sweep_runs,
     sweep_table,
@@ -62,9 +63,10 @@ def main(runs_dir: pathlib.Path, train_flags: Sequence[str]) -> int:
     results = search_finals.results(study)
     if results:
         _conclude(results, plan, search.counts(study))
-    if problems:
-        print("The choice is not final: the same command resumes what has failed.")
-    return 0 if results and not problems else 1
+    goes_on = bool(problems or search.cut_off(study))
+    if goes_on:
+        print("The choice is not final: the same command resumes what was cut off.")
+    return 0 if results and not goes_on else 1
 
 
 def _plan(runs_dir: pathlib.Path, train_flags: Sequence[str]) -> tuple[search.Plan, dict[str, Any]]:
@@ -78,10 +80,11 @@ def _plan(runs_dir: pathlib.Path, train_flags: Sequence[str]) -> tuple[search.Pl
         raise errors.SettingError("envs", "a search is for one game, such as CartPole")
     if values.vary:
         raise errors.SettingError("vary", "does not go with --search, whose file has the settings")
-    sweep_runs.check_train_flags(train_flags, [])
-    space = search_space.read(pathlib.Path(values.search))
+    sweep_flags.check(train_flags)
+    space = search_space.read(paths.usable("search", values.search))
     given = setting_flags.parse(train_flags)
     settings = presets.resolve(values.envs[0], given.pop("preset", ""), given)
+    sweep_flags.check_runs(values.envs, [()], train_flags)
     seeds = list(dict.fromkeys(sweep_runs.seeds_of(values.seeds)))
     plan = search.Plan(runs_dir, values.envs[0], seeds, list(train_flags), space, values.score)
     return plan, search_space.start(space, settings)
@@ -106,7 +109,7 @@ def _run_trials(ray: Any, study: optuna.Study, plan: search.Plan) -> None:
                 for task in set(running[trial]).intersection(done):
                     del running[trial][task]
                     if problem := sweep_ray.problem(ray, task):
-                        trial.fail(problem)
+                        trial.fail(problem.text, may_resume=not problem.is_final)
                 if running[trial]:
                     trial.look()
                 else:

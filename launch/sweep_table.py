@@ -1,5 +1,6 @@
 """How far the runs of a sweep are, as a table for a terminal."""
 
+import collections
 import pathlib
 import sys
 from collections.abc import Mapping
@@ -33,6 +34,14 @@ def table(states: Mapping[sweep_runs.Run, str]) -> rich_table.Table:
     return shown
 
 
+def progress(states: Mapping[sweep_runs.Run, str]) -> rich_table.Table:
+    """The same of the runs under way and of those that failed, and how many there are of each."""
+    shown = table({run: state for run, state in states.items() if state in ("running", "failed")})
+    counts = collections.Counter(states.values())
+    shown.caption = ", ".join(f"{count:,} {state}" for state, count in sorted(counts.items()))
+    return shown
+
+
 def show(shown: rich_table.Table) -> None:
     """Prints a table, in a log file as wide as most are."""
     console.Console(width=None if sys.stdout.isatty() else 120).print(shown)
@@ -40,11 +49,12 @@ def show(shown: rich_table.Table) -> None:
 
 def _tail(path: pathlib.Path) -> str:
     """The last lines of a file."""
-    if not path.exists():
+    try:
+        with path.open("rb") as file:
+            file.seek(max(0, path.stat().st_size - _TAIL_BYTES))
+            return file.read().decode(errors="replace")
+    except OSError:  # it is not there yet, or a disk is not there now
         return ""
-    with path.open("rb") as file:
-        file.seek(max(0, path.stat().st_size - _TAIL_BYTES))
-        return file.read().decode(errors="replace")
 
 
 def _number(value: float | None, form: str) -> str:

@@ -1,10 +1,12 @@
 """One run of a sweep, trained by a worker of Ray in a process of its own."""
 
+import contextlib
 import os
 import pathlib
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Sequence
 
 import filelock
@@ -14,6 +16,8 @@ from launch import sweep_runs
 
 _LOCK_S = 60.0  # for a process that is being stopped to save and exit
 _LOOK_S = 1.0  # between two looks for the file that stops a run
+_SHORT_S = 60.0  # an attempt that ends sooner has hardly begun
+_PAUSE_S, _LONGEST_PAUSE_S = 10.0, 90.0  # after such an attempt: the first, and the most
 _USAGE = 2  # the exit code for wrong settings, with which a second attempt would fail too
 
 
@@ -44,6 +48,35 @@ def train(run: sweep_runs.Run, gpus: float | None, program: Sequence[str] = ()) 
     Raises:
       CutOffError: it was cut off.
       RefusedError: its settings are wrong.
+    """
+    began = time.monotonic()
+    try:
+        _train(run, gpus, program)
+    except (CutOffError, OSError) as error:  # a disk may be there again
+        _pause(run, time.monotonic() - began)
+        raise CutOffError(str(error)) from None
+
+
+def _pause(run: sweep_runs.Run, lasted_s: float) -> None:
+    """Waits after an attempt that was cut off at once, the longer the more there were.
+
+    A machine on which nothing runs would otherwise use up the attempts of one run after another,
+    and so would a short absence of the disk.
+    """
+    with contextlib.suppress(OSError):
+        pause_s = min(_PAUSE_S * 3 ** max(0, run.attempts() - 1), _LONGEST_PAUSE_S)
+        until = time.monotonic() + (pause_s if lasted_s < _SHORT_S else 0.0)
+        while time.monotonic() < until and not run.stop_file.exists():
+            time.sleep(_LOOK_S)
+
+
+def _train(run: sweep_runs.Run, gpus: float | None, program: Sequence[str]) -> None:
+    """As `train`, without a pause.
+
+    Raises:
+      CutOffError: it was cut off.
+      RefusedError: its settings are wrong.
+      OSError: its files cannot be written.
     """
     if run.path.exists():  # the attempt before this one may still be leaving
         try:

@@ -25,7 +25,8 @@ gc.set_threshold(100_000)
 # Modules whose tests take longest, from the longest on. They come first, so that both workers end
 # at about the same time.
 _LONGEST = (
-    *("test_processes", "test_benchmarks", "test_launch", "test_published_runs", "test_resume"),
+    *("test_processes", "test_benchmarks", "test_sweeps", "test_published_runs", "test_resume"),
+    "test_launch",
     *("test_train", "test_envs", "test_search", "test_notebook", "test_own_environment"),
     *("test_examples", "test_encoders", "test_exported_agent", "test_reporting"),
     *("test_convolution", "test_replayed", "test_exporting", "test_tutorials", "test_sweep"),

@@ -195,6 +195,11 @@ def fit_replay(
         # With room to spare: a resumed run asks for the same again, with a little less free memory.
         spare = _memories() * _JITTER_BYTES
         largest = largest_capacity(config, spec, free_bytes - working - spare)
+        # Machines with a few bytes more or less free have the same replay, so that reports take
+        # their runs together.
+        unit = 10 ** max(0, len(str(largest)) - 2)
+        rounded = largest // unit * unit // config.num_envs * config.num_envs
+        largest = rounded if rounded >= needed else largest
     if chosen_by_user or largest < needed:
         raise errors.SettingError(
             "replay_capacity",

@@ -1,5 +1,6 @@
 """Paths that a user names, checked before anything is read or written under them."""
 
+import errno
 import os
 import pathlib
 import sys
@@ -8,6 +9,7 @@ from jaxdqn import errors, wording
 
 # Room below a folder for the names of a run's own files; Linux takes paths of 4,095 bytes.
 _LONGEST_BYTES = 3_500
+_WRONG = (errno.ENAMETOOLONG, errno.ELOOP)  # of the path itself
 
 
 def usable(setting: str, path: str | pathlib.Path) -> pathlib.Path:
@@ -19,6 +21,7 @@ def usable(setting: str, path: str | pathlib.Path) -> pathlib.Path:
 
     Raises:
       SettingError: no file can have this path, or Orbax could not write below it.
+      RunError: the disk does not answer.
     """
     try:
         found = pathlib.Path(path).expanduser()
@@ -40,10 +43,11 @@ def usable(setting: str, path: str | pathlib.Path) -> pathlib.Path:
             raise errors.SettingError(
                 setting, f"is {found}, but the current folder was deleted"
             ) from None
-    except (OSError, ValueError) as error:  # a name that is too long, a loop of links, a NUL
-        raise errors.SettingError(
-            setting, f"{_escaped(str(found))[:100]}: {getattr(error, 'strerror', None) or error}"
-        ) from None
+    except (OSError, ValueError) as error:
+        told = f"{_escaped(str(found))[:100]}: {getattr(error, 'strerror', None) or error}"
+        if isinstance(error, OSError) and error.errno not in _WRONG:
+            raise errors.RunError(f"--{setting}: {told}") from None
+        raise errors.SettingError(setting, told) from None  # a NUL too
     if len(encoded) > _LONGEST_BYTES:
         raise errors.SettingError(
             setting, f"is a path of {len(encoded):,} bytes; at most {_LONGEST_BYTES:,}"

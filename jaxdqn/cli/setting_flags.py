@@ -80,7 +80,7 @@ def parse(words: Sequence[str]) -> dict[str, Any]:
     define_settings(flag_values)
     try:
         given = flag_values.read_flags_from_files(list(words))
-    except flags.Error as error:
+    except (flags.Error, UnicodeDecodeError) as error:
         raise errors.SettingError("flagfile", str(error)) from None
     try:
         flag_values(["", *given], known_only=True)
@@ -92,4 +92,12 @@ def parse(words: Sequence[str]) -> dict[str, Any]:
 
 def as_typed(value: Any) -> str:
     """A setting's value as a user types it."""
-    return ",".join(map(str, value)) if isinstance(value, tuple) else str(value).lower()
+    if isinstance(value, tuple):
+        return ",".join(map(str, value))
+    return str(value).lower() if value is None or isinstance(value, bool) else str(value)
+
+
+def is_list(name: str) -> bool:
+    """Whether this is a setting whose value is a list, such as 64,64."""
+    hint = typing.get_type_hints(config.Config).get(name)
+    return typing.get_origin(hint) is tuple

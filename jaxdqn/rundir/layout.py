@@ -50,6 +50,7 @@ _JAX = "jax"  # in the config: what JAX's environment variables were
 _PASSING = {
     *(errno.EIO, errno.ESTALE, errno.ENOSPC, errno.EDQUOT, errno.ETIMEDOUT, errno.EAGAIN),
     *(errno.EBUSY, errno.ENOLCK, errno.ENOMEM, errno.EHOSTDOWN, errno.EHOSTUNREACH, errno.EINTR),
+    *(errno.ENOTCONN, errno.ESHUTDOWN),  # of a FUSE file system whose program has ended
 }
 SEEN_WITHIN_S = 90.0  # NFS remembers for a minute that a file is not there
 

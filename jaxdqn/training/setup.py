@@ -53,6 +53,7 @@ def prepare(
 
     Raises:
       SettingError: names the invalid setting.
+      RunError: a run that is resumed does not fit into the memory that is free now.
     """
     mesh = mesh_lib.make_mesh()
     if len(mesh.local_devices) * processes.count() != mesh.devices.size:
@@ -76,14 +77,13 @@ def prepare(
         )
         capacity_chosen_by_user = True  # when the run began
     free_bytes = memory.free_device_bytes(mesh)
-    memory.check_network(config, spec, free_bytes)
-    fitted = memory.fit_replay(
-        config,
-        spec,
-        free_bytes,
-        capacity_chosen_by_user,
-        lambda config: working_memory.needed_bytes(config, spec, mesh),
-    )
+    try:
+        fitted = _fitted(config, spec, mesh, free_bytes, capacity_chosen_by_user)
+    except errors.SettingError as error:
+        if stored is None or overwrite:
+            raise
+        # It did fit when the run began, and may do so again.
+        raise errors.RunError(f"{path} cannot be resumed now: {error}") from None
     begins = overwrite or not saved_steps
     initial_params = initial_agent.parameters(config, spec) if begins else None
     _check_agreement(fitted, overwrite, initial_agent.digest(initial_params))
@@ -97,6 +97,28 @@ def prepare(
         free_device_bytes=free_bytes,
         free_host_bytes=memory.free_host_bytes(),
         initial_params=initial_params,
+    )
+
+
+def _fitted(
+    config: config_lib.Config,
+    spec: api.EnvSpec,
+    mesh: Mesh,
+    free_bytes: int,
+    capacity_chosen_by_user: bool,
+) -> config_lib.Config:
+    """The settings with a replay that fits into memory.
+
+    Raises:
+      SettingError: names what is too large.
+    """
+    memory.check_network(config, spec, free_bytes)
+    return memory.fit_replay(
+        config,
+        spec,
+        free_bytes,
+        capacity_chosen_by_user,
+        lambda config: working_memory.needed_bytes(config, spec, mesh),
     )
 
 

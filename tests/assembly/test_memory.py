@@ -23,6 +23,7 @@ def test_the_replay_fits_or_is_refused(checkpoint_replay, copies):
     assert largest * step < free < (largest + 32) * step + 2_000_000_000
     fitted = fit(config, free, chosen_by_user=False)
     assert 0.8 * largest < fitted.replay_capacity < largest
+    assert fit(config, free + 5_000_000, chosen_by_user=False) == fitted  # on another machine
     # A run that goes on with less memory free asks for what it had.
     assert fit(fitted, free - 400_000_000, chosen_by_user=True) is fitted
     with pytest.raises(errors.SettingError, match=f"largest that fits is {largest}"):
@@ -53,7 +54,7 @@ def test_the_compiler_is_asked_where_memory_is_short():
         fit(config, free, chosen_by_user=True, working_bytes=working_bytes)
     assert caught.value.setting == "replay_capacity"
     fitted = fit(config, free, chosen_by_user=False, working_bytes=working_bytes)
-    assert 0.9 * largest < fitted.replay_capacity < largest
+    assert 0.89 * largest < fitted.replay_capacity < largest
     # Nothing of a replay that does not fit is compiled.
     assert max(asked) == config.replay_capacity
     fit(config, 4_000_000_000, chosen_by_user=False, working_bytes=working_bytes)

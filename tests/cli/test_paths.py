@@ -1,5 +1,6 @@
 """Paths that cannot be are refused at the start, and odd ones that can be work."""
 
+import errno
 import os
 import pathlib
 import subprocess
@@ -35,6 +36,17 @@ def test_paths_that_cannot_be(tmp_path, monkeypatch, path, message):
         paths.usable("run_dir", path)
     assert str(caught.value).startswith("--run_dir: ") and message in str(caught.value)
     assert str(caught.value).isprintable()
+
+
+def test_a_disk_that_does_not_answer_may_do_so_later(monkeypatch):
+    """Whoever starts runs again must not take it for wrong usage."""
+
+    def fails(path, **_):
+        raise OSError(errno.ESTALE, os.strerror(errno.ESTALE))
+
+    monkeypatch.setattr(pathlib.Path, "stat", fails)
+    with pytest.raises(errors.RunError, match="--run_dir: /far/run: Stale file handle"):
+        paths.usable("run_dir", "/far/run")
 
 
 def test_paths_below_a_folder_that_is_not_utf8(tmp_path, monkeypatch):

@@ -142,6 +142,31 @@ def test_a_trial_that_was_cut_off_goes_on_in_its_folder(tmp_path):
     assert [search.folder_number(best) for best in search.ranked(study)] == [0]
 
 
+def test_a_trial_that_was_cut_off_too_often_is_tried_again_by_the_next_search(tmp_path):
+    plan = plan_of(tmp_path)
+    study = open_study(plan)
+    trial = search.Trial(study, plan)
+    (run,) = trial.runs
+    (run.path / "replay" / "0").mkdir(parents=True)
+    trial.fail("JAX finds no device", may_resume=True)
+    trial.end()
+    assert search.counts(study) == "1 failed" and len(search.cut_off(study)) == 1
+    assert (run.path / "replay" / "0").exists() and not search.wants_another(study, 1)
+    study = open_study(plan)
+    assert search.wants_another(study, 1) and not search.problems(study)
+    again = search.Trial(study, plan)
+    assert again.runs == trial.runs and not search.cut_off(open_study(plan))[1:]
+
+
+def test_a_study_survives_a_disk_that_was_full(tmp_path):
+    plan = plan_of(tmp_path)
+    with_trials(plan, [[1.0]])
+    with (tmp_path / search.JOURNAL).open("a") as journal:
+        journal.write('{"op_code":5,"worker_id"')
+    for _ in range(2):
+        assert search.counts(open_study(plan)) == "1 complete"
+
+
 def test_a_search_goes_on_with_other_numbers(tmp_path):
     plan = plan_of(tmp_path)
     seen = []
@@ -219,7 +244,9 @@ def test_a_search_that_was_stopped_ends_with_the_best_of_its_trials(tmp_path):
     first.send_signal(signal.SIGTERM)
     told, problems = first.communicate(timeout=100)
     assert first.returncode == 143, told + problems
-    assert "the same command resumes the runs" in told
+    assert "the same command resumes the runs" in told and "to save" in told
+    logs = (tmp_path / "runs" / "logs").glob("*.log")
+    assert any("stopped by signal 15" in log.read_text() for log in logs)
     second = start_sweep(words)
     told, problems = second.communicate(timeout=400)
     assert second.returncode == 0, problems

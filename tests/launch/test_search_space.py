@@ -18,7 +18,9 @@ def test_a_space_has_the_kinds_of_its_settings(tmp_path):
         "double_q": optuna.distributions.CategoricalDistribution([True, False]),
     }
     params = {"learning_rate": 1e-3, "hidden_sizes": "32,32", "double_q": False}
+    params |= {"initial_agent": "hf:User/Name", "epsilon_decay_from_step": None}
     expected = ["learning_rate=0.001", "hidden_sizes=32,32", "double_q=false"]
+    expected += ["initial_agent=hf:User/Name", "epsilon_decay_from_step=none"]
     assert search_space.typed(params) == expected
 
 
@@ -39,6 +41,10 @@ def test_a_space_has_the_kinds_of_its_settings(tmp_path):
         ("head = ['c51', 'c52']", "head is c52; must be one of"),
         ("hidden_sizes = ['16,x']", "must be whole numbers separated by commas"),
         ("double_q = ['yes']", "double_q cannot be 'yes'"),
+        ("double_q = {low = false, high = true}", "double_q: must be a list of values"),
+        ("n_step = {low = 1, high = 5, step = 1.5}", "n_step: step must be a whole number"),
+        ("n_step = {low = 1, high = 5, log = 'yes'}", "n_step: log must be true or false"),
+        ("hidden_sizes = [[64, 64]]", r'cannot be \[64, 64\]; must be text, such as "64,64"'),
     ],
 )
 def test_a_wrong_space_is_refused(tmp_path, text, told):

@@ -7,6 +7,7 @@ from jaxdqn import errors
 from jaxdqn.assembly import memory
 from jaxdqn.distributed import mesh as mesh_lib
 from jaxdqn.envs import api
+from jaxdqn.rundir import layout
 from jaxdqn.settings import presets
 from jaxdqn.training import setup, working_memory
 
@@ -65,3 +66,7 @@ def test_a_run_is_prepared_with_what_the_compiler_says(config, tmp_path, monkeyp
         setup.prepare(large, **options)
     assert caught.value.setting == "batch_size" and not path.exists()
     assert setup.prepare(config, **options).config == config
+    # A run that has begun did fit: it may do so again.
+    layout.create(path, large)
+    with pytest.raises(errors.RunError, match="run cannot be resumed now: --batch_size: "):
+        setup.prepare(large, **options)

@@ -1,0 +1,102 @@
+"""What starts runs on clusters, as far as it can be checked here."""
+
+import json
+import os
+import shlex
+import subprocess
+import time
+
+import kubernetes_validate
+import pytest
+import yaml
+
+from tests import program
+
+ROOT = program.ROOT
+LAUNCH = ROOT / "launch"
+
+
+def test_the_shell_scripts_have_no_faults():
+    scripts = [LAUNCH / "slurm.sbatch", LAUNCH / "tpu_vm.sh", ROOT / ".ci" / "run"]
+    found = subprocess.run(["shellcheck", *scripts], capture_output=True, text=True, check=False)
+    assert found.returncode == 0, found.stdout
+
+
+def stand_in(folder, name, script):
+    path = folder / name
+    path.write_text(f"#!/bin/sh\n{script}\n")
+    path.chmod(0o755)
+
+
+@pytest.mark.parametrize(("code", "requeued"), [(0, False), (1, False), (143, True)])
+def test_a_job_that_was_stopped_is_queued_again(tmp_path, code, requeued):
+    """The script itself, with stand-ins for the commands of SLURM."""
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin" / "activate").touch()
+    stand_in(tmp_path / "bin", "srun", f'echo "$@" > {tmp_path}/srun; exit {code}')
+    stand_in(tmp_path / "bin", "scontrol", f'echo "$@" > {tmp_path}/scontrol')
+    path = f"{tmp_path / 'bin'}:{os.environ['PATH']}"
+    own = {"PATH": path, "JAXDQN_ENV": str(tmp_path), "SLURM_JOB_ID": "7"}
+    own |= {"SLURM_RESTART_COUNT": "1"} if code else {}
+    script = ["bash", LAUNCH / "slurm.sbatch", "--env=Pong", "--run_dir=a b"]
+    result = subprocess.run(script, env=os.environ | own, capture_output=True, text=True)
+    assert result.returncode == code, result.stderr
+    step, _, train = (tmp_path / "srun").read_text().partition(" python -m ")
+    assert {"--kill-on-bad-exit=0", "--wait=90", "--gpu-bind=none"} <= set(step.split())
+    again = " --overwrite=false" if code else ""  # what was saved stays
+    assert train == f"jaxdqn.train --env=Pong --run_dir=a b{again}\n"
+    assert (tmp_path / "scontrol").exists() == requeued
+    if requeued:
+        assert (tmp_path / "scontrol").read_text() == "requeue 7\n"
+
+
+def test_a_job_is_told_ahead_of_its_end_and_may_be_queued_again():
+    lines = (LAUNCH / "slurm.sbatch").read_text().splitlines()
+    asked = {line.removeprefix("#SBATCH ") for line in lines if line.startswith("#SBATCH ")}
+    assert {"--signal=TERM@120", "--requeue", "--open-mode=append"} <= asked
+
+
+def test_the_commands_for_a_tpu_can_be_looked_at(tmp_path):
+    script = [LAUNCH / "tpu_vm.sh", "my-tpu", "zone-a", "/mnt/a b", "--env=Pong"]
+    dry = os.environ | {"DRY_RUN": "1"}
+    result = subprocess.run(script, env=dry, capture_output=True, text=True)
+    *_, install, train = result.stdout.replace("\\n", " ").splitlines()
+    assert '".[tpu]"' in install
+    (command,) = (word for word in shlex.split(train) if word.startswith("--command="))
+    # What a machine would do: it starts training, and the connection ends.
+    (tmp_path / "jaxdqn" / ".venv" / "bin").mkdir(parents=True)
+    stand_in(tmp_path / "jaxdqn" / ".venv" / "bin", "python", 'printf "%s\\n" "$@"; exec sleep 20')
+    machine = ["bash", "-c", command.removeprefix("--command=")]
+    began = time.monotonic()
+    assert subprocess.run(machine, cwd=tmp_path, capture_output=True).stdout == b""
+    assert time.monotonic() - began < 10
+    log = tmp_path / "jaxdqn.log"
+    while time.monotonic() - began < 10 and "run_dir" not in log.read_text():
+        time.sleep(0.1)
+    assert log.read_text().splitlines() == [
+        "-m",
+        "jaxdqn.train",
+        "--env=Pong",
+        "--run_dir=/mnt/a b",
+    ]
+    assert subprocess.run([LAUNCH / "tpu_vm.sh", "my-tpu"], capture_output=True).returncode == 2
+
+
+def test_kubernetes_would_take_the_manifest():
+    """JobSet's own fields are few; all that it makes is checked by Kubernetes' schemas."""
+    for part in yaml.safe_load_all((LAUNCH / "k8s" / "jobset.yaml").read_text()):
+        if part["kind"] != "JobSet":
+            kubernetes_validate.validate(part, "1.30", strict=True)
+            continue
+        assert part["apiVersion"] == "jobset.x-k8s.io/v1alpha2"
+        assert set(part["spec"]) == {"failurePolicy", "replicatedJobs"}
+        assert part["spec"]["failurePolicy"] == {
+            "maxRestarts": 100,
+            "rules": [{"action": "FailJobSet", "onJobFailureReasons": ["PodFailurePolicy"]}],
+        }
+        (job,) = part["spec"]["replicatedJobs"]
+        assert set(job) == {"name", "replicas", "template"}
+        made = {"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": "hosts"}}
+        kubernetes_validate.validate({**made, **job["template"]}, "1.30", strict=True)
+        (container,) = job["template"]["spec"]["template"]["spec"]["containers"]
+        assert json.dumps(container["args"]).count("--run_dir=/runs/") == 1

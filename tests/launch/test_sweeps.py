@@ -1,0 +1,203 @@
+"""Sweeps: their runs, their flags, and what becomes of them."""
+
+import os
+import shlex
+import subprocess
+import sys
+import threading
+import time
+
+import psutil
+import pytest
+
+from launch import sweep_runs, sweep_table
+from tests import program
+
+ROOT = program.ROOT
+
+
+def test_a_sweep_names_its_runs(tmp_path):
+    words = ("--envs=Pong,ale:Breakout", "--seeds=0-1,5", "--vary=n_step=1,3", "--dry_run")
+    result = program.run("sweep", *words, "--", "--total_steps=9", package="launch", cwd=tmp_path)
+    commands = [shlex.split(line) for line in result.stdout.splitlines()]
+    assert len(commands) == 2 * 2 * 3 and not list(tmp_path.iterdir())
+    assert all("--total_steps=9" in command for command in commands)
+    paths = {word for command in commands for word in command if word.startswith("--run_dir=")}
+    assert len(paths) == 12
+    assert f"--run_dir={tmp_path}/runs/sweep/ale_Breakout-n_step=3-seed5" in paths
+
+
+def test_all_atari_games_can_be_swept():
+    result = program.run("sweep", "--envs=atari57", "--seeds=0-4", "--dry_run", package="launch")
+    assert len(result.stdout.splitlines()) == 57 * 5
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["sweep", "--seeds=0"], "--envs: name the games"),
+        (["sweep", "--envs=Pong", "--seeds=0-x"], "--seeds: is '0-x'"),
+        (["sweep", "--envs=Pong", "--vary=n_step"], "--vary: is 'n_step'"),
+        (["sweep", "--envs=Pong", "--", "--overwrite"], "--overwrite: would delete"),
+        (["sweep", "--envs=Pong", "--seeds=2-0"], "--seeds: is '2-0'"),
+        (["sweep", "--envs=Pong", "--vary=n_step=1,"], "--vary: is 'n_step=1,'"),
+        (["sweep", "--envs=Pong", "--vary=seed=1,2"], "--vary: seed cannot vary like this; use"),
+        (["sweep", "--envs=Pong", "--", "--seed=3"], "--seed: cannot be set for all runs: the"),
+        (["sweep", "--envs=Pong", "--", "--run_dir", "x"], "--run_dir: cannot be set for all"),
+        (
+            ["sweep", "--envs=Pong", "--vary=n_step=1,3", "--", "-n_step=5"],
+            "--n_step: cannot be set for all runs: --vary names its values",
+        ),
+        (["sweep", "--envs=Pong", "--", "--flagfile=none"], "--flagfile: "),
+        (["sweep", "--envs=Pong", "--", f"--flagfile={sys.executable}"], "--flagfile: "),
+        (["sweep", "--envs=Brekout"], "no environment 'Brekout'; nearest: Breakout"),
+        (["sweep", "--envs=Pong", "--", "--n_stepp=3"], "--n_stepp: is not a flag of jaxdqn.train"),
+        (["sweep", "--envs=Pong", "--vary=n_stepp=3"], "--n_stepp: is not a flag of jaxdqn.train"),
+        (["sweep", "--envs=Pong", "--vary=n_step=1,0"], "--n_step: is 0; must be at least 1"),
+        (["sweep", "--envs=Pong", "--vary=overwrite=true"], "--overwrite: would delete"),
+        (["sweep", "--envs=Pong", "--vary=hidden_sizes=8,8"], "semicolons divide its values"),
+        (["sweep", "--envs=Pong", "--vary=initial_agent=a/b,a:b"], "--vary: makes two runs of the"),
+        (["sweep", "--envs=Pong", "--trials=3"], "--trials: belongs to a search"),
+        (["sweep", "--envs=Pong", "--runs_dir=~nosuchuser/x"], "--runs_dir: ~nosuchuser/x: this"),
+    ],
+)
+def test_wrong_usage_is_one_line(tmp_path, words, told):
+    result = program.run(*words, package="launch", cwd=tmp_path)
+    assert result.returncode == 2
+    assert told in result.stderr and result.stderr.count("\n") == 1
+    assert not list(tmp_path.iterdir())
+
+
+def test_flags_of_all_runs_may_stand_in_a_file(tmp_path):
+    (tmp_path / "all.flags").write_text("--total_steps=2000\n--env=Pong\n")
+    words = ("--envs=CartPole,CartPole", "--seeds=1-2,2", "--dry_run", "--")
+    result = program.run("sweep", *words, "--flagfile=all.flags", package="launch", cwd=tmp_path)
+    assert result.returncode == 2 and "--env: cannot be set for all runs" in result.stderr
+    (tmp_path / "all.flags").write_text("--total_steps=2000\n")
+    result = program.run("sweep", *words, "--flagfile=all.flags", package="launch", cwd=tmp_path)
+    runs = [shlex.split(line) for line in result.stdout.splitlines()]
+    assert [run[run.index("--env=CartPole") + 1] for run in runs] == ["--seed=1", "--seed=2"]
+
+
+@pytest.mark.parametrize(
+    ("gpus", "platform", "memory"),
+    [(0, "cpu", "-"), (0.5, "-", "0.45"), (2, "-", "-"), (None, "-", "-")],
+)
+def test_a_run_of_a_sweep_has_the_gpus_that_it_is_given(tmp_path, gpus, platform, memory):
+    """Ray hides none from a task that asks for none."""
+    tell = 'echo "${JAX_PLATFORMS:--} ${XLA_PYTHON_CLIENT_MEM_FRACTION:--}"'
+    code = "import pathlib, sys; from launch import sweep_runs, sweep_worker\n"
+    code += "run = sweep_runs.Run(pathlib.Path(sys.argv[1]), ())\n"
+    code += f"sweep_worker.train(run, {gpus}, program=['sh', '-c', {tell!r}])"
+    (tmp_path / "logs").mkdir()
+    environment = dict(os.environ)
+    for name in ("JAX_PLATFORMS", "XLA_PYTHON_CLIENT_MEM_FRACTION"):
+        environment.pop(name, None)
+    command = [sys.executable, "-c", code, tmp_path / "Pong-seed0"]
+    subprocess.run(command, cwd=ROOT, env=environment, check=True)
+    assert (tmp_path / "logs" / "Pong-seed0.log").read_text() == f"{platform} {memory}\n"
+
+
+@pytest.mark.parametrize(
+    ("words", "platforms", "resources", "expected"),
+    [
+        ([], "", {"GPU": 4.0}, 1.0),
+        ([], "cpu", {"GPU": 4.0}, 0.0),
+        ([], "", {"CPU": 2.0, "TPU": 4.0}, None),
+        (["--gpus_per_run=0"], "", {"GPU": 4.0}, 0.0),
+    ],
+)
+def test_runs_of_a_sweep_take_a_gpu_each_where_there_are_any(words, platforms, resources, expected):
+    code = "import sys, types; from absl import flags; from launch import sweep, sweep_ray\n"
+    code += "sweep.define_flags(); flags.FLAGS(sys.argv)\n"
+    code += f"ray = types.SimpleNamespace(cluster_resources=lambda: {resources})\n"
+    code += "print(sweep_ray.gpus_per_run(ray))"
+    command = [sys.executable, "-c", code, *words]
+    environment = os.environ | {"JAX_PLATFORMS": platforms}
+    told = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
+    assert told.stdout == f"{expected}\n", told.stderr
+
+
+def test_a_machine_on_which_nothing_runs_does_not_use_up_all_runs(tmp_path):
+    """An attempt that ends at once is followed by a pause, unless nothing more is wanted."""
+    (tmp_path / "logs").mkdir()
+    run = sweep_runs.Run(tmp_path / "Pong-seed0", ())
+    code = "import pathlib, sys; from launch import sweep_runs, sweep_worker\n"
+    code += "run = sweep_runs.Run(pathlib.Path(sys.argv[1]), ())\n"
+    code += "sweep_worker.train(run, 0, program=['sh', '-c', sys.argv[2]])"
+
+    def train(script):
+        began = time.monotonic()
+        command = [sys.executable, "-c", code, run.path, script]
+        told = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+        return time.monotonic() - began, told.stderr.splitlines()[-1]
+
+    took_s, told = train("echo no device; exit 1")
+    assert told == "launch.sweep_worker.CutOffError: ended with 1: no device"
+    assert took_s > 10 and run.attempts() == 1
+    assert "RefusedError" in train("exit 2")[1]
+    threading.Timer(5.0, run.stop_file.touch).start()
+    took_s, _ = train("exit 1")
+    assert took_s < 60 and run.attempts() == 3  # of the 90 s that come after a third attempt
+
+
+def test_the_progress_of_many_runs_fits_a_terminal(tmp_path):
+    states = dict.fromkeys(("complete", "running", "waiting", "failed"), 100)
+    names = [(state, number) for state, count in states.items() for number in range(count)]
+    runs = {
+        sweep_runs.Run(tmp_path / f"{state}-seed{number}", ()): state
+        for state, number in names
+        if state in ("complete", "waiting") or number < 3
+    }
+    shown = sweep_table.progress(runs)
+    assert shown.row_count == 6
+    assert shown.caption == "100 complete, 3 failed, 3 running, 100 waiting"
+
+
+def test_a_sweep_ends_with_all_runs_though_one_was_killed(tmp_path):
+    """Two games, two seeds; the second game's second seed is killed when it has a checkpoint."""
+    runs = tmp_path / "sweep"
+    words = ("--envs=CartPole,MountainCar", "--seeds=0,1", f"--runs_dir={runs}", "--")
+    words += ("--preset=classic",)
+    words += ("--total_steps=4000", "--eval_episodes=2", "--checkpoint_every_steps=1000")
+    words += ("--hidden_sizes=32", "--steps_per_update=8", "--max_episode_steps=200")
+    with (tmp_path / "printed").open("w") as printed:
+        sweep = subprocess.Popen(
+            [sys.executable, "-m", "launch.sweep", *words],
+            cwd=ROOT,
+            env=program.environment(),
+            stdout=printed,
+            stderr=subprocess.STDOUT,
+        )
+    victim = runs / "MountainCar-seed1"
+    try:
+        kill_after_checkpoint(victim, sweep)
+        code = sweep.wait(400)
+    finally:
+        sweep.kill()
+    told = (tmp_path / "printed").read_text()
+    assert code == 0, told
+    paths = sorted(runs.glob("*-seed*"))
+    assert len(paths) == 4
+    for path in paths:
+        assert program.rows(path)[0][-1]["step"] >= 4000
+        attempts = (runs / "logs" / f"{path.name}.attempts").read_text().splitlines()
+        assert len(attempts) == 1 + (path == victim)
+    assert "resuming from step" in (runs / "logs" / f"{victim.name}.log").read_text()
+    # The table, and a line for each change where it cannot move.
+    assert told.count("complete") == 8 and "4 runs" in told
+    assert {"MountainCar-seed1: running", "CartPole-seed0: complete"} <= set(told.splitlines())
+    assert (runs / "report.html").stat().st_size > 100_000
+
+
+def kill_after_checkpoint(path, sweep):
+    """Kills the process that trains there, once it has saved something."""
+    until = time.monotonic() + 600
+    while time.monotonic() < until and sweep.poll() is None:
+        if list((path / "checkpoints").glob("*000/SHA256SUMS")):
+            for process in psutil.process_iter(["cmdline"]):
+                if f"--run_dir={path}" in (process.info["cmdline"] or ()):
+                    process.kill()
+                    return
+        time.sleep(0.02)
+    raise AssertionError("there was nothing to kill")
