@@ -6,9 +6,10 @@ r"""Trains a separate run for each game, seed and setting, on a Ray cluster or o
 Arguments after `--` are flags of `jaxdqn.train` for all runs. A run that is interrupted resumes
 from its last checkpoint, at most `--retries` times. The same command, run again, resumes all runs
 that are not complete. All machines must see `--runs_dir`. If several runs share a machine, set
-`--replay_capacity`: otherwise each run takes all memory that is free. Start the Ray of a cluster
-with `RAY_kill_child_processes_on_worker_exit=false`, as this program does here: otherwise runs that
-are stopped do not save.
+`--replay_capacity`: otherwise each run takes all memory that is free, and a report tells runs of
+different capacities apart. Start the Ray of a cluster with
+`RAY_kill_child_processes_on_worker_exit=false`, as this program does here: otherwise runs that are
+stopped do not save.
 
 With `--search`, Optuna chooses the settings of each trial, and ends trials early that fall behind.
 The best trials then run with new seeds, which choose among them:
