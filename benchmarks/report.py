@@ -95,6 +95,7 @@ class Result:
             datetime.date.today().isoformat()
         )  # one file, even if the benchmark ends tomorrow
         self._command = f"python -m {_module()} {shlex.join(sys.argv[1:])}".strip()
+        self._commit = _commit()
         self._shown, self._path = "", folder
 
     def __enter__(self) -> "Result":
@@ -126,6 +127,7 @@ class Result:
         whole = {
             "benchmark": self._name,
             "command": self._command,
+            "commit": self._commit,
             "date": self._date,
             **made_with,
             **figures,
@@ -168,6 +170,18 @@ def finish(
     """Prints a benchmark's table and writes its result; see `Result`."""
     with Result(name, folder) as result:
         return result.keep(figures, shown, made_with)
+
+
+def _commit() -> str | None:
+    """The commit that is checked out, marked where files differ from it; None for no checkout."""
+    command = ["git", "describe", "--always", "--dirty", "--abbrev=12"]
+    try:
+        told = subprocess.run(
+            command, cwd=RESULTS, capture_output=True, text=True, check=True, timeout=60
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return told.stdout.strip()
 
 
 def _module() -> str:

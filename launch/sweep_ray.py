@@ -52,12 +52,12 @@ def connected(runs_dir: pathlib.Path) -> Iterator[Any]:
         yield ray
     except BaseException:
         ray.shutdown()  # which ends the workers, and each of them its run
-        _wait_until_saved(runs_dir)
+        wait_until_saved(runs_dir)
         raise
     ray.shutdown()
 
 
-def _wait_until_saved(runs_dir: pathlib.Path) -> None:
+def wait_until_saved(runs_dir: pathlib.Path) -> None:
     """Waits for runs that are ending: where this process is a container's first, they would end
     with it, before they have saved."""
     until, told = time.monotonic() + _SAVE_S, False

@@ -244,7 +244,7 @@ def test_a_search_that_was_stopped_ends_with_the_best_of_its_trials(tmp_path):
     first.send_signal(signal.SIGTERM)
     told, problems = first.communicate(timeout=100)
     assert first.returncode == 143, told + problems
-    assert "the same command resumes the runs" in told and "to save" in told
+    assert "the same command resumes the runs" in told
     logs = (tmp_path / "runs" / "logs").glob("*.log")
     assert any("stopped by signal 15" in log.read_text() for log in logs)
     second = start_sweep(words)
