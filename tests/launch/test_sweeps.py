@@ -7,10 +7,11 @@ import sys
 import threading
 import time
 
+import filelock
 import psutil
 import pytest
 
-from launch import sweep_runs, sweep_table
+from launch import sweep_ray, sweep_runs, sweep_table
 from tests import program
 
 ROOT = program.ROOT
@@ -139,6 +140,20 @@ def test_a_machine_on_which_nothing_runs_does_not_use_up_all_runs(tmp_path):
     threading.Timer(5.0, run.stop_file.touch).start()
     took_s, _ = train("exit 1")
     assert took_s < 60 and run.attempts() == 3  # of the 90 s that come after a third attempt
+
+
+def test_a_sweep_that_is_stopped_waits_until_its_runs_have_saved(tmp_path, capsys):
+    for name in ("Pong-seed0", "Pong-seed1"):
+        (tmp_path / name).mkdir()
+    lock = filelock.FileLock(tmp_path / "Pong-seed0" / "lock", thread_local=False)
+    lock.acquire()
+    saving = threading.Timer(2.0, lock.release)
+    saving.start()
+    sweep_ray.wait_until_saved(tmp_path)
+    assert not lock.is_locked
+    assert capsys.readouterr().out == "waiting for 1 run to save\n"
+    sweep_ray.wait_until_saved(tmp_path)
+    assert not capsys.readouterr().out
 
 
 def test_the_progress_of_many_runs_fits_a_terminal(tmp_path):
