@@ -93,11 +93,12 @@ def _plan(runs_dir: pathlib.Path, train_flags: Sequence[str]) -> tuple[search.Pl
 def _run_trials(ray: Any, study: optuna.Study, plan: search.Plan) -> None:
     """Runs trials, as many at a time as there is room for, until all have ended."""
     start = sweep_ray.starter(ray)
-    most = max(1, sweep_ray.runs_at_once(ray) // len(plan.seeds))
     # The tasks of each trial under way.
     running = dict[search.Trial, dict[Any, sweep_runs.Run]]()
     with live.Live(refresh_per_second=1, transient=True) as shown:
         while True:
+            # Machines may have come or gone.
+            most = max(1, sweep_ray.runs_at_once(ray) // len(plan.seeds))
             while len(running) < most and search.wants_another(study, flags.FLAGS.trials):
                 trial = search.Trial(study, plan)
                 running[trial] = {start(run): run for run in trial.runs}

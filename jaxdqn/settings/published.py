@@ -107,8 +107,9 @@ AGENTS: Mapping[str, Agent] = {
     ),
     "dueling": Agent(
         {**_DOUBLE, "dueling": True, "learning_rate": 6.25e-5, "max_grad_norm": 10.0},
-        "dueling double DQN of Wang et al. (2016); gradients of the convolutions are not scaled, "
-        "and it is the mean over the batch whose norm is clipped; not yet run",
+        "dueling double DQN of Wang et al. (2016), who only say that their learning rate is lower "
+        "than that of double DQN; gradients of the convolutions are not scaled, and it is the mean "
+        "over the batch whose norm is clipped; not yet run",
     ),
     "c51": Agent(
         {**_DOPAMINE, "head": "c51", "learning_rate": 2.5e-4},
