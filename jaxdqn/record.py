@@ -40,6 +40,8 @@ def main() -> int:
     out, sheet = shared_flags.output("out", _SUFFIXES), shared_flags.output("sheet", (".png",))
     if out is None and sheet is None:
         raise errors.SettingError("out", "name a film, such as --out=play.mp4, or a --sheet")
+    if values.overlay and out is None:
+        raise errors.SettingError("overlay", "has no effect without a film: name it with --out")
     if values.random and values.protocol not in (None, "random"):
         raise errors.SettingError("random", f"means --protocol=random, not {values.protocol}")
 

@@ -115,10 +115,13 @@ PUBLISHED: Mapping[str, Mapping[str, float]] = {
 
 def published(game: api.GameInfo) -> dict[str, float]:
     """Mean returns of the systems in `PUBLISHED` on a game, by their names."""
-    if game.family != api.ATARI:
-        return {}
-    name = game.plain_name
-    return {system: values[name] for system, values in PUBLISHED.items() if name in values}
+    # Whatever a source calls the game, its reference is that of the game.
+    names = {name for name, known in ATARI_57.items() if known == game.reference}
+    return {
+        system: values[name]
+        for system, values in PUBLISHED.items()
+        for name in names & values.keys()
+    }
 
 
 def human_normalised(reference: api.Reference | None, score: float) -> float | None:

@@ -126,6 +126,7 @@ PROGRAMS = [
     ("record --run_dir=RUN --out=film.mp4", "--out: film.mp4 exists; --overwrite replaces it"),
     ("record --run_dir=RUN --out=a.mp4 --sheet=s.jpg", "--sheet: is s.jpg; the name must end in"),
     ("record --run_dir=RUN --out=a.mp4 --random --protocol=greedy", "--random"),
+    ("record --run_dir=RUN --sheet=a.png --overlay", "--overlay: has no effect without a film"),
     ("record --run_dir=RUN --out=a.mp4 --episodes=0", "episodes"),
     ("inspect --run_dir=RUN", "--out: name the folder to create"),
     ("inspect --run_dir=RUN --out=folder --overwrite", "holds more than an inspection"),

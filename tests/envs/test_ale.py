@@ -9,7 +9,7 @@ import pytest
 
 from jaxdqn import errors
 from jaxdqn.assembly import env_spec
-from jaxdqn.envs import api, registry
+from jaxdqn.envs import api, registry, scores
 from jaxdqn.settings import presets, protocols
 from jaxdqn.training import setup
 
@@ -37,6 +37,8 @@ def test_it_has_the_games_that_envpool_has_by_the_same_names():
     games = importlib.import_module("jaxdqn.envs.ale.games")
     names = importlib.import_module("jaxdqn.envs.envpool.games").atari_names()
     assert {name.partition(":")[2] for name in games.all_ids()} == set(names)
+    by_ale, by_envpool = (registry.game(registry.resolve(n)) for n in ("ale:Pong", "Pong"))
+    assert scores.published(by_ale) == scores.published(by_envpool) != {}
 
 
 def test_settings_for_atari_games_hold():
