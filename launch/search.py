@@ -185,7 +185,7 @@ class Trial:
         self._means: list[float] = []  # of each evaluation, over the seeds
         self._is_pruned = False
         self._problem = ""
-        self._is_cut_off = False
+        self._is_refused = False
         self.settings = plan.settings(self._trial.params)
         number = self._trial.user_attrs.get(_FOLDERS, self._trial.number)
         self._trial.set_user_attr(_FOLDERS, number)
@@ -224,7 +224,7 @@ class Trial:
     def fail(self, problem: str, *, may_resume: bool = False) -> None:
         """Notes why a run failed; the others need not go on. One that was cut off may resume."""
         self._problem = self._problem or problem
-        self._is_cut_off = self._is_cut_off or may_resume
+        self._is_refused = self._is_refused or not may_resume
         self._stop()
 
     def _stop(self) -> None:
@@ -234,17 +234,17 @@ class Trial:
     def end(self) -> None:
         """Tells Optuna how it ended, when none of its runs is under way."""
         self._report()
-        if not self._means:
-            self._problem = self._problem or "there is no evaluation"
+        if not self._means and not self._problem:
+            self.fail("there is no evaluation")
         if self._problem:
             self._trial.set_user_attr(_PROBLEM, self._problem)
-            self._trial.set_user_attr(_CUT_OFF, self._is_cut_off)
+            self._trial.set_user_attr(_CUT_OFF, not self._is_refused)
             self._study.tell(self._trial, state=_States.FAIL)
         elif self._is_pruned:
             self._study.tell(self._trial, state=_States.PRUNED)
         else:
             self._study.tell(self._trial, self._score(len(self._means)))
-        if (self._problem and not self._is_cut_off) or self._is_pruned:  # no run is resumed
+        if self._is_refused or self._is_pruned:  # no run of it is resumed
             for run in self.runs:
                 shutil.rmtree(run.path / layout.REPLAY, ignore_errors=True)
 

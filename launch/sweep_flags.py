@@ -70,9 +70,11 @@ def _check_known(words: Sequence[str]) -> None:
     told = subprocess.run(command, check=False, capture_output=True, text=True)
     if told.returncode:
         problem = told.stderr.removeprefix("error: ").strip()
-        unknown = re.match(r"Unknown command line flag '(\w+)'\. ?(.*)", problem)
-        name, more = unknown.groups() if unknown else ("vary", problem)
-        raise errors.SettingError(name, f"is not a flag of jaxdqn.train. {more}".strip())
+        if unknown := re.match(r"Unknown command line flag '(\w+)'\. ?(.*)", problem):
+            name, more = unknown.groups()
+            raise errors.SettingError(name, f"is not a flag of jaxdqn.train. {more}".strip())
+        name, _, problem = problem.removeprefix("flag --").partition(": ")  # 'flag --track=x: ...'
+        raise errors.SettingError(name, problem)
 
 
 def _names(train_flags: Sequence[str]) -> list[str]:

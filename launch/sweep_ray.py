@@ -50,11 +50,12 @@ def connected(runs_dir: pathlib.Path) -> Iterator[Any]:
     terminal.tolerate_loss("the runs continue")
     try:
         yield ray
-    except BaseException:
+    except (KeyboardInterrupt, SystemExit):
         ray.shutdown()  # which ends the workers, and each of them its run
         wait_until_saved(runs_dir)
         raise
-    ray.shutdown()
+    finally:
+        ray.shutdown()
 
 
 def wait_until_saved(runs_dir: pathlib.Path) -> None:
