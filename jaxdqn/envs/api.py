@@ -79,6 +79,7 @@ class EnvSpec(NamedTuple):
     has_lives: bool = False  # whether `TimeStep.life_lost` can ever be set
     # Steps after which it ends a game whatever `max_episode_steps` says; None: it obeys that.
     own_step_limit: int | None = None
+    is_endless: bool = False  # whether no time limit ends its games, which may then last for ever
     # Whether equal seeds and equal actions make equal games; None: nobody says.
     plays_again: bool | None = True
     steps_per_second: float = 30.0  # agent steps in a second of play as people know it

@@ -13,6 +13,8 @@ from jaxdqn.envs.ale import source as ale_source
 from jaxdqn.envs.envpool import source as envpool_source
 from jaxdqn.envs.gymnasium import source as gymnasium_source
 
+LONGEST_STEPS = 27_000  # of a game that nothing else limits; half an hour of Atari play
+
 # Gymnasium comes last: every name with a colon may be one of its own.
 _SOURCES = [envpool_source.SOURCE, ale_source.SOURCE, gymnasium_source.SOURCE]
 
@@ -106,6 +108,22 @@ def make(
     """
     maker = _maker_of(env_id)
     return maker.make(env_id, num_envs, seed, options, num_threads, with_screen)
+
+
+def limited(env_id: str, options: Mapping[str, Any]) -> dict[str, Any]:
+    """The same options, with which every game ends; for whoever waits for whole games.
+
+    A policy that walks in a circle would keep a game without a limit going for ever.
+
+    Args:
+      env_id: as `resolve` returns it.
+      options: for `make`; a time limit among them is kept.
+
+    Raises:
+      OptionError, UnsupportedEnvError, UnknownGameError: see `describe`.
+    """
+    limit = {"max_episode_steps": LONGEST_STEPS} if describe(env_id, options).is_endless else {}
+    return limit | dict(options)
 
 
 def export_options(env_id: str, options: Mapping[str, Any], frame_stack: int) -> dict[str, Any]:

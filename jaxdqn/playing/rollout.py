@@ -58,7 +58,8 @@ def play(
     state = actor.init(jax.random.key(seed), 1)
     epsilon = jax.device_put(np.float32(config.eval_epsilon))
     tracker = episodes.EpisodeTracker(1)
-    env = watched(registry.make(config.env, 1, seed, config.env_options, with_screen=with_screen))
+    options = registry.limited(config.env, config.env_options)
+    env = watched(registry.make(config.env, 1, seed, options, with_screen=with_screen))
     with contextlib.closing(env):
         while num_episodes:
             step = env.receive()

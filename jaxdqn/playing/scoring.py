@@ -46,7 +46,7 @@ def score(
         "protocol": protocol,
         "protocol_text": protocols.PROTOCOLS[protocol].text,
         "epsilon": config.eval_epsilon,
-        "env_options": config.env_options,
+        "env_options": registry.limited(config.env, config.env_options),
         "seed": seed,
         "episodes": num_episodes,
         "num_envs": num_envs,
@@ -69,7 +69,8 @@ def _play(
     seed: int,
 ) -> evaluation.Scores:
     """Plays the games, with a bar on a terminal."""
-    env = registry.make(config.env, num_envs, seed, config.env_options, config.env_threads)
+    options = registry.limited(config.env, config.env_options)
+    env = registry.make(config.env, num_envs, seed, options, config.env_threads)
     is_hidden = not sys.stderr.isatty()
     with tqdm.tqdm(total=num_episodes, unit=" games", leave=False, disable=is_hidden) as bar:
         return evaluation.evaluate(

@@ -1,5 +1,8 @@
 """The environments that a training run plays in."""
 
+from collections.abc import Mapping
+from typing import Any
+
 from jaxdqn.envs import api, registry, watchdog
 from jaxdqn.settings import config as config_lib
 from jaxdqn.training import seeds
@@ -20,20 +23,29 @@ class RunEnvs:
         """Some of a group's environments, as they are created at a step."""
         first = group * self._config.group_size
         name = f"environments {first + envs.start} to {first + envs.stop - 1}"
-        return self._make(name, envs, seeds.Stream.ENVS, group, step)
+        options = self._config.env_options
+        return self._make(name, envs, options, seeds.Stream.ENVS, group, step)
 
     def evaluation(self, step: int, envs: range) -> api.VectorEnv:
         """Some of the environments in which the parameters of a step are scored."""
-        return self._make("the evaluation's environments", envs, seeds.Stream.EVALUATION, step)
+        name = "the evaluation's environments"
+        options = registry.limited(self._config.env, self._config.env_options)
+        return self._make(name, envs, options, seeds.Stream.EVALUATION, step)
 
     def watched(self, env: api.DrawnEnv, name: str) -> api.DrawnEnv:
         """Watches over environments that were started elsewhere."""
         return self._watchdog.watched(env, name)
 
-    def _make(self, name: str, envs: range, stream: seeds.Stream, *numbers: int) -> api.VectorEnv:
+    def _make(
+        self,
+        name: str,
+        envs: range,
+        options: Mapping[str, Any],
+        stream: seeds.Stream,
+        *numbers: int,
+    ) -> api.VectorEnv:
         config = self._config
         seed = seeds.env_seed(config.seed, stream, *numbers) + envs.start
         return self.watched(
-            registry.make(config.env, len(envs), seed, config.env_options, config.env_threads),
-            name,
+            registry.make(config.env, len(envs), seed, options, config.env_threads), name
         )

@@ -82,6 +82,23 @@ def test_a_time_limit_of_the_users_replaces_its_own():
 
 
 @pytest.mark.parametrize(
+    ("name", "options", "limit"),
+    [
+        (f"{TOYS}:Endless-v0", {}, 27_000),
+        (f"{TOYS}:Endless-v0", {"max_episode_steps": 30_000}, 30_000),
+        (f"{TOYS}:Limited-v0", {}, None),  # by its maker
+        (f"{TOYS}:Adder-v0", {}, None),  # by its registration
+        ("CartPole", {}, None),
+        ("Breakout", {}, None),
+        ("ale:Breakout", {}, None),
+    ],
+)
+def test_games_that_nothing_limits_get_a_limit(name, options, limit):
+    env_id = registry.resolve(name)
+    assert registry.limited(env_id, options).get("max_episode_steps") == limit
+
+
+@pytest.mark.parametrize(
     ("env_id", "options", "shape", "dtype", "made_by"),
     [
         ("Adder-v0", {}, (2,), "float32", "convert it to float32"),

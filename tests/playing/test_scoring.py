@@ -9,7 +9,7 @@ from jaxdqn import errors
 from jaxdqn.assembly import env_spec
 from jaxdqn.envs import registry, scores
 from jaxdqn.envs.envpool import games
-from jaxdqn.playing import evaluation, scoring
+from jaxdqn.playing import evaluation, rollout, scoring
 from jaxdqn.rundir import trained_agent
 from jaxdqn.settings import presets, protocols
 from tests import saved
@@ -35,6 +35,17 @@ def test_games_that_the_limit_ends_are_counted(agent):
     assert result["capped"] == sum(length == 60 for length in result["lengths"])
     assert result["capped"] > 0  # sixty steps are short of five lives
     assert result["env_options"]["max_episode_steps"] == 60
+
+
+def test_games_without_a_limit_end(monkeypatch):
+    monkeypatch.setattr(registry, "LONGEST_STEPS", 20)
+    agent = saved.make_agent("tests.toys.gym_envs:Endless-v0", {"hidden_sizes": (8,)})
+    result = scoring.score(agent, "greedy", 2, seed=0)
+    assert result["lengths"] == [20, 20] and result["capped"] == 2
+    assert result["env_options"] == {"max_episode_steps": 20}
+    asked = {"seed": 0, "num_episodes": 1, "with_screen": False}
+    *_, last = rollout.play(agent.config, agent.spec, agent.params, **asked)
+    assert last.is_last and last.length == 20
 
 
 def apply(name, config):

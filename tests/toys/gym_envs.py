@@ -99,6 +99,19 @@ class Stuck(Adder):
         return super().step(action)
 
 
+class Endless(Adder):
+    """Goes on for ever."""
+
+    def step(self, action):
+        observation, reward, _, *others = super().step(action)
+        return observation, reward, False, *others
+
+
+def limited(**options):
+    """A game whose limit is not that of its registration."""
+    return gymnasium.wrappers.TimeLimit(Endless(**options), 5)
+
+
 class Plain(gymnasium.Env):
     """Shows images of four channels, and knows nothing of rendering."""
 
@@ -172,6 +185,8 @@ _register("Failing-v0", Failing)
 _register("Dying-v0", Failing, kwargs={"code": 3})
 _register("Talking-v0", Talking, max_episode_steps=7)
 _register("Stuck-v0", Stuck)
+_register("Endless-v0", Endless)
+_register("Limited-v0", limited)
 _register("Plain-v0", Plain)
 _register("Lacking-v0", Lacking)
 _register("Pictures-v0", Pictures)

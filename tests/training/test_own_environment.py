@@ -3,8 +3,12 @@
 import json
 import signal
 
+import numpy as np
 import pytest
 
+from jaxdqn.envs import registry, watchdog
+from jaxdqn.settings import presets
+from jaxdqn.training import environments
 from tests import program
 
 MODULE = "tests.toys.gym_envs"
@@ -42,6 +46,21 @@ def test_it_resumes_exactly(tmp_path, resumed):
     straight = tmp_path / "straight"
     assert program.train(*flags("Adder-v0", straight), cwd=program.ROOT).returncode == 0
     program.assert_same_end(resumed, straight)
+
+
+def test_evaluations_without_a_time_limit_end(monkeypatch):
+    """Training itself has none."""
+    monkeypatch.setattr(registry, "LONGEST_STEPS", 3)
+    config = presets.resolve(f"{MODULE}:Endless-v0", "", {})
+    dog = watchdog.Watchdog(100, lambda: False, lambda *_: None)
+    envs = environments.RunEnvs(config, dog)
+    for env, ends in ((envs.evaluation(0, range(2)), True), (envs.training(0, 0, range(2)), False)):
+        for _ in range(4):
+            step = env.receive()
+            env.send(np.zeros(2, np.int32))
+        env.close()
+        assert step.truncated.tolist() == [ends] * 2
+    dog.close()
 
 
 @pytest.mark.parametrize("env_id", ["Unseeded-v0", "Declared-v0"])

@@ -56,11 +56,23 @@ def _described(env_id: str, entry: Any, env: Any, options: Mapping[str, Any]) ->
         frame_dtype=seen.dtype,
         num_actions=int(actions.n),
         frame_skip=1,
+        is_endless=not _has_limit(env),
         plays_again=False if entry.nondeterministic else None,
         steps_per_second=float(env.metadata.get("render_fps") or 30.0),
         frames_made=seen.words,
         game=games.info(env_id),
     )
+
+
+def _has_limit(env: Any) -> bool:
+    """Whether a wrapper limits the steps of a game, of the registration or of the maker's own."""
+    import gymnasium
+
+    while isinstance(env, gymnasium.Wrapper):
+        if isinstance(env, gymnasium.wrappers.TimeLimit):
+            return True
+        env = env.env
+    return False
 
 
 def export_options(env_id: str, options: Mapping[str, Any], frame_stack: int) -> dict[str, Any]:
