@@ -15,6 +15,7 @@ from jaxdqn.envs import api, registry
 from jaxdqn.settings import config as config_lib
 
 _ENVS = 16
+_LARGEST_SEED = 2**31 - 1 - _ENVS  # to which each adds its number
 _STRIDE = 4  # steps between two observations that are kept of an environment
 _CHUNK = 32  # observations in one pass of the network
 _DISTRIBUTION = ("return_std", "return_entropy")  # of the best action
@@ -40,7 +41,8 @@ def observe(
     actor, count = parts.make_actor(config, spec), config.held_out_observations
     see, state = jax.jit(actor.see), actor.init(jax.random.key(0), _ENVS)
     random, seen = np.random.default_rng(config.seed), []
-    env = watched(registry.make(config.env, _ENVS, config.seed, config.env_options))
+    seed = min(config.seed, _LARGEST_SEED)
+    env = watched(registry.make(config.env, _ENVS, seed, config.env_options))
     try:
         for number in range(-(-count // _ENVS) * _STRIDE):
             step = env.receive()

@@ -57,6 +57,13 @@ def test_settings_for_atari_games_hold():
         env_spec.describe(presets.resolve("ale:Breakout", preset, {}))
 
 
+def test_observations_are_held_out_with_the_largest_seed():
+    """ALE takes no seed beyond it, and each environment adds its number to its own."""
+    changes = {**SMALL, "seed": 2**31 - 1, "network": "mlp", "held_out_observations": 4}
+    config = presets.resolve("ale:Breakout", "", changes)
+    assert len(held_out_values.observe(config, env_spec.describe(config))) == 4
+
+
 @pytest.mark.parametrize(
     ("wrong", "near"),
     [
