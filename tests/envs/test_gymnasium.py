@@ -63,6 +63,12 @@ def test_it_plays_what_a_plain_loop_plays(env_id, first_action):
     assert seen["terminated"] > 10 and seen["truncated"] > 5, seen
 
 
+def test_actions_are_called_what_it_takes():
+    assert described("Shifted-v0").actions == ("-1", "0", "1")
+    assert described("Adder-v0").actions == ("0", "1", "2")
+    assert described("Adder-v0").action_names == ()
+
+
 def test_games_depend_on_the_seed_alone():
     one, two, other = (
         play(made("Adder-v0", threads=threads, seed=seed), 30)

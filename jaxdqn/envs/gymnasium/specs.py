@@ -46,7 +46,10 @@ def _described(env_id: str, entry: Any, env: Any, options: Mapping[str, Any]) ->
 
     seen, actions = frames.shown(env_id, env.observation_space, options), env.action_space
     observations = seen.space() if seen else env.observation_space
+    names: tuple[str, ...] = ()
     if type(actions).__name__ == "Discrete":  # whatever number it begins with
+        # Numbers from 0 on are what actions are called without names.
+        names = tuple(str(actions.start + i) for i in range(actions.n)) if actions.start else ()
         actions = gymnasium.spaces.Discrete(actions.n)
     spaces.check(env_id, actions, observations)
     assert seen
@@ -59,6 +62,7 @@ def _described(env_id: str, entry: Any, env: Any, options: Mapping[str, Any]) ->
         is_endless=not _has_limit(env),
         plays_again=False if entry.nondeterministic else None,
         steps_per_second=float(env.metadata.get("render_fps") or 30.0),
+        action_names=names,
         frames_made=seen.words,
         game=games.info(env_id),
     )
