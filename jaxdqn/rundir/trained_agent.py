@@ -82,11 +82,20 @@ def elsewhere(agent: SavedRun, env: str) -> SavedRun:
     except api.UnknownGameError as error:
         raise errors.SettingError("env", str(error)) from None
     spec = env_spec.describe(config)
-    if _taken(spec) != _taken(agent.spec):
+    if not _alike(spec, agent.spec):
         raise errors.SettingError(
             "env", f"{_taken(spec)} in {spec.env_id}; the agent knows {_taken(agent.spec)}"
         )
     return agent._replace(config=config, spec=spec)
+
+
+def _alike(one: api.EnvSpec, other: api.EnvSpec) -> bool:
+    """Whether a network of one environment sees and does the same in the other."""
+    if (one.frame_shape, one.frame_dtype) != (other.frame_shape, other.frame_dtype):
+        return False
+    if one.action_names and other.action_names:  # where one lacks them, only numbers are known
+        return one.action_names == other.action_names
+    return one.num_actions == other.num_actions
 
 
 def _taken(spec: api.EnvSpec) -> str:

@@ -90,6 +90,15 @@ def test_an_agent_moves_to_the_same_game_of_another_source(run):
     assert moved.params is agent.params and moved.config.env_options == agent.config.env_options
 
 
+def test_an_agent_moves_to_where_nobody_named_the_actions():
+    agent = saved.make_agent("CartPole", {"hidden_sizes": (8,)})
+    assert agent.spec.actions == ("LEFT", "RIGHT")
+    moved = trained_agent.elsewhere(agent, "gymnasium:CartPole-v1")
+    assert moved.spec.actions == ("0", "1") and moved.config.env == "gymnasium:CartPole-v1"
+    with pytest.raises(errors.SettingError, match=r"actions 0, 1, 2 in .*and actions LEFT, RIGHT"):
+        trained_agent.elsewhere(agent, "gymnasium:Acrobot-v1")
+
+
 @pytest.mark.parametrize(
     ("env", "problem"),
     [
