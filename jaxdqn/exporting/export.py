@@ -21,7 +21,7 @@ from jaxdqn.storage import atomic_files
 _STRIDE = 4  # steps of play from one frame on which a file is compared to the next
 # Relative to the largest action value; more than float32 loses by another order of summation.
 _TOLERANCE = 2e-5
-
+_DEFAULT_FRAMES = 4  # the most of a step of random length, if no option says so
 
 _MOTION = [
     "give each frame a second channel, the trace of what moved: 0.75 times the previous trace plus "
@@ -155,10 +155,7 @@ def describe(
                 spec.env_id, config.env_options, config.frame_stack
             ),
             # EnvPool alone cannot play steps of random length; its options are the nearest.
-            "frames_per_step": [
-                config.frame_skip_min or spec.frame_skip,
-                config.frame_skip or spec.frame_skip,
-            ],
+            "frames_per_step": _frames_per_step(config, spec),
         },
         "preprocessing": _preprocessing(agent),
         "checkpoint": agent.step,
@@ -194,6 +191,7 @@ def _preprocessing(agent: trained_agent.SavedRun) -> list[str]:
     if spec.game.family != api.ATARI:
         return [
             *filter(None, [spec.frames_made]),
+            *_MOTION * config.motion_trace,
             f"take the last {config.frame_stack} observations; a game's first one fills them all",
             "use them as they are: the network does not scale them"
             if spec.frame_dtype != np.uint8
@@ -201,20 +199,27 @@ def _preprocessing(agent: trained_agent.SavedRun) -> list[str]:
         ]
     height, width = spec.frame_shape
     return [
-        *_repeats(config),
+        *_repeats(config, *_frames_per_step(config, spec)),
         f"resize to {height} x {width} by area",
         *_MOTION * config.motion_trace,
         f"stack the newest {config.frame_stack}; the first one of a game fills the whole stack",
         f"keep {_bytes(config)}",
         f"open a game with up to {config.noop_max or 30} no-ops"
-        + (", and FIRE if the game waits for it" if config.use_fire_reset else ""),
+        # The sources press it where nobody says otherwise.
+        + (", and FIRE if the game waits for it" if config.use_fire_reset is not False else ""),
     ]
 
 
-def _repeats(config: config_lib.Config) -> list[str]:
+def _frames_per_step(config: config_lib.Config, spec: api.EnvSpec) -> list[int]:
+    """The fewest and the most frames of a step; where they vary, `spec` only has their mean."""
+    if config.frame_skip_min is None:
+        return [spec.frame_skip, spec.frame_skip]
+    return [config.frame_skip_min, config.frame_skip or _DEFAULT_FRAMES]
+
+
+def _repeats(config: config_lib.Config, fewest: int, most: int) -> list[str]:
     luminance = "take the emulator's luminance (210 x 160 bytes)"
-    most, fewest = config.frame_skip or 4, config.frame_skip_min
-    if fewest is None:
+    if config.frame_skip_min is None:
         return [
             f"repeat each action for {most} emulator frames",
             f"{luminance}, the maximum of the last two frames",

@@ -109,7 +109,10 @@ def test_games_that_nothing_limits_get_a_limit(name, options, limit):
     [
         ("Adder-v0", {}, (2,), "float32", "convert it to float32"),
         ("Number-v0", {}, (4,), "float32", "turn the number, from "),
-        ("Single-v0", {}, (1,), "float32", "convert it to float32"),
+        (
+            *("Single-v0", {}, (1,), "float32"),
+            "convert it to float32, make it a vector of length 1",
+        ),
         ("Pictures-v0", {}, (3, 6, 4), "uint8", "move the channels to the front"),
         ("Pictures-v0", {"grayscale": True}, (6, 4), "uint8", "convert the image to grayscale"),
         (
@@ -120,7 +123,12 @@ def test_games_that_nothing_limits_get_a_limit(name, options, limit):
             *("Pictures-v0", {"img_width": 2, "grayscale": True}, (6, 2), "uint8"),
             "convert the image to grayscale, resize to 6 x 2 by a box filter",
         ),
-        ("Grey-v0", {}, (6, 4), "uint8", ""),
+        ("Grey-v0", {}, (6, 4), "uint8", "drop the axis of its one channel"),
+        (
+            *("Grey-v0", {"grayscale": True, "img_width": 2}, (6, 2), "uint8"),
+            "drop the axis of its one channel, resize to 6 x 2 by a box filter",
+        ),
+        ("Flat-v0", {}, (6, 4), "uint8", ""),
         (
             *("Flat-v0", {"grayscale": True, "img_height": 12}, (12, 4), "uint8"),
             "resize to 12 x 4 by a box filter",

@@ -121,6 +121,28 @@ def test_what_becomes_of_observations_of_gymnasium_is_said(tmp_path):
     assert told["env"]["gymnasium_options"] == {"max_episode_steps": 9}  # of `gymnasium.make`
 
 
+def described(env, changes):
+    agent = saved.make_agent(env, {**changes, "hidden_sizes": (8,)})
+    return export.describe(agent, "safetensors", "policy", export.Check(1, 1, 0.0, 0.0, 1.0))
+
+
+def test_motion_traces_of_other_images_are_said():
+    told = described("tests.toys.gym_envs:Grey-v0", {"motion_trace": True})["preprocessing"]
+    assert told[0] == "drop the axis of its one channel" and "a second channel" in told[1]
+
+
+def test_what_an_environment_does_by_default_is_said():
+    changes = {"network": "mlp", "frame_skip": None, "use_fire_reset": None}
+    told = described("Breakout", {**changes, "frame_skip_min": 2})
+    assert told["env"]["frames_per_step"] == [2, 4]
+    assert "2 to 4 emulator frames" in told["preprocessing"][0]
+    assert "FIRE" in told["preprocessing"][-1]
+    told = described("Breakout", {**changes, "use_fire_reset": False})
+    assert told["env"]["frames_per_step"] == [4, 4]
+    assert told["preprocessing"][0] == "repeat each action for 4 emulator frames"
+    assert "FIRE" not in told["preprocessing"][-1]
+
+
 def test_vectors_are_exported_too(tmp_path):
     run = saved.make_run(tmp_path / "run", "CartPole", {}, returns=(9.0,))
     agent = trained_agent.load(run, "latest")

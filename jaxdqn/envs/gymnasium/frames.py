@@ -57,7 +57,7 @@ def shown(env_id: str, space: Any, options: Mapping[str, Any]) -> Shown | None:
     if kind == "Discrete":
         return _one_hot(int(space.n), int(space.start))
     if kind == "Box" and np.dtype(space.dtype).kind in "biuf":
-        return _array(space.shape or (1,), np.dtype(space.dtype))
+        return _array(space.shape, np.dtype(space.dtype))
     return None
 
 
@@ -75,10 +75,16 @@ def _one_hot(size: int, start: int) -> Shown:
     return Shown(frame, (size,), np.dtype(np.float32), words)
 
 
-def _array(shape: tuple[int, ...], dtype: np.dtype[np.generic]) -> Shown:
+def _array(seen: tuple[int, ...], dtype: np.dtype[np.generic]) -> Shown:
     kept = dtype if dtype.itemsize <= 4 and dtype.kind != "b" else np.dtype(np.float32)
-    words = "" if kept == dtype else f"convert it to {kept.name}"
-    return Shown(lambda values: np.asarray(values, kept).reshape(shape), shape, kept, words)
+    steps = [] if kept == dtype else [f"convert it to {kept.name}"]
+    steps += [] if seen else ["make it a vector of length 1"]
+    shape = seen or (1,)
+
+    def frame(values: Any) -> _Frame:
+        return np.asarray(values, kept).reshape(shape)
+
+    return Shown(frame, shape, kept, ", ".join(steps))
 
 
 def _image(env_id: str, shape: tuple[int, ...], asked: Mapping[str, Any]) -> Shown:
@@ -106,5 +112,6 @@ def _image(env_id: str, shape: tuple[int, ...], asked: Mapping[str, Any]) -> Sho
     of_frame = (height, width) if num_channels == 1 else (num_channels, height, width)
     steps = ["convert the image to grayscale"] if is_grey and num_seen == 3 else []
     steps += ["move the channels to the front"] if num_channels > 1 else []
+    steps += ["drop the axis of its one channel"] if num_seen == 1 and channels else []
     steps += [f"resize to {height} x {width} by a box filter"] if is_resized else []
     return Shown(frame, of_frame, np.dtype(np.uint8), ", ".join(steps))
