@@ -42,24 +42,43 @@ def whole(path: pathlib.Path) -> Iterator[pathlib.Path]:
 
 @contextlib.contextmanager
 def whole_folder(path: pathlib.Path) -> Iterator[pathlib.Path]:
-    """The same for a folder; an existing one is replaced.
+    """The same for a folder; an existing one is replaced, and stays until the new one is whole.
+
+    Args:
+      path: the folder; of a link, the folder that it names.
 
     Raises:
       RunError: it cannot be written.
     """
-    path = path.absolute()
+    path = path.resolve()
     part = path.with_name(part_name(path.name))
     shutil.rmtree(part, ignore_errors=True)
     try:
+        if path.exists() and not path.is_dir():
+            raise NotADirectoryError("it is no folder")
         part.mkdir()
         yield part
-        if path.exists():
-            shutil.rmtree(path)
-        part.rename(path)
+        _replace(path, part)
     except OSError as error:
         raise errors.RunError(f"{path} cannot be written: {error}") from None
     finally:
         shutil.rmtree(part, ignore_errors=True)
+
+
+def _replace(path: pathlib.Path, part: pathlib.Path) -> None:
+    """Moves a folder to where another one may be, which is deleted last."""
+    old = path.with_name(part_name(f"{path.name}.old"))
+    if path.exists():  # else the old one may be all that an interrupted call has left
+        shutil.rmtree(old, ignore_errors=True)
+    try:
+        if path.exists():
+            path.rename(old)
+        part.rename(path)
+    except BaseException:
+        if old.exists() and not path.exists():
+            old.rename(path)
+        raise
+    shutil.rmtree(old, ignore_errors=True)
 
 
 def discard(path: pathlib.Path) -> None:
