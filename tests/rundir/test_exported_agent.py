@@ -125,6 +125,8 @@ def test_wrong_names_are_refused_in_a_line(monkeypatch, tmp_path):
         agent_names.folder("CartPol", "initial_agent")
     with pytest.raises(errors.SettingError, match="the folder of an export, or hf:USER/NAME"):
         agent_names.folder(str(tmp_path))
+    with pytest.raises(errors.SettingError, match="--agent: ~typo/x: this home directory does not"):
+        agent_names.folder("~typo/x")
     with pytest.raises(errors.RunError, match="hf:a/b/c cannot be downloaded: "):
         agent_names.folder("hf:a/b/c")
 
