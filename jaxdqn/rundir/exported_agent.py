@@ -13,13 +13,22 @@ import numpy as np
 
 from jaxdqn import errors
 from jaxdqn.assembly import env_spec
-from jaxdqn.rundir import trained_agent
+from jaxdqn.rundir import metrics, trained_agent
 from jaxdqn.settings import config as config_lib
 
 POLICY_FILE = "policy.json"
 FORMAT, VERSION = "jaxdqn-policy", 1
 KIND = "safetensors"
 PARAMETERS_FILE = f"policy.{KIND}"
+# What reading JSON of another form raises: values of other types, infinite numbers, deep nesting.
+_MALFORMED = (
+    ValueError,
+    LookupError,
+    TypeError,
+    AttributeError,
+    OverflowError,
+    RecursionError,
+)
 
 
 def parameter_name(where: Any) -> str:
@@ -33,7 +42,7 @@ def is_export(path: pathlib.Path) -> bool:
     try:
         described = json.loads((path / POLICY_FILE).read_text())
         return bool(described["format"] == FORMAT)
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, *_MALFORMED):
         return False
 
 
@@ -52,18 +61,28 @@ def load(path: pathlib.Path) -> trained_agent.SavedRun:
         if (described["format"], kind, version) != (FORMAT, KIND, VERSION):
             raise ValueError(f"it holds {kind}, version {version}; needed: {KIND}, {VERSION}")
         config = config_lib.from_stored(described["settings"])
-        step, scores = int(described["checkpoint"]), described["scores"]
-        evaluation = scores and {
-            "step": step,
-            "eval_return_mean": scores["return_mean"],
-            "eval_return_std": scores["return_std"],
-            "eval_episodes": scores["episodes"],
-        }
-    except (OSError, ValueError, KeyError, TypeError, errors.SettingError) as error:
+        step = int(described["checkpoint"])
+        evaluation = _evaluation(step, described["scores"])
+    except (OSError, *_MALFORMED, errors.SettingError) as error:
         raise errors.RunError(f"{path} holds no agent that can be used: {error}") from None
     spec = env_spec.describe(config)
     params = _read(path, trained_agent.params_like(config, spec))
     return trained_agent.SavedRun(path, config, spec, step, params, evaluation)
+
+
+def _evaluation(step: int, scores: Any) -> metrics.Row | None:
+    """What the agent's run scored; raises one of `_MALFORMED`."""
+    if not scores:
+        return None
+    mean, std = float(scores["return_mean"]), float(scores["return_std"])
+    if not np.isfinite([mean, std]).all():
+        raise ValueError(f"its scores are not finite: {mean:g} +- {std:g}")
+    return {
+        "step": step,
+        "eval_return_mean": mean,
+        "eval_return_std": std,
+        "eval_episodes": int(scores["episodes"]),
+    }
 
 
 def _read(path: pathlib.Path, like: Any) -> Any:

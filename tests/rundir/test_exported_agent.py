@@ -20,6 +20,7 @@ AGENTS = {
     "plain": ("CartPole", {"hidden_sizes": (8,), "reward_scale": 0.5}),
     "noisy": ("Catch", {"hidden_sizes": (8,), "head": "c51", "num_atoms": 11, "noisy": True}),
 }
+SCORES = {"return_mean": 2.0, "return_std": 1.0, "episodes": 9}
 
 
 @pytest.fixture(scope="module", params=AGENTS)
@@ -55,8 +56,7 @@ def change(folder, **changes):
 
 
 def test_what_was_scored_is_told(agent, folder):
-    scores = {"return_mean": 2.0, "return_std": 1.0, "episodes": 9}
-    described = change(folder, scores=scores)
+    described = change(folder, scores=SCORES)
     assert exported_agent.load(folder).evaluation == {
         "step": described["checkpoint"],
         "eval_return_mean": 2.0,
@@ -72,6 +72,12 @@ def test_what_was_scored_is_told(agent, folder):
         (lambda path: change(path, format_version=2), "version 2; needed: safetensors, 1"),
         (lambda path: change(path, settings={"n_step": 0}), "no agent that can be used: --n_step"),
         (lambda path: change(path, settings={"later": 1}), "the setting later is not one of this"),
+        (lambda path: change(path, settings=[]), "no agent that can be used"),
+        (lambda path: change(path, checkpoint=np.inf), "no agent that can be used"),
+        (lambda path: change(path, scores=SCORES | {"return_mean": "two"}), "that can be used"),
+        (lambda path: change(path, scores=SCORES | {"return_std": np.nan}), "not finite"),
+        (lambda path: change(path, scores=SCORES | {"episodes": None}), "that can be used"),
+        (lambda path: (path / "policy.json").write_text("[" * 10**5), "no agent that can be used"),
         (lambda path: (path / "policy.json").write_text("[]"), "no agent that can be used"),
         (lambda path: (path / "policy.json").unlink(), "no agent that can be used"),
         (lambda path: (path / "policy.safetensors").unlink(), "policy.safetensors cannot be read"),
@@ -82,6 +88,12 @@ def test_a_damaged_one_is_refused(folder, damage, problem):
     damage(folder)
     with pytest.raises(errors.RunError, match=problem):
         exported_agent.load(folder)
+
+
+@pytest.mark.parametrize("text", ["", "[]", "[" * 10**5, '{"format": 1}'])
+def test_what_is_no_export(tmp_path, text):
+    (tmp_path / "policy.json").write_text(text)
+    assert not exported_agent.is_export(tmp_path)
 
 
 def test_parameters_of_another_network_are_refused(folder):
