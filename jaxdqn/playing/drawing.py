@@ -8,6 +8,7 @@ from PIL import Image, ImageDraw
 from jaxdqn.playing import pictures, return_distributions, rollout, style
 
 _HEIGHT = 560  # pixels, the approximate height of an enlarged screen
+_WIDEST = 2560  # pixels of an enlarged screen
 _PANEL = 320  # width of the panel beside the screen
 _SEAM = 4  # between frames
 _NUMBER, _LINES = 72, 8  # pixels of a number, and maximum lines of them
@@ -20,7 +21,7 @@ _LINE = 0.5  # grey of the lines between them
 def screen(moment: rollout.Moment) -> Image.Image:
     """The screen, enlarged by a whole number so that pixels stay sharp; with even sides."""
     picture = Image.fromarray(moment.screen)
-    scale = max(1, round(_HEIGHT / picture.height))
+    scale = max(1, min(round(_HEIGHT / picture.height), _WIDEST // picture.width))
     picture = picture.resize((picture.width * scale, picture.height * scale), Image.Resampling.BOX)
     return picture.crop((0, 0, picture.width // 2 * 2, picture.height // 2 * 2))
 

@@ -3,7 +3,9 @@
 import numpy as np
 
 _SMALLEST_COLOUR = 16  # pixels; smaller frames with three channels are three things on a board
+_LONGEST_TO_SHORTEST = 20  # sides of a picture; what is longer is a list of numbers
 _SCREEN = 200  # pixels, about the height of an Atari screen
+_WIDEST = 1600  # pixels of an enlarged one
 
 
 def of_stack(stack: np.ndarray) -> np.ndarray | None:
@@ -17,11 +19,17 @@ def of_stack(stack: np.ndarray) -> np.ndarray | None:
     Returns:
       [N, H, W] or [N, H, W, 3] uint8; None if a frame is not a picture.
     """
-    if stack.ndim == 3:
-        return as_bytes(stack)
-    if stack.ndim != 4:
+    if stack.ndim not in (3, 4):
         return None
-    frames = as_bytes(stack)
+    frames = _frames(as_bytes(stack))
+    sides = frames.shape[1:3]
+    return frames if max(sides) <= _LONGEST_TO_SHORTEST * min(sides) else None
+
+
+def _frames(frames: np.ndarray) -> np.ndarray:
+    """Bytes [S, *frame_shape] as [N, H, W] or [N, H, W, 3]."""
+    if frames.ndim == 3:
+        return frames
     if frames.shape[3] < frames.shape[1]:  # channels are fewer than rows or columns
         frames = frames.transpose(0, 3, 1, 2)
     if frames.shape[1] == 3 and min(frames.shape[2:]) >= _SMALLEST_COLOUR:
@@ -37,7 +45,8 @@ def screen(frame: np.ndarray) -> np.ndarray | None:
     picture = np.concatenate(list(found), axis=1)  # channels side by side
     if picture.ndim == 2:
         picture = np.repeat(picture[..., None], 3, axis=2)
-    scale = max(1, _SCREEN // picture.shape[0])
+    height, width, _ = picture.shape
+    scale = max(1, min(_SCREEN // height, _WIDEST // width))
     return picture.repeat(scale, axis=0).repeat(scale, axis=1)
 
 

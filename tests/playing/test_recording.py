@@ -12,7 +12,7 @@ from PIL import Image
 
 from jaxdqn import errors
 from jaxdqn.envs import registry
-from jaxdqn.playing import drawing, recording, rollout, video_encoder
+from jaxdqn.playing import drawing, pictures, recording, rollout, video_encoder
 from jaxdqn.rundir import trained_agent
 from tests import saved
 
@@ -167,6 +167,33 @@ def test_three_channels_are_a_picture_in_colour(channels_first):
     frame[..., 1] = 1.0
     found = seen((frame.transpose(2, 0, 1) if channels_first else frame)[None])
     assert (found[-280:, :280] == (0, 255, 0)).all()
+
+
+@pytest.mark.parametrize(
+    ("shape", "size", "enlarged"),
+    [
+        ((10, 5), (200, 100), (600, 300)),
+        ((5, 100), (80, 1600), (80, 1600)),  # not 200 high
+        ((10, 10, 10), (160, 1600), (160, 1600)),  # channels side by side
+        ((10, 10, 4), (200, 800), (600, 2400)),
+        ((50, 1000), (50, 1000), (100, 2000)),
+        ((10, 2000), None, None),
+        ((1, 500), None, None),
+        ((500, 1), None, None),
+    ],
+)
+def test_the_sizes_of_screens(shape, size, enlarged):
+    screen = pictures.screen(np.zeros(shape, np.float32))
+    if size is None:
+        assert screen is None
+    else:
+        assert screen.shape == (*size, 3)
+        shown = moment(np.zeros((1, 2, 2)))._replace(screen=screen)
+        assert drawing.screen(shown).size == enlarged[::-1]
+
+
+def test_a_wide_frame_is_shown_as_numbers():
+    assert drawing.overlay(moment(np.ones((2, 1, 500))), ["LEFT", "RIGHT"]).size == (800, 630)
 
 
 @pytest.mark.parametrize(
