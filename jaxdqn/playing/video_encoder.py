@@ -24,7 +24,7 @@ _ENCODING = {
 def writer(path: pathlib.Path, frames_per_second: float) -> Iterator[Callable[[np.ndarray], None]]:
     """Yields a function that appends a frame [H, W, 3] uint8 of even height and width.
 
-    The file appears only when it is complete. Frames pass through and are not held.
+    The file appears only when it is complete. Frames have one size, pass through and are not held.
 
     Args:
       path: its suffix, .mp4 or .gif, sets the format.
@@ -32,15 +32,18 @@ def writer(path: pathlib.Path, frames_per_second: float) -> Iterator[Callable[[n
         unequal lengths, so that it keeps the rate on the whole.
 
     Raises:
-      RunError: it cannot be written.
+      RunError: it cannot be written, or its frames are not all of one size.
     """
     process: subprocess.Popen[bytes] | None = None
+    first: tuple[int, ...] = ()
     with atomic_files.whole(path) as part, tempfile.TemporaryFile() as told:
 
         def add(frame: np.ndarray) -> None:
-            nonlocal process
+            nonlocal process, first
             if process is None:
-                process = _start(part, frame, frames_per_second, told)
+                process, first = _start(part, frame, frames_per_second, told), frame.shape
+            if frame.shape != first:  # the encoder would cut its bytes into frames of the first
+                raise OSError(f"frames of {_size(first)} pixels, then one of {_size(frame.shape)}")
             assert process.stdin is not None
             process.stdin.write(np.ascontiguousarray(frame).data)
 
@@ -58,6 +61,10 @@ def writer(path: pathlib.Path, frames_per_second: float) -> Iterator[Callable[[n
             if process.returncode:
                 told.seek(0)
                 raise OSError(told.read().decode(errors="replace").strip())
+
+
+def _size(shape: tuple[int, ...]) -> str:
+    return f"{shape[0]}x{shape[1]}"
 
 
 def _start(

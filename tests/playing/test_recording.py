@@ -284,6 +284,19 @@ def test_a_film_that_is_cut_short_leaves_nothing(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize("other", [(34, 32, 3), (32, 64, 3), (64, 16, 3)])
+def test_frames_of_another_size_end_a_film(tmp_path, other):
+    """The encoder takes bytes, and would cut them into frames of the first one's size."""
+    problem = f"cannot be written: frames of 32x32 pixels, then one of {other[0]}x{other[1]}"
+    with (
+        pytest.raises(errors.RunError, match=problem),
+        video_encoder.writer(tmp_path / "play.mp4", 15) as add,
+    ):
+        add(np.zeros((32, 32, 3), np.uint8))
+        add(np.zeros(other, np.uint8))
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_film_that_cannot_be_written_says_so(agent, tmp_path):
     with pytest.raises(errors.RunError, match=r"missing/play.mp4 cannot be written"):
         record(agent, out=tmp_path / "missing" / "play.mp4")
