@@ -4,8 +4,9 @@ A thread that waits for an emulator waits in native code, where no signal reache
 thread watches the clock.
 """
 
+import contextlib
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import numpy.typing as npt
@@ -80,20 +81,27 @@ class WatchedEnv:
 
     def receive(self) -> api.TimeStep:
         """Waits for the step under way."""
-        self._watchdog.begin(self._name)
-        try:
+        with self._wait():
             return self._env.receive()
-        finally:
-            self._watchdog.end()
 
     def rest(self, envs: npt.NDArray[np.bool_]) -> None:
         """Plays some environments no more; see `api.VectorEnv.rest`."""
-        self._env.rest(envs)
+        with self._wait():
+            self._env.rest(envs)
 
     def screen(self) -> npt.NDArray[np.uint8]:
         """What the first environment shows now; see `api.DrawnEnv.screen`."""
-        return self._env.screen()
+        with self._wait():
+            return self._env.screen()
 
     def close(self) -> None:
         """Frees the emulators."""
         self._env.close()
+
+    @contextlib.contextmanager
+    def _wait(self) -> Iterator[None]:
+        self._watchdog.begin(self._name)
+        try:
+            yield
+        finally:
+            self._watchdog.end()

@@ -54,6 +54,23 @@ def test_environments_that_do_not_answer_are_named(found):
     dog.close()
 
 
+@pytest.mark.parametrize("method", ["rest", "screen"])
+def test_answers_between_steps_are_awaited_too(found, method):
+    """Another process gives them, which may hang."""
+    dog, env = watch(found, seconds=0.2), Waiting()
+    setattr(env, method, lambda *_: env.receive())
+    envs = ("some",) if method == "rest" else ()
+    asked = threading.Thread(
+        target=getattr(dog.watched(env, "mute ones"), method), args=envs, daemon=True
+    )
+    asked.start()
+    assert found.get(timeout=100) == ("mute ones", 0.2)
+    env.answers.put("late")
+    asked.join(timeout=100)
+    assert not asked.is_alive()
+    dog.close()
+
+
 def test_a_signal_to_leave_makes_it_impatient(found):
     dog, env = watch(found, seconds=1_000, is_hurried=lambda: True), Waiting()
     threading.Thread(target=dog.watched(env, "slow ones").receive, daemon=True).start()
