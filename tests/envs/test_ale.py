@@ -10,6 +10,7 @@ import pytest
 from jaxdqn import errors
 from jaxdqn.assembly import env_spec
 from jaxdqn.envs import api, registry, scores
+from jaxdqn.playing import held_out_values
 from jaxdqn.settings import presets, protocols
 from jaxdqn.training import setup
 
