@@ -17,6 +17,11 @@ from jaxdqn.kernels import convolution
 Implementation = Callable[[], convolution.Implementation]
 
 
+def _relu(x: jax.Array) -> jax.Array:
+    """flax's own, looked up at each call: while ONNX is written, another one stands there."""
+    return nn.relu(x)
+
+
 class Encoder(NamedTuple):
     """What a network begins with."""
 
@@ -26,7 +31,7 @@ class Encoder(NamedTuple):
     # (frame_shape) -> what frames it needs, where these are not such; '' where they are
     needs: Callable[[tuple[int, ...]], str]
     learns: bool = True  # whether it has parameters
-    activation: Callable[[jax.Array], jax.Array] = nn.relu  # of the dense layers that follow
+    activation: Callable[[jax.Array], jax.Array] = _relu  # of the dense layers that follow
 
 
 def pixel_scale(observation: jax.Array, scale_pixels: bool) -> float:
