@@ -36,7 +36,8 @@ class Games:
         if dtype == np.uint8 and is_image:
             return np.stack([self.image(pixels) for pixels in observation])
         is_kept = dtype.itemsize <= 4 and dtype.kind != "b"
-        return observation if is_kept else observation.astype(np.float32)
+        numbers = observation if is_kept else observation.astype(np.float32)
+        return numbers.reshape(len(numbers), *(shape or (1,)))  # a single number is a vector too
 
     def image(self, pixels):
         """One image of bytes, grey and of another size where that is asked for."""
