@@ -47,7 +47,11 @@ class Peer(NamedTuple):
 
     def digest(self) -> str:
         """Of the script: another one has other results."""
-        return hashlib.sha256(self.script.read_bytes()).hexdigest()[:8]
+        return _sha256(self.script)[:8]
+
+
+def _sha256(script: pathlib.Path) -> str:
+    return hashlib.sha256(script.read_bytes()).hexdigest()
 
 
 def trained(path: pathlib.Path, peer: Peer, game: str, seed: int, budget: Budget) -> dict[str, Any]:
@@ -200,7 +204,7 @@ def cleanrl(script: pathlib.Path, python: pathlib.Path) -> Peer:
             raise errors.RunError(f"{script.name} ended no game")
         points = [*(point for point in points if point.step < last.step), last]
         row = {"step": last.step, "time_s": 60 * last.minutes}
-        settings = {"flags": words, "sha256": hashlib.sha256(script.read_bytes()).hexdigest()}
+        settings = {"flags": words, "sha256": _sha256(script)}
         return {
             "points": points,
             "row": row,

@@ -6,8 +6,6 @@ import subprocess
 import sys
 from collections.abc import Iterable, Sequence
 
-from absl import flags
-
 from jaxdqn import errors
 from jaxdqn.cli import setting_flags
 from jaxdqn.settings import presets
@@ -83,8 +81,5 @@ def _names(train_flags: Sequence[str]) -> list[str]:
     Raises:
       SettingError: a file cannot be read.
     """
-    try:
-        given = flags.FLAGS.read_flags_from_files(list(train_flags))
-    except (flags.Error, UnicodeDecodeError) as error:
-        raise errors.SettingError("flagfile", str(error)) from None
+    given = setting_flags.with_files(train_flags)
     return [flag.lstrip("-").partition("=")[0] for flag in given if flag.startswith("-")]

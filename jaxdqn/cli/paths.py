@@ -6,6 +6,7 @@ import pathlib
 import sys
 
 from jaxdqn import errors, wording
+from jaxdqn.storage import home
 
 # Room below a folder for the names of a run's own files; Linux takes paths of 4,095 bytes.
 _LONGEST_BYTES = 3_500
@@ -23,12 +24,7 @@ def usable(setting: str, path: str | pathlib.Path) -> pathlib.Path:
       SettingError: no file can have this path, or Orbax could not write below it.
       RunError: the disk does not answer.
     """
-    try:
-        found = pathlib.Path(path).expanduser()
-    except RuntimeError:  # no such user, or this user has no home
-        raise errors.SettingError(
-            setting, f"{path}: this home directory does not exist; give the full path"
-        ) from None
+    found = home.expanded(setting, path)
     try:
         whole = str(found.absolute())
         encoded = whole.encode()

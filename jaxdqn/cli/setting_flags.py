@@ -70,6 +70,19 @@ def given_settings(flag_values: flags.FlagValues = flags.FLAGS) -> dict[str, Any
     return given
 
 
+def with_files(words: Sequence[str]) -> list[str]:
+    """The flags of another command line, with those of its files in their places.
+
+    Raises:
+      SettingError: a file cannot be read.
+    """
+    try:
+        given: list[str] = flags.FlagValues().read_flags_from_files(list(words))
+    except (flags.Error, UnicodeDecodeError) as error:
+        raise errors.SettingError("flagfile", str(error)) from None
+    return given
+
+
 def parse(words: Sequence[str]) -> dict[str, Any]:
     """The settings among the flags of another command line, by name. It passes over other flags.
 
@@ -79,11 +92,7 @@ def parse(words: Sequence[str]) -> dict[str, Any]:
     flag_values = flags.FlagValues()
     define_settings(flag_values)
     try:
-        given = flag_values.read_flags_from_files(list(words))
-    except (flags.Error, UnicodeDecodeError) as error:
-        raise errors.SettingError("flagfile", str(error)) from None
-    try:
-        flag_values(["", *given], known_only=True)
+        flag_values(["", *with_files(words)], known_only=True)
     except flags.Error as error:  # 'flag --n_step=x: invalid literal ...'
         name, _, problem = str(error).removeprefix("flag --").partition(": ")
         raise errors.SettingError(name, problem) from None

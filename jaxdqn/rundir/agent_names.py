@@ -10,6 +10,7 @@ import types
 
 from jaxdqn import errors, extras, wording
 from jaxdqn.rundir import exported_agent
+from jaxdqn.storage import home
 
 BUILT_IN = pathlib.Path(__file__).parents[1] / "agents"
 _HUB = "hf:"
@@ -35,12 +36,7 @@ def folder(name: str, setting: str = "agent") -> pathlib.Path:
         return _downloaded(name.removeprefix(_HUB))
     if name in built_in():
         return BUILT_IN / name
-    try:
-        path = pathlib.Path(name).expanduser()
-    except RuntimeError:  # no such user, or this user has no home
-        raise errors.SettingError(
-            setting, f"{name}: this home directory does not exist; give the full path"
-        ) from None
+    path = home.expanded(setting, name)
     if exported_agent.is_export(path):
         return path
     near = difflib.get_close_matches(name, built_in(), n=3, cutoff=0.3) or built_in()
