@@ -209,6 +209,12 @@ def saved_replay(run_dir, step):
     }
 
 
+def assert_refused(result, told):
+    """A program ended because of wrong usage, with one line that says so."""
+    assert result.returncode == 2
+    assert told in result.stderr and result.stderr.count("\n") == 1
+
+
 def assert_equal(one, two):
     """Two trees of arrays are the same, bit for bit."""
     assert jax.tree.structure(one) == jax.tree.structure(two)
