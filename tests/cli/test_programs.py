@@ -17,7 +17,7 @@ def test_evaluate_scores_a_run(run):
     before = saved.listing(run)
     result = program.run("evaluate", f"--run_dir={run}", "--episodes=4", "--checkpoint=best")
     assert result.returncode == 0, result.stderr
-    assert "step 20 of" in result.stdout and "nature: Mnih" in result.stdout
+    assert "step 20 of" in result.stdout and "nature: 5% random actions" in result.stdout
     assert "4 on 4 environments, seed 0" in result.stdout
     assert "of the way from random play (1.7) to a human tester (30.5)" in result.stdout
     told = program.run(
