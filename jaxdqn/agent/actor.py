@@ -23,7 +23,8 @@ class ActorState(flax.struct.PyTreeNode):
     stack: (
         jax.Array
     )  # [E, S, *seen_shape] the newest S frames as the network sees them, newest last
-    key: jax.Array  # [] PRNG key, folded with `acts` at every step and never changed
+    # [2] uint32, the data of a PRNG key, folded with `acts` at every step and never changed.
+    key: jax.Array
     acts: jax.Array  # [] int32, steps taken
     motion: motion_lib.MotionState | None = None  # [E, ...], if motion is traced
     explorer: Any = None  # [E, ...] its state; None where it has none
@@ -94,7 +95,7 @@ def make_actor(
 
         return ActorState(
             stack=jnp.zeros((num_envs, frame_stack, *seen), frame_dtype),
-            key=key,
+            key=jax.random.key_data(key),
             acts=jnp.zeros((), jnp.int32),
             motion=for_each(lambda: motion_lib.init(frame_shape)) if motion_trace else None,
             explorer=for_each(explorer.init),
@@ -124,7 +125,7 @@ def _act(
     total: int | None = None,
 ) -> tuple[ActorState, jax.Array, jax.Array]:
     state = _see(state, frame, is_first)
-    step_key = jax.random.fold_in(state.key, state.acts)
+    step_key = jax.random.fold_in(jax.random.wrap_key_data(state.key), state.acts)
 
     def keys_for(what: int) -> jax.Array:
         """One for each environment."""

@@ -24,7 +24,14 @@ class TrainState(flax.struct.PyTreeNode):
     opt_state: optax.OptState
     updates: jax.Array  # [] int32, updates done
     refused: jax.Array  # [] int32, updates whose numbers were not finite
-    key: jax.Array  # [] PRNG key, folded with `updates` for each draw and never changed
+    # [2] uint32, the data of a PRNG key, which never changes. JAX starts a compiled function that
+    # returns keys themselves more slowly.
+    key: jax.Array
+
+    @property
+    def draw_key(self) -> jax.Array:
+        """[] PRNG key, to be folded with `updates` for each draw."""
+        return jax.random.wrap_key_data(self.key)
 
 
 # `METRICS` by name, and `accepted`: whether the update was.
@@ -163,7 +170,7 @@ def _init(
         opt_state=rule.optimizer.init(params),
         updates=jnp.zeros((), jnp.int32),
         refused=jnp.zeros((), jnp.int32),
-        key=draw_key,
+        key=jax.random.key_data(draw_key),
     )
 
 

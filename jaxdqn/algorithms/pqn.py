@@ -133,7 +133,7 @@ def _update(
     if made.axis_name:
         count = jax.lax.pmean(count, made.axis_name)
     weight = batch.is_step * (made.local_batch / jnp.maximum(count, 1))
-    key = jax.random.fold_in(jax.random.fold_in(state.key, state.updates), mesh_lib.index())
+    key = jax.random.fold_in(jax.random.fold_in(state.draw_key, state.updates), mesh_lib.index())
     state, metrics, _ = made.learner.update(
         state, batch, jax.random.fold_in(key, 1), weight, learning_rate
     )
@@ -155,7 +155,7 @@ def _learn(
         state, metrics, _ = _update(made, state, ring, rolled, position, learning_rate)
         return (state, sums + learner_lib.summands(metrics)), None
 
-    order = _order(made, train_state.key, train_state.updates, rolled)
+    order = _order(made, train_state.draw_key, train_state.updates, rolled)
     (train_state, sums), _ = jax.lax.scan(one, (train_state, sums), order)
     return train_state, sums, _statistics(made, rolled)
 
@@ -179,7 +179,7 @@ def _examine(
 ) -> tuple[Targets, learner_lib.Metrics]:
     """A device's share of the batch that was refused; nothing has changed since."""
     rolled = _rollout(made, ring)
-    position = _order(made, train_state.key, before, rolled)[train_state.updates - before]
+    position = _order(made, train_state.draw_key, before, rolled)[train_state.updates - before]
     _, metrics, batch = _update(made, train_state, ring, rolled, position, jnp.ones(()))
     return batch, metrics
 

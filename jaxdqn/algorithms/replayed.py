@@ -117,7 +117,7 @@ def _update(
     draw: Callable[[jax.Array], samplers.Drawn],
 ) -> tuple[learner_lib.TrainState, learner_lib.Metrics, jax.Array, samplers.Drawn, returns.Batch]:
     """Makes an update from what `draw` draws with a key."""
-    key = jax.random.fold_in(jax.random.fold_in(state.key, state.updates), mesh_lib.index())
+    key = jax.random.fold_in(jax.random.fold_in(state.draw_key, state.updates), mesh_lib.index())
     drawn = draw(key)
     batch = returns.gather(made.layout, made.rule, ring, drawn.row, drawn.env)
     state, metrics, priority = made.learner.update(

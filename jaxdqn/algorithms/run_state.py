@@ -61,21 +61,36 @@ def _counters(stored: Mapping[str, Any]) -> Counters:
 _ON_DISK = {"explorer": "repeat"}
 
 
+def _encode_learner(state: learner.TrainState) -> learner.TrainState:
+    return state.replace(key=jax.random.wrap_key_data(state.key))
+
+
+def _decode_learner(stored: learner.TrainState) -> learner.TrainState:
+    return stored.replace(key=jax.random.key_data(stored.key))
+
+
 def _encode_actors(actors: list[actor.ActorState]) -> list[dict[str, Any]]:
     return [
-        {_ON_DISK.get(name, name): value for name, value in vars(state).items()} for state in actors
+        {_ON_DISK.get(name, name): value for name, value in vars(state).items()}
+        | {"key": jax.random.wrap_key_data(state.key)}
+        for state in actors
     ]
 
 
 def _decode_actors(stored: list[Mapping[str, Any]]) -> list[actor.ActorState]:
     names = [each.name for each in dataclasses.fields(actor.ActorState)]
     return [
-        actor.ActorState(**{name: each[_ON_DISK.get(name, name)] for name in names})
+        actor.ActorState(
+            **{name: each[_ON_DISK.get(name, name)] for name in names}
+            | {"key": jax.random.key_data(each["key"])}
+        )
         for each in stored
     ]
 
 
 _COUNTERS = Saved(Where.NUMBERS, dataclasses.asdict, _counters)
+# Checkpoints hold keys, in memory there is their data.
+_LEARNER = Saved(Where.LEARNER, _encode_learner, _decode_learner)
 _ACTORS = Saved(Where.ARRAYS, _encode_actors, _decode_actors)
 _RECENT = Saved(
     Where.NUMBERS,
@@ -88,7 +103,7 @@ _RECENT = Saved(
 class RunState:
     """All that changes in a run. The loop rebinds the device's arrays, which it donates."""
 
-    train_state: learner.TrainState = field(metadata=_saved(Where.LEARNER))
+    train_state: learner.TrainState = field(metadata=_saved(_LEARNER))
     # [M + 1] of metrics since the last row of them, and of updates
     sums: jax.Array = field(metadata=_saved(Where.ARRAYS))
     actors: list[actor.ActorState] = field(metadata=_saved(_ACTORS))  # one for each group

@@ -95,7 +95,7 @@ def build(config: config_lib.Config, spec: envs.EnvSpec, mesh: Mesh) -> Programs
     def shuffle(
         state: learner_lib.TrainState, swept: Swept, updates: jax.Array, epoch: jax.Array
     ) -> backward_sweep.Order:
-        key = jax.random.fold_in(jax.random.fold_in(state.key, updates), epoch)
+        key = jax.random.fold_in(jax.random.fold_in(state.draw_key, updates), epoch)
         return _shuffle(config, jax.random.fold_in(key, mesh_lib.index()), swept)
 
     @mesh_lib.on_mesh(
@@ -108,7 +108,8 @@ def build(config: config_lib.Config, spec: envs.EnvSpec, mesh: Mesh) -> Programs
         number: jax.Array,
     ) -> tuple[backward_sweep.Targets, learner_lib.Metrics]:
         targets = batch(ring, order, number)
-        metrics = learner.update(train_state, targets, train_state.key, None, jnp.ones(()))[1]
+        key = train_state.draw_key
+        metrics = learner.update(train_state, targets, key, None, jnp.ones(()))[1]
         return mesh_lib.gathered(mesh, targets), metrics
 
     return Programs(
@@ -146,7 +147,7 @@ def _build_fit(
         def one(i: jax.Array, carry: Any) -> Any:
             state, sums, losses = carry
             targets = batch(ring, order, first + i)
-            key = jax.random.fold_in(state.key, state.updates)
+            key = jax.random.fold_in(state.draw_key, state.updates)
             state, metrics, _ = learner.update(state, targets, key, None, learning_rate)
             sums = sums + learner_lib.summands(metrics)
             return state, sums, losses.at[i].set(metrics["loss"])

@@ -44,10 +44,9 @@ class Saver:
         """Starts to save after the previous save is over. The last checkpoint has no replay."""
         self._writer.try_again()  # rows from before a checkpoint are not written again
         play, run = state_files.pack(state, groups, self._own)
+        learner = state_files.LEARNER.encode(state.train_state)
         ring = None if is_last else state.ring
-        self._tell(
-            self._store.save(state.train_state, play, run, ring, state.ring_life, is_last=is_last)
-        )
+        self._tell(self._store.save(learner, play, run, ring, state.ring_life, is_last=is_last))
 
     def look(self) -> None:
         """Reports how the last save went, if it is over."""

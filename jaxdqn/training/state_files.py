@@ -19,6 +19,7 @@ from jaxdqn.settings import config as config_lib
 from jaxdqn.training import env_groups
 
 FORMAT = 2  # of what `pack` returns
+LEARNER = run_state.saved(Where.LEARNER)["train_state"]
 _OWN = "fit"  # what `RunState.own` is called in a checkpoint
 
 
@@ -99,7 +100,8 @@ def restore(
     _check_format(run)
     try:
         like = _play_like(state, run, mesh, own, num_actions, jax.eval_shape(init_ring))
-        state.train_state, play = store.restore(step, state.train_state, like)
+        learner, play = store.restore(step, LEARNER.encode(state.train_state), like)
+        state.train_state = LEARNER.decode(learner)
         empty_sampler = state.sampler
         unpack(state, play, run, own)
     except (KeyError, TypeError, ValueError, AttributeError, MemoryError) as error:

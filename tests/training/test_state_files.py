@@ -44,8 +44,6 @@ def noise(tree, seed):
     random = np.random.default_rng(seed)
 
     def other(leaf):
-        if jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key):
-            return jax.random.key(seed)
         drawn = jnp.asarray(random.integers(0, 2, leaf.shape) + 1, leaf.dtype)
         return jax.device_put(drawn, leaf.sharding)
 
@@ -90,8 +88,6 @@ def comparable(value):
         return value.all()
     leaves = jax.tree.leaves(value)
     if any(isinstance(leaf, jax.Array) for leaf in leaves):
-        keys = [jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key) for leaf in leaves]
-        leaves = [jax.random.key_data(x) if k else x for x, k in zip(leaves, keys, strict=True)]
         return [np.asarray(leaf).tolist() for leaf in leaves]
     return value
 
