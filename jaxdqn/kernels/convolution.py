@@ -46,6 +46,7 @@ def conv2d(
     """
     if implementation == "xla":
         return _reference(x, kernel, bias, stride, relu)
+    x = _bytes_or_floats(x, kernel.dtype)
     kernel, (rows, columns) = _pad_kernel(kernel, x.shape[1], x.shape[2], stride)
     x = winograd.resize(x, rows * stride, columns * stride, axes=(1, 2))
     folded = _merge(kernel.reshape(_split(kernel, stride)).transpose(0, 2, 1, 3, 4, 5))
@@ -76,6 +77,7 @@ def conv2d_frames(
     """Convolves stacked images [B, C, H, W] to [B, H', W', O]; otherwise as `conv2d`."""
     if implementation == "xla":
         return _reference(frames.transpose(0, 2, 3, 1), kernel, bias, stride, relu)
+    frames = _bytes_or_floats(frames, kernel.dtype)
     kernel, (rows, columns) = _pad_kernel(kernel, frames.shape[2], frames.shape[3], stride)
     x = winograd.resize(frames, rows * stride, columns * stride, axes=(2, 3))
     folded = _merge(kernel.reshape(_split(kernel, stride)).transpose(0, 2, 4, 1, 3, 5))
@@ -85,6 +87,13 @@ def conv2d_frames(
     x = x.reshape(*x.shape[:2], rows, stride, columns, stride)
     x = _pack(x).transpose(0, 2, 4, 1, 3, 5)
     return _layer(relu, x.reshape(*x.shape[:3], -1), folded, bias)
+
+
+def _bytes_or_floats(x: jax.Array, dtype: jnp.dtype) -> jax.Array:
+    """Images as they are, or as floats where they are other integers: words stand for bytes."""
+    if x.dtype == jnp.uint8 or jnp.issubdtype(x.dtype, jnp.floating):
+        return x
+    return x.astype(dtype)
 
 
 def _reference(

@@ -13,6 +13,7 @@ import numpy as np
 from jaxdqn.kernels import winograd
 
 FORWARD, BACKWARD = TARGETS = ("jaxdqn_convolution_forward", "jaxdqn_convolution_backward")
+_IMAGES_PER_PART = 4  # whose gradients one thread adds up; as in convolution.cc
 
 
 def fits(x: jax.Array, kernel: jax.Array, stride: int) -> bool:
@@ -62,10 +63,11 @@ def _backward(stride: int, residuals: Any, dy: jax.Array) -> tuple[jax.Array | N
     window, is_bytes = kernel.shape[0], x.dtype == jnp.uint8
     tile = _tile(y.shape[1], y.shape[2], window)
     filters, to_kernel = jax.vjp(lambda kernel: _filters(kernel, tile), kernel)
-    shapes = [filters.shape, bias.shape, (0,) if is_bytes else x.shape]
+    sums = (-(-len(x) // _IMAGES_PER_PART), filters.size + bias.size)
+    shapes = [filters.shape, bias.shape, (0,) if is_bytes else x.shape, sums]
     results = [jax.ShapeDtypeStruct(shape, jnp.float32) for shape in shapes]
     call = jax.ffi.ffi_call(BACKWARD, results, vmap_method="sequential")
-    dfilters, dbias, dx = call(
+    dfilters, dbias, dx, _ = call(
         x, filters.transpose(0, 2, 1), y, dy, **_attributes(stride, window, tile)
     )
     return None if is_bytes else dx, to_kernel(dfilters)[0], dbias

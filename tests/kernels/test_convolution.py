@@ -109,6 +109,29 @@ def test_native_functions_equal_xla(shape):
         np.testing.assert_array_equal(a, again)
 
 
+def test_the_compiler_counts_the_memory_of_gradients():
+    """Of the parts of a batch, each with sums of its own, which no thread keeps for itself."""
+    x, kernel, bias, dy, stride = problem((64, 9, 9, 64, 3, 3, 64, 1), "float32")
+
+    def gradient(*arrays):
+        return value_and_gradients(lambda *a: conv2d(*a, stride, "native"), *arrays)[2]
+
+    memory = jax.jit(gradient).lower(x, kernel, bias, dy).compile().memory_analysis()
+    parts, planes = 64 // 4, 16
+    assert memory.temp_size_in_bytes >= parts * planes * 64 * 64 * 4
+
+
+@pytest.mark.parametrize("dtype", ["uint32", "int16"])
+@pytest.mark.parametrize("implementation", ["native", "matmul"])
+def test_other_integers_are_numbers_and_no_packed_bytes(dtype, implementation):
+    x, kernel, bias, _, stride = problem(SHAPES[3], "uint8")
+    expected = conv2d(x, kernel, bias, stride, "xla")
+    x = x.astype(dtype)
+    close(conv2d(x, kernel, bias, stride, implementation), expected)
+    frames = x.transpose(0, 3, 1, 2)
+    close(conv2d_frames(frames, kernel, bias, stride, implementation), expected)
+
+
 def test_native_functions_keep_what_is_not_a_number():
     x, kernel, bias, dy, stride = problem(NATIVE[3][:-1], "float32")
     x = x.at[1, 4, 4, 0].set(jnp.nan)

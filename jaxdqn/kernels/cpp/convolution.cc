@@ -15,7 +15,6 @@
 #include <memory>
 #include <new>
 #include <utility>
-#include <vector>
 
 #include "multiply.h"
 #include "xla_call.h"
@@ -420,7 +419,8 @@ XLA_FFI_Error* Forward(const Call& call) {
 }
 
 // Arguments: x, transposed kernels [n * n, O, K], y, its gradient [B, H', W', O]. Results: the
-// gradients of kernels [n * n, K, O], of bias [O], and of x, where that is of floats.
+// gradients of kernels [n * n, K, O], of bias [O], and of x, where that is of floats; and the sums
+// over kImagesPerPart images each, [parts, n * n * K * O + O], whose memory XLA counts and reuses.
 XLA_FFI_Error* Backward(const Call& call) {
   const Images x = MakeImages(call.Argument(0));
   const Layer layer = MakeLayer(call, call.Argument(0), call.Argument(2));
@@ -433,9 +433,9 @@ XLA_FFI_Error* Backward(const Call& call) {
   const int64_t parts = (layer.images + kImagesPerPart - 1) / kImagesPerPart;
   const int64_t plane = layer.depth() * layer.outputs;
   const int64_t part_size = layer.kernels_size() + layer.outputs;
-  thread_local std::vector<float> memory;
-  memory.resize(parts * part_size);
-  float* const sums = memory.data();
+  const XLA_FFI_Buffer& memory = call.Result(3);
+  if (memory.dims[0] != parts || memory.dims[1] != part_size) return call.Refuse("wrong sums");
+  float* const sums = Floats(memory);
   const bool done = WithFilter(layer, [&](auto filter) {
     call.ForEach(parts, [&](int64_t part) {
       float* const dkernels_part = sums + part * part_size;
