@@ -90,7 +90,9 @@ def init(layout: Layout, num_envs: int) -> RingState:
         action=jnp.zeros(rows, jnp.int32),
         flags=jnp.zeros(rows, jnp.uint8),
         count=jnp.zeros((), jnp.int32),
-        extras={name: jnp.zeros((*rows, *shape)) for name, shape in layout.extras.items()},
+        extras={
+            name: jnp.zeros((*rows, *shape), jnp.float32) for name, shape in layout.extras.items()
+        },
     )
 
 

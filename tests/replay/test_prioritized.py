@@ -219,6 +219,18 @@ def test_the_larger_priority_of_a_double_counts_and_a_refused_update_none():
     jax.tree.map(np.testing.assert_array_equal, refused, masses)
 
 
+def test_a_priority_that_is_not_finite_changes_nothing():
+    """One infinite mass would be all that is drawn, and each new row would get it."""
+    layout, sampler = make()
+    _, masses = play(layout, sampler, 40)
+    drawn = api.Drawn(jnp.array([9, 12, 15]), jnp.array([1, 0, 2]), jnp.ones(3))
+    priority = jnp.array([jnp.inf, 8.75, jnp.nan])
+    found = by_slot(layout, sampler.learned(masses, drawn, priority, jnp.bool_(True)))
+    before = by_slot(layout, masses)
+    assert found[12, 0] == pytest.approx(8.75)
+    assert (found[9, 1], found[15, 2]) == (before[9, 1], before[15, 2])
+
+
 def test_new_rows_have_the_largest_mass_there_is():
     """Not the largest there ever was, and at first 1."""
     layout, sampler = make(num_rows=20, frame_stack=1, stride=1)

@@ -31,7 +31,8 @@ class FractionEmbedding(nn.Module):
             qr.midpoints(self.num_quantiles), (features.shape[0], self.num_quantiles)
         )
         if keys is not None:
-            fractions = jax.vmap(lambda key: jax.random.uniform(key, (self.num_quantiles,)))(keys)
+            shape = (self.num_quantiles,)
+            fractions = jax.vmap(lambda key: jax.random.uniform(key, shape, jnp.float32))(keys)
         frequencies = jnp.arange(1, self.num_cosines + 1)
         angles = jnp.pi * fractions[..., None] * frequencies[None, None, :]
         layer = nn.Dense(

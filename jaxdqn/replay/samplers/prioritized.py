@@ -74,8 +74,8 @@ def prioritized(
     num_blocks = -(-layout.num_rows // block_rows)
 
     def init(num_envs: int) -> Masses:
-        blocks = jnp.zeros((num_envs, num_blocks))
-        return Masses(jnp.zeros((*blocks.shape, block_rows)), blocks, blocks)
+        blocks = jnp.zeros((num_envs, num_blocks), jnp.float32)
+        return Masses(jnp.zeros((*blocks.shape, block_rows), jnp.float32), blocks, blocks)
 
     def place(row: jax.Array) -> tuple[jax.Array, jax.Array]:
         """The block of a row, and its number in it."""
@@ -98,7 +98,8 @@ def prioritized(
         changes = ((newest, nothing), (ready, new), (low - 1, nothing))
         mass = state.mass
         for row, values in changes:  # low - 1: overwritten next, or without its history
-            mass = jax.lax.dynamic_update_slice(mass, values[:, None, None], (0, *place(row)))
+            at = (jnp.zeros_like(row), *place(row))
+            mass = jax.lax.dynamic_update_slice(mass, values[:, None, None], at)
         state = state.replace(mass=jax.lax.optimization_barrier(mass))
         for row, _ in changes:
             state = _summed(state, place(row)[0])
@@ -137,14 +138,18 @@ def prioritized(
     def learned(
         state: Masses, drawn: api.Drawn, priority: jax.Array, accepted: jax.Array
     ) -> Masses:
-        """Of a transition that was drawn twice, the larger priority counts."""
+        """Of a transition that was drawn twice, the larger priority counts.
+
+        Where it is not finite, the old one stays: a single one would decide all draws from then on.
+        """
         chex.assert_equal_shape([drawn.row, priority])
         block, number = place(drawn.row)
         at = jnp.stack([drawn.row, drawn.env], axis=1)
         same = jnp.all(at[:, None] == at[None], axis=-1)
         of_each = (priority + rule.epsilon) ** rule.exponent
         new = jnp.max(jnp.where(same, of_each[None, :], 0.0), axis=1)
-        new = jnp.where(accepted, new, state.mass[drawn.env, block, number])
+        is_valid = accepted & jnp.isfinite(new)
+        new = jnp.where(is_valid, new, state.mass[drawn.env, block, number])
         state = state.replace(mass=state.mass.at[drawn.env, block, number].set(new))
         inside = state.mass[drawn.env, block]
         return state.replace(
