@@ -64,7 +64,11 @@ def main() -> int:
             overwrite=values.overwrite,
             capacity_chosen_by_user="replay_capacity" in given,
         )
-        return run.train(prepared, track=values.track, verbose=values.verbose)
+        code = run.train(prepared, track=values.track, verbose=values.verbose)
+        if code and processes.count() == 1:
+            # A signal came, perhaps while a program was compiled that is of no use any more.
+            program.leave_at_once(code)
+        return code
 
 
 if __name__ == "__main__":

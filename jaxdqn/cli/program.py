@@ -84,10 +84,9 @@ def _guarded(main: Callable[[], int]) -> None:
         _refuse(str(error))
     except (errors.RunError, api.UnsupportedEnvError, api.UnknownGameError) as error:
         _print_error(str(error))
-        # Exits at once: libraries that still work on other threads after a failure would print
-        # errors while Python shuts down.
-        sys.stdout.flush()
-        os._exit(1)
+        # Libraries that still work on other threads after a failure would print errors while Python
+        # shuts down.
+        leave_at_once(1)
     except Exception as error:
         problem = _environment_problem(error)
         if not problem:
@@ -97,6 +96,13 @@ def _guarded(main: Callable[[], int]) -> None:
     except KeyboardInterrupt:  # where the program does not save on it
         print("interrupted", file=sys.stderr)
         sys.exit(130)
+
+
+def leave_at_once(code: int) -> typing.NoReturn:
+    """Exits without waiting for threads that still work, as those that compile."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
 
 
 def leave_on_signals() -> None:

@@ -1,15 +1,19 @@
 """The versions and hardware that a run or a benchmark was made with, as they are stored with it."""
 
+import hashlib
 import importlib.metadata
 import pathlib
 import platform
+import sys
 from collections.abc import Mapping
 from typing import Any
 
 import jax
 import psutil
 
+import jaxdqn
 from jaxdqn import machine
+from jaxdqn.settings import registry
 
 _PACKAGES = (
     *("jaxdqn", "jax", "jaxlib", "flax", "optax", "envpool", "gymnasium", "numpy"),
@@ -35,6 +39,23 @@ def jax_settings() -> dict[str, Any]:
 def versions() -> dict[str, str | None]:
     """Versions of Python and of the packages that decide results, by name; None: not installed."""
     return {"python": platform.python_version()} | {name: _version(name) for name in _PACKAGES}
+
+
+def code(folder: pathlib.Path = pathlib.Path(jaxdqn.__file__).parent) -> str:
+    """A digest of the program's sources and of its plugins: versions do not tell of local changes.
+
+    Args:
+      folder: of the sources.
+    """
+    digest = hashlib.sha256()
+    files = [path for path in folder.rglob("*") if path.suffix in (".py", ".cc", ".h")]
+    for path in sorted(files):
+        digest.update(str(path.relative_to(folder)).encode())
+        digest.update(path.read_bytes())
+    for name in registry.plugins():
+        if file := getattr(sys.modules[name], "__file__", None):
+            digest.update(pathlib.Path(file).read_bytes())
+    return digest.hexdigest()
 
 
 def hardware() -> dict[str, Any]:

@@ -90,6 +90,14 @@ class Registry(Mapping[str, Entry]):
         return len(self._entries)
 
 
+_plugins: list[str] = []  # names of the modules that were loaded
+
+
+def plugins() -> tuple[str, ...]:
+    """The modules that `load_plugins` has imported."""
+    return tuple(_plugins)
+
+
 def load_plugins(modules: list[str]) -> None:
     """Imports modules that register parts of their own.
 
@@ -99,6 +107,7 @@ def load_plugins(modules: list[str]) -> None:
     for module in modules:
         try:
             importlib.import_module(module)
+            _plugins.append(module)
         except Exception as error:  # whatever somebody's module raises
             raise errors.SettingError(
                 "plugins", f"{module} cannot be imported: {wording.import_problem(error)}"

@@ -147,18 +147,21 @@ def _check_agreement(config: config_lib.Config, overwrite: bool, initial_params:
     Raises:
       SettingError: they were.
     """
+    if processes.count() == 1:
+        return
     found = (
         dataclasses.asdict(config),
         overwrite,
         initial_params,
         provenance.versions(),
+        provenance.code(),
         provenance.jax_settings(),
     )
     if not processes.are_equal(found):
         raise errors.SettingError(
             "num_processes",
-            "the processes differ in their settings, versions or initial agent, or do not see the "
-            "same --run_dir",
+            "the processes differ in their settings, versions, source code or initial agent, or do "
+            "not see the same --run_dir",
         )
 
 
