@@ -9,7 +9,7 @@ from jaxdqn.algorithms import run_state
 from jaxdqn.assembly import schedules
 from jaxdqn.envs import episodes
 from jaxdqn.settings import config as config_lib
-from jaxdqn.training import training_row
+from jaxdqn.training import environments, training_row
 from jaxdqn.training.session import Session
 
 
@@ -69,7 +69,8 @@ def log(run: Session) -> None:
     """Writes a row of metrics, and looks after the checkpoints."""
     state, now = run.state, run.state.counters
     with run.stopwatch.paused(state):  # held-out observations may have to be played
-        held_out = run.held_out_values(state.train_state.params)
+        with environments.starting("the held-out environments"):
+            held_out = run.held_out_values(state.train_state.params)
         watched = run.watch(state.train_state.params, state.sampler)
         sums, refused, found = jax.device_get((state.sums, state.train_state.refused, watched))
         run.learning.check(state, int(refused), state.drawn)

@@ -1,11 +1,28 @@
 """The environments that a training run plays in."""
 
-from collections.abc import Mapping
+import contextlib
+from collections.abc import Iterator, Mapping
 from typing import Any
 
+from jaxdqn import errors
 from jaxdqn.envs import api, registry, watchdog
 from jaxdqn.settings import config as config_lib
 from jaxdqn.training import seeds
+
+
+@contextlib.contextmanager
+def starting(name: str) -> Iterator[None]:
+    """Environments that cannot be started within it end a run as those that fail in a game do.
+
+    It is for moments at which a run can be saved.
+
+    Raises:
+      EnvFailedError: they cannot.
+    """
+    try:
+        yield
+    except (api.UnsupportedEnvError, OSError) as error:
+        raise errors.EnvFailedError(f"{name} cannot be started: {error}") from None
 
 
 class RunEnvs:
@@ -27,10 +44,15 @@ class RunEnvs:
         return self._make(name, envs, options, seeds.Stream.ENVS, group, step)
 
     def evaluation(self, step: int, envs: range) -> api.VectorEnv:
-        """Some of the environments in which the parameters of a step are scored."""
+        """Some of the environments in which the parameters of a step are scored.
+
+        Raises:
+          EnvFailedError: they cannot be started.
+        """
         name = "the evaluation's environments"
-        options = registry.limited(self._config.env, self._config.env_options)
-        return self._make(name, envs, options, seeds.Stream.EVALUATION, step)
+        with starting(name):
+            options = registry.limited(self._config.env, self._config.env_options)
+            return self._make(name, envs, options, seeds.Stream.EVALUATION, step)
 
     def watched(self, env: api.DrawnEnv, name: str) -> api.DrawnEnv:
         """Watches over environments that were started elsewhere."""

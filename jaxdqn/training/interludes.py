@@ -11,6 +11,7 @@ import jax
 from jaxdqn import errors
 from jaxdqn.assembly import parts
 from jaxdqn.distributed import mesh, processes
+from jaxdqn.envs import api
 from jaxdqn.playing import evaluation
 from jaxdqn.rundir import known_curves, layout, metrics
 from jaxdqn.training import environments, seeds
@@ -75,7 +76,7 @@ class Interludes:
         """The primary process films a game with the parameters of a step, once."""
         path = self._setup.path / layout.VIDEOS / f"{step}.mp4"
         work: Generator[None, None, None] = (None for _ in ())
-        if processes.is_primary() and not path.exists():  # made before a restart
+        if processes.is_primary():
             work = self._filming(params, path, step)
         with contextlib.closing(work), jax.transfer_guard("allow"):
             if not self._stop.lets(work):
@@ -86,6 +87,8 @@ class Interludes:
 
         seed = seeds.env_seed(self._setup.config.seed, seeds.Stream.RECORDING, step)
         try:
+            if path.exists():  # made before a restart
+                return
             path.parent.mkdir(exist_ok=True)
             yield from recording.record_in_training(
                 self._setup.config,
@@ -96,5 +99,5 @@ class Interludes:
                 watched=functools.partial(self._envs.watched, name="the film's environment"),
                 show=functools.partial(self._writer.show_film, step),
             )
-        except (errors.RunError, OSError) as error:
+        except (errors.RunError, api.UnsupportedEnvError, OSError) as error:
             self._say(f"step {step:,}: no film: {error}")

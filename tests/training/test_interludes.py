@@ -5,10 +5,11 @@ import json
 import jax
 import pytest
 
+from jaxdqn import errors
 from jaxdqn.assembly import env_spec, parts
 from jaxdqn.distributed import mesh as mesh_lib
 from jaxdqn.distributed import processes, signals
-from jaxdqn.envs import registry, watchdog
+from jaxdqn.envs import api, registry, watchdog
 from jaxdqn.rundir import known_curves, metrics
 from jaxdqn.settings import presets
 from jaxdqn.training import environments, interludes, setup
@@ -89,6 +90,23 @@ def test_a_film_that_cannot_be_made_ends_no_run(made, tmp_path):
     interlude.film(params, 80)
     assert said[1] == "step 80: no film: interrupted by a signal to stop"
     assert not list((tmp_path / "videos").glob("*.mp4"))
+
+
+@pytest.mark.parametrize("error", [api.UnsupportedEnvError, OSError])
+def test_environments_that_cannot_be_started(made, error):
+    """They end a run only after it is saved, and a film that lacks them ends none."""
+
+    def make(*_, **__):
+        raise error("too many processes")
+
+    registry.register(toy_env.SOURCE._replace(make=make))
+    interlude, params, said, _ = made
+    with pytest.raises(errors.EnvFailedError, match="environments cannot be started: too many pr"):
+        interlude.evaluate(params, 40)
+    interlude.film(params, 40)
+    (line,) = said
+    assert line.startswith("step 40: no film: ") and line.endswith("too many processes")
+    toy_env.register()
 
 
 def test_an_evaluation_stands_beside_what_earlier_runs_scored(tmp_path, monkeypatch, request):
