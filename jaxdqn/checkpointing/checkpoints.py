@@ -1,10 +1,19 @@
 """The checkpoints of one run, read and written by one object."""
 
+import contextlib
 import pathlib
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from jaxdqn.checkpointing import checkpoint_reader, checkpoint_writer, replay_blocks
+from jaxdqn.checkpointing import (
+    checkpoint_folders,
+    checkpoint_reader,
+    checkpoint_writer,
+    replay_blocks,
+    run_item,
+    saving_errors,
+)
+from jaxdqn.distributed import processes
 from jaxdqn.replay import ring as ring_lib
 
 Outcome = checkpoint_writer.Outcome
@@ -25,12 +34,25 @@ class Checkpoints(checkpoint_writer.Writer):
         self._found: checkpoint_reader.Found | None = None
 
     def newest_whole(self, say: Callable[[str], None]) -> int | None:
-        """The step of the checkpoint from which a run resumes, which need not be saved again."""
+        """The step of the checkpoint from which a run resumes, which need not be saved again.
+
+        It deletes the parts of the replay that no checkpoint names, such as those that a killed
+        process wrote ahead. The caller has the run's lock, and has written nothing yet.
+        """
         self._found = self._reader.newest_whole(say)
+        self._drop_what_nothing_names()
         if self._found is None:
             return None
         self.already_saved(self._found.run)
         return self._found.step
+
+    def _drop_what_nothing_names(self) -> None:
+        if self._blocks is None or not processes.is_primary():
+            return
+        # If a checkpoint cannot be read, nothing is deleted, as its blocks are not known.
+        with contextlib.suppress(*saving_errors.CAUGHT):
+            steps = checkpoint_folders.steps_in(self._directory)
+            self._blocks.prune([run_item.blocks(self.run(step)) for step in steps])
 
     def has_replay(self, step: int) -> bool:
         """Whether the checkpoint that `newest_whole` found has its replay."""

@@ -241,6 +241,32 @@ def test_a_save_that_fails_leaves_what_was_there(tmp_path, lost):
     assert store.newest_whole(pytest.fail) == 2 and store.has_replay(2)
 
 
+def small_replay(path):
+    mesh = mesh_lib.make_mesh(1)
+    config = presets.resolve("CartPole", "classic", CHANGES)
+    ring = device_programs.build(config, SPEC, mesh).init_ring()
+    return ring, replay_blocks.ReplayFiles(path, ring, mesh, stride=2)
+
+
+def test_a_start_deletes_the_replay_that_no_checkpoint_names(tmp_path):
+    """What a killed process wrote ahead, or in part; what a checkpoint names stays."""
+    ring, replay = small_replay(tmp_path / "replay")
+    store = checkpoints.Checkpoints(tmp_path / "c", keep=2, replay=replay)
+    for step in (1, 2):
+        store.save(*numbers(step), {"steps": step, "rows": 60 * step}, ring)
+    assert store.outcome(wait=True).error == ""
+    named = {path.name for path in (tmp_path / "replay").iterdir()}
+    replay.finish(replay.save(ring, 190, 0, full_blocks=True))  # and then it is killed
+    (tmp_path / "replay" / "7.orbax-checkpoint-tmp-0").mkdir()
+    assert len(list((tmp_path / "replay").iterdir())) > len(named) + 1
+    _, replay = small_replay(tmp_path / "replay")
+    store = checkpoints.Checkpoints(tmp_path / "c", keep=2, replay=replay)
+    assert store.newest_whole(pytest.fail) == 2 and store.has_replay(2)
+    assert {path.name for path in (tmp_path / "replay").iterdir()} == named
+    store.restore_ring(2, ring, 120, 0)
+    store.close()
+
+
 def test_updates_and_acting_work_in_place(key):
     mesh = mesh_lib.make_mesh(1)
     config = presets.resolve("CartPole", "classic", CHANGES)
