@@ -1,5 +1,6 @@
 """The folders in which blocks of a replay are saved, a few blocks in each."""
 
+import contextlib
 import pathlib
 import shutil
 import time
@@ -42,11 +43,16 @@ def problem(directory: pathlib.Path, blocks: Blocks) -> str:
 
 
 def prune(directory: pathlib.Path, kept: Iterable[Blocks]) -> None:
-    """Deletes the folders in which none of these blocks is."""
+    """Deletes the folders in which none of these blocks is.
+
+    Files stay: a desktop or a file system left them. What cannot be deleted is tried again the next
+    time, and is in no other folder's way.
+    """
     names = {name for blocks in kept for name in blocks.values()}
-    for path in directory.glob("*") if processes.is_primary() else ():
-        if path.name not in names:
-            checksums.delete(path)
+    for path in list(directory.glob("*")) if processes.is_primary() else ():
+        with contextlib.suppress(OSError):
+            if path.name not in names and path.is_dir():
+                checksums.delete(path)
 
 
 def discard(directory: pathlib.Path, begun: Collection[pathlib.Path]) -> None:

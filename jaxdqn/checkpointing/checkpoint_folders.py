@@ -122,6 +122,8 @@ def prune(
 ) -> list[pathlib.Path]:
     """Deletes checkpoints that are neither new nor best, and what gave way to those that stay.
 
+    What cannot be deleted is tried again the next time, and is in no other folder's way.
+
     Args:
       directory: of the checkpoints.
       keep: how many of the newest stay.
@@ -134,10 +136,13 @@ def prune(
     newest, best_step = steps[-keep:], best(steps)
     for step in steps:
         folder = directory / str(step)
-        if step not in newest and step != best_step:
-            checksums.delete(folder)
-        elif replaced(folder).exists():
-            checksums.delete(replaced(folder))
+        with contextlib.suppress(OSError):
+            if step not in newest and step != best_step:
+                checksums.delete(folder)
+            elif replaced(folder).exists():
+                checksums.delete(replaced(folder))
+    for path in list(directory.glob(f"*{checksums.DELETED}")):
+        shutil.rmtree(path, ignore_errors=True)  # what could not be deleted before
     return [directory / str(step) for step in newest]
 
 

@@ -21,10 +21,12 @@ def is_signed(folder: pathlib.Path) -> bool:
 
 def delete(folder: pathlib.Path) -> None:
     """Deletes a folder. If that is interrupted, the rest has a name that ends in `DELETED`."""
-    gone = folder.with_name(f"{folder.name}{DELETED}")
-    if gone.exists():
-        shutil.rmtree(gone)
-    folder.rename(gone)
+    gone = folder
+    if not folder.name.endswith(DELETED):  # else such a deletion was interrupted
+        gone = folder.with_name(f"{folder.name}{DELETED}")
+        if gone.exists():
+            shutil.rmtree(gone)
+        folder.rename(gone)
     shutil.rmtree(gone)
 
 

@@ -267,6 +267,37 @@ def test_a_start_deletes_the_replay_that_no_checkpoint_names(tmp_path):
     store.close()
 
 
+def test_what_cannot_be_deleted_is_in_nobodys_way(tmp_path, monkeypatch):
+    """A stray file stays, and folders that a network disk holds stay until a later save."""
+    ring, replay = small_replay(tmp_path / "replay")
+    store = checkpoints.Checkpoints(tmp_path / "c", keep=1, replay=replay)
+    rmtree, held = shutil.rmtree, []
+
+    def busy(path, ignore_errors=False):
+        if path.name.removesuffix(".deleted") not in held:
+            rmtree(path, ignore_errors)
+        elif not ignore_errors:
+            raise OSError(f"{path} is not empty")
+
+    monkeypatch.setattr(shutil, "rmtree", busy)
+    for step in (1, 2, 3):
+        store.save(*numbers(step), {"steps": step, "rows": 60 * step}, ring, life=step)
+        assert store.outcome(wait=True).error == ""
+        if step == 1:
+            (tmp_path / "replay" / ".DS_Store").touch()
+            before = {path.name for path in (tmp_path / "replay").glob("[0-9]*")}
+            held = ["1", min(before)]
+        if step == 2:
+            left = {path.name for path in (tmp_path / "replay").glob("[0-9]*")}
+            assert f"{held[1]}.deleted" in left and not before & left
+            held = []
+    assert [path.name for path in (tmp_path / "c").iterdir()] == ["3"]
+    assert not list((tmp_path / "replay").glob("*.deleted"))
+    store.drop_replay()
+    assert [path.name for path in (tmp_path / "replay").iterdir()] == [".DS_Store"]
+    store.close()
+
+
 def test_updates_and_acting_work_in_place(key):
     mesh = mesh_lib.make_mesh(1)
     config = presets.resolve("CartPole", "classic", CHANGES)
