@@ -38,6 +38,12 @@ class Targets(flax.struct.PyTreeNode):
     is_step: jax.Array  # [B] bool; others count nothing
 
 
+class Begun(NamedTuple):
+    """A rollout of which an update was refused. A run that resumes there learns the rest of it."""
+
+    done: int  # updates before that one
+
+
 class _Parts(NamedTuple):
     """What learning is made of, on each device."""
 
@@ -64,6 +70,8 @@ class Programs(NamedTuple):
     init: Callable[[jax.Array], learner_lib.TrainState]  # (key)
     # (train state, metric sums [M + 1], ring, learning rate []) -> the first two, `STATISTICS` [3]
     learn: Callable[..., tuple[learner_lib.TrainState, jax.Array, jax.Array]]
+    # (updates of a rollout that are made) -> the same for the other updates of that rollout
+    learn_after: Callable[[int], Callable[..., Any]]
     # (train state, ring, updates before the rollout []) -> batch and metrics of the update that
     # was refused
     examine: Callable[..., tuple[Targets, learner_lib.Metrics]]
@@ -81,14 +89,17 @@ def build_programs(config: config_lib.Config, spec: envs.EnvSpec, mesh: Mesh) ->
     )
     alike, ring_specs = mesh_lib.REPLICATED, device_programs.RING_SPECS
 
-    @mesh_lib.on_mesh(
-        mesh,
-        in_specs=(alike, alike, ring_specs, alike),
-        out_specs=(alike, alike, alike),
-        donate_argnums=(0, 1),
-    )
-    def learn(*state: Any) -> tuple[learner_lib.TrainState, jax.Array, jax.Array]:
-        return _learn(made, *state)
+    def learn_after(done: int) -> Callable[..., Any]:
+        @mesh_lib.on_mesh(
+            mesh,
+            in_specs=(alike, alike, ring_specs, alike),
+            out_specs=(alike, alike, alike),
+            donate_argnums=(0, 1),
+        )
+        def learn(*state: Any) -> tuple[learner_lib.TrainState, jax.Array, jax.Array]:
+            return _learn(made, done, *state)
+
+        return learn
 
     @mesh_lib.on_mesh(mesh, in_specs=(alike, ring_specs, alike), out_specs=(alike, alike))
     def examine(*state: Any) -> tuple[Targets, learner_lib.Metrics]:
@@ -96,7 +107,8 @@ def build_programs(config: config_lib.Config, spec: envs.EnvSpec, mesh: Mesh) ->
         return mesh_lib.gathered(mesh, batch), metrics
 
     like = parts.observation_like(config, spec)
-    return Programs(device_programs.compiled_init(mesh, made.learner.init, like), learn, examine)
+    init = device_programs.compiled_init(mesh, made.learner.init, like)
+    return Programs(init, learn_after(0), learn_after, examine)
 
 
 def _rollout(made: _Parts, ring: ring_lib.RingState) -> rollouts.Rollout:
@@ -142,12 +154,13 @@ def _update(
 
 def _learn(
     made: _Parts,
+    done: int,
     train_state: learner_lib.TrainState,
     sums: jax.Array,
     ring: ring_lib.RingState,
     learning_rate: jax.Array,
 ) -> tuple[learner_lib.TrainState, jax.Array, jax.Array]:
-    """All epochs of a rollout."""
+    """All epochs of a rollout, without the updates that are done."""
     rolled = _rollout(made, ring)
 
     def one(carry: Any, position: jax.Array) -> tuple[Any, None]:
@@ -155,8 +168,8 @@ def _learn(
         state, metrics, _ = _update(made, state, ring, rolled, position, learning_rate)
         return (state, sums + learner_lib.summands(metrics)), None
 
-    order = _order(made, train_state.draw_key, train_state.updates, rolled)
-    (train_state, sums), _ = jax.lax.scan(one, (train_state, sums), order)
+    order = _order(made, train_state.draw_key, train_state.updates - done, rolled)
+    (train_state, sums), _ = jax.lax.scan(one, (train_state, sums), order[done:])
     return train_state, sums, _statistics(made, rolled)
 
 
@@ -199,19 +212,24 @@ def build(config: config_lib.Config, spec: envs.EnvSpec, mesh: Mesh) -> api.Lear
         return mesh_lib.put(mesh, number, mesh_lib.REPLICATED)
 
     def learn(state: run_state.RunState, _: run_state.Counters) -> Iterator[events.Paused]:
-        if not rows_due(config, layout, state.rows):
+        if state.own is None and not rows_due(config, layout, state.rows):
             return
         assert state.ring is not None
         learning_rate = schedules.learning_rate(config, state.counters.steps)
-        before = state.counters.updates
-        state.train_state, state.sums, statistics = programs.learn(
+        done = 0 if state.own is None else state.own.done
+        before = state.counters.updates - done
+        rest = programs.learn_after(done) if done else programs.learn
+        state.train_state, state.sums, statistics = rest(
             state.train_state, state.sums, state.ring, put(np.float32(learning_rate))
         )
-        found, refused = jax.device_get((statistics, state.train_state.refused))
+        found, refused, updates = jax.device_get(
+            (statistics, state.train_state.refused, state.train_state.updates)
+        )
         if run_state.note_refused(config, state, int(refused)):
+            state.own = Begun(int(updates) - before)
             of = programs.examine(state.train_state, state.ring, put(np.int32(before)))
             raise run_state.NonFiniteError(*jax.device_get(of))
-        state.counters.updates += config.updates_per_rollout
+        state.counters.updates, state.own = before + config.updates_per_rollout, None
         values = dict(zip(STATISTICS, found.tolist(), strict=True))
         yield events.Paused({**values, "learning_rate": learning_rate})
 
@@ -231,4 +249,9 @@ ALGORITHM = api.Algorithm(
     build=build,
     plan=plan,
     row_extras=lambda _, spec: {rollouts.Q_VALUES: (spec.num_actions,)},
+    own=api.OwnState(
+        pack=lambda begun: ({"done": np.array([begun.done], np.int32)}, {}),
+        like=lambda *_: {"done": np.zeros(1, np.int32)},
+        unpack=lambda arrays, _: Begun(int(arrays["done"][0])),
+    ),
 )

@@ -81,15 +81,48 @@ def test_eight_devices_learn_as_one_within_rounding():
 @pytest.mark.parametrize("num_devices", [1, 8])
 def test_a_refused_update_is_shown(num_devices):
     _, learning, state = make(num_devices)
-    reward = np.array(state.ring.reward)
-    reward[-3, 5] = np.inf
-    state.ring = state.ring.replace(reward=jax.device_put(reward, state.ring.reward.sharding))
     with pytest.raises(run_state.NonFiniteError) as caught:
-        learn(learning, state)
+        learn(learning, with_reward(state, np.inf))
     assert "loss" in caught.value.quantities
     assert np.isinf(caught.value.batch.known_return).any()
     assert len(caught.value.batch.action) == 32
     assert all(np.all(np.isfinite(x)) for x in jax.tree.leaves(state.train_state.params))
+
+
+def with_reward(state, value):
+    """The state with another reward of one step."""
+    reward = np.array(state.ring.reward)
+    reward[-3, 5] = value
+    state.ring = state.ring.replace(reward=jax.device_put(reward, state.ring.reward.sharding))
+    return state
+
+
+def test_a_rollout_is_learned_from_the_refused_update_on():
+    """By a run that resumes there: no rollout is passed over, and no update is made twice."""
+    _, learning, whole = make(rollout_epochs=1, batch_size=16)
+    learn(learning, with_reward(whole, 1.0))
+    config, learning, state = make(rollout_epochs=1, batch_size=16)
+    with pytest.raises(run_state.NonFiniteError):
+        learn(learning, with_reward(state, np.inf))
+    assert 0 < state.own.done < config.updates_per_rollout
+    state.own = pqn.ALGORITHM.own.unpack(*pqn.ALGORITHM.own.pack(state.own))
+    state.counters.updates = int(state.train_state.updates)
+    with pytest.raises(run_state.NonFiniteError):
+        forgive(state)
+        learn(learning, state)
+    forgive(with_reward(state, 1.0))
+    assert len(learn(learning, state)) == 1 and state.own is None
+    assert state.counters == whole.counters
+    jax.tree.map(
+        np.testing.assert_array_equal,
+        jax.device_get(state.train_state.params),
+        jax.device_get(whole.train_state.params),
+    )
+
+
+def forgive(state):
+    refused = jax.device_put(jnp.int32(0), state.train_state.refused.sharding)
+    state.train_state, state.refused = state.train_state.replace(refused=refused), 0
 
 
 def test_rollouts_fall_due_when_they_are_whole():
