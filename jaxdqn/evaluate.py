@@ -69,9 +69,9 @@ def _table(result: dict[str, Any]) -> str:
     lines = {
         "agent": f"{result['env']}, step {result['checkpoint']:,} of {result['run_dir']}",
         "protocol": f"{result['protocol']}: {result['protocol_text']}",
-        "games": f"{result['episodes']:,} on {result['num_envs']} environments, seed "
-        f"{result['seed']}; {result['capped']} ended by the time limit",
-        "return": f"mean {score['mean']:.2f}{_interval(score)}, standard deviation "
+        "games": f"{result['episodes']:,}{_repeats(result)} on {result['num_envs']} environments, "
+        f"seed {result['seed']}; {result['capped']} ended by the time limit",
+        "return": f"mean {score['mean']:.2f}{_interval(result)}, standard deviation "
         f"{score['std']:.2f}",
         "": f"median {score['median']:g}, min {score['min']:g}, max {score['max']:g}",
     }
@@ -83,11 +83,16 @@ def _table(result: dict[str, Any]) -> str:
     return "\n".join(f"{name:>8}  {text}" for name, text in lines.items())
 
 
-def _interval(score: dict[str, Any]) -> str:
-    if score["interval_95"] is None:
+def _repeats(result: dict[str, Any]) -> str:
+    return f", of which {result['distinct_games']:,} differ," if result["repeats"] else ""
+
+
+def _interval(result: dict[str, Any]) -> str:
+    ends = result["return"]["interval_95"]
+    if ends is None:
         return ""
-    low, high = score["interval_95"]
-    return f" (95% interval {low:.2f} to {high:.2f})"
+    of_which = " of those that differ" if result["repeats"] else ""
+    return f" (95% interval{of_which} {ends[0]:.2f} to {ends[1]:.2f})"
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ import scipy.stats
 import tqdm
 
 from jaxdqn.assembly import parts
-from jaxdqn.envs import registry, scores
+from jaxdqn.envs import api, registry, scores
 from jaxdqn.playing import evaluation
 from jaxdqn.rundir import provenance, trained_agent
 from jaxdqn.settings import config as config_lib
@@ -29,7 +29,7 @@ def score(
 
     Returns:
       A JSON object: the conditions, the `return` as `summary` gives it, and the `returns` and
-      `lengths` (in steps) of all games.
+      `lengths` (in steps) of all games. `distinct_games` counts their different pairs.
 
     Raises:
       SettingError: the protocol is unknown or not for this game.
@@ -38,7 +38,9 @@ def score(
     num_envs = evaluation.num_envs_for(num_episodes)
     played = _play(agent, config, num_envs, num_episodes, seed)
     reference = agent.spec.game.reference
-    statistics = summary(played)
+    distinct = distinct_games(played)
+    repeats = _nothing_is_drawn(config, agent.spec) and 2 * distinct < num_episodes
+    statistics = summary(played, repeats=repeats)
     return {
         "run_dir": str(agent.path),
         "checkpoint": agent.step,
@@ -49,6 +51,8 @@ def score(
         "env_options": registry.limited(config.env, config.env_options),
         "seed": seed,
         "episodes": num_episodes,
+        "distinct_games": distinct,
+        "repeats": repeats,
         "num_envs": num_envs,
         "capped": int(played.capped.sum()),
         "return": statistics,
@@ -84,27 +88,63 @@ def _play(
         )
 
 
+def distinct_games(played: evaluation.Scores) -> int:
+    """The number of different pairs of return and length."""
+    return len(_first_of_each(played))
+
+
+def _first_of_each(played: evaluation.Scores) -> np.ndarray:
+    """The numbers of games [D] whose pair of return and length no earlier game has."""
+    pairs = np.stack([played.returns, played.lengths.astype(np.float64)], axis=1)
+    _, first = np.unique(pairs, axis=0, return_index=True)
+    return np.sort(first)
+
+
+def _nothing_is_drawn(config: config_lib.Config, spec: api.EnvSpec) -> bool:
+    """Whether a game is decided by its first state, of which there are only a few.
+
+    Atari games have one for each number of no-ops. Other games draw their first states from so many
+    that equal returns and lengths are chance: every game of Catch has the same length.
+    """
+    skip, least = config.frame_skip, config.frame_skip_min
+    return (
+        spec.game.family == api.ATARI
+        and not config.eval_epsilon
+        and not config.repeat_action_probability
+        and least in (None, skip)
+    )
+
+
 # Returns that the bootstrap draws at once; all at once, many games would take gigabytes.
 _MOST_DRAWN = 10_000_000
+_FEWEST_DISTINCT = 5  # games that differ, among games that repeat, of which an interval is given
 
 
-def summary(played: evaluation.Scores) -> dict[str, Any]:
+def summary(played: evaluation.Scores, *, repeats: bool = False) -> dict[str, Any]:
     """Statistics of the returns of games.
+
+    Games repeat if nothing in them is drawn but the number of no-ops, and fewer than half of them
+    differ in return or length. A game that is played again tells nothing new.
+
+    Args:
+      played: the games.
+      repeats: whether they repeat. Then the interval is that of those that differ.
 
     Returns:
       `mean`, `std` (of the games, not of the mean), `median`, `min`, `max` and `interval_95`: the
-      ends of the percentile bootstrap interval of the mean, or None for a single game and if a
-      return is not finite.
+      ends of the percentile bootstrap interval of the mean, or None for a single game, for fewer
+      than five that differ among games that repeat, and if a return is not finite.
     """
     returns = played.returns
     mean, std = played.mean_and_std()
+    independent = returns[_first_of_each(played)] if repeats else returns
     interval = None
-    if len(returns) > 1 and np.isfinite(std):
+    if len(independent) >= (_FEWEST_DISTINCT if repeats else 2) and np.isfinite(std):
         found = scipy.stats.bootstrap(
-            (returns,),
+            (independent,),
             np.mean,
             method="percentile",
-            batch=max(1, _MOST_DRAWN // len(returns)),
+            batch=max(1, _MOST_DRAWN // len(independent)),
             rng=np.random.default_rng(0),
         )
         interval = [float(end) for end in found.confidence_interval]

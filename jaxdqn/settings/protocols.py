@@ -48,7 +48,10 @@ PROTOCOLS: Mapping[str, Protocol] = {
         atari_only=True,
     ),
     "greedy": Protocol(
-        "no random actions, in the run's environment", lambda _: {"eval_epsilon": 0.0}, False
+        "no random actions, in the run's environment; where nothing else is random, as in Atari "
+        "games without sticky actions, games repeat",
+        lambda _: {"eval_epsilon": 0.0},
+        atari_only=False,
     ),
     "random": Protocol("random actions only", lambda _: {"eval_epsilon": 1.0}, False),
     "run": Protocol("as in the run's own evaluations", lambda _: {}, False),

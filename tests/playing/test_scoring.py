@@ -68,6 +68,22 @@ def test_protocols_set_what_they_are_named_for():
     assert apply("run", config) == config
 
 
+def test_games_that_repeat_count_once():
+    """Without no-ops and random actions, all games of Pong are the same one."""
+    agent = saved.make_agent("Pong", {"noop_max": 1, "max_episode_steps": 50})
+    told = scoring.score(agent, "greedy", 3, seed=0)
+    assert told["distinct_games"] == 1 and told["repeats"]
+    assert told["return"]["interval_95"] is None
+    assert not scoring.score(agent, "random", 3, seed=0)["repeats"]
+
+
+def test_games_are_equal_by_chance_where_they_begin_differently():
+    agent = saved.make_agent("Catch", {"hidden_sizes": (8,)})
+    told = scoring.score(agent, "greedy", 8, seed=0)
+    assert told["distinct_games"] <= 2  # all take nine steps, and return 1 or -1
+    assert not told["repeats"] and len(told["return"]["interval_95"]) == 2
+
+
 def test_a_protocol_for_other_games_is_refused():
     config = presets.resolve("CartPole", "classic", {})
     for name in ("nature", "machado"):
@@ -113,6 +129,16 @@ def test_a_summary():
     assert 1.0 <= low < 4.0 < high <= 10.0
     assert summary([5.0])["interval_95"] is None
     assert summary([5.0, 5.0])["interval_95"] == [5.0, 5.0]
+
+
+def test_the_interval_of_games_that_repeat():
+    """Ten times five games tell no more than five games."""
+    once = [1.0, 2.0, 3.0, 4.0, 10.0]
+    played = evaluation.Scores(np.repeat(once, 10), np.ones(50, np.int64), np.zeros(50, bool))
+    assert scoring.distinct_games(played) == 5
+    assert scoring.summary(played, repeats=True)["interval_95"] == summary(once)["interval_95"]
+    four = evaluation.Scores(*(part[:40] for part in played))
+    assert scoring.summary(four, repeats=True)["interval_95"] is None
 
 
 def test_the_interval_of_many_games_takes_little_memory():
