@@ -1,8 +1,7 @@
 """The tables of a report: heads and rows as its page shows them."""
 
-import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,6 +12,7 @@ from jaxdqn.reporting import found_runs, group_names, statistics
 from jaxdqn.rundir import metrics
 
 _LONG_TABLE = 40  # number of rows from which a table of settings is folded
+_MOST_NAMED = 6  # games that a note names; more are counted
 _DIGITS = 1e15  # larger numbers are written with an exponent
 _NOT_FINITE = "not finite"
 
@@ -77,27 +77,54 @@ def _score_cells(reference: api.Reference | None, finals: Sequence[float]) -> tu
 def aggregates(by_game: found_runs.ByGame) -> Table | None:
     """Aggregates over the 57 games, for each group that has played at least two of them.
 
-    Games of different sources are not mixed: they would count a game twice.
+    Games of different sources are not mixed: they would count a game twice. All groups of a source
+    are compared over the games that they have in common: a group that lacks a hard one would seem
+    better.
     """
-    rows = []
+    rows, notes = [], []
     infos = {game: found_runs.info(groups) for game, groups in by_game.items()}
     sources = dict.fromkeys(info.source for info in infos.values() if info.reference)
     labels = dict.fromkeys(label for groups in by_game.values() for label in groups)
-    for label, source in itertools.product(labels, sources):
-        normalised = {
-            game: values
-            for game, groups in by_game.items()
-            if infos[game].source == source
-            and (values := _normalised(infos[game].reference, _finals(groups.get(label, ()))))
-        }
-        if len(normalised) < 2:
-            continue
-        count = sum(map(len, normalised.values()))
-        played = f"{wording.counted(count, 'run')} of {len(normalised)} games"
-        cells = [_estimate(*found) for found in statistics.over_games(normalised).values()]
-        name = label if len(sources) == 1 else f"{label}, {source}"
-        rows.append([wording.visible(name), played, *cells])
-    return {"head": ["group", "of", *statistics.MEASURES], "rows": rows} if rows else None
+    for source in sources:
+        of_groups = {}
+        for label in labels:
+            normalised = {
+                game: values
+                for game, groups in by_game.items()
+                if infos[game].source == source
+                and (values := _normalised(infos[game].reference, _finals(groups.get(label, ()))))
+            }
+            if len(normalised) > 1:
+                of_groups[label] = normalised
+        compared, note = _in_common(of_groups)
+        notes += [note] if note else []
+        for label, of_group in compared.items():
+            count = sum(map(len, of_group.values()))
+            games = wording.counted(len(of_group), "game")
+            cells = [_estimate(*found) for found in statistics.over_games(of_group).values()]
+            name = label if len(sources) == 1 else f"{label}, {source}"
+            played = f"{wording.counted(count, 'run')} of {games}"
+            rows.append([wording.visible(name), played, *cells])
+    head = ["group", "of", *statistics.MEASURES]
+    return {"head": head, "rows": rows, "note": " ".join(notes)} if rows else None
+
+
+_Normalised = Mapping[str, Sequence[float]]  # human-normalised scores of runs, by game
+
+
+def _in_common(of_groups: Mapping[str, _Normalised]) -> tuple[Mapping[str, _Normalised], str]:
+    """The scores of groups in the games that all of them have, and what is left out."""
+    games = list(dict.fromkeys(game for scores in of_groups.values() for game in scores))
+    common = [game for game in games if all(game in scores for scores in of_groups.values())]
+    missing = [game for game in games if game not in common]
+    if not missing:
+        return of_groups, ""
+    if not common:
+        return of_groups, "The groups have no game in common, so their rows cannot be compared."
+    kept = {label: {game: scores[game] for game in common} for label, scores in of_groups.items()}
+    named = ", ".join(missing) if len(missing) <= _MOST_NAMED else f"{len(missing):,} others"
+    shown = wording.counted(len(common), "game")
+    return kept, f"Over the {shown} that all groups have scores of. Not included: {named}."
 
 
 def _normalised(reference: api.Reference | None, finals: Sequence[float]) -> list[float]:

@@ -112,6 +112,29 @@ def test_a_game_of_two_sources_counts_once(tmp_path):
     assert row[0] == "atari"
 
 
+def test_groups_are_compared_over_the_games_that_all_of_them_have(tmp_path):
+    def made(n_step, games):
+        paths = [tmp_path / f"{n_step}-{game}" for game in games]
+        return [
+            found_runs.read(make_run(path, game, n_step=n_step))
+            for path, game in zip(paths, games, strict=True)
+        ]
+
+    both = [*made(1, ("Breakout", "Pong", "Seaquest")), *made(3, ("Breakout", "Pong"))]
+    table = tables.aggregates(found_runs.by_game(both))
+    assert [row[1] for row in table["rows"]] == ["2 runs of 2 games"] * 2
+    assert table["rows"][0][2:] == table["rows"][1][2:]  # all runs score 100
+    assert (
+        table["note"] == "Over the 2 games that all groups have scores of. Not included: Seaquest."
+    )
+    assert table["note"] in page.build(both)
+    apart = [*made(5, ("Breakout", "Pong")), *made(7, ("Seaquest", "Qbert"))]
+    table = tables.aggregates(found_runs.by_game(apart))
+    assert [row[1] for row in table["rows"]] == ["2 runs of 2 games"] * 2
+    assert table["note"].startswith("The groups have no game in common")
+    assert tables.aggregates(found_runs.by_game(both[:2]))["note"] == ""
+
+
 def test_a_game_that_is_not_here_is_shown_by_its_name(tmp_path):
     path = make_run(tmp_path / "run", "gymnasium:CartPole-v1")
     stored = (path / "config.json").read_text()
