@@ -83,19 +83,32 @@ def furnish(axes: Any, frame: Frame, x_ticks: bool = True, y_ticks: bool = True)
         axes.yaxis.set_major_formatter(_short)
         axes.yaxis.set_minor_locator(ticker.NullLocator())
     axes.spines[["top", "right"]].set_visible(False)
-    for label, level in frame.levels.items():
+    low, high = frame.y_limits
+    inside = {label: level for label, level in frame.levels.items() if low <= level <= high}
+    for label, level in inside.items():
         axes.axhline(level, color=INK, linewidth=0.8, linestyle=":", alpha=0.7)
         if y_ticks:
-            axes.annotate(
-                label,
-                (1, level),
-                xycoords=("axes fraction", "data"),
-                ha="right",
-                # Keeps labels of close levels from overlapping.
-                va="bottom" if level == max(frame.levels.values()) else "top",
-                fontsize=8,
-                alpha=0.8,
-            )
+            # Keeps labels of close levels from overlapping.
+            side = "bottom" if level == max(inside.values()) else "top"
+            _name_level(axes, label, (1, level), ("axes fraction", "data"), side)
+    if y_ticks:
+        above = [_with_value(*each) for each in frame.levels.items() if each[1] > high]
+        below = [_with_value(*each) for each in frame.levels.items() if each[1] < low]
+        for names, where, edge, side in ((above, "above", 1, "top"), (below, "below", 0, "bottom")):
+            if names:
+                text = f"{', '.join(names)} ({where})"
+                _name_level(axes, text, (1, edge), ("axes fraction", "axes fraction"), side)
+
+
+def _with_value(label: str, level: float) -> str:
+    return f"{label} {level:,g}"
+
+
+def _name_level(
+    axes: Any, text: str, place: tuple[float, float], systems: tuple[str, str], side: str
+) -> None:
+    """Writes the name of a level at the right, above ('bottom') or below ('top') a place."""
+    axes.annotate(text, place, xycoords=systems, ha="right", va=side, fontsize=8, alpha=0.8)
 
 
 def _short(value: float, _: Any) -> str:

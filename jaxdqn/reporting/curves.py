@@ -113,16 +113,29 @@ def alone(one: Curve) -> Curve:
 def limits(
     groups: Sequence[Group], levels: Sequence[float], log: bool
 ) -> tuple[tuple[float, float], tuple[float, float]]:
-    """The limits of the x and y axes, with some room around groups and levels of y."""
+    """The limits of the x and y axes, with some room around groups and levels of y.
+
+    Levels that lie further from the groups than the groups reach, from zero too, are left out: they
+    would flatten the curves.
+    """
     xs = np.concatenate([part[0] for g in groups for part in (g.runs, g.mean, g.points)])
     ys = [part for g in groups for part in (g.runs[1], g.mean[1], g.points[1], g.high)]
     ys += [part for g in groups if g.expected for part in (g.expected.low, g.expected.high)]
     if not log:  # on a logarithmic axis an interval near zero would leave no room for the curves
         ys += [g.low for g in groups]
-    of_y = np.concatenate([*ys, np.array(levels, np.float64)])
+    of_y = np.concatenate(ys) if ys else np.empty(0)
     of_y = of_y[np.isfinite(of_y)]
+    of_y = np.append(of_y, [level for level in levels if _is_near(level, of_y)])
     end = float(np.max(xs, where=np.isfinite(xs), initial=0))
     return (0.0, end or 1.0), _log_limits(of_y[of_y > 0]) if log else _linear_limits(of_y)
+
+
+def _is_near(level: float, ys: np.ndarray) -> bool:
+    """Whether values [T] keep half of an axis that shows a level too; also if there are none."""
+    if not len(ys):
+        return True
+    reach = np.ptp(np.append(ys, 0.0))
+    return bool(ys.min() - reach <= level <= ys.max() + reach)
 
 
 def _linear_limits(ys: np.ndarray) -> tuple[float, float]:

@@ -25,7 +25,8 @@ def some_groups(count, runs=2, label="n_step={}"):
 
 def drawn(groups, points=None, **settings):
     """A figure as it is after drawing, when all its parts have their places."""
-    figure = plots.lines(groups, points or {}, x="steps", y="return", levels={}, **settings)
+    settings = {"levels": {}} | settings
+    figure = plots.lines(groups, points or {}, x="steps", y="return", **settings)
     agg.FigureCanvasAgg(figure).draw()
     return figure
 
@@ -54,6 +55,19 @@ def test_up_to_twelve_groups_share_axes_with_a_legend_below(count, label):
     assert len(looks) == len(legend.get_texts()) == count
     # A legend tells of what is in the axes.
     assert looks <= {(line.get_color(), line.get_linestyle()) for line in axes.lines}
+
+
+@pytest.mark.parametrize("count", [1, 13])
+def test_a_level_far_from_the_curves_leaves_them_their_room(count):
+    curve = (np.array([0.0, 100.0]), np.array([68.0, 420.0]))
+    groups = {f"n_step={i}": [curve] for i in range(count)}
+    figure = drawn(groups, levels={"random": 68.4, "human": 42_055.0})
+    axes = figure.axes[0]
+    assert axes.get_ylim()[1] < 500
+    assert [text.get_text() for text in axes.texts] == ["random", "human 42,055 (above)"]
+    axes = drawn(groups, levels={"random": -500.0, "human": 800.0}).axes[0]
+    assert axes.get_ylim()[0] > -500 and 800 < axes.get_ylim()[1] < 900
+    assert [text.get_text() for text in axes.texts] == ["human", "random -500 (below)"]
 
 
 def test_points_of_groups_of_one_colour_differ():
