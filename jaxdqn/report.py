@@ -136,7 +136,11 @@ def _found_and_missing(named: str) -> tuple[list[pathlib.Path], list[str]]:
             end = start + 1
             missing += [parts[start].strip()] if parts[start].strip() else []
         start = end
-    return list(dict.fromkeys(map(pathlib.Path, found))), missing
+    # Two names may lead to one folder, by a link or as an absolute and a relative path.
+    by_place: dict[pathlib.Path, pathlib.Path] = {}
+    for path in map(pathlib.Path, found):
+        by_place.setdefault(path.resolve(), path)
+    return list(by_place.values()), missing
 
 
 def _matching(pattern: str) -> list[str]:

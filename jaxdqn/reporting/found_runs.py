@@ -115,7 +115,41 @@ def labels(found: Sequence[Run]) -> list[str]:
 
 
 def by_game(shown: Sequence[Run]) -> ByGame:
-    """Groups runs that can be shown; games and labels are sorted as people sort them."""
+    """Groups runs that can be shown; games and labels are sorted as people sort them.
+
+    Of the runs of a group with equal seeds, which are no independent samples, it has the longest.
+    """
+    return {
+        game: {label: list(_longest(members).values()) for label, members in groups.items()}
+        for game, groups in _grouped(shown).items()
+    }
+
+
+def with_equal_seeds(shown: Sequence[Run]) -> list[tuple[Run, Run]]:
+    """The runs that `by_game` leaves out, each with the one of its group that has its seed."""
+    pairs = []
+    for groups in _grouped(shown).values():
+        for members in groups.values():
+            kept = _longest(members)
+            pairs += [(run, kept[_seed(run)]) for run in members if run is not kept[_seed(run)]]
+    return pairs
+
+
+def _longest(members: Sequence[Run]) -> dict[int, Run]:
+    """The longest run of each seed; the first one if several are as long."""
+    longest: dict[int, Run] = {}
+    for run in members:
+        if run.step > longest.setdefault(_seed(run), run).step:
+            longest[_seed(run)] = run
+    return longest
+
+
+def _seed(run: Run) -> int:
+    assert run.config
+    return run.config.seed
+
+
+def _grouped(shown: Sequence[Run]) -> dict[str, dict[str, list[Run]]]:
     found: dict[str, dict[str, list[Run]]] = {}
     labelled = zip(map(_game, shown), labels(shown), shown, strict=True)
     for game, label, run in sorted(labelled, key=lambda each: (each[0], _natural(each[1]))):

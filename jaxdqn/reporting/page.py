@@ -84,7 +84,8 @@ def content(
     Raises:
       RunError: a package is missing.
     """
-    by_game = found_runs.by_game([run for run in found if not run.problem and run.step])
+    shown = [run for run in found if not run.problem and run.step]
+    by_game = found_runs.by_game(shown)
     sections = [_section(game, groups, films_of, on_figure) for game, groups in by_game.items()]
     return {
         "title": _title(list(by_game)),
@@ -93,7 +94,7 @@ def content(
         "aggregates": tables.aggregates(by_game),
         "games": sections,
         "runs": tables.runs(found),
-        "problems": _problems(found),
+        "problems": [*_problems(found), *_equal_seeds(shown)],
     }
 
 
@@ -166,4 +167,16 @@ def _problems(found: Sequence[found_runs.Run]) -> list[dict[str, str]]:
         {"path": wording.visible(run.path), "text": wording.visible(text)}
         for run in found
         for text in (*([run.problem] if run.problem else ()), *run.notes)
+    ]
+
+
+def _equal_seeds(shown: Sequence[found_runs.Run]) -> list[dict[str, str]]:
+    """The runs that are left out because another one of their group has their seed."""
+    return [
+        {
+            "path": wording.visible(run.path),
+            "text": f"left out of scores and plots: {wording.visible(other.path)} has the same "
+            "settings and seed, and is as long or longer",
+        }
+        for run, other in found_runs.with_equal_seeds(shown)
     ]

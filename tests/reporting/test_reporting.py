@@ -216,6 +216,17 @@ def test_runs_are_grouped_by_how_they_learn(tmp_path):
     ]
 
 
+def test_a_seed_counts_once(tmp_path):
+    made = [make_run(tmp_path / f"{seed}", seed=seed, score=100.0 + seed) for seed in range(2)]
+    short = make_run(tmp_path / "0-again", seed=0, score=900.0, steps=1000)
+    found = [found_runs.read(path) for path in (short, *made)]
+    assert found_runs.by_game(found)["Breakout"]["atari"] == found[1:]
+    html = page.build(found)
+    assert row_of(html, "Breakout, atari")[1:4] == ["2", "100.5", ""]  # two seeds: no interval
+    assert f"<b>{short}</b>: left out of scores and plots: {made[0]} has the same" in html
+    assert "left out of scores" not in page.build(found[1:])
+
+
 def test_a_run_is_complete_when_it_has_scored_itself(tmp_path):
     path = make_run(tmp_path / "run")
     rows = (path / "metrics.jsonl").read_text().splitlines(keepends=True)
@@ -475,6 +486,9 @@ def test_folders_are_named_by_name_or_by_wildcards(tmp_path, monkeypatch):
         (str(tmp_path / "runs" / "c,d"), ["c,d"]),
     ):
         assert [path.name for path in report.folders_named(named)] == expected, named
+    (tmp_path / "linked").symlink_to(tmp_path / "runs" / "a")
+    twice = f"runs/a,linked,{tmp_path}/runs/a"
+    assert [path.name for path in report.folders_named(twice)] == ["a"]
     for named, told in (
         ("runs/z", "no folder matches runs/z"),
         ("runs/a,runs/z,runs/y*", "no folder matches runs/z or runs/y*"),
