@@ -106,8 +106,11 @@ class Writer(Listener):
         path = directory / FILE
         rows = [row for row in read(path) if row["step"] <= from_step]
         super().__init__(rows, from_step)
-        with atomic_files.whole(path) as part:
-            part.write_text("".join(map(_line, rows)))
+        text = "".join(map(_line, rows))
+        # What need not change is left alone: a crash then has nothing to spoil.
+        if not path.is_file() or path.read_text() != text:
+            with atomic_files.whole(path) as part:
+                part.write_text(text)
         self._file, self._mirror = append_log.Appender(path), mirror
         self._events = tensorboard.Events(directory / "tensorboard", purge_step=from_step + 1)
 

@@ -25,6 +25,20 @@ def test_a_writer_drops_rows_that_lie_ahead(tmp_path):
     ]
 
 
+def test_a_file_that_is_as_it_should_be_is_not_written_anew(tmp_path):
+    writer, path = metrics.Writer(tmp_path, 0), tmp_path / metrics.FILE
+    writer.write(10, {"loss": 0.1, "episode_return_mean": None})
+    writer.close()
+    before = path.stat()
+    metrics.Writer(tmp_path, 10).close()
+    assert (path.stat().st_ino, path.stat().st_mtime_ns) == (before.st_ino, before.st_mtime_ns)
+    path.write_text(path.read_text().removesuffix("\n"))  # cut off
+    writer = metrics.Writer(tmp_path, 10)
+    writer.write(20, {"loss": 0.2})
+    writer.close()
+    assert [row["step"] for row in metrics.read(path)] == [10, 20]
+
+
 def test_a_link_in_a_strangers_folder_leads_nowhere(tmp_path):
     victim = tmp_path / "victim"
     victim.write_text("mine")
