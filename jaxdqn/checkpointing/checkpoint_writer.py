@@ -26,7 +26,7 @@ from jaxdqn.checkpointing import (
 )
 from jaxdqn.distributed import processes
 from jaxdqn.replay import ring as ring_lib
-from jaxdqn.storage import checksums
+from jaxdqn.storage import atomic_files, checksums
 
 
 class Outcome(NamedTuple):
@@ -152,7 +152,9 @@ class Writer:
                 size += self._replay.finish(save.pending)
             self._checkpointer.wait_until_finished()
             if save.folder and not error and processes.is_primary():
+                atomic_files.sync_tree(save.folder)  # older ones are deleted next
                 size += checksums.write(save.folder)
+                atomic_files.sync(self._directory)
         except saving_errors.CAUGHT as caught:
             error = error or saving_errors.one_line(caught)
         if error:

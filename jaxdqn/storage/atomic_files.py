@@ -1,6 +1,7 @@
 """Files and folders that appear only when they are complete."""
 
 import contextlib
+import errno
 import hashlib
 import os
 import pathlib
@@ -11,6 +12,39 @@ from jaxdqn import errors
 
 _LONGEST_NAME_BYTES = 255  # longest name that file systems accept
 _SUFFIX = 32  # characters of a suffix that are kept, for programs that need it
+
+
+# Of file systems that cannot force a file or a folder to the disk.
+_CANNOT_SYNC = frozenset({errno.EINVAL, errno.ENOTSUP, errno.ENOSYS, errno.EBADF})
+
+
+def sync(path: pathlib.Path) -> None:
+    """Waits until a file, or the list of names that a folder is, is on the disk itself.
+
+    After a power cut a file system may know the new name of a file and not its content.
+
+    Raises:
+      OSError: it cannot be written.
+    """
+    number = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(number)
+    except OSError as error:
+        if error.errno not in _CANNOT_SYNC:
+            raise
+    finally:
+        os.close(number)
+
+
+def sync_tree(folder: pathlib.Path) -> None:
+    """The same for a folder with all that is in it.
+
+    Raises:
+      OSError: it cannot be written.
+    """
+    for path in (*folder.rglob("*"), folder):
+        if path.is_file() or path.is_dir():
+            sync(path)
 
 
 def part_name(name: str) -> str:
@@ -33,7 +67,9 @@ def whole(path: pathlib.Path) -> Iterator[pathlib.Path]:
     try:
         part.unlink(missing_ok=True)  # a link would redirect what is written
         yield part
+        sync(part)
         part.replace(path)
+        sync(path.parent)
     except OSError as error:
         raise errors.RunError(f"{path} cannot be written: {error}") from None
     finally:
@@ -58,6 +94,7 @@ def whole_folder(path: pathlib.Path) -> Iterator[pathlib.Path]:
             raise NotADirectoryError("it is no folder")
         part.mkdir()
         yield part
+        sync_tree(part)
         _replace(path, part)
     except OSError as error:
         raise errors.RunError(f"{path} cannot be written: {error}") from None

@@ -1,3 +1,5 @@
+import os
+import pathlib
 import shutil
 
 import jax
@@ -239,6 +241,23 @@ def test_a_save_that_fails_leaves_what_was_there(tmp_path, lost):
     assert store.close().error == ""
     store = checkpoints.Checkpoints(tmp_path / "c", keep=3, replay=replay)
     assert store.newest_whole(pytest.fail) == 2 and store.has_replay(2)
+
+
+def test_a_checkpoint_is_on_the_disk_before_an_older_one_is_deleted(tmp_path, monkeypatch):
+    small_store(tmp_path, steps=(1,)).close()
+    synced, fsync = {}, os.fsync
+
+    def note(number):
+        synced[pathlib.Path(f"/proc/self/fd/{number}").readlink()] = (tmp_path / "1").exists()
+        fsync(number)
+
+    monkeypatch.setattr(os, "fsync", note)
+    store = checkpoints.Checkpoints(tmp_path, keep=1)
+    store.save(*numbers(2), {"steps": 2})
+    assert store.close().error == ""
+    files = {path for path in (tmp_path / "2").rglob("*") if path.name != "SHA256SUMS"}
+    assert {tmp_path, tmp_path / "2", *files} <= set(synced) and all(synced.values())
+    assert [path.name for path in tmp_path.iterdir()] == ["2"]
 
 
 def small_replay(path):

@@ -1,5 +1,6 @@
 """Folders that take the place of others."""
 
+import os
 import pathlib
 
 import pytest
@@ -63,6 +64,20 @@ def test_what_a_link_names_is_replaced(out):
     write(link)
     assert link.is_symlink() and names(link) == names(out) == ["new"]
     assert names(out.parent) == ["link", "out"]
+
+
+def test_a_file_is_on_the_disk_before_it_has_its_name(tmp_path, monkeypatch):
+    path, synced, fsync = tmp_path / "file", [], os.fsync
+
+    def note(number):
+        synced.append((os.path.samestat(os.fstat(number), tmp_path.stat()), path.exists()))
+        fsync(number)
+
+    monkeypatch.setattr(os, "fsync", note)
+    with atomic_files.whole(path) as part:
+        part.write_text("content")
+    assert synced == [(False, False), (True, True)]  # the file, and then the folder
+    assert path.read_text() == "content"
 
 
 def test_a_file_is_refused_before_the_work(tmp_path):
