@@ -2,7 +2,6 @@
 
 import contextlib
 import dataclasses
-import errno
 import json
 import os
 import pathlib
@@ -14,7 +13,7 @@ import filelock
 from jaxdqn import errors
 from jaxdqn.distributed import processes, shared_folders
 from jaxdqn.envs import registry
-from jaxdqn.rundir import metrics, provenance, tracking
+from jaxdqn.rundir import folder_errors, metrics, provenance, tracking
 from jaxdqn.settings import config as config_lib
 from jaxdqn.settings import presets, setting
 from jaxdqn.storage import atomic_files
@@ -47,11 +46,6 @@ _OURS = (
 _NOBODYS = ("lost+found", ".DS_Store", "Thumbs.db", "desktop.ini", ".directory")
 _FORMAT = "jaxdqn-run"
 _JAX = "jax"  # in the config: what JAX's environment variables were
-_PASSING = {
-    *(errno.EIO, errno.ESTALE, errno.ENOSPC, errno.EDQUOT, errno.ETIMEDOUT, errno.EAGAIN),
-    *(errno.EBUSY, errno.ENOLCK, errno.ENOMEM, errno.EHOSTDOWN, errno.EHOSTUNREACH, errno.EINTR),
-    *(errno.ENOTCONN, errno.ESHUTDOWN),  # of a FUSE file system whose program has ended
-}
 SEEN_WITHIN_S = 90.0  # NFS remembers for a minute that a file is not there
 
 
@@ -76,12 +70,12 @@ def read_settings(path: pathlib.Path) -> dict[str, Any] | None:
         if all(part.name in (*_PARTS, _LOCK, *_NOBODYS) for part in path.iterdir()):
             return None
     except OSError as error:
-        raise _unusable(path, error) from None
+        raise folder_errors.unusable(path, error) from None
     try:
         return dict(_read(path)["settings"])
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
-        if isinstance(error, OSError) and error.errno in _PASSING:
-            raise _unusable(path, error) from None
+        if isinstance(error, OSError) and folder_errors.may_pass(error):
+            raise folder_errors.unusable(path, error) from None
         raise errors.SettingError(
             "run_dir", f"{path} is not a run directory: it has files but no {CONFIG_FILE} of a run"
         ) from None
@@ -198,6 +192,7 @@ def _links(path: pathlib.Path) -> Iterator[pathlib.Path]:
 def _write(path: pathlib.Path, stored: dict[str, Any]) -> None:
     part = path / _CONFIG_PART
     part.write_text(json.dumps(stored, indent=2) + "\n")
+    atomic_files.sync(part)
     part.rename(path / CONFIG_FILE)
 
 
@@ -219,7 +214,7 @@ def create(path: pathlib.Path, config: config_lib.Config) -> None:
         path.mkdir(parents=True, exist_ok=True)
         _write(path, stored)
     except OSError as error:
-        raise _unusable(path, error) from None
+        raise folder_errors.unusable(path, error) from None
 
 
 def store_length(path: pathlib.Path, config: config_lib.Config) -> None:
@@ -234,7 +229,7 @@ def store_length(path: pathlib.Path, config: config_lib.Config) -> None:
             stored["settings"]["total_steps"] = config.total_steps
             _write(path, stored)
     except OSError as error:
-        raise _unusable(path, error) from None
+        raise folder_errors.unusable(path, error) from None
 
 
 @contextlib.contextmanager
@@ -259,7 +254,7 @@ def locked(path: pathlib.Path, wait_s: float = 0.0) -> Iterator[None]:
             f"--run_dir: {path} is in use: another process trains there; wait, or choose another"
         ) from None
     except OSError as error:
-        raise _unusable(path, error) from None
+        raise folder_errors.unusable(path, error) from None
     try:
         yield
     finally:
@@ -290,11 +285,3 @@ def clear(path: pathlib.Path) -> None:
     marks = (mark.name for mark in path.glob(f"{shared_folders.MARK}*"))  # of one killed meanwhile
     for name in (*marks, *_OURS):
         atomic_files.discard(path / name)
-
-
-def _unusable(path: pathlib.Path, error: OSError) -> Exception:
-    """The error to raise. A full disk or an absent network disk may work at the next start."""
-    told = f"{path} cannot be used: {error.strerror}"
-    if error.errno in _PASSING:
-        return errors.RunError(f"--run_dir: {told}")
-    return errors.SettingError("run_dir", told)
