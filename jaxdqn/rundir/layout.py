@@ -1,6 +1,5 @@
 """A run's folder: how it is recognised, what may be in it, and whether settings match it."""
 
-import contextlib
 import dataclasses
 import json
 import os
@@ -8,12 +7,10 @@ import pathlib
 from collections.abc import Iterator
 from typing import Any
 
-import filelock
-
 from jaxdqn import errors
 from jaxdqn.distributed import processes, shared_folders
 from jaxdqn.envs import registry
-from jaxdqn.rundir import folder_errors, metrics, provenance, tracking
+from jaxdqn.rundir import folder_errors, metrics, provenance, run_lock, tracking
 from jaxdqn.settings import config as config_lib
 from jaxdqn.settings import presets, setting
 from jaxdqn.storage import atomic_files
@@ -22,7 +19,6 @@ CONFIG_FILE = "config.json"
 CHECKPOINTS = "checkpoints"
 REPLAY = "replay"
 NONFINITE = "nonfinite"  # batches that would have spoiled the parameters
-_LOCK = "lock"
 _WANDB = "wandb"
 VIDEOS = "videos"
 _CONFIG_PART = f"{CONFIG_FILE}.part"
@@ -67,7 +63,7 @@ def read_settings(path: pathlib.Path) -> dict[str, Any] | None:
             return None
         if not path.is_dir():
             raise errors.SettingError("run_dir", f"{path} is not a directory")
-        if all(part.name in (*_PARTS, _LOCK, *_NOBODYS) for part in path.iterdir()):
+        if all(part.name in (*_PARTS, run_lock.FILE, *_NOBODYS) for part in path.iterdir()):
             return None
     except OSError as error:
         raise folder_errors.unusable(path, error) from None
@@ -172,7 +168,7 @@ def check_writable(path: pathlib.Path) -> None:
     for part in (nearest, *(path / name for name in _OURS)):
         if part.exists() and not os.access(part, os.W_OK):
             raise errors.SettingError("run_dir", f"{part} cannot be written")
-    for name in (*_OURS, _LOCK):
+    for name in (*_OURS, run_lock.FILE):
         for link in _links(path / name):
             raise errors.SettingError(
                 "run_dir", f"{link} is a symbolic link; a run's own files must not be links"
@@ -232,35 +228,6 @@ def store_length(path: pathlib.Path, config: config_lib.Config) -> None:
         raise folder_errors.unusable(path, error) from None
 
 
-@contextlib.contextmanager
-def locked(path: pathlib.Path, wait_s: float = 0.0) -> Iterator[None]:
-    """Locks a folder for training; the system releases the lock when this process dies.
-
-    Args:
-      path: of the run.
-      wait_s: for another process to exit; a network's disk notices late that a machine died.
-
-    Raises:
-      SettingError: the folder cannot be created.
-      RunError: another process has the lock.
-    """
-    # Without the system's locks, filelock's lock file would outlive a process that dies.
-    lock = filelock.FileLock(path / _LOCK, timeout=wait_s, fallback_to_soft=False)
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-        lock.acquire()
-    except filelock.Timeout:
-        raise errors.RunError(
-            f"--run_dir: {path} is in use: another process trains there; wait, or choose another"
-        ) from None
-    except OSError as error:
-        raise folder_errors.unusable(path, error) from None
-    try:
-        yield
-    finally:
-        lock.release()
-
-
 def check_shared(path: pathlib.Path) -> None:
     """Checks that all processes see the same folder. All must call it together.
 
@@ -277,11 +244,38 @@ def check_shared(path: pathlib.Path) -> None:
 def clear(path: pathlib.Path) -> None:
     """Deletes what a run wrote into its folder, and nothing else.
 
-    All checkpoints go at once: if deletion is interrupted, the next start resumes from none.
+    All checkpoints go at once, and before all else: if deletion is interrupted, the next start
+    resumes from none. If something cannot be deleted, the settings stay, and the rest goes.
+
+    Raises:
+      RunError: something cannot be deleted.
     """
-    atomic_files.discard(path / _DELETED)
-    with contextlib.suppress(FileNotFoundError):
+    _discard(path / _DELETED)
+    try:
         (path / CHECKPOINTS).rename(path / _DELETED)
-    marks = (mark.name for mark in path.glob(f"{shared_folders.MARK}*"))  # of one killed meanwhile
-    for name in (*marks, *_OURS):
-        atomic_files.discard(path / name)
+    except FileNotFoundError:
+        pass
+    except OSError as error:
+        raise _undeletable(path / CHECKPOINTS, error) from None
+    marks = [mark.name for mark in path.glob(f"{shared_folders.MARK}*")]  # of one killed meanwhile
+    problem = None
+    for name in (*marks, *(name for name in _OURS if name != CONFIG_FILE)):
+        try:
+            _discard(path / name)
+        except errors.RunError as error:
+            problem = problem or error
+    if problem:
+        raise problem
+    _discard(path / CONFIG_FILE)
+
+
+def _discard(path: pathlib.Path) -> None:
+    try:
+        atomic_files.discard(path)
+    except OSError as error:
+        raise _undeletable(path, error) from None
+
+
+def _undeletable(path: pathlib.Path, error: OSError) -> errors.RunError:
+    """A network disk, for example, keeps a folder in which another program has a file open."""
+    return errors.RunError(f"--overwrite: {path} cannot be deleted: {error.strerror}")

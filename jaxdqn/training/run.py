@@ -11,7 +11,7 @@ from jaxdqn.algorithms import events, run_state
 from jaxdqn.assembly import compile_ahead, device_programs, turn_inputs
 from jaxdqn.distributed import processes, signals
 from jaxdqn.kernels import native_library
-from jaxdqn.rundir import layout
+from jaxdqn.rundir import layout, run_lock
 from jaxdqn.training import due_work, endings, env_groups, loop
 from jaxdqn.training import setup as setup_lib
 from jaxdqn.training.session import Session
@@ -60,7 +60,7 @@ def _lock(setup: setup_lib.Setup) -> contextlib.AbstractContextManager[None]:
     """Keeps other runs out of the folder."""
     if not processes.is_primary():
         return contextlib.nullcontext()
-    return layout.locked(setup.path, wait_s=_LOCK_S if processes.count() > 1 else 0)
+    return run_lock.locked(setup.path, wait_s=_LOCK_S if processes.count() > 1 else 0)
 
 
 def _make_folder(setup: setup_lib.Setup) -> None:

@@ -1,5 +1,6 @@
 import contextlib
 import dataclasses
+import errno
 import json
 import pathlib
 import re
@@ -73,3 +74,26 @@ def test_an_overwrite_that_is_cut_off_leaves_nothing_to_resume(tmp_path, monkeyp
     assert layout.read_settings(path) and not (path / "checkpoints").exists()
     layout.clear(path)
     assert [part.name for part in path.iterdir()] == ["notes.txt"]
+
+
+def test_an_overwrite_that_cannot_delete_something_names_it(tmp_path, monkeypatch):
+    """Of the old run only the settings are left, so the next start is no resume of it."""
+    path = tmp_path / "run"
+    layout.create(path, CONFIG)
+    for name in ("checkpoints/100", "replay/1", "videos"):
+        (path / name).mkdir(parents=True)
+    (path / "metrics.jsonl").touch()
+    discard = atomic_files.discard
+
+    def held(part):
+        if part.name == "replay":
+            raise OSError(errno.ENOTEMPTY, "Directory not empty")
+        discard(part)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(atomic_files, "discard", held)
+        with pytest.raises(errors.RunError, match=r"run/replay cannot be deleted: Directory not"):
+            layout.clear(path)
+    assert {part.name for part in path.iterdir()} == {"config.json", "replay"}
+    layout.clear(path)
+    assert not list(path.iterdir())
