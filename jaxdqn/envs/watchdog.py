@@ -14,7 +14,7 @@ import numpy.typing as npt
 from jaxdqn.envs import api
 
 _PAUSE_S = 1.0  # between two checks
-_HURRIED_S = 5.0  # that a wait may take once a signal asks the run to stop
+_HURRIED_S = 5.0  # that a wait may go on once a signal asks the run to stop
 
 
 class Watchdog:
@@ -22,7 +22,8 @@ class Watchdog:
 
     Args:
       seconds: that a wait may take.
-      is_hurried: returns whether waits are now limited to five seconds.
+      is_hurried: returns whether waits are to be over soon. From then on one may go on for five
+        seconds, and a later one may take as long.
       on_timeout: called then with the name of the environments and the limit in seconds. The
         wait cannot end meanwhile; `on_timeout` decides whether to end the process.
     """
@@ -36,6 +37,7 @@ class Watchdog:
         self._seconds, self._is_hurried, self._on_timeout = seconds, is_hurried, on_timeout
         self._pause = min(_PAUSE_S, seconds / 4)
         self._looks = 0  # checks during the current wait; a stopped process makes none
+        self._hurried_looks = 0  # of these, since it is hurried
         self._awaited = ""
         self._lock = threading.Lock()
         self._closed = threading.Event()
@@ -47,7 +49,7 @@ class Watchdog:
 
     def begin(self, name: str) -> None:
         """Records that a wait begins."""
-        self._looks, self._awaited = 0, name
+        self._looks, self._hurried_looks, self._awaited = 0, 0, name
 
     def end(self) -> None:
         """Records that the wait is over. If that came too late, this does not return."""
@@ -61,11 +63,17 @@ class Watchdog:
     def _watch(self) -> None:
         while not self._closed.wait(self._pause):
             with self._lock:
-                self._looks += bool(self._awaited)
-                limit = min(self._seconds, _HURRIED_S) if self._is_hurried() else self._seconds
-                if self._awaited and self._looks * self._pause > limit:
-                    self._on_timeout(self._awaited, limit)
-                    return
+                if not self._awaited:
+                    continue
+                self._looks += 1
+                self._hurried_looks += self._is_hurried()
+                for looks, limit in (
+                    (self._looks, self._seconds),
+                    (self._hurried_looks, _HURRIED_S),
+                ):
+                    if looks * self._pause > limit:
+                        self._on_timeout(self._awaited, limit)
+                        return
 
 
 class WatchedEnv:

@@ -85,22 +85,27 @@ def environments_failed(run: Session, error: errors.EnvFailedError) -> errors.Ru
 
 
 def environments_died(run: Session, name: str, seconds: float) -> None:
-    """Saves and ends the process, whose main thread waits for environments that do not answer."""
+    """Saves and ends the process, whose main thread waits for environments that do not answer.
+
+    If a signal asked the run to stop and all is saved, the exit code is that of the signal.
+    """
     limit = "--env_timeout_seconds"
     if seconds < run.config.env_timeout_seconds:
         limit = f"after signal {run.request.signum}"
-    step = run.state.counters.steps
+    step, code = run.state.counters.steps, 1
     what = (
         f"error: {name} of {run.config.env}: no answer for {seconds:g} s ({limit}) at step {step:,}"
     )
     try:
         print(what, file=sys.stderr, flush=True)
         # The main thread waits, so nothing changes meanwhile. Other processes would not save.
-        if run.is_playing and processes.count() == 1:
-            due_work.save(run)
-            run.saver.wait(step)
-            print(f"saved in {run.path}", file=sys.stderr, flush=True)
+        if processes.count() == 1:
+            if run.is_playing:  # else nothing has changed since it was saved
+                due_work.save(run)
+                run.saver.wait(step)
+                print(f"saved in {run.path}", file=sys.stderr, flush=True)
+            code = 128 + run.request.signum if run.request.signum else 1
     except errors.RunError as error:
         print(f"error: {error}", file=sys.stderr, flush=True)
     finally:
-        os._exit(1)
+        os._exit(code)

@@ -79,6 +79,18 @@ def test_a_signal_to_leave_makes_it_impatient(found):
     dog.close()
 
 
+def test_a_wait_may_go_on_for_five_seconds_after_a_signal(found):
+    """However long it was before, which is seven checks of a second here."""
+    asked = []
+    dog = watch(found, seconds=1_000, is_hurried=lambda: asked.append(1) or len(asked) > 7)
+    env = Waiting()
+    threading.Thread(target=dog.watched(env, "slow ones").receive, daemon=True).start()
+    assert found.get(timeout=100) == ("slow ones", 5.0)
+    assert len(asked) > 7 + 5
+    env.answers.put("late")
+    dog.close()
+
+
 def test_answers_in_time_are_passed_on(found):
     dog, env = watch(found, seconds=100), Waiting()
     watched = dog.watched(env, "quick ones")
