@@ -64,15 +64,17 @@ def is_inspection(path: pathlib.Path) -> bool:
 def of_note(moments: Iterable[rollout.Moment]) -> dict[str, rollout.Moment]:
     """The most telling moments of a game, by what is notable about them.
 
-    Moments with values that are not finite count only if there are no others.
+    Moments with values that are not finite, and the end of a game, where no action matters any
+    more, count only if there are no others.
     """
     noted: dict[str, rollout.Moment] = {}
 
-    def note(what: str, moment: rollout.Moment, rank: float) -> None:
+    def note(what: str, moment: rollout.Moment, value: float) -> None:
+        rank = np.isfinite(value), not moment.is_last, value
         if what not in noted or rank > ranks[what]:
             noted[what], ranks[what] = moment, rank
 
-    ranks: dict[str, float] = {}
+    ranks: dict[str, tuple[bool, bool, float]] = {}
     for moment in moments:
         q_values = moment.q_values.astype(np.float64)
         is_finite = np.isfinite(q_values).all()

@@ -21,9 +21,9 @@ def agent(tmp_path_factory):
     return trained_agent.load(saved.make_run(tmp_path_factory.mktemp("saved") / "run"), "latest")
 
 
-def moment(length, q_values, life_lost=False):
+def moment(length, q_values, life_lost=False, is_last=False):
     nothing = np.zeros((0, 0, 3), np.uint8)
-    return rollout.Moment(nothing, nothing, np.array(q_values), 0, 0.0, length, life_lost, False)
+    return rollout.Moment(nothing, nothing, np.array(q_values), 0, 0.0, length, life_lost, is_last)
 
 
 def test_states_of_note():
@@ -41,6 +41,17 @@ def test_states_of_note():
         "smallest spread of action values": 3,
         "a life lost": 2,
     }
+
+
+def test_the_end_of_a_game_is_of_note_only_where_there_is_nothing_else():
+    end = moment(2, [0.0, 9.0], life_lost=True, is_last=True)
+
+    def lengths(moments):
+        return [moment.length for moment in inspection.of_note(iter(moments)).values()]
+
+    assert lengths([moment(0, [1.0, 2.0]), moment(1, [1.0, 3.0]), end]) == [1, 1, 0, 2]
+    assert lengths([moment(0, [np.nan, 2.0]), end]) == [2, 2, 2, 2]
+    assert lengths([end]) == [2, 2, 2, 2]
 
 
 def test_saliency_is_where_a_pixel_counts(agent):
