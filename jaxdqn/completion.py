@@ -1,8 +1,10 @@
 r"""Prints the completion of `jaxdqn` for bash or zsh.
 
-  source <(jaxdqn completion)
+  jaxdqn completion > ~/.jaxdqn-completion
+  source ~/.jaxdqn-completion    # in .bashrc or .zshrc
 
-The shell then completes programs, flags, and the values of some of them.
+The shell then completes programs, flags, and the values of some of them. Making the script takes
+many seconds; it is needed again only after an update.
 """
 
 from jaxdqn.cli import command, completions, program

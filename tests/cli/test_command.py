@@ -63,6 +63,11 @@ def completion():
         (["train", "--env", "=", "Breako"], ["Breakout"]),
         (["train", "--env=Breako"], ["--env=Breakout"]),
         (["train", "--head", "="], ["scalar", "c51", "hl_gauss", "qr", "iqn"]),
+        (["evaluate", "--js"], ["--json"]),
+        (["evaluate", "--nojs"], ["--nojson"]),
+        (["evaluate", "--agent=Acro"], ["--agent=Acrobot"]),
+        (["evaluate", "--agent", "=", "/us"], ["/usr"]),
+        (["train", "--track", "="], ["wandb"]),
         (["train", "--preset", "=", "atari_"], ["atari_fast", "atari_gpu"]),
     ],
 )
