@@ -49,7 +49,7 @@ def main() -> int:
     agent = shared_flags.saved_agent()
     if values.env:
         agent = trained_agent.elsewhere(agent, values.env)
-    protocol = values.protocol or protocols.default_for(agent.spec.game)
+    protocol = values.protocol or protocols.default_for(agent.config, agent.spec.game)
     result = scoring.score(agent, protocol, values.episodes, values.seed)
     print(json.dumps(_finite(result), allow_nan=False) if values.json else _table(result))
     return 0

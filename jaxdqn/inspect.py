@@ -40,7 +40,7 @@ def main() -> int:
             "out", f"{out} exists and holds more than an inspection; choose another name"
         )
     agent = shared_flags.saved_agent()
-    protocol = values.protocol or protocols.default_for(agent.spec.game)
+    protocol = values.protocol or protocols.default_for(agent.config, agent.spec.game)
     agent = agent._replace(config=protocols.apply(protocol, agent.config, agent.spec))
     print(f"{out}: {', '.join(inspection.inspect(agent, out, seed=values.seed))}")
     return 0

@@ -130,5 +130,6 @@ def define_protocol() -> None:
         "protocol",
         None,
         list(protocols.PROTOCOLS),
-        f"conditions of play (default: nature for Atari, greedy for others). {told}",
+        "conditions of play (default: nature for Atari, machado if the run had sticky actions, and "
+        f"greedy for others). {told}",
     )

@@ -58,9 +58,16 @@ PROTOCOLS: Mapping[str, Protocol] = {
 }
 
 
-def default_for(game: api.GameInfo) -> str:
-    """The protocol of a game if the user names none."""
-    return "nature" if game.family == api.ATARI else "greedy"
+def default_for(config: config_lib.Config, game: api.GameInfo) -> str:
+    """The protocol of a run if the user names none: one with sticky actions if it had them.
+
+    Args:
+      config: of the run.
+      game: that it plays.
+    """
+    if game.family != api.ATARI:
+        return "greedy"
+    return "machado" if config.repeat_action_probability else "nature"
 
 
 def apply(name: str, config: config_lib.Config, spec: api.EnvSpec) -> config_lib.Config:

@@ -53,7 +53,7 @@ def test_settings_for_atari_games_hold():
     assert (spec.frame_skip, spec.steps_per_second, spec.has_lives) == (4, 15.0, True)
     assert spec.plays_again and spec.game.plain_name == "ale_SpaceInvaders"
     assert spec.game.reference == registry.game("SpaceInvaders-v5").reference
-    assert protocols.default_for(spec.game) == "nature"
+    assert protocols.default_for(config, spec.game) == "nature"
     for preset in ("atari_fast", "nature_dqn", "btr_sticky"):
         env_spec.describe(presets.resolve("ale:Breakout", preset, {}))
 

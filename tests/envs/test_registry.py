@@ -164,7 +164,7 @@ def agent():
 
 
 def test_an_agent_is_scored_by_the_protocol_of_its_game(agent):
-    assert protocols.default_for(agent.spec.game) == "greedy"
+    assert protocols.default_for(agent.config, agent.spec.game) == "greedy"
     told = scoring.score(agent, "random", 5, seed=0)
     assert told["env"] == toy_env.ENV_ID and len(told["returns"]) == 5
     assert set(told["returns"]) <= {0.0, 1.0} and max(told["lengths"]) <= 20

@@ -91,8 +91,19 @@ def test_a_protocol_for_other_games_is_refused():
             apply(name, config)
     with pytest.raises(errors.SettingError, match="one of nature, machado"):
         apply("natural", config)
-    assert protocols.default_for(registry.game("CartPole-v1")) == "greedy"
-    assert protocols.default_for(registry.game("Pong-v5")) == "nature"
+
+
+@pytest.mark.parametrize(
+    ("env", "preset", "expected"),
+    [
+        ("CartPole", "classic", "greedy"),
+        ("Pong", "c51", "nature"),
+        ("Pong", "c51_sticky", "machado"),
+    ],
+)
+def test_a_run_is_scored_as_it_played_if_no_protocol_is_named(env, preset, expected):
+    config = presets.resolve(env, preset, {})
+    assert protocols.default_for(config, registry.game(config.env)) == expected
 
 
 def test_human_normalised_scores():
