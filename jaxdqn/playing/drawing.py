@@ -13,6 +13,7 @@ _PANEL = 320  # width of the panel beside the screen
 _SEAM = 4  # between frames
 _NUMBER, _LINES = 72, 8  # pixels of a number, and maximum lines of them
 _LEAST = 9  # minimum pixels of an action's row; below it, low values are left out
+_LEAST_SPREAD = 0.01  # of the largest value, that bars show over their whole length
 _SALIENT = 252  # pixels of the longer side of a frame with its saliency
 _GRID = 1200  # pixels, about the longer side of a grid of tiles
 _LINE = 0.5  # grey of the lines between them
@@ -102,11 +103,11 @@ def _draw_q_values(
     moment: rollout.Moment,
     action_names: Sequence[str],
 ) -> None:
-    """A bar for each action, from the lowest to the highest value; the one taken in colour."""
+    """A bar for each action, as long as `_bar_shares` says; the one taken in colour."""
     x, y, right, bottom = box
     shown = _shown(moment, max(1, (bottom - y) // _LEAST))
     values = {i: f"{q:.2f}" if abs(q) < 1e6 else f"{q:.3g}" for i, q in enumerate(moment.q_values)}
-    shares = pictures.shares(moment.q_values)
+    shares = _bar_shares(moment.q_values)
     height = min(28, (bottom - y) // len(shown))
     font = style.font(max(8, min(15, height - 4)))
     names = max(draw.textlength(action_names[i], font) for i in shown) + style.GAP
@@ -128,6 +129,21 @@ def _draw_q_values(
     if len(shown) < len(action_names):
         left_out = f"and {len(action_names) - len(shown)} others"
         draw.text((x, y + len(shown) * height), left_out, style.DIM, font)
+
+
+def _bar_shares(values: np.ndarray) -> np.ndarray:
+    """The lengths of bars [A], from 0 for the lowest value to 1 for the highest.
+
+    Values that differ by less than 1% of the largest are not spread over the whole length: their
+    bars would show a difference that hardly matters.
+    """
+    wide = values.astype(np.float64)
+    finite = wide[np.isfinite(wide)]
+    if not finite.size:
+        return np.zeros(len(wide))
+    least = _LEAST_SPREAD * np.abs(finite).max()
+    stretch = min(1.0, np.ptp(finite) / least) if least else 1.0
+    return np.where(np.isnan(wide), 0, 1 - stretch * (1 - pictures.shares(wide)))
 
 
 def _shown(moment: rollout.Moment, most: int) -> list[int]:

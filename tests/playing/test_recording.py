@@ -227,9 +227,20 @@ def bar_lengths(values):
 def test_bars_are_as_long_as_the_values_are_high():
     whole, half, none = bar_lengths([2.0, 1.0, 0.0])
     assert none <= 3 and half == pytest.approx(whole / 2, abs=2) and whole > 150
-    assert bar_lengths([np.inf, 1.0, -np.inf]) == [3, 3, 3]  # there is nothing between them
+    assert bar_lengths([0.0, 0.0, np.nan]) == [3, 3, 3]
     first, second, third, fourth = bar_lengths([np.inf, 2.0, 0.0, np.nan])
     assert first == second > 150 and third == fourth <= 3
+
+
+def test_bars_of_nearly_equal_values_are_nearly_equal():
+    for equal in ([9.98343, 9.98341, 9.98342], [np.inf, 1.0, -np.inf]):
+        lengths = bar_lengths(equal)
+        assert max(lengths) - min(lengths) <= 1 and min(lengths) > 150
+    # A spread of 0.5% of the largest takes half of the length, and one of 2% all of it.
+    high, low, none = bar_lengths([-199.0, -200.0, np.nan])
+    assert high > 150 and low == pytest.approx(high / 2, abs=2) and none <= 3
+    high, *low = bar_lengths([100.0, 98.0, 98.0])
+    assert high > 150 and low == [3, 3]
 
 
 def test_more_actions_than_there_is_room_for():
