@@ -16,8 +16,10 @@ _ENCODING = {
     # For every player, with the index first so that a web page can start to show it.
     ".mp4": ("-c:v", "libx264", "-pix_fmt", "yuv420p", "-movflags", "+faststart"),
     # One palette for each frame: a common one would have to wait for the last frame.
-    ".gif": ("-vf", "split[a][b];[a]palettegen=stats_mode=single[p];[b][p]paletteuse=new=1"),
+    ".gif": ("-vf", "{fps}split[a][b];[a]palettegen=stats_mode=single[p];[b][p]paletteuse=new=1"),
 }
+
+_FASTEST_GIF = 50  # frames per second; browsers play what is faster in slow motion
 
 
 @contextlib.contextmanager
@@ -29,7 +31,8 @@ def writer(path: pathlib.Path, frames_per_second: float) -> Iterator[Callable[[n
     Args:
       path: its suffix, .mp4 or .gif, sets the format.
       frames_per_second: of the film. A GIF counts in hundredths of a second; its frames have
-        unequal lengths, so that it keeps the rate on the whole.
+        unequal lengths, so that it keeps the rate on the whole. Of more than 50 frames per second,
+        it leaves some out.
 
     Raises:
       RunError: it cannot be written, or its frames are not all of one size.
@@ -80,11 +83,13 @@ def _start(
     except RuntimeError as error:
         raise OSError(f"no ffmpeg: {error}") from None
     height, width, _ = frame.shape
+    fps = f"fps={_FASTEST_GIF}," if frames_per_second > _FASTEST_GIF else ""
+    encoding = [option.format(fps=fps) for option in _ENCODING[path.suffix]]
     return subprocess.Popen(
         [
             *(program, "-y", "-loglevel", "error"),
             *("-f", "rawvideo", "-pix_fmt", "rgb24", "-s", f"{width}x{height}"),
-            *("-r", f"{frames_per_second:g}", "-i", "-", *_ENCODING[path.suffix], f"file:{path}"),
+            *("-r", f"{frames_per_second:g}", "-i", "-", *encoding, f"file:{path}"),
         ],
         stdin=subprocess.PIPE,
         stderr=told,

@@ -80,6 +80,21 @@ def test_a_gif_keeps_the_rate_on_the_whole(agent, tmp_path):
         assert sum(durations) / gif.n_frames == pytest.approx(1000 / 15, rel=0.03)
 
 
+@pytest.mark.parametrize(("rate", "frames"), [(30, 60), (50, 100), (60, 100), (100, 100)])
+def test_a_gif_is_slow_enough_for_browsers(tmp_path, rate, frames):
+    """They play frames of less than two hundredths of a second as if they had ten."""
+    with video_encoder.writer(tmp_path / "play.gif", rate) as add:
+        for shade in range(2 * rate):
+            add(np.full((32, 32, 3), shade, np.uint8))
+    durations = []
+    with Image.open(tmp_path / "play.gif") as gif:
+        for i in range(gif.n_frames):
+            gif.seek(i)
+            durations.append(gif.info["duration"])
+    assert len(durations) == pytest.approx(frames, abs=1) and min(durations) >= 20
+    assert sum(durations) == pytest.approx(2000, abs=60)
+
+
 def test_the_overlay_tells_what_the_network_thinks(agent):
     moment = next(
         rollout.play(
