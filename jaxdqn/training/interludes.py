@@ -13,7 +13,7 @@ from jaxdqn.assembly import parts
 from jaxdqn.distributed import mesh, processes
 from jaxdqn.envs import api
 from jaxdqn.playing import evaluation
-from jaxdqn.rundir import known_curves, layout, metrics
+from jaxdqn.rundir import known_curves, metrics, run_films
 from jaxdqn.training import environments, seeds
 from jaxdqn.training import setup as setup_lib
 
@@ -74,7 +74,7 @@ class Interludes:
 
     def film(self, params: Any, step: int) -> None:
         """The primary process films a game with the parameters of a step, once."""
-        path = self._setup.path / layout.VIDEOS / f"{step}.mp4"
+        path = run_films.path_of(self._setup.path, step)
         work: Generator[None, None, None] = (None for _ in ())
         if processes.is_primary():
             work = self._filming(params, path, step)

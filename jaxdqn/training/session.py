@@ -13,7 +13,7 @@ from jaxdqn.checkpointing import checkpoints, replay_blocks
 from jaxdqn.distributed import mesh, processes, signals
 from jaxdqn.envs import watchdog
 from jaxdqn.playing import held_out_values
-from jaxdqn.rundir import layout, metrics, tracking
+from jaxdqn.rundir import layout, metrics, run_films, tracking
 from jaxdqn.training import (
     console,
     env_groups,
@@ -168,6 +168,7 @@ class Session:
                 self._tracker = tracking.Wandb(self.path, self.config, self.say)
             mirrors = [self._tracker.write] if self._tracker else []
             self.writer = metrics.Writer(self.path, start, *mirrors)
+            run_films.drop_after(self.path, start)
 
 
 def new_state(
