@@ -14,6 +14,7 @@ from jaxdqn.rundir import metrics
 _LONG_TABLE = 40  # number of rows from which a table of settings is folded
 _MOST_NAMED = 6  # games that a note names; more are counted
 _DIGITS = 1e15  # larger numbers are written with an exponent
+_WHOLE_DIGITS = 99.95  # of which three digits are no decimal
 _NOT_FINITE = "not finite"
 
 Table = dict[str, Any]  # `head`, `rows`, and what else the page shows with them
@@ -184,15 +185,26 @@ def differing_settings(shown: Sequence[found_runs.Run]) -> Table | None:
     return {"head": ["settings that differ", *differing], "rows": rows, "folded": folded}
 
 
-def number_text(value: Any, form: str = "{:,.1f}", unit: str = "") -> str:
-    """A finite number as text; '' for anything else."""
+def number_text(value: Any, form: str = "", unit: str = "") -> str:
+    """A finite number as text; '' for anything else.
+
+    Args:
+      value: the number.
+      form: how to write it; '': as a score, whose scale depends on the game. It has one decimal, or
+        three digits if it is less than 100: 432.1, 59.3, 5.93, 0.962.
+      unit: to write behind it.
+    """
     value = metrics.number(value)
     if value is None:
         return ""
-    return (form if abs(value) < _DIGITS else "{:.4g}").format(value) + unit
+    if abs(value) >= _DIGITS:
+        form = "{:.4g}"
+    elif not form:
+        form = "{:,.1f}" if not value or abs(value) >= _WHOLE_DIGITS else "{:#.3g}"
+    return form.format(value) + unit
 
 
-def _interval(low: float, high: float, form: str = "{:,.1f}") -> str:
+def _interval(low: float, high: float, form: str = "") -> str:
     """'1.0 to 2.0'; '' for an empty interval."""
     if not low < high:
         return ""

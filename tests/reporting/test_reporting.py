@@ -448,6 +448,15 @@ def test_labels_that_plots_cut_are_listed(tmp_path):
     assert "listed by their numbers" not in html
 
 
+def test_scores_of_all_scales_have_enough_digits():
+    written = {0.962: "0.962", 5.934: "5.93", -20.97: "-21.0", 59.31: "59.3", 99.96: "100.0"}
+    written |= {0.0: "0.0", -0.0123: "-0.0123", 432.14: "432.1", 42_054.7: "42,054.7"}
+    written |= {1e15: "1e+15", 5e-324: "4.94e-324"}
+    for value, text in written.items():
+        assert tables.number_text(value) == text
+    assert tables.number_text(None) == "" and tables.number_text(0.5, "{:.0%}") == "50%"
+
+
 def test_counts_have_their_plural(tmp_path):
     one = [found_runs.read(make_run(tmp_path / "a"))]
     assert "1 run: 1 complete" in page.build(one)
