@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from absl import app, flags, logging
 
 from jaxdqn import errors
-from jaxdqn.cli import terminal
+from jaxdqn.cli import other_names, terminal
 from jaxdqn.envs import api
 from jaxdqn.settings import registry
 
@@ -63,6 +63,8 @@ def _parse(argv: Sequence[str]) -> list[str]:
     """Sets the flags, or ends the program with one line."""
     try:
         rest = flags.FLAGS(argv)
+    except flags.UnrecognizedFlagError as error:
+        _refuse(other_names.hint(error.flagname) or str(error))
     except flags.Error as error:
         _refuse(str(error))
     except UnicodeDecodeError as error:

@@ -75,6 +75,8 @@ class StopRequest:
                 continue
             if first_s is None:
                 self.signum, first_s = self.signum or signum, now
+                if signum == signal.SIGINT:
+                    _tell("\nSaving. Press Ctrl-C again to stop without saving.\n")
             elif signum == signal.SIGINT or now - first_s > ECHO_S:
                 with contextlib.suppress(OSError):
                     os.write(2, b"error: ended by a second signal before everything was saved\n")
@@ -83,6 +85,13 @@ class StopRequest:
 
     def __bool__(self) -> bool:
         return self.signum is not None
+
+
+def _tell(text: str) -> None:
+    """Writes to a terminal; who reads a log later presses no key."""
+    with contextlib.suppress(OSError):
+        if os.isatty(2):
+            os.write(2, text.encode())
 
 
 def end_with_parent() -> Callable[[], None]:

@@ -120,14 +120,17 @@ def check_same(
         name for name in sorted({*now, *stored} - may_change) if now.get(name) != stored.get(name)
     ]
     if differing:
-        told = [f"--{name}={now.get(name)} (the run has {stored.get(name)})" for name in differing]
+        shown = ["preset"] if "preset" in differing else differing  # the others follow from it
+        told = [f"--{name}={now.get(name)} (the run has {stored.get(name)})" for name in shown]
         spans, why = config.scheduled_to_the_end, ""
-        if "total_steps" in differing:
-            why = f"--{spans} spans all steps; " if spans else f"{steps_done:,} are done; "
+        if "total_steps" in shown:
+            why = f"{steps_done:,} are done; "
+            if spans:
+                why = f"--total_steps cannot change: --{spans} is reached at the last step; "
         raise errors.SettingError(
             "run_dir",
             f"{path} was begun with other settings: {', '.join(told)}; {why}"
-            "use the same ones, another --run_dir, or --overwrite to start over",
+            "use the same ones, name another --run_dir, or start over with --overwrite",
         )
 
 

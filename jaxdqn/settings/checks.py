@@ -44,6 +44,12 @@ def check(config: "Config") -> None:
         registry_of[name].check(config)
     _check_counts(config)
     _require(
+        config.planned_updates > 0 or config.updates_per_slice == 1,
+        "total_steps",
+        f"is {config.total_steps}; learning begins at step {config.learning_starts_steps} "
+        "(--learning_starts_steps)",
+    )
+    _require(
         config.updates_per_slice <= max(1, config.planned_updates),
         "updates_per_slice",
         f"is {config.updates_per_slice}; the whole run has {config.planned_updates} updates",

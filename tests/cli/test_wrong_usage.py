@@ -30,6 +30,9 @@ TRAIN = [
     ("train --env=CartPole --preset=atari", "--preset=atari"),
     ("train stray --env=Pong", "unexpected argument 'stray': settings are given as --name=value"),
     (f"{CARTPOLE} --no_such_flag=1", "no_such_flag"),
+    (f"{CARTPOLE} --gamma=0.9", "there is no flag --gamma; --discount sets it"),
+    (f"{CARTPOLE} --total-timesteps=9", "no flag --total-timesteps; --total_steps sets it"),
+    (f"{CARTPOLE} --device=cpu", "there is no flag --device; JAX_PLATFORMS=cpu"),
     (f"{CARTPOLE} --flagfile=missing.flags", "missing.flags"),
     (f"{CARTPOLE} --flagfile=folder", "folder"),
     (f"{CARTPOLE} --flagfile=binary/metrics.jsonl", "--flagfile: is not a text file"),
@@ -46,6 +49,7 @@ TRAIN = [
     # Out of range.
     (f"{CARTPOLE} --seed=-1", "--seed: is -1; must be at least 0"),
     (f"{CARTPOLE} --seed=2147483648", "--seed: is 2147483648; must be at least 0, below"),
+    (f"{CARTPOLE} --preset=cartpole --total_steps=99", "--total_steps: is 99; learning begins"),
     (f"{CARTPOLE} --total_steps=0", "--total_steps: is 0; must be at least 1"),
     (f"{CARTPOLE} --num_envs=-8", "--num_envs: is -8; must be at least 1"),
     (f"{CARTPOLE} --batch_size=0", "--batch_size: is 0; must be at least 1"),

@@ -31,6 +31,14 @@ def test_a_setting_that_differs_is_named():
         layout.check_same(pathlib.Path("run"), settings, CONFIG, steps_done=0)
 
 
+def test_of_another_preset_its_name_is_told_alone():
+    other = presets.resolve("CartPole", "cartpole", {})
+    with pytest.raises(
+        errors.SettingError, match=r"settings: --preset=\w+ \(the run has \w+\); use"
+    ):
+        layout.check_same(pathlib.Path("run"), stored(other), CONFIG, steps_done=0)
+
+
 LINEAR = {"learning_rate_end": 0.0}  # over all steps
 PRIORITIZED = {"sampler": "prioritized", "importance_start": 0.4}
 
@@ -41,10 +49,10 @@ PRIORITIZED = {"sampler": "prioritized", "importance_start": 0.4}
         ({}, 60_000, ""),
         ({}, 40_000, ""),
         ({}, 39_999, "; 40,000 are done"),
-        (LINEAR, 60_000, "; --learning_rate_end spans all steps"),
+        (LINEAR, 60_000, "; --total_steps cannot change: --learning_rate_end is reached"),
         (LINEAR | {"learning_rate_decay_steps": 9}, 60_000, ""),
         (LINEAR | {"learning_rate_end": 3e-3}, 60_000, ""),  # that of the start
-        (PRIORITIZED, 60_000, "; --importance_end spans all steps"),
+        (PRIORITIZED, 60_000, "; --total_steps cannot change: --importance_end is reached"),
         (PRIORITIZED | {"importance_end": 0.4}, 60_000, ""),
     ],
 )
