@@ -44,7 +44,7 @@ def check(config: "Config") -> None:
         registry_of[name].check(config)
     _check_counts(config)
     _require(
-        config.planned_updates > 0 or config.updates_per_slice == 1,
+        config.planned_updates > 0 or config.updates_per_slice <= 1,
         "total_steps",
         f"is {config.total_steps}; learning begins at step {config.learning_starts_steps} "
         "(--learning_starts_steps)",
