@@ -1,5 +1,6 @@
 """What falls due between two turns, and what the clock of training counts."""
 
+import dataclasses
 import time
 import types
 
@@ -92,6 +93,23 @@ def test_the_stopwatch_leaves_out_what_it_is_paused_for():
         raise ZeroDivisionError
     watch.read(state)
     assert state.counters.time_s - before < 0.2
+
+
+def test_what_saves_within_a_pause_adds_no_training():
+    state = types.SimpleNamespace(
+        counters=run_state.Counters(), train_state=types.SimpleNamespace(updates=jnp.int32(0))
+    )
+    watch = stopwatch.Stopwatch()
+    with watch.paused(state):  # an evaluation whose environments hang
+        before = dataclasses.replace(state.counters)
+        time.sleep(0.2)
+        with watch.paused(state):  # a save
+            time.sleep(0.2)
+        watch.read(state)
+    assert state.counters.time_s == before.time_s
+    assert state.counters.wall_time_s >= before.wall_time_s + 0.4
+    watch.read(state)
+    assert state.counters.time_s > before.time_s  # it goes on after the pause
 
 
 def test_the_clock_on_the_wall_goes_on():
