@@ -32,7 +32,7 @@ def train(setup: setup_lib.Setup, *, track: str | None = None, verbose: bool = F
       An exit code.
 
     Raises:
-      SettingError: the run directory cannot be written.
+      SettingError: the run directory cannot be written, or another process began another run there.
       RunError: what lies there cannot be resumed, or the run could not be saved, or another
         process trains there.
     """
@@ -64,13 +64,20 @@ def _lock(setup: setup_lib.Setup) -> contextlib.AbstractContextManager[None]:
 
 
 def _make_folder(setup: setup_lib.Setup) -> None:
-    """Makes the folder of a new run, empties one that gives way, or stores a run's new length."""
+    """Makes the folder of a new run, empties one that gives way, or stores a run's new length.
+
+    Raises:
+      SettingError: since the folder was looked at, another process began a run there, with other
+        settings.
+    """
     if processes.is_primary():
         if setup.overwrite and setup.path.exists():
             layout.clear(setup.path)
-        if setup.overwrite or layout.read_settings(setup.path) is None:
+        stored = None if setup.overwrite else layout.read_settings(setup.path)
+        if stored is None:
             layout.create(setup.path, setup.config)
         else:
+            setup_lib.check_same(setup.path, stored, setup.config)
             layout.store_length(setup.path, setup.config)
     layout.check_shared(setup.path)
 

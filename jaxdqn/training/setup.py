@@ -72,9 +72,7 @@ def prepare(
         check_effects(config, spec)
         check_films(config)
     else:
-        config = _as_begun(
-            config, path, stored, capacity_chosen_by_user, max(saved_steps, default=0)
-        )
+        config = _as_begun(config, path, stored, capacity_chosen_by_user)
         capacity_chosen_by_user = True  # when the run began
     free_bytes = memory.free_device_bytes(mesh)
     try:
@@ -127,7 +125,6 @@ def _as_begun(
     path: pathlib.Path,
     stored: dict[str, Any],
     capacity_is_asked: bool,
-    steps_done: int,
 ) -> config_lib.Config:
     """The settings of a run that is resumed, whose replay may have shrunk when it began.
 
@@ -136,9 +133,24 @@ def _as_begun(
     """
     if not capacity_is_asked:
         config = dataclasses.replace(config, replay_capacity=stored["replay_capacity"])
-    layout.check_same(path, stored, config, steps_done)
-    layout.check_same_jax(path)
+    check_same(path, stored, config)
     return config
+
+
+def check_same(path: pathlib.Path, stored: dict[str, Any], config: config_lib.Config) -> None:
+    """Checks that a run can be resumed with these settings.
+
+    Args:
+      path: of the run.
+      stored: the settings that it was begun with.
+      config: the settings now.
+
+    Raises:
+      SettingError: it was begun with other settings.
+    """
+    saved_steps = checkpoint_folders.steps_in(path / layout.CHECKPOINTS)
+    layout.check_same(path, stored, config, max(saved_steps, default=0))
+    layout.check_same_jax(path)
 
 
 def _check_agreement(config: config_lib.Config, overwrite: bool, initial_params: str) -> None:
