@@ -42,7 +42,7 @@ def leave(run: Session, saved: bool = False) -> int:
 
     Args:
       run: that ends.
-      saved: nothing has changed since its checkpoint.
+      saved: nothing has changed since its checkpoint, or since its beginning if it has none.
     """
     signum, step = run.stop.signum, run.state.counters.steps
     assert signum is not None
@@ -54,10 +54,10 @@ def leave(run: Session, saved: bool = False) -> int:
     again = "the same command"
     if run.setup.overwrite:
         again += " without --overwrite"
-    session.print_once(
-        f"stopped by signal {signum} at step {step:,}; saved in {run.path}: {again} resumes from "
-        "there"
-    )
+    told = f"saved in {run.path}: {again} resumes from there"
+    if saved and not run.is_resumed:
+        told = "nothing was learned yet: the same command begins again"
+    session.print_once(f"stopped by signal {signum} at step {step:,}; {told}")
     return 128 + signum
 
 

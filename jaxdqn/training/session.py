@@ -145,6 +145,7 @@ class Session:
             self.state = new_state(self.setup, self.device, self.learning)
             self.sent = [env_groups.NOTHING_SENT] * self.config.num_groups
             step = self.checkpoints.newest_whole(print_once)
+            self.is_resumed = step is not None
             if step is None:
                 return
             self.sent = state_files.restore(

@@ -320,6 +320,26 @@ def test_a_late_second_sigterm_leaves_at_once(tmp_path):
     assert stderr == "error: ended by a second signal before everything was saved\n"
 
 
+STOP_AT_ONCE = """
+import os, signal
+from jaxdqn.envs.envpool import pool
+make = pool.EnvPoolEnv.__init__
+def make_and_stop(self, *args, **how):
+    make(self, *args, **how)
+    os.kill(os.getpid(), signal.SIGTERM)
+pool.EnvPoolEnv.__init__ = make_and_stop
+"""
+
+
+def test_a_signal_before_the_first_step_is_told_as_such(tmp_path):
+    """There is no checkpoint to resume from."""
+    path = tmp_path / "run"
+    stdout, stderr = program.start(*FLAGS, f"--run_dir={path}", driver=STOP_AT_ONCE).end()
+    assert stderr == "" and not (path / "checkpoints").exists()
+    told = "stopped by signal 15 at step 0; nothing was learned yet: the same command begins again"
+    assert stdout.splitlines()[-1] == told
+
+
 PRINT_LEAVING = """
 from jaxdqn.training import endings
 leave = endings.leave
