@@ -9,6 +9,7 @@ from jaxdqn.reporting import curves as curves_lib
 from jaxdqn.reporting import found_runs, group_names, plots
 from jaxdqn.rundir import known_curves
 
+_VISIBLE = 0.03  # share of an axis
 _TRAINING = "Mean of the last 100 training games, with exploration"
 # Metrics of learning below the returns: title, name, whether on a logarithmic axis, what it is.
 # Those that no run has are left out.
@@ -129,9 +130,18 @@ def legend(groups: found_runs.Groups) -> str:
     """Explains the plots of a game, in a few sentences."""
     text = ""
     if any(len(members) > 1 for members in groups.values()):
-        text = "Faint: each run. Bold: their mean, with its 95% interval for three or more. "
+        until = " as far as all of them have come" if any(map(_end_apart, groups.values())) else ""
+        text = (
+            f"Faint: each run. Bold: their mean{until}, with its 95% interval for three or more. "
+        )
     if len(groups) > group_names.SHARED_AXES:
         text += f"{len(groups)} groups, each in colour; the means of all groups in grey. "
     if group_names.are_cut(list(groups)):
         text += "The groups are listed by their numbers below the plots."
     return text
+
+
+def _end_apart(members: Sequence[found_runs.Run]) -> bool:
+    """Whether the mean of runs ends visibly before the longest of them."""
+    steps = [run.step for run in members]
+    return min(steps) < (1 - _VISIBLE) * max(steps)

@@ -163,6 +163,15 @@ def test_what_only_some_learn_from_is_plotted_where_it_is_told(tmp_path):
     assert {"lambda_return_error", *told} <= set(names)
 
 
+def test_a_legend_says_where_a_mean_ends(tmp_path):
+    whole, half = (
+        found_runs.read(make_run(tmp_path / str(steps), steps=steps)) for steps in (2000, 1000)
+    )
+    assert "their mean, with" in figures.legend({"a": [whole, whole], "b": [half]})
+    told = figures.legend({"a": [whole, half]})
+    assert "Bold: their mean as far as all of them have come, with" in told
+
+
 def test_earlier_runs_with_the_same_settings_are_drawn_as_far_as_a_run_has_come(
     tmp_path, monkeypatch, request
 ):
