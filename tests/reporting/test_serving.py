@@ -138,6 +138,30 @@ def test_a_page_stays_for_as_long_as_training_needs_the_cores(tmp_path, monkeypa
     assert live.newest(wait_s=None) is page
 
 
+def test_a_page_says_that_the_first_one_is_being_made(tmp_path, monkeypatch):
+    may_go_on = threading.Event()
+    render = page_lib.render
+    monkeypatch.setattr(page_lib, "render", lambda *told: may_go_on.wait() and render(*told))
+    make_run(tmp_path / "a")
+    live = live_page.LivePage(lambda: sorted(tmp_path.iterdir()))
+    html = live.newest(wait_s=0).html.decode()
+    assert "The page is being made" in html and '<meta http-equiv="refresh"' in html
+    may_go_on.set()
+    assert "1 run: 1 complete" in live.newest(wait_s=None).html.decode()
+
+
+def test_all_but_the_newest_films_are_folded(tmp_path):
+    for number in range(14):
+        run = make_run(tmp_path / f"{number:02}", steps=500, seed=number)
+        add_film(run, 500)
+        os.utime(run / "videos" / "500.mp4", ns=(0, number * 10**9))
+    live = live_page.LivePage(lambda: sorted(tmp_path.iterdir()))
+    shown, _, folded = live.newest(wait_s=None).html.decode().partition("Older films: 2")
+    names = [re.findall(r"<figcaption><b>(\d+)\.</b>", html) for html in (shown, folded)]
+    assert names == [[f"{number:02}" for number in range(13, 1, -1)], ["01", "00"]]
+    assert shown.endswith("<details><summary>") and 'preload="metadata"' not in folded
+
+
 def test_the_old_page_is_there_while_a_new_one_is_made(tmp_path, monkeypatch):
     monkeypatch.setattr(live_page, "_REST", 0.0)
     live = live_page.LivePage(lambda: sorted(tmp_path.iterdir()))
@@ -163,6 +187,7 @@ class Served:
         self.program = program.Program("jaxdqn.report", words)
         line = self.program.stdout.readline()
         self.port = int(re.fullmatch(r"serving .* at http://127\.0\.0\.1:(\d+)/; .*\n", line)[1])
+        program.wait_until(lambda: "The page is being made" not in self.html())
 
     def ask(self, path="/", method="GET", **headers):
         """Returns the answer and its body."""

@@ -23,6 +23,13 @@ _WITHOUT_SCRIPT_S = 10  # between two renewals by a browser without JavaScript
 _REST = 3.0
 _WAIT_S = 2.0  # for a new page; a busy machine shows the old one meanwhile
 
+_MOST_FILMS = 12  # that the page shows at once; older ones are folded
+_FIRST = b"""<!doctype html>
+<html lang="en"><meta charset="utf-8"><meta name="color-scheme" content="light dark">
+<meta http-equiv="refresh" content="2"><title>Runs</title>
+<p style="font: 16px system-ui, sans-serif">The page is being made. Many runs take minutes.</p>
+"""
+
 _Mark = tuple[tuple[int, ...] | None, ...]  # differs if a run's page would
 
 
@@ -51,15 +58,17 @@ class LivePage:
         self._rests_until = 0.0  # on the monotonic clock
         self._marks: dict[pathlib.Path, _Mark] | None = None
         self._runs: dict[pathlib.Path, found_runs.Run] = {}
-        self._page = Page("", b"", {})
+        self._page = Page("first", _FIRST, {})
         self._problem = ""  # why there is no newer page
         report_packages.matplotlib()
+        report_packages.jinja2()
 
     def newest(self, wait_s: float | None = _WAIT_S) -> Page:
         """The page. If runs have changed, a new one is made, but not at once after the last one.
 
         Args:
-          wait_s: how long to wait for the new page; then it is the old one. None: until it is made.
+          wait_s: how long to wait for the new page; then it is the old one, or one that says that
+            the first page is being made. None: until it is made.
 
         Raises:
           RunError: it cannot be made of what the folders hold at the moment.
@@ -112,8 +121,10 @@ class LivePage:
         runs = list(self._runs.values())
         tag = secrets.token_hex(16)
         films = {film.tag: film for run in runs for film in film_files.of(run)}
+        newest = [_shown(*each) for each in film_files.newest_first(runs)]
         shown = page.content(runs, films_of=lambda members: ()) | {
-            "films": [_shown(*each) for each in film_files.newest_first(runs)],
+            "films": newest[:_MOST_FILMS],
+            "older_films": newest[_MOST_FILMS:],
             "script": _SCRIPT,
             "tag": tag,
             "without_script_s": _WITHOUT_SCRIPT_S,
