@@ -7,7 +7,7 @@ import numpy as np
 
 from jaxdqn.reporting import curves as curves_lib
 from jaxdqn.reporting import found_runs, group_names, plots
-from jaxdqn.rundir import known_curves
+from jaxdqn.rundir import known_curves, metrics
 
 _VISIBLE = 0.03  # share of an axis
 _TRAINING = "Mean of the last 100 training games, with exploration"
@@ -142,6 +142,11 @@ def legend(groups: found_runs.Groups) -> str:
 
 
 def _end_apart(members: Sequence[found_runs.Run]) -> bool:
-    """Whether the mean of runs ends visibly before the longest of them."""
+    """Whether a mean of runs, over steps or over time, ends visibly before the longest of them."""
     steps = [run.step for run in members]
-    return min(steps) < (1 - _VISIBLE) * max(steps)
+    times = [metrics.number(run.training[-1].get("time_s")) for run in members if run.training]
+    return any(
+        min(ends) < (1 - _VISIBLE) * max(ends)
+        for ends in (steps, [time for time in times if time is not None])
+        if ends
+    )

@@ -170,6 +170,8 @@ def test_a_legend_says_where_a_mean_ends(tmp_path):
     assert "their mean, with" in figures.legend({"a": [whole, whole], "b": [half]})
     told = figures.legend({"a": [whole, half]})
     assert "Bold: their mean as far as all of them have come, with" in told
+    slow = whole._replace(training=[row | {"time_s": 2 * row["time_s"]} for row in whole.training])
+    assert "as far as all of them" in figures.legend({"a": [whole, slow]})  # over time
 
 
 def test_earlier_runs_with_the_same_settings_are_drawn_as_far_as_a_run_has_come(
