@@ -210,7 +210,7 @@ AGENTS: Mapping[str, Agent] = {
         "of all pairs of quantiles), and random actions become fewer linearly in 2M steps (in its "
         "code exponentially, and they end after 25M); lost lives end returns, as its code has on "
         "request; its scores are of sticky actions; Breakout, "
-        "seed 0, with actions that became less random from step 200k on: 4.4 in training after "
+        "seed 0, with an epsilon that fell from step 200k on: 4.4 in training after "
         "700k steps, with three of four actions random; an H200, 2026-11-27; longer runs and other "
         "games not yet run",
     ),

@@ -47,7 +47,7 @@ def plan(setup: setup_lib.Setup, params: Any, from_step: int) -> str:
         f"{_gigabytes(setup.free_device_bytes)}, host {_gigabytes(setup.free_host_bytes)}",
         "steps": f"{config.total_steps:,} ({config.total_steps * spec.frame_skip:,} frames)",
         "updates": algorithms.chosen(config).plan(config),
-        "time": f"shown after {2 * _MEASURED_S:.0f} s of learning",
+        "time": f"left: shown after {2 * _MEASURED_S:.0f} s of learning",
         "run_dir": str(setup.path) + (f", resuming from step {from_step:,}" if from_step else ""),
     }
     return "\n".join(f"{name:>8}  {text}" for name, text in lines.items())
