@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from jaxdqn import errors
+from jaxdqn.agent import learner
 from jaxdqn.algorithms import run_state
 from jaxdqn.checkpointing import checkpoints
 from jaxdqn.envs import episodes
@@ -46,8 +47,9 @@ def make(tmp_path):
 
 
 def state(ring="ring"):
+    learned = learner.TrainState({}, {}, (), np.int32(0), np.int32(0), np.zeros(2, np.uint32))
     return run_state.RunState(
-        "learner",
+        learned,
         np.zeros(4),
         [],
         counters=run_state.Counters(steps=40),

@@ -113,7 +113,7 @@ def test_every_field_comes_back(tmp_path, preset, changes):
 
     store, own = open_store(), api.chosen(made.config).own
     play, run = state_files.pack(state, (), own)
-    store.save(state.train_state, play, run, state.ring)
+    store.save(state_files.LEARNER.encode(state.train_state), play, run, state.ring)
     assert store.close().error == ""
 
     _, device, fresh = make(preset, changes)
@@ -143,7 +143,7 @@ def test_without_its_replay_a_run_fills_another_before_it_learns(tmp_path):
     made, device, state = make(*UPDATES)
     disturb(state, made.config, device)
     store = checkpoints.Checkpoints(tmp_path, 2)
-    store.save(state.train_state, *state_files.pack(state, (), None))
+    store.save(state_files.LEARNER.encode(state.train_state), *state_files.pack(state, (), None))
     store.close()
     _, device, fresh = make(*UPDATES)
     said = []
@@ -166,7 +166,7 @@ def test_another_format_is_refused(tmp_path):
     made, device, state = make(*UPDATES)
     play, run = state_files.pack(state, (), None)
     store = checkpoints.Checkpoints(tmp_path, 2)
-    store.save(state.train_state, play, run | {"format": 1})
+    store.save(state_files.LEARNER.encode(state.train_state), play, run | {"format": 1})
     store.close()
     with pytest.raises(errors.RunError, match="has format 1, this version reads 2"):
         state_files.restore(
