@@ -21,6 +21,12 @@ settings except `--frame_skip_min`. It needs the package ale-py: `pip install -e
 [conformance.md](conformance.md) compares the two. Environments of Gymnasium are described in
 [own-environment.md](own-environment.md). Some that are refused here because their observation is a
 number work there: `--env=gymnasium:FrozenLake-v1`.
+
+Networks with convolutions take frames of two axes, or of three, of which one counts channels. That
+is the shorter one of the first and the last axis; the last one if both are equally long.
+`--network=impala` and `hadamax` take frames of any size, `nature` and `small` those of at least
+36x36. So `--network=small` can play all environments of atari, gfootball, marlgrid and procgen
+below, and those of craftax that show pixels.
 """
 
 

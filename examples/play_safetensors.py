@@ -71,6 +71,8 @@ def load(file, policy):
         if observation.dtype == np.uint8 and settings["scale_pixels"]:
             x = x / 255
         if strides:  # frames become the channels of one image, on the last axis
+            if x.ndim == 5 and x.shape[2] >= x.shape[4]:  # they have channels, which come last
+                x = x.transpose(0, 1, 4, 2, 3)
             x = x.reshape(len(x), -1, *x.shape[-2:]).transpose(0, 2, 3, 1)
         for i, stride in enumerate(strides):
             kernel, bias = weights[f"torso/conv_{i}_kernel"], weights[f"torso/conv_{i}_bias"]

@@ -4,7 +4,7 @@ import numpy as np
 
 from jaxdqn import errors
 from jaxdqn.assembly import parts
-from jaxdqn.envs import api, registry
+from jaxdqn.envs import api, images, registry
 from jaxdqn.settings import config as config_lib
 
 
@@ -37,11 +37,12 @@ def check_encoder(config: config_lib.Config, spec: api.EnvSpec) -> None:
     Raises:
       SettingError: it does not.
     """
-    needed = parts.make_encoder(config).needs(spec.frame_shape)
+    needed = parts.make_encoder(config).needs(parts.seen_shape(config, spec))
     if needed:
         raise errors.SettingError(
             "network",
-            f"{config.network} needs {needed}, but {spec.env_id} shows {_shown(spec)}; use mlp",
+            f"{config.network} needs {needed}, but {spec.env_id} shows {_shown(spec)}; use "
+            + ("smaller convolutions (conv) or mlp" if images.size(spec.frame_shape) else "mlp"),
         )
 
 

@@ -70,7 +70,8 @@ class EnvSpec(NamedTuple):
     """What stays constant over the life of an environment."""
 
     env_id: str
-    # Of one frame of one environment, channels dropped if there is one.
+    # Of one frame of one environment. An image is [H, W] if it has one channel; `images` tells
+    # which axis counts several.
     frame_shape: tuple[int, ...]
     frame_dtype: np.dtype[np.generic]  # integers or floats of at most 32 bits
     num_actions: int

@@ -238,17 +238,20 @@ def tiles(grid: np.ndarray, *, signed: bool) -> Image.Image:
 
 
 def salient(stack: np.ndarray, saliency: np.ndarray) -> Image.Image:
-    """Frames [S, H, W] or [S, C, H, W] side by side in grey, with red where the network looks.
+    """Frames side by side in grey, with red where the network looks.
 
     Args:
-      stack: of any type, oldest first.
+      stack: [S, *frame_shape] of any type, oldest first. A frame in colour is one picture, whose
+        red is that of the channel that counts most. Any other channel is a picture of its own.
       saliency: of the same shape, in [0, 1].
     """
-    grey = pictures.as_bytes(stack).astype(np.float32)
+    grey = pictures.unstacked(pictures.as_bytes(stack)).astype(np.float32)
+    saliency = pictures.unstacked(saliency)
+    if grey.ndim == 4:  # in colour
+        grey, saliency = grey.mean(axis=3), saliency.max(axis=3)
     rest = grey * (1 - saliency)  # otherwise white pixels would stay white
     red = np.maximum(grey, 255 * saliency)
     frames = np.stack([red, rest, rest], axis=-1).astype(np.uint8)
-    frames = frames.reshape(-1, *frames.shape[-3:])
     rows, columns = frames.shape[1:3]
     scale = _SALIENT / max(rows, columns)
     size = (max(1, round(columns * scale)), max(1, round(rows * scale)))

@@ -94,7 +94,7 @@ def saliency(agent: trained_agent.SavedRun, stack: np.ndarray) -> np.ndarray:
 
     Args:
       agent: whose network.
-      stack: [S, H, W], or [S, 2, H, W] with traces of motion; bytes or other numbers.
+      stack: [S, *frame_shape], bytes or other numbers.
 
     Returns:
       Of the same shape, float32, 1 at the largest; 0 where the gradient is not a number.

@@ -2,6 +2,8 @@
 
 import numpy as np
 
+from jaxdqn.envs import images
+
 _SMALLEST_COLOUR = 16  # pixels; smaller frames with three channels are three things on a board
 _LONGEST_TO_SHORTEST = 20  # sides of a picture; what is longer is a list of numbers
 _SCREEN = 200  # pixels, about the height of an Atari screen
@@ -21,17 +23,16 @@ def of_stack(stack: np.ndarray) -> np.ndarray | None:
     """
     if stack.ndim not in (3, 4):
         return None
-    frames = _frames(as_bytes(stack))
+    frames = unstacked(as_bytes(stack))
     sides = frames.shape[1:3]
     return frames if max(sides) <= _LONGEST_TO_SHORTEST * min(sides) else None
 
 
-def _frames(frames: np.ndarray) -> np.ndarray:
-    """Bytes [S, *frame_shape] as [N, H, W] or [N, H, W, 3]."""
+def unstacked(frames: np.ndarray) -> np.ndarray:
+    """Images [S, *frame_shape] as those that are drawn, [N, H, W] or [N, H, W, 3]."""
     if frames.ndim == 3:
         return frames
-    if frames.shape[3] < frames.shape[1]:  # channels are fewer than rows or columns
-        frames = frames.transpose(0, 3, 1, 2)
+    frames = np.moveaxis(frames, 1 + images.channel_axis(frames.shape[1:]), 1)
     if frames.shape[1] == 3 and min(frames.shape[2:]) >= _SMALLEST_COLOUR:
         return frames.transpose(0, 2, 3, 1)
     return frames.reshape(-1, *frames.shape[2:])

@@ -130,6 +130,77 @@ def test_encoders_equal_plain_ones(changes, plain, activate):
         np.testing.assert_allclose(a, b, rtol=0, atol=2e-4 * max(1, np.abs(b).max()))
 
 
+CONV = {"network": "conv", "conv_features": (5,), "conv_sizes": (3,), "conv_strides": (2,)}
+CHANNELS_FIRST = SMALL._replace(frame_shape=(3, 21, 18))
+CHANNELS_LAST = SMALL._replace(frame_shape=(21, 18, 3))
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "float32", "int16", "bool"])
+def test_all_channels_of_all_frames_are_inputs_of_a_plain_convolution(dtype):
+    frames = (images(CHANNELS_FIRST) % 2 if dtype == "bool" else images(CHANNELS_FIRST)).astype(
+        dtype
+    )
+    _, network = make(CHANNELS_FIRST, **CONV, hidden_sizes=())
+    params = jax.jit(network.init)(jax.random.key(1), frames)
+    torso, dense = params["params"]["torso"], params["params"]["Dense_0"]
+    channels = [frames[:, s, c] for s in range(4) for c in range(3)]  # the oldest frame first
+    x = jnp.stack(channels, axis=-1).astype(jnp.float32) / (255 if dtype == "uint8" else 1)
+    plain = nn.Conv(5, (3, 3), strides=(2, 2), padding="VALID")
+    kernel = {"kernel": torso["conv_0_kernel"], "bias": torso["conv_0_bias"]}
+    with jax.numpy_rank_promotion("allow"):  # by flax
+        x = nn.relu(plain.apply({"params": kernel}, x))
+    expected = x.reshape(2, -1) @ dense["kernel"] + dense["bias"].reshape(1, -1)
+    found = network.q_values(params, frames)
+    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-5 * np.abs(expected).max())
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"network": "impala"},
+        {"network": "hadamax"},
+        CONV,
+        {**CONV, "conv_padding": "same"},
+        {"network": "nature"},
+    ],
+)
+def test_equal_images_have_equal_values_wherever_their_channels_are(changes):
+    large = changes["network"] == "nature"
+    first, last = (
+        spec._replace(frame_shape=tuple(2 * n if n > 3 else n for n in spec.frame_shape))
+        if large
+        else spec
+        for spec in (CHANNELS_FIRST, CHANNELS_LAST)
+    )
+    frames = images(first)
+    moved = frames.transpose(0, 1, 3, 4, 2)
+    (_, network), (_, other) = make(first, **changes), make(last, **changes)
+    params = jax.jit(network.init)(jax.random.key(1), frames)
+    again = jax.jit(other.init)(jax.random.key(1), moved)
+    jax.tree.map(np.testing.assert_array_equal, params, again)
+    values = jax.jit(network.q_values)(params, frames)
+    np.testing.assert_array_equal(values, jax.jit(other.q_values)(params, moved))
+    assert np.ptp(values[0]) > 0
+
+
+@pytest.mark.parametrize(
+    ("network", "shape", "needed"),
+    [
+        ("nature", (3, 36, 40), ""),
+        ("nature", (36, 40, 3), ""),
+        ("small", (3, 35, 40), "images of at least 36x36"),
+        ("small", (35, 40, 4), "images of at least 36x36"),
+        ("nature", (36,), "images of at least 36x36"),
+        ("impala", (10, 10, 10), ""),
+        ("impala", (7,), "images"),
+        ("hadamax", (1, 3, 84, 84), "images"),
+    ],
+)
+def test_frames_that_are_refused(network, shape, needed):
+    config, _ = make(network=network)
+    assert parts.make_encoder(config).needs(shape) == needed
+
+
 @pytest.mark.parametrize(("height", "width", "size"), [(11, 11, 6), (7, 12, 3), (2, 5, 4)])
 def test_adaptive_pooling_equals_loops(height, width, size):
     x = np.random.default_rng(0).normal(size=(2, height, width, 3)).astype(np.float32)

@@ -61,13 +61,15 @@ AGENTS = {
         "tests.toys.gym_envs:Pictures-v0",
         {"hidden_sizes": (8,), "grayscale": True, "img_height": 3, "frame_stack": 2},
     ),
+    "board": ("tests.toys.gym_envs:Board-v0", {**CONV, "frame_stack": 2}),  # channels last
+    "colour": ("CoinrunEasy-v0", {**CONV, "frame_stack": 2}),  # channels first
     "blackjack": ("Blackjack-v1", {"hidden_sizes": ()}),  # whole numbers, and one linear layer
 }
 # The other formats hold the network itself: only what they are given differs.
 # Of these encoders the script that has parameters alone knows nothing.
 PLAIN = [name for name in AGENTS if name not in ("impala", "hadamax")]
 ALSO_AS_NETWORKS = ("nature", "traced", "cartpole", "c51", "hl_gauss", "qr", "iqn")
-ALSO_AS_NETWORKS += ("impala", "hadamax", "blackjack")
+ALSO_AS_NETWORKS += ("impala", "hadamax", "board", "blackjack")
 EXPORTS = [(name, "safetensors") for name in PLAIN] + [
     (name, kind) for name in ALSO_AS_NETWORKS for kind in ("onnx", "stablehlo")
 ]
@@ -143,7 +145,7 @@ def agents():
 
 def words(name, kind):
     """What is typed to play an export."""
-    own = ("tests.toys.gym_envs",) if name == "own" else ()
+    own = ("tests.toys.gym_envs",) if name in ("own", "board") else ()
     return (f"play_{kind}.py", f"{name}.{kind}", str(NUM_GAMES), str(SEED), *own)
 
 

@@ -20,7 +20,9 @@ SHAPES = [  # batch, height, width, channels, kernel height, kernel width, outpu
     (5, 12, 12, 3, 2, 3, 40, 1),
     (2, 7, 6, 3, 2, 2, 5, 1),
 ]
-NATIVE = [(5, 100, 89, 2, 8, 8, 32, 4, "uint8"), (9, 84, 84, 4, 8, 8, 32, 4, "uint8")] + [
+NATIVE = [(5, 100, 89, 2, 8, 8, 32, 4, "uint8"), (9, 84, 84, 4, 8, 8, 32, 4, "uint8")]
+NATIVE += [(5, 40, 44, 3, 8, 8, 32, 4, "uint8")]  # an image in colour
+NATIVE += [
     (*shape, "float32")
     for shape in (
         (9, 20, 20, 32, 4, 4, 64, 2),

@@ -115,6 +115,28 @@ def test_tiles_show_their_values():
     assert picture[0, -2].tolist() == [255, 255, 255] and picture[0, 0].tolist() == [0, 0, 0]
 
 
+@pytest.mark.parametrize("axis", [1, 3])
+def test_a_picture_in_colour_is_red_where_its_most_important_channel_is(axis):
+    """Of 20 x 20 pixels that become 252 x 252; each channel is of another brightness."""
+    stack = np.broadcast_to(np.array([0, 60, 120], np.uint8), (2, 20, 20, 3))
+    saliency = np.zeros(stack.shape, np.float32)
+    saliency[0, 0, 0] = 0.0, 1.0, 0.2
+    found = drawing.salient(np.moveaxis(stack, 3, axis), np.moveaxis(saliency, 3, axis))
+    pixels = np.asarray(found)
+    assert pixels.shape == (252, 2 * 252 + 4, 3)
+    assert pixels[0, 0].tolist() == [255, 0, 0]
+    assert (pixels[20:, :252] == 60).all() and (pixels[:, 256:] == 60).all()
+
+
+def test_each_channel_of_a_board_is_a_picture_of_its_own():
+    stack = np.zeros((1, 9, 7, 4), np.uint8)
+    saliency = np.zeros(stack.shape, np.float32)
+    saliency[0, 8, 0, 2] = 1.0
+    pixels = np.asarray(drawing.salient(stack, saliency))
+    assert pixels.shape == (252, 4 * (196 + 4) - 4, 3)
+    assert pixels[-1, 400].tolist() == [255, 0, 0] and pixels[-1, 200].tolist() == [0, 0, 0]
+
+
 @pytest.mark.parametrize("signed", [True, False])
 @pytest.mark.parametrize("value", [0.0, -3.0, np.inf, -np.inf, np.nan])
 def test_tiles_of_any_values(signed, value):

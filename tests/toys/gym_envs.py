@@ -78,6 +78,20 @@ class Pictures(Adder):
         return image
 
 
+class Board(Adder):
+    """Shows which of four things are on the places of a board, as MinAtar does."""
+
+    def __init__(self, render_mode=None):
+        super().__init__(render_mode=render_mode)
+        self.observation_space = spaces.Box(0, 1, (9, 7, 4), np.bool_)
+
+    def look(self):
+        board = np.zeros(self.observation_space.shape, np.bool_)
+        board[self.steps % 9, :2, 1] = True
+        board[3, int(self.total) % 7, 2] = True
+        return board
+
+
 class Talking(Adder):
     """Says a different number of things in each step, and writes down when it is closed."""
 
@@ -192,6 +206,7 @@ _register("Lacking-v0", Lacking)
 _register("Pictures-v0", Pictures)
 _register("Grey-v0", Pictures, kwargs={"channels": 1})
 _register("Flat-v0", Pictures, kwargs={"channels": 0})
+_register("Board-v0", Board, max_episode_steps=7)
 _register("Number-v0", Seen, kwargs={"space": spaces.Discrete(4, start=10)})
 _register("Single-v0", Seen, kwargs={"space": spaces.Box(0, 9, (), np.int64)})
 _register(

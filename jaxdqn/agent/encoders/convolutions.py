@@ -6,6 +6,7 @@ from jax.typing import DTypeLike
 
 from jaxdqn.agent import normalization
 from jaxdqn.agent.encoders import api, layers
+from jaxdqn.envs import images
 from jaxdqn.settings import config as config_lib
 
 Convolution = layers.Convolution
@@ -47,13 +48,13 @@ def chain(
         return Convolutions(init, scale_pixels, implementation, dtype, chained, padding, layer_norm)
 
     def needs(frame_shape: tuple[int, ...]) -> str:
-        if len(frame_shape) == 2 and min(layers.output_shape(frame_shape, chained, padding)) >= 1:
+        size = images.size(frame_shape)
+        if size and min(layers.output_shape(size, chained, padding)) >= 1:
             return ""
         smallest = 1
         while min(layers.output_shape((smallest, smallest), chained, padding)) < 1:
             smallest += 1
-        found = f"images of at least {smallest}x{smallest}"
-        return f"{found} and of one channel" if len(frame_shape) > 2 else found
+        return f"images of at least {smallest}x{smallest}"
 
     return api.Encoder(module=module, needs=needs)
 
@@ -67,7 +68,7 @@ class Convolutions(layers.Convolving):
 
     @nn.compact
     def __call__(self, observation: jax.Array) -> jax.Array:
-        """[B, S, H, W] or [B, S, C, H, W], uint8 or float32 -> [B, F]."""
+        """[B, S, *frame_shape], numbers of any type -> [B, F]."""
         x, is_plain = observation, self.layer_norm == "none"
         for i, layer in enumerate(self.chained):
             convolve = self.convolve if i else self.convolve_frames

@@ -40,7 +40,7 @@ class Hadamax(layers.Convolving):
 
     @nn.compact
     def __call__(self, observation: jax.Array) -> jax.Array:
-        """[B, S, H, W] or [B, S, C, H, W], uint8 or float32 -> [B, F]."""
+        """[B, S, *frame_shape], numbers of any type -> [B, F]."""
         x = observation
         for i, (layer, size, stride) in enumerate(_LAYERS):
             convolve = self.convolve if i else self.convolve_frames

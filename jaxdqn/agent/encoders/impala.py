@@ -41,7 +41,7 @@ class Impala(layers.Convolving):
 
     @nn.compact
     def __call__(self, observation: jax.Array) -> jax.Array:
-        """[B, S, H, W] or [B, S, C, H, W], uint8 or float32 -> [B, F]."""
+        """[B, S, *frame_shape], numbers of any type -> [B, F]."""
         x = observation
         for i, features in enumerate(_FEATURES):
             layer = layers.Convolution(self.width * features, 3, 1)

@@ -10,6 +10,7 @@ from jax.typing import DTypeLike
 
 from jaxdqn.agent import initializers, spectral
 from jaxdqn.agent.encoders import api
+from jaxdqn.envs import images
 from jaxdqn.kernels import convolution
 
 
@@ -28,11 +29,9 @@ def output_size(size: int, layer: Convolution, padding: str) -> int:
     return (size - layer.size) // layer.stride + 1
 
 
-def output_shape(
-    frame_shape: Sequence[int], layers: Sequence[Convolution], padding: str
-) -> list[int]:
-    """Height and width after all layers; below 1 if none is left."""
-    sizes = list(frame_shape)
+def output_shape(size: Sequence[int], layers: Sequence[Convolution], padding: str) -> list[int]:
+    """Height and width after all layers of images of a size; below 1 if none is left."""
+    sizes = list(size)
     for layer in layers:
         sizes = [output_size(size, layer, padding) for size in sizes]
     return sizes
@@ -40,7 +39,7 @@ def output_shape(
 
 def needs_images(frame_shape: tuple[int, ...]) -> str:
     """`api.Encoder.needs` of encoders for images of any size."""
-    return "" if len(frame_shape) == 2 else "images of one channel"
+    return "" if images.size(frame_shape) else "images"
 
 
 class Convolving(nn.Module):
@@ -58,8 +57,8 @@ class Convolving(nn.Module):
     def convolve_frames(
         self, observation: jax.Array, name: str, layer: Convolution, padding: str, *, relu: bool
     ) -> jax.Array:
-        """[B, S, H, W] or [B, S, C, H, W], uint8 or float32 -> [B, H', W', features]."""
-        x = observation.reshape(observation.shape[0], -1, *observation.shape[-2:])
+        """[B, S, *frame_shape], numbers of any type -> [B, H', W', features]."""
+        x = _stacked_channels(observation)
         scale = api.pixel_scale(x, self.scale_pixels)
         kernel, bias = self._parameters(name, layer, x.shape[1])
         if padding == "same":
@@ -103,6 +102,14 @@ class Convolving(nn.Module):
     def show(self, name: str, x: jax.Array) -> None:
         """Shows the outputs [B, H, W, C] of a convolution to whoever asks for them."""
         self.sow("intermediates", name, x)
+
+
+def _stacked_channels(observation: jax.Array) -> jax.Array:
+    """[B, S, H, W], [B, S, C, H, W] or [B, S, H, W, C] -> [B, S * C, H, W], oldest frame first."""
+    if observation.ndim == 5:
+        channels = 2 + images.channel_axis(observation.shape[2:])
+        observation = jnp.moveaxis(observation, channels, 2)
+    return observation.reshape(observation.shape[0], -1, *observation.shape[-2:])
 
 
 def _pad_same(x: jax.Array, layer: Convolution, axes: tuple[int, int]) -> jax.Array:
