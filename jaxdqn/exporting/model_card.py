@@ -70,7 +70,7 @@ def write(described: Mapping[str, Any]) -> str:
         "",
         "## Limits",
         "",
-        f"The agent plays {env['game']} under these conditions, and nothing else. On "
+        f"It was trained for {env['game']} with these settings only. On "
         f"{check['frames']} frames of play the file and the network in float32 differ by at most "
         f"{check['largest_difference']:.1g} in action values of up to "
         f"{check['largest_q_value']:.3g}.",
@@ -99,11 +99,14 @@ def _use(described: Mapping[str, Any]) -> list[str]:
     env, policy = described["env"], described["policy"]
     shape = " x ".join(map(str, policy["input"]["shape"]))
     fewest, most = env["frames_per_step"]
+    options = env[options_key(env["source"])]
+    told = f"`{json.dumps(options, sort_keys=True)}`" if options else "none"
     return [
-        f"`{policy['file']}` takes observations [{shape}] {policy['input']['dtype']} "
-        f"({policy['input']['meaning']}) and returns action values [batch x "
-        f"{len(described['actions'])}]; the policy takes the action with the largest. Actions: "
-        f"{', '.join(described['actions'])}. `policy.json` says the same for programs.",
+        f"`{policy['file']}` {_content(policy['kind'])}takes observations [{shape}] "
+        f"{policy['input']['dtype']} ({policy['input']['meaning']}) and returns action values "
+        f"[batch x {len(described['actions'])}]; the policy takes the action with the largest. "
+        f"Actions: {', '.join(described['actions'])}. `policy.json` says the same for programs.",
+        *_how_to_compute(policy["kind"]),
         *_with_jaxdqn(policy["kind"]),
         "",
         "```python",
@@ -114,9 +117,24 @@ def _use(described: Mapping[str, Any]) -> list[str]:
         "",
         *(f"{i}. {text}" for i, text in enumerate(described["preprocessing"], start=1)),
         "",
-        f"{env['source']} is told these options: "
-        f"`{json.dumps(env[options_key(env['source'])], sort_keys=True)}`"
+        f"{env['source']} options: {told}"
         + ("." if fewest == most else " (the nearest ones: its steps all have the same length)."),
+    ]
+
+
+def _content(kind: str) -> str:
+    """What the file is, before what the network does; the other formats hold the network itself."""
+    return "holds the parameters of a network that " if kind == exported_agent.KIND else ""
+
+
+def _how_to_compute(kind: str) -> list[str]:
+    """Where to find code for what is only parameters."""
+    if kind != exported_agent.KIND:
+        return []
+    return [
+        "",
+        "`examples/play_safetensors.py` in the repository of jaxdqn shows the network, but not the "
+        "encoders `impala` and `hadamax`.",
     ]
 
 

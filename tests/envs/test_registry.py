@@ -194,7 +194,7 @@ def test_an_export_names_the_source_and_its_options(agent):
     assert told["actions"] == ["LEFT", "RIGHT"]
     card = model_card.write(told)
     assert "on Toy's `toy/Corridor-v0`" in card and "EnvPool" not in card.split("Exported with")[0]
-    assert 'Toy is told these options: `{"max_episode_steps": 9}`.' in card
+    assert 'Toy options: `{"max_episode_steps": 9}`.' in card
 
 
 def test_no_source_is_imported_before_it_is_asked():

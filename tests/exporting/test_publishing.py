@@ -7,8 +7,8 @@ import huggingface_hub
 import pytest
 
 from jaxdqn import errors
-from jaxdqn.exporting import publishing
-from jaxdqn.rundir import exported_agent
+from jaxdqn.exporting import model_card, publishing
+from jaxdqn.rundir import agent_names, exported_agent
 from tests import program, saved
 
 CARTPOLE = {"hidden_sizes": (8,), "max_episode_steps": 20}
@@ -40,6 +40,15 @@ def test_a_folder_has_all_that_would_be_pushed(run, tmp_path):
         *("--protocol=greedy", "--json"),
     )
     assert json.loads(agent.stdout)["returns"] == json.loads(own.stdout)["returns"]
+
+
+@pytest.mark.parametrize("name", agent_names.built_in())
+def test_agents_of_the_package_have_the_cards_that_would_be_written(name):
+    folder = agent_names.folder(name)
+    card = (folder / "README.md").read_text()
+    assert card == model_card.write(json.loads((folder / "policy.json").read_text()))
+    assert "`policy.safetensors` holds the parameters of a network that takes observations" in card
+    assert ("EnvPool options: none." in card) == (name != "Breakout")
 
 
 @pytest.mark.parametrize("flags", [(), ("--repository=CartPole",), ("--repository=a/b/c",)])
