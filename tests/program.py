@@ -152,6 +152,15 @@ def train(*flags, **how):
     return run("train", *flags, **how)
 
 
+def last_evaluation(run_dir, *flags, cwd):
+    """Trains to the end, and returns the row of the only evaluation."""
+    flags = (*flags, f"--run_dir={run_dir}", "--eval_every_steps=0")
+    result = train(*flags, cwd=cwd, is_long=True)
+    assert result.returncode == 0, result.stderr
+    _, (evaluation,) = rows(run_dir)
+    return evaluation
+
+
 def run(name, *flags, package="jaxdqn", **how):
     """Runs a program to its end; returns its exit code and what it printed."""
     program = Program(f"{package}.{name}", flags, **how)

@@ -275,7 +275,7 @@ def test_examples_say_which_package_is_missing():
 def test_examples_are_small_and_need_nothing_of_this_package():
     scripts = {f"play_{kind}.py" for kind in formats.FORMATS}
     games = {f"{source}_games.py" for source in ("ale", "envpool", "gymnasium")}
-    scripts |= {"playing.py", "own_environment.py"} | games
+    scripts |= {"playing.py", "own_environment.py", "own_head.py"} | games
     assert scripts == {script.name for script in EXAMPLES.glob("*.py")}
     for script in EXAMPLES.glob("*.py"):
         text = script.read_text()

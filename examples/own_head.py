@@ -1,0 +1,46 @@
+"""A head of your own: one value for each action, learned with a loss that is smooth everywhere.
+
+cd examples
+python -m jaxdqn.train --env=CartPole --plugins=own_head --head=log_cosh
+
+log(cosh(x)) is about x**2 / 2 for small errors and |x| - log(2) for large ones. So it limits what
+one surprising return can do, as the Huber loss does, but it has no corner in its slope.
+"""
+
+import jax
+import jax.numpy as jnp
+
+from jaxdqn.agent.heads import api
+from jaxdqn.settings import registries
+
+
+def log_cosh(x):
+    """As a sum of exponentials, because cosh(x) itself overflows."""
+    return jnp.logaddexp(x, -x) - jnp.log(2.0)
+
+
+def make(config):
+    """The head of a run with these settings; every head's module has this function."""
+
+    def values(outputs):
+        """From what the network gives for one state, numbers [A, 1], to action values [A]."""
+        return outputs.numbers[:, 0]
+
+    def loss(numbers, _, r_t, discount_t, following):
+        """The loss of one transition, and its priority for `--sampler=prioritized`.
+
+        `numbers` [1] are those of the action that was taken. `following` [1] is what the algorithm
+        expects after it, such as the numbers of the next state's best action.
+        """
+        target = jax.lax.stop_gradient(r_t + discount_t * following[0])
+        td_error = target - numbers[0]
+        return log_cosh(td_error), jnp.abs(td_error)
+
+    return api.Head(num_outputs=1, values=values, loss=loss, following_mean=api.mean_of_numbers)
+
+
+# `reads` is left out: this head reads no settings, so `--loss` and `--huber_delta` are refused.
+# `offers` says that it has `following_mean`, which `--algorithm=munchausen` needs.
+registries.HEADS.register(
+    "log_cosh", __name__, "one value, with a smooth loss", offers=frozenset({"means"})
+)
