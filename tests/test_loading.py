@@ -1,0 +1,123 @@
+"""Agents in Python: `jaxdqn.load`."""
+
+import re
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+import jaxdqn
+from jaxdqn import errors
+from jaxdqn.playing import rollout
+from jaxdqn.rundir import trained_agent
+from tests import program, saved
+
+RUN = "runs/CartPole-cartpole-seed0"
+CARTPOLE = {"frame_stack": 3, "hidden_sizes": (8,), "max_episode_steps": 20}
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    """A folder with runs."""
+    path = tmp_path_factory.mktemp("loading")
+    saved.make_run(path / RUN, "CartPole", CARTPOLE)
+    return path
+
+
+@pytest.fixture
+def agent(place):
+    return jaxdqn.load(place / RUN)
+
+
+def test_the_documented_code_plays_and_reads_metrics(place, monkeypatch, capsys):
+    monkeypatch.chdir(place)
+    page = (program.ROOT / "docs" / "agents.md").read_text()
+    played, read = re.findall(r"^```python\n(.*?)^```", page, re.DOTALL | re.MULTILINE)
+    exec(played, {})
+    assert capsys.readouterr().out == "500.0\n" * 3
+    exec(read, {})
+    assert capsys.readouterr().out == "{10: 1.0, 20: 3.0, 30: 2.0}\n"
+
+
+def test_it_is_the_agent_of_the_run(place, agent):
+    assert (agent.step, agent.config.frame_stack, agent.spec.frame_shape) == (30, 3, (4,))
+    assert jaxdqn.load(str(place / RUN), "best").step == 20
+
+
+def moments(path):
+    """The run's agent in three games, as films show it."""
+    run = trained_agent.load(path, "latest")
+    game = {"seed": 3, "num_episodes": 3, "with_screen": False}
+    return list(rollout.play(run.config, run.spec, run.params, **game))
+
+
+def test_it_acts_as_in_films(place, agent):
+    seen = moments(place / RUN)
+    is_first = True
+    for moment in seen:
+        assert agent.act(moment.stack[-1:], [is_first]).tolist() == [moment.action]
+        is_first = moment.is_last
+
+
+def test_games_of_a_batch_do_not_mix(place, agent):
+    seen = moments(place / RUN)
+    frames = np.array([moment.stack[-1] for moment in seen])
+    both = [agent.act(pair) for pair in zip(frames[:9], frames[5:14], strict=True)]
+    for game, first in enumerate((0, 5)):
+        agent.reset()
+        alone = [int(agent.act(frame[None])[0]) for frame in frames[first : first + 9]]
+        assert [int(actions[game]) for actions in both] == alone
+
+
+@pytest.mark.parametrize(
+    ("observation", "is_first", "problem"),
+    [
+        (np.zeros(4, np.float32), None, r"shape \(4,\); must be \[E, 4\]"),
+        (np.zeros((2, 3), np.float32), None, r"shape \(2, 3\); must be \[E, 4\]"),
+        (np.float32(0), None, r"shape \(\); must be"),
+        (
+            np.zeros((3, 4), np.float32),
+            None,
+            r"3 observations and is_first has shape \(3,\) for 2 games",
+        ),
+        (np.zeros((2, 4)), [True], r"2 observations and is_first has shape \(1,\) for 2 games"),
+        (np.zeros((2, 4)), True, r"is_first has shape \(\) for 2 games"),
+    ],
+)
+def test_other_shapes_are_refused(agent, observation, is_first, problem):
+    agent.act(np.zeros((2, 4), np.float32))
+    with pytest.raises(ValueError, match=problem):
+        agent.act(observation, is_first)
+    agent.reset()
+    assert agent.act(np.zeros((3, 4))).shape == (3,)  # also of 64 bits
+
+
+def test_a_refused_call_begins_no_games(place):
+    two = jaxdqn.load(place / RUN), jaxdqn.load(place / RUN)
+    with pytest.raises(ValueError, match="is_first"):
+        two[0].act(np.ones((2, 4)), [True])
+    frames = np.random.default_rng(0).normal(size=(20, 3, 4))
+    assert [two[0].act(frame).tolist() for frame in frames] == [
+        two[1].act(frame).tolist() for frame in frames
+    ]
+
+
+def test_frames_of_another_kind_are_refused():
+    with pytest.raises(TypeError, match="float32"):
+        jaxdqn.load("Breakout").act(np.zeros((1, 84, 84), np.float32))
+
+
+def test_what_is_no_agent_is_refused(place):
+    with pytest.raises(errors.SettingError, match="must be an agent of the package"):
+        jaxdqn.load(place / "runs")
+    with pytest.raises(errors.SettingError, match="checkpoint"):
+        jaxdqn.load(place / RUN, "7")
+    with pytest.raises(AttributeError, match="'jaxdqn' has no attribute 'lode'"):
+        jaxdqn.lode  # noqa: B018
+
+
+def test_importing_the_package_imports_no_jax():
+    told = "import sys, jaxdqn; print([name for name in ('jax', 'numpy') if name in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", told], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"
