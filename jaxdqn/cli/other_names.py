@@ -62,7 +62,7 @@ def hint(flag: str) -> str:
     """
     name = flag.replace("-", "_")
     here = _NAMES.get(name, name if name != flag else None)
-    if here in flags.FLAGS:
+    if here and here in flags.FLAGS:
         return f"there is no flag --{flag}; --{here} sets it"
     if name in _OTHERWISE:
         return f"there is no flag --{flag}; {_OTHERWISE[name]}"
