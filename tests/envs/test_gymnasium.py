@@ -1,6 +1,7 @@
 """Environments that are registered with Gymnasium."""
 
 import pathlib
+import re
 import signal
 import subprocess
 import sys
@@ -280,13 +281,21 @@ def test_channels_are_resized_one_by_one():
         described("Plain-v0", grayscale=True)
 
 
-@pytest.mark.parametrize("env_id", ["Plain-v0", "Strict-v0"])
-def test_without_rendering_there_is_no_picture(env_id):
+@pytest.mark.parametrize(
+    ("env_id", "problem"),
+    [
+        ("Plain-v0", "Plain-v0 has no render(): "),
+        ("Strict-v0", "Strict-v0 draws no picture: render() returns None; "),
+    ],
+)
+def test_without_rendering_there_is_no_picture(env_id, problem, capfd):
     env = made(env_id, 1, with_screen=True)
     env.receive()
-    with pytest.raises(api.UnsupportedEnvError, match="draws no picture"):
+    remedy = 'return an RGB array from it, and list "rgb_array" in metadata["render_modes"]'
+    with pytest.raises(api.UnsupportedEnvError, match=re.escape(problem + remedy)):
         env.screen()
     env.close()
+    assert capfd.readouterr() == ("", "")  # Gymnasium's own warning would be in colours
 
 
 def test_what_lacks_a_part_is_refused():

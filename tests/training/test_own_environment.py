@@ -5,6 +5,7 @@ import signal
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from jaxdqn.envs import registry, watchdog
 from jaxdqn.settings import presets
@@ -12,6 +13,7 @@ from jaxdqn.training import environments
 from tests import program
 
 MODULE = "tests.toys.gym_envs"
+EXAMPLES = program.ROOT / "examples"
 FLAGS = (
     *("--num_envs=8", "--total_steps=1500", "--learning_starts_steps=300", "--hidden_sizes=16"),
     *("--replay_capacity=1000", "--eval_every_steps=750", "--eval_episodes=4"),
@@ -103,8 +105,16 @@ def test_an_environment_that_fails_ends_the_run_with_one_line(tmp_path):
     assert program.newest(tmp_path / "run") > 0
 
 
-def test_the_example_is_learned(tmp_path):
+def test_the_example_is_learned_and_filmed(tmp_path):
     flags = ("--env=own_environment:Walk-v0", "--total_steps=12000", "--epsilon_decay_steps=4000")
-    evaluation = program.last_evaluation(tmp_path / "run", *flags, cwd=program.ROOT / "examples")
+    evaluation = program.last_evaluation(tmp_path / "run", *flags, cwd=EXAMPLES)
     # The shortest ways cost 0.2 on average.
     assert evaluation["eval_return_mean"] > 0.7
+    told = ("--plugins=own_environment", f"--run_dir={tmp_path / 'run'}")
+    film = program.run("record", *told, f"--out={tmp_path / 'walk.gif'}", cwd=EXAMPLES)
+    assert film.returncode == 0 and film.stderr == ""
+    with Image.open(tmp_path / "walk.gif") as gif:
+        assert gif.width == gif.height and gif.width % 140 == 0  # 7 places of 20 pixels
+        pixels = np.asarray(gif.convert("RGB")).astype(int)
+    for colour in ((0, 200, 0), (255, 255, 255)):  # a GIF has a palette
+        assert (abs(pixels - colour).max(axis=-1) < 30).any()

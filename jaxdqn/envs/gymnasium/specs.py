@@ -2,6 +2,7 @@
 
 import functools
 import pickle
+import warnings
 from collections.abc import Mapping
 from typing import Any
 
@@ -121,7 +122,10 @@ def make(entry: Any, options: Mapping[str, Any], with_screen: bool = False) -> A
     told = export_options(entry.id, options, frame_stack=1)
     told |= {"render_mode": "rgb_array"} if with_screen else {}
     try:
-        return gymnasium.make(entry, disable_env_checker=True, **told)
+        with warnings.catch_warnings():
+            # `screen` says better what to do, and only if somebody looks.
+            warnings.filterwarnings("ignore", message=".*is being initialised with render_mode")
+            return gymnasium.make(entry, disable_env_checker=True, **told)
     except Exception as error:  # whatever somebody's environment raises
         if with_screen:  # it may draw nothing; if that is not why, the same happens again
             return make(entry, options)

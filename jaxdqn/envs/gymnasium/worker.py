@@ -25,6 +25,7 @@ from jaxdqn import wording
 from jaxdqn.envs import api
 from jaxdqn.envs.gymnasium import frames, messages, specs
 
+_REMEDY = 'return an RGB array from it, and list "rgb_array" in metadata["render_modes"]'
 _LOOK_S = 1.0  # between two looks at whether the parent is there
 
 
@@ -78,11 +79,18 @@ def _played(task: messages.Task, envs: Any) -> Generator[Any, Any, None]:
         asked = yield messages.Answer(frame, reward.astype(np.float32), terminated, truncated)
 
 
-def _picture(env: Any) -> Any:
+def _picture(env: Any) -> np.ndarray | messages.Failure:
+    """What an environment draws, [H, W, 3] uint8; or why it draws nothing."""
     try:
-        return env.render()
-    except Exception as error:
-        return _failure(error)
+        picture = env.render()
+        if np.ndim(picture) == 3 and np.shape(picture)[2] == 3:
+            return np.asarray(picture, np.uint8)
+    except NotImplementedError:  # of `gymnasium.Env` itself
+        return messages.Failure(f"has no render(): {_REMEDY}", "")
+    except Exception as error:  # whatever somebody's environment raises
+        return messages.Failure(f"draws no picture: {wording.with_type(error)}", "")
+    what = f"shape {np.shape(picture)}" if np.ndim(picture) else str(picture)[:50]
+    return messages.Failure(f"draws no picture: render() returns {what}; {_REMEDY}", "")
 
 
 def _converted(task: messages.Task, entry: Any) -> Any:
