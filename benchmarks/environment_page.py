@@ -18,7 +18,8 @@ This page lists the environments of EnvPool that `--env` accepts, and why it ref
 Atari games can also be played by ALE's own vector of emulators, without EnvPool:
 `--env=ale:Breakout`. It has the same 104 games under the same names, and takes all the same
 settings except `--frame_skip_min`. It needs the package ale-py: `pip install -e '.[ale]'`.
-[conformance.md](conformance.md) compares the two. Environments of Gymnasium are described in
+[conformance.md](conformance.md) compares the two. Gymnasium's name of the same game,
+`ALE/Breakout-v5`, is answered with these two. Environments of Gymnasium are described in
 [own-environment.md](own-environment.md). Some that are refused here because their observation is a
 number work there: `--env=gymnasium:FrozenLake-v1`.
 

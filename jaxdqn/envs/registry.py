@@ -5,6 +5,7 @@ From elsewhere it is registered with `register`. Sources are asked in order.
 """
 
 import difflib
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -17,6 +18,10 @@ LONGEST_STEPS = 27_000  # of a game that nothing else limits; half an hour of At
 
 # Gymnasium comes last: every name with a colon may be one of its own.
 _SOURCES = [envpool_source.SOURCE, ale_source.SOURCE, gymnasium_source.SOURCE]
+
+
+# What Gymnasium calls an Atari game, where the package ale-py has told it of them.
+_ATARI_OF_GYMNASIUM = re.compile(r"(?:[\w.]+:)?ALE/(\w+)-v\d+")
 
 
 def register(source: api.Source) -> None:
@@ -37,6 +42,19 @@ def resolve(name: str) -> str:
     Raises:
       UnknownGameError: nothing has that name; the message lists the nearest ones.
     """
+    try:
+        return _resolve(name)
+    except api.UnknownGameError:
+        atari = _ATARI_OF_GYMNASIUM.fullmatch(name)
+        if atari is None or game(f"{atari[1]}-v5").family != api.ATARI:
+            raise
+        raise api.UnknownGameError(
+            f"{name!r} is Gymnasium's name of an Atari game; use --env={atari[1]}, or "
+            f"--env=ale:{atari[1]} for ALE itself"
+        ) from None
+
+
+def _resolve(name: str) -> str:
     found = _source_of(name)
     if found:
         found.load(name)

@@ -79,6 +79,10 @@ TRAIN = [
     (f"{CARTPOLE} --network=conv", "--conv_features: "),
     (f"{CARTPOLE} --conv_features=8", "--network: is mlp, but --conv_features has 1"),
     (f"{CARTPOLE} --motion_trace", "--motion_trace: needs images"),
+    (
+        "train --env=gymnasium:ALE/Pong-v5",
+        "name of an Atari game; use --env=Pong, or --env=ale:Pong",
+    ),
     (f"{CARTPOLE} --life_loss_ends", "--life_loss_ends: has no effect: CartPole-v1 has no lives"),
     (f"{CARTPOLE} --noscale_pixels", "--scale_pixels: is false, which has no effect"),
     (f"{CARTPOLE} --updates_per_slice=1000000", "--updates_per_slice: is 1000000; the whole run"),

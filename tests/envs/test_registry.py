@@ -62,6 +62,20 @@ def test_an_unknown_name_gives_the_nearest_of_all_sources(wrong, near):
     assert str(caught.value).startswith(told) and near in str(caught.value)[len(told) :].split(", ")
 
 
+@pytest.mark.parametrize("prefix", ["", "ale:"])
+def test_gymnasiums_name_of_an_atari_game_leads_to_it(prefix):
+    with pytest.raises(errors.SettingError) as caught:
+        presets.resolve(f"{prefix}ALE/Pong-v5", "", {})
+    told = "is Gymnasium's name of an Atari game; use --env=Pong, or --env=ale:Pong for ALE itself"
+    assert str(caught.value) == f"--env: '{prefix}ALE/Pong-v5' {told}"
+
+
+@pytest.mark.parametrize("name", ["ALE/Pongg-v5", "ALE/CartPole-v1"])
+def test_gymnasiums_name_of_a_game_that_nobody_has_leads_nowhere(name):
+    with pytest.raises(errors.SettingError, match=f"have no environment '{name}'; nearest: "):
+        presets.resolve(name, "", {})
+
+
 def test_an_id_that_no_source_has_any_more():
     """Of a run that another version left: it has a name, and that it cannot be played is a line."""
     assert registry.game("gone/Away-v3") == api.GameInfo("gone_Away-v3")
