@@ -7,13 +7,15 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
+import numpy as np
 import tqdm
 
 from jaxdqn.algorithms import api as algorithms
 from jaxdqn.assembly import memory, parts
 from jaxdqn.distributed import processes
-from jaxdqn.envs import episodes
+from jaxdqn.envs import api, episodes, images
 from jaxdqn.rundir import metrics
+from jaxdqn.settings import config as config_lib
 from jaxdqn.settings import presets
 from jaxdqn.training import setup as setup_lib
 
@@ -23,6 +25,7 @@ _LOOK_S = 5.0  # between two looks for a first loss
 # before learning is compiled.
 _MEASURED_S = 10.0
 _LONGEST_S = 1e13  # that Python writes as days and hours
+_LEAST_IMAGE = 16  # pixels of a side; what is smaller is a table
 _WIDE = 115  # columns that a bar and all that is shown beside it take
 
 
@@ -40,7 +43,7 @@ def plan(setup: setup_lib.Setup, params: Any, from_step: int) -> str:
         "devices": f"{devices.size} x {devices.flat[0].device_kind}"
         + (f", of {processes.count()} processes" if processes.count() > 1 else ""),
         "network": f"{config.network} {'-'.join(map(str, config.hidden_sizes))}, "
-        f"{num_params:,} parameters",
+        f"{num_params:,} parameters{_of_pixels(config, spec)}",
         "replay": f"{config.replay_capacity:,} steps"
         + (f" (shrunk from {asked:,} to fit)" if asked != config.replay_capacity else "")
         + f", {_gigabytes(memory.replay_bytes(config, spec))}; free: device "
@@ -51,6 +54,16 @@ def plan(setup: setup_lib.Setup, params: Any, from_step: int) -> str:
         "run_dir": str(setup.path) + (f", resuming from step {from_step:,}" if from_step else ""),
     }
     return "\n".join(f"{name:>8}  {text}" for name, text in lines.items())
+
+
+def _of_pixels(config: config_lib.Config, spec: api.EnvSpec) -> str:
+    """What to try where dense layers read the pixels of images; '' where they do not."""
+    size = images.size(spec.frame_shape)
+    if parts.make_encoder(config).learns or size is None or min(size) < _LEAST_IMAGE:
+        return ""
+    advice = " (dense layers read every pixel; --network=small has convolutions"
+    is_coloured = len(spec.frame_shape) == 3 and spec.frame_dtype == np.uint8
+    return advice + ", --grayscale makes images of Gymnasium grey" * is_coloured + ")"
 
 
 def layers(params: Any) -> str:

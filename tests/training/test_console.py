@@ -2,11 +2,16 @@
 
 import functools
 import io
+import pathlib
 import sys
 
+import jax.numpy as jnp
 import pytest
 
-from jaxdqn.training import console
+from jaxdqn.assembly import env_spec
+from jaxdqn.distributed import mesh
+from jaxdqn.settings import presets
+from jaxdqn.training import console, setup
 
 ROW = {"episode_return_mean": 1.5, "loss": None, "epsilon": 1.0, "memory_used_bytes": 10**9}
 ROW |= {"steps_per_second": 100.0, "time_s": 100.0}
@@ -92,3 +97,21 @@ def test_a_row_tells_the_time_that_is_left(capsys):
     assert capsys.readouterr().out.startswith("step 10,000/100,000  100 steps/s  left 0:15:00")
     console.Progress(10**15, 0).row(1, ROW | {"steps_per_second": 0.1})
     assert "left 115740740 days, 17:46:40" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("env", "changes", "told"),
+    [
+        ("CoinrunEasy-v0", {}, "1 parameters (dense layers read every pixel; --network=small has"),
+        ("CoinrunEasy-v0", {}, "convolutions, --grayscale makes images of Gymnasium grey)"),
+        ("Breakout", {"network": "mlp"}, "--network=small has convolutions)"),
+        ("CoinrunEasy-v0", {"network": "small"}, "512, 1 parameters\n"),
+        ("Catch", {}, "1 parameters\n"),  # a board of 10 x 5
+        ("CartPole", {}, "1 parameters\n"),
+    ],
+)
+def test_the_plan_says_if_dense_layers_read_images(env, changes, told):
+    config = presets.resolve(env, "", {"hidden_sizes": (512,), **changes})
+    spec, one = env_spec.describe(config), mesh.make_mesh(1)
+    made = setup.Setup(config, spec, one, pathlib.Path("run"), False, 8, 10**9, 10**9)
+    assert told in console.plan(made, {"params": jnp.zeros(1)}, 0)
