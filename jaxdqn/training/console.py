@@ -7,7 +7,6 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
-import numpy as np
 import tqdm
 
 from jaxdqn.algorithms import api as algorithms
@@ -25,7 +24,7 @@ _LOOK_S = 5.0  # between two looks for a first loss
 # before learning is compiled.
 _MEASURED_S = 10.0
 _LONGEST_S = 1e13  # that Python writes as days and hours
-_LEAST_IMAGE = 16  # pixels of a side; what is smaller is a table
+_LEAST_IMAGE = 36  # pixels of a side that the network `small` needs
 _WIDE = 115  # columns that a bar and all that is shown beside it take
 
 
@@ -61,9 +60,7 @@ def _of_pixels(config: config_lib.Config, spec: api.EnvSpec) -> str:
     size = images.size(spec.frame_shape)
     if parts.make_encoder(config).learns or size is None or min(size) < _LEAST_IMAGE:
         return ""
-    advice = " (dense layers read every pixel; --network=small has convolutions"
-    is_coloured = len(spec.frame_shape) == 3 and spec.frame_dtype == np.uint8
-    return advice + ", --grayscale makes images of Gymnasium grey" * is_coloured + ")"
+    return " (dense layers read every pixel; --network=small has convolutions)"
 
 
 def layers(params: Any) -> str:

@@ -103,7 +103,6 @@ def test_a_row_tells_the_time_that_is_left(capsys):
     ("env", "changes", "told"),
     [
         ("CoinrunEasy-v0", {}, "1 parameters (dense layers read every pixel; --network=small has"),
-        ("CoinrunEasy-v0", {}, "convolutions, --grayscale makes images of Gymnasium grey)"),
         ("Breakout", {"network": "mlp"}, "--network=small has convolutions)"),
         ("CoinrunEasy-v0", {"network": "small"}, "512, 1 parameters\n"),
         ("Catch", {}, "1 parameters\n"),  # a board of 10 x 5
