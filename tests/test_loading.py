@@ -114,7 +114,7 @@ def test_what_is_no_agent_is_refused(place):
     with pytest.raises(errors.SettingError, match="checkpoint"):
         jaxdqn.load(place / RUN, "7")
     with pytest.raises(AttributeError, match="'jaxdqn' has no attribute 'lode'"):
-        jaxdqn.lode  # noqa: B018
+        jaxdqn.lode  # noqa: B018, to look it up is what raises
 
 
 def test_importing_the_package_imports_no_jax():

@@ -106,8 +106,7 @@ def _use(described: Mapping[str, Any]) -> list[str]:
         f"{policy['input']['dtype']} ({policy['input']['meaning']}) and returns action values "
         f"[batch x {len(described['actions'])}]; the policy takes the action with the largest. "
         f"Actions: {', '.join(described['actions'])}. `policy.json` says the same for programs.",
-        *_how_to_compute(policy["kind"]),
-        *_with_jaxdqn(policy["kind"]),
+        *_use_of_parameters(policy["kind"]),
         "",
         "```python",
         _LOADING[policy["kind"]],
@@ -127,21 +126,14 @@ def _content(kind: str) -> str:
     return "holds the parameters of a network that " if kind == exported_agent.KIND else ""
 
 
-def _how_to_compute(kind: str) -> list[str]:
-    """Where to find code for what is only parameters."""
+def _use_of_parameters(kind: str) -> list[str]:
+    """Where the network of what is only parameters is found, and what jaxdqn does with it."""
     if kind != exported_agent.KIND:
         return []
     return [
         "",
         "`examples/play_safetensors.py` in the repository of jaxdqn shows the network, but not the "
         "encoders `impala` and `hadamax`.",
-    ]
-
-
-def _with_jaxdqn(kind: str) -> list[str]:
-    if kind != exported_agent.KIND:
-        return []
-    return [
         "",
         "jaxdqn scores, films and inspects it, and trains from it: `jaxdqn evaluate "
         "--agent=FOLDER`, `record`, `inspect`, and `jaxdqn train --initial_agent=FOLDER`. On the "
