@@ -49,7 +49,7 @@ def _read(path: pathlib.Path) -> Earlier:
     run = found_runs.read(path)
     if run.problem or run.config is None:
         raise errors.SettingError("runs", f"has {path}: {run.problem}")
-    if run.best_score is None or not run.training:
+    if run.best_score is None or not run.last:
         raise errors.SettingError("runs", f"has {path}; must have a score of its own")
     game = _game(run.config.env)
     variant = timed_runs.Variant(run.config.preset, run.config.preset, {})

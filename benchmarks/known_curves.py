@@ -44,7 +44,7 @@ def entry_of(run: found_runs.Run) -> dict[str, Any]:
             "runs", f"has {run.path}, which is {run.state}; must be complete, with evaluations"
         )
     planned = run.config.planned_updates if run.config.learns_by_updates else 0
-    updates = run.training[-1]["updates"]
+    updates = run.last["updates"]
     if updates < 0.99 * planned:  # it resumed without its replay
         raise errors.SettingError(
             "runs", f"has {run.path}, which made {updates:,} of {planned:,} updates"

@@ -2,12 +2,12 @@
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
-from jaxdqn.reporting import found_runs, statistics
-from jaxdqn.rundir import known_curves, metrics
+from jaxdqn.reporting import found_runs, metric_columns, statistics
+from jaxdqn.rundir import known_curves
 
 _LARGEST = 1e150  # largest value that is drawn: the arithmetic of axes overflows beyond it
 _SMALLEST = 1 / _LARGEST  # on a logarithmic axis
@@ -27,19 +27,21 @@ class Group(NamedTuple):
     expected: known_curves.Band | None = None  # from earlier runs with its settings
 
 
-def curve(rows: Sequence[Mapping[str, Any]], x: str, y: str) -> Curve:
-    """One metric over another, sorted by x. Rows without both as finite numbers are left out."""
-    xs, ys = _column(rows, x), _column(rows, y)
+def curve(columns: metric_columns.Columns, x: str, y: str) -> Curve:
+    """One metric over another, sorted by x, where both are finite.
+
+    Args:
+      columns: metrics of T rows; one that is missing makes an empty curve.
+      x: the metric along the axis.
+      y: the metric that is shown.
+    """
+    xs, ys = (columns.get(name, np.empty(0)) for name in (x, y))
+    if not (len(xs) and len(ys)):
+        return np.empty(0), np.empty(0)
     kept = np.isfinite(xs) & np.isfinite(ys)
     xs, ys = xs[kept], ys[kept]
     order = np.argsort(xs, kind="stable")
     return xs[order], ys[order]
-
-
-def _column(rows: Sequence[Mapping[str, Any]], name: str) -> np.ndarray:
-    """A metric in all rows; NaN where it is not a number."""
-    numbers = (metrics.number(row.get(name)) for row in rows)
-    return np.array([math.nan if value is None else value for value in numbers], np.float64)
 
 
 def of_runs(

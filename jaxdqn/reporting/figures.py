@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from jaxdqn.reporting import curves as curves_lib
-from jaxdqn.reporting import found_runs, group_names, plots
+from jaxdqn.reporting import found_runs, group_names, metric_columns, plots
 from jaxdqn.rundir import known_curves, metrics
 
 _VISIBLE = 0.03  # share of an axis
@@ -68,7 +68,10 @@ def of_game(game: str, groups: found_runs.Groups) -> Iterator[Figure]:
     reference = found_runs.info(groups).reference
     levels = {"random": reference.random, "human": reference.human} if reference else {}
     evaluations = curves_lib.of_runs(
-        groups, lambda run: curves_lib.curve(run.evaluations, "step", "eval_return_mean")
+        groups,
+        lambda run: curves_lib.curve(
+            metric_columns.of(run.evaluations), "step", "eval_return_mean"
+        ),
     )
     expected = {label: _expected(members) for label, members in groups.items()}
     bars = "; bars: those of earlier runs with the same settings" if any(expected.values()) else ""
@@ -121,9 +124,7 @@ def _diagnostics(groups: found_runs.Groups) -> Iterator[Figure]:
 
 def _training(groups: found_runs.Groups, x: str, y: str) -> dict[str, list[curves_lib.Curve]]:
     """Curves of one metric of training over another, by group."""
-    return curves_lib.of_runs(
-        groups, lambda run: curves_lib.curve((*run.training, *run.learning), x, y)
-    )
+    return curves_lib.of_runs(groups, lambda run: curves_lib.curve(run.columns, x, y))
 
 
 def legend(groups: found_runs.Groups) -> str:
@@ -144,7 +145,7 @@ def legend(groups: found_runs.Groups) -> str:
 def _end_apart(members: Sequence[found_runs.Run]) -> bool:
     """Whether a mean of runs, over steps or over time, ends visibly before the longest of them."""
     steps = [run.step for run in members]
-    times = [metrics.number(run.training[-1].get("time_s")) for run in members if run.training]
+    times = [metrics.number(run.last.get("time_s")) for run in members]
     return any(
         min(ends) < (1 - _VISIBLE) * max(ends)
         for ends in (steps, [time for time in times if time is not None])

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 from jaxdqn import errors, wording
 from jaxdqn.envs import api, registry
+from jaxdqn.reporting import metric_columns
 from jaxdqn.rundir import layout, metrics, trained_agent
 from jaxdqn.settings import config as config_lib
 from jaxdqn.settings import setting
@@ -22,8 +23,9 @@ class Run(NamedTuple):
     problem: str  # why it cannot be shown; '' if it can
     notes: Sequence[str]  # what is wrong with it although it can be shown
     config: config_lib.Config | None
-    training: Sequence[metrics.Row]
-    learning: Sequence[metrics.Row]  # of pieces of learning, where the algorithm tells of them
+    # Of the rows of training, and of pieces of learning where the algorithm tells of them.
+    columns: metric_columns.Columns
+    last: metrics.Row  # the newest row of training; empty before the first
     evaluations: Sequence[metrics.Row]  # including those without a score
     written: datetime.datetime | None  # when it last wrote metrics
     videos: Sequence[pathlib.Path]  # oldest first
@@ -37,8 +39,8 @@ class Run(NamedTuple):
         if not self.step:
             return "started"
         # The last thing that a run does is an evaluation.
-        last = self.evaluations if self.config.eval_episodes else self.training
-        if last and last[-1]["step"] >= self.config.total_steps:
+        newest = self.evaluations[-1:] if self.config.eval_episodes else [self.last]
+        if any(row.get("step", 0) >= self.config.total_steps for row in newest):
             return "complete"
         return f"at {self.step / self.config.total_steps:.0%}"
 
@@ -77,8 +79,8 @@ def read(path: pathlib.Path) -> Run:
         problem="",
         notes=notes,
         config=config,
-        training=training,
-        learning=metrics.learning(rows),
+        columns=metric_columns.of([*training, *metrics.learning(rows)]),
+        last=training[-1] if training else {},
         evaluations=evaluations,
         written=written,
         videos=films,
@@ -194,7 +196,7 @@ def differences(configs: Sequence[config_lib.Config]) -> dict[str, list[Any]]:
 
 
 def _broken(path: pathlib.Path, problem: str) -> Run:
-    return Run(path, problem, (), None, (), (), (), None, (), 0)
+    return Run(path, problem, (), None, {}, {}, (), None, (), 0)
 
 
 def _rows(path: pathlib.Path) -> tuple[list[metrics.Row], list[str]]:

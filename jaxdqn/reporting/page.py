@@ -66,27 +66,30 @@ def build(
     Raises:
       RunError: a package is missing.
     """
-    return render("report.html.j2", content(found, films.Films(_FILMS_BYTES).of, on_figure))
+    films_of = films.Films(_FILMS_BYTES).of
+
+    def section(game: str, groups: found_runs.Groups) -> dict[str, Any]:
+        videos = films_of(list(itertools.chain.from_iterable(groups.values())))
+        return game_section(game, groups, on_figure) | {"videos": videos}
+
+    return render("report.html.j2", content(found, section))
 
 
 def content(
-    found: Sequence[found_runs.Run],
-    films_of: Callable[[Sequence[found_runs.Run]], Sequence[Mapping[str, str]]],
-    on_figure: Callable[[str, Any], None] = lambda name, figure: None,
+    found: Sequence[found_runs.Run], section: Callable[[str, found_runs.Groups], Mapping[str, Any]]
 ) -> dict[str, Any]:
     """What the page shows, as its template takes it.
 
     Args:
       found: runs as `found_runs.read` returns them.
-      films_of: the films to show beside the plots of some runs: title, source and caption of each.
-      on_figure: gets the name of each plot, fit for a file, and its figure.
+      section: what it shows of a game and its runs, as from `game_section`.
 
     Raises:
       RunError: a package is missing.
     """
     shown = [run for run in found if not run.problem and run.step]
     by_game = found_runs.by_game(shown)
-    sections = [_section(game, groups, films_of, on_figure) for game, groups in by_game.items()]
+    sections = [section(game, groups) for game, groups in by_game.items()]
     return {
         "title": _title(list(by_game)),
         "summary": _summary(found),
@@ -123,13 +126,21 @@ def _title(games: Sequence[str]) -> str:
     return f"{', '.join(games) or 'No'} runs" if len(games) < 4 else f"{len(games)} games"
 
 
-def _section(
+def game_section(
     game: str,
     groups: found_runs.Groups,
-    films_of: Callable[[Sequence[found_runs.Run]], Sequence[Mapping[str, str]]],
-    on_figure: Callable[[str, Any], None],
+    on_figure: Callable[[str, Any], None] = lambda name, figure: None,
 ) -> dict[str, Any]:
-    """What the page shows of a game."""
+    """What the page shows of a game: its plots and settings, and no films.
+
+    Args:
+      game: its name.
+      groups: its runs.
+      on_figure: gets the name of each plot, fit for a file, and its figure.
+
+    Raises:
+      RunError: a package is missing.
+    """
     shown = []
     for each in figures.of_game(game, groups):
         on_figure(f"{_file_name(game)}_{each.name}", each.figure)
@@ -141,7 +152,7 @@ def _section(
         "legend": figures.legend(groups),
         "panels": len(groups) > group_names.SHARED_AXES,
         "figures": shown,
-        "videos": films_of(members),
+        "videos": (),
         "groups": tables.group_labels(groups),
         "settings": tables.differing_settings(members),
     }

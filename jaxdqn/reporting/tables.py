@@ -143,7 +143,6 @@ def runs(found: Sequence[found_runs.Run]) -> Table:
     """How far each run is, and its scores."""
     rows = []
     for run in found:
-        last = run.training[-1] if run.training else {}
         none = _NOT_FINITE if run.evaluations else ""
         rows.append(
             [
@@ -152,7 +151,7 @@ def runs(found: Sequence[found_runs.Run]) -> Table:
                 f"{run.step:,}" if run.step else "",
                 number_text(run.score) or none,
                 number_text(run.best_score) or none,
-                number_text(last.get("time_s"), "{:,.0f}", " s"),
+                number_text(run.last.get("time_s"), "{:,.0f}", " s"),
                 f"{run.written:%Y-%m-%d %H:%M}" if run.written else "",
             ]
         )

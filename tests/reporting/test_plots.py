@@ -8,7 +8,7 @@ import matplotlib.colors
 import numpy as np
 import pytest
 
-from jaxdqn.reporting import curves, figure_files, group_names, plots
+from jaxdqn.reporting import curves, figure_files, group_names, metric_columns, plots
 from jaxdqn.rundir import known_curves
 
 LONG = ", ".join(f"setting_of_a_long_name_{i}={{0}}.123456789" for i in range(9))
@@ -224,7 +224,9 @@ def test_values_without_a_place_on_a_logarithmic_axis_interrupt_the_curve():
 
 def test_a_curve_is_sorted_by_steps():
     rows = [{"step": 3, "loss": 1.0}, {"step": 1, "loss": 2.0}, {"step": 2, "loss": 10**400}]
-    where, values = curves.curve([*rows, {"step": 4, "loss": True}], "step", "loss")
+    where, values = curves.curve(
+        metric_columns.of([*rows, {"step": 4, "loss": True}]), "step", "loss"
+    )
     assert where.tolist() == [1, 3] and values.tolist() == [2, 1]
 
 

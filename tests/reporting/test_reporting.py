@@ -11,7 +11,15 @@ import pytest
 from PIL import Image
 
 from jaxdqn import errors, report, wording
-from jaxdqn.reporting import curves, figures, found_runs, page, statistics, tables
+from jaxdqn.reporting import (
+    curves,
+    figures,
+    found_runs,
+    metric_columns,
+    page,
+    statistics,
+    tables,
+)
 from jaxdqn.rundir import known_curves, layout
 from jaxdqn.settings import presets
 from tests import program
@@ -87,16 +95,16 @@ def test_the_mean_of_curves_and_its_interval():
 def test_what_is_read_of_a_run(tmp_path):
     run = found_runs.read(make_run(tmp_path / "whole"))
     assert run.state == "complete" and run.step == 2000 and not run.problem and not run.notes
-    assert len(run.training) == 4 and len(run.evaluations) == 1
+    assert len(run.columns["loss"]) == 4 and len(run.evaluations) == 1
     assert found_runs.read(make_run(tmp_path / "half", steps=1000)).state == "at 50%"
     cut = make_run(tmp_path / "cut")
     lines = (cut / "metrics.jsonl").read_text()
     (cut / "metrics.jsonl").write_text(lines[:-10] + "\n[1]\n" + '{"step": "x"}\n')
     run = found_runs.read(cut)
-    assert len(run.training) == 4 and run.notes == ["3 unreadable lines in metrics.jsonl"]
+    assert len(run.columns["loss"]) == 4 and run.notes == ["3 unreadable lines in metrics.jsonl"]
     (cut / "metrics.jsonl").write_text(lines + '{"step": 3')  # a row that is being written
     run = found_runs.read(cut)
-    assert run.state == "complete" and len(run.training) == 4 and not run.notes
+    assert run.state == "complete" and len(run.columns["loss"]) == 4 and not run.notes
 
 
 def test_a_game_of_two_sources_counts_once(tmp_path):
@@ -151,10 +159,12 @@ def test_what_only_some_learn_from_is_plotted_where_it_is_told(tmp_path):
     told = {"return_std": 0.2, "return_entropy": 1.0, "noise_scale": 0.1}
     told |= {"priority_p50": 0.3, "priority_p99": 2.0}
     with (tmp_path / "other" / "metrics.jsonl").open("a") as file:
-        for row in (*rows, *(row | told for row in other.training)):
+        for row in (*rows, *({"step": 2000, "episode_return_mean": 1.0, "time_s": 9.0} | told,)):
             file.write(json.dumps(row) + "\n")
     other = found_runs.read(other.path)
-    assert other.learning == rows and plain.learning == []
+    kept = other.columns["lambda_return_error"]
+    assert kept[np.isfinite(kept)].tolist() == [0.5, 0.5]
+    assert "lambda_return_error" not in plain.columns
     names = [figure.name for figure in figures.of_game("Breakout", {"plain": [plain]})]
     assert "loss" in names and not {"lambda_return_error", *told} & set(names)
     names = [
@@ -170,7 +180,7 @@ def test_a_legend_says_where_a_mean_ends(tmp_path):
     assert "their mean, with" in figures.legend({"a": [whole, whole], "b": [half]})
     told = figures.legend({"a": [whole, half]})
     assert "Bold: their mean as far as all of them have come, with" in told
-    slow = whole._replace(training=[row | {"time_s": 2 * row["time_s"]} for row in whole.training])
+    slow = whole._replace(last=whole.last | {"time_s": 2 * whole.last["time_s"]})
     assert "as far as all of them" in figures.legend({"a": [whole, slow]})  # over time
 
 
@@ -298,7 +308,9 @@ def test_figures_as_pictures(tmp_path):
 
 def test_numbers_that_are_none_are_left_out():
     rows = [{"step": 1, "loss": None}, {"step": 2, "loss": 0.5}, {"step": 3, "loss": "high"}]
-    where, values = curves.curve([*rows, {"step": 4, "loss": float("nan")}], "step", "loss")
+    where, values = curves.curve(
+        metric_columns.of([*rows, {"step": 4, "loss": float("nan")}]), "step", "loss"
+    )
     assert where.tolist() == [2] and values.tolist() == [0.5]
 
 

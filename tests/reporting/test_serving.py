@@ -130,6 +130,28 @@ def test_the_page_changes_with_what_runs_write_and_only_then(tmp_path, monkeypat
     assert "3 runs" in newest().html.decode()
 
 
+def test_plots_are_drawn_again_only_of_games_whose_runs_wrote(tmp_path, monkeypatch):
+    monkeypatch.setattr(live_page, "_REST", 0.0)
+    drawn, section = [], page_lib.game_section
+    monkeypatch.setattr(
+        page_lib, "game_section", lambda game, groups: drawn.append(game) or section(game, groups)
+    )
+    live = live_page.LivePage(lambda: sorted(tmp_path.iterdir()))
+    newest = functools.partial(live.newest, wait_s=None)
+    run = make_run(tmp_path / "a", steps=1000)
+    make_run(tmp_path / "b", "Pong")
+    before = newest().html.decode()
+    assert drawn == ["Breakout", "Pong"]
+    with (run / "metrics.jsonl").open("a") as file:
+        file.write('{"step": 1500, "episode_return_mean": 75.0, "time_s": 9.0}\n')
+    after = newest().html.decode()
+    assert drawn == ["Breakout", "Pong", "Breakout"] and "at 75%" in after
+    pong = after.index(">Pong<")
+    assert after[pong:].count("<svg") == before[before.index(">Pong<") :].count("<svg") > 0
+    make_run(tmp_path / "c", "Pong", n_step=3)  # which makes the labels of both games longer
+    assert "n_step=3" in newest().html.decode() and drawn[3:] == ["Breakout", "Pong"]
+
+
 def test_a_page_stays_for_as_long_as_training_needs_the_cores(tmp_path, monkeypatch):
     monkeypatch.setattr(live_page, "_REST", 1e9)
     live = live_page.LivePage(lambda: sorted(tmp_path.iterdir()))

@@ -41,6 +41,13 @@ class Page(NamedTuple):
     films: Mapping[str, film_files.Film]  # those that may be served, by their tags
 
 
+class _Section(NamedTuple):
+    """What the page shows of a game, and the runs from which it was made."""
+
+    groups: found_runs.Groups
+    shown: Mapping[str, Any]
+
+
 class LivePage:
     """Makes the page when it is asked for.
 
@@ -58,6 +65,7 @@ class LivePage:
         self._rests_until = 0.0  # on the monotonic clock
         self._marks: dict[pathlib.Path, _Mark] | None = None
         self._runs: dict[pathlib.Path, found_runs.Run] = {}
+        self._sections: dict[str, _Section] = {}  # by game
         self._page = Page("first", _FIRST, {})
         self._problem = ""  # why there is no newer page
         report_packages.matplotlib()
@@ -122,7 +130,7 @@ class LivePage:
         tag = secrets.token_hex(16)
         films = {film.tag: film for run in runs for film in film_files.of(run)}
         newest = [_shown(*each) for each in film_files.newest_first(runs)]
-        shown = page.content(runs, films_of=lambda members: ()) | {
+        shown = page.content(runs, self._section) | {
             "films": newest[:_MOST_FILMS],
             "older_films": newest[_MOST_FILMS:],
             "script": _SCRIPT,
@@ -131,6 +139,23 @@ class LivePage:
         }
         html = page.render("serving/served.html.j2", shown)
         self._marks, self._page = marks, Page(tag, html.encode(), films)
+
+    def _section(self, game: str, groups: found_runs.Groups) -> Mapping[str, Any]:
+        """What the page shows of a game; its plots are drawn again only if its runs changed."""
+        known = self._sections.get(game)
+        if not known or not _are_same(known.groups, groups):
+            known = _Section(groups, page.game_section(game, groups))
+            self._sections[game] = known
+        return known.shown
+
+
+def _are_same(before: found_runs.Groups, now: found_runs.Groups) -> bool:
+    """Whether groups have equal labels and the very same runs, none of them read again."""
+    one, other = (
+        [(label, [id(run) for run in members]) for label, members in groups.items()]
+        for groups in (before, now)
+    )
+    return one == other
 
 
 def _mark(path: pathlib.Path) -> _Mark:
@@ -152,11 +177,10 @@ def _stat(path: pathlib.Path) -> tuple[int, ...] | None:
 def _shown(run: found_runs.Run, film: film_files.Film) -> dict[str, Any]:
     """What the page shows of a film: where it is, whose it is, and how good that run is."""
     total = f" of {run.config.total_steps:,}" if run.config else ""
-    last = run.training[-1] if run.training else {}
     scores = {
         "last evaluation": run.score,
         "best evaluation": run.best_score,
-        "return in training": last.get("episode_return_mean"),
+        "return in training": run.last.get("episode_return_mean"),
     }
     written = {name: tables.number_text(score) for name, score in scores.items()}
     told = [f"{name} {text}" for name, text in written.items() if text]
