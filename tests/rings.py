@@ -32,7 +32,7 @@ def make_ring(
     num_q_values=0,
     **rule,
 ):
-    extras = {"q_values": (num_q_values,)} if num_q_values else {}
+    extras = {ring.Q_VALUES: (num_q_values,)} if num_q_values else {}
     layout = ring.Layout(num_rows, frame_shape, frame_dtype, frame_stack, stride, extras)
     rule = returns.ReturnRule(**rule)
     returns.check(layout, rule)

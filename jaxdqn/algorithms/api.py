@@ -30,8 +30,9 @@ class Learning(NamedTuple):
     # long pauses now and then. Raises NonFiniteError.
     learn: Callable[[run_state.RunState, run_state.Counters], Iterator[events.Paused]]
     # (state, refused updates as the device counted them, what the last update before that drew):
-    # raises NonFiniteError where one was refused since it was last asked
-    check: Callable[[run_state.RunState, int, Any], None]
+    # with `on_nonfinite=stop`, raises NonFiniteError if one was refused since the last call.
+    # Algorithms whose `learn` asks the device itself need none.
+    raise_if_refused: Callable[[run_state.RunState, int, Any], None] = lambda *_: None
     # (compiles ahead, train state, metric sums, sampler state, ring): the same, being compiled.
     # Arrays, or their shapes. None: nothing is compiled before it is needed.
     compile_ahead: Callable[..., "Learning"] | None = None
@@ -54,10 +55,6 @@ class Algorithm(NamedTuple):
 
     build: Callable[[config_lib.Config, api.EnvSpec, Mesh], Learning]
     plan: Callable[[config_lib.Config], str]  # what a run will learn, in a few words
-    # Shapes of what is kept beside each step, by name; of what the actor gives: `q_values` [A]
-    row_extras: Callable[[config_lib.Config, api.EnvSpec], Mapping[str, tuple[int, ...]]] = (
-        lambda *_: {}
-    )
     own: OwnState | None = None  # None: `RunState.own` stays None
 
 

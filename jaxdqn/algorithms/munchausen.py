@@ -1,25 +1,23 @@
 """Munchausen DQN: Q-learning towards a soft target, with a bonus for probable actions."""
 
-from jaxdqn.agent import learner as learner_lib
-from jaxdqn.agent import munchausen
-from jaxdqn.algorithms import q_learners, replayed
-from jaxdqn.assembly import parts
-from jaxdqn.envs import api as envs
+from jaxdqn.agent import munchausen, networks, q_learning
+from jaxdqn.agent.heads import api as heads
+from jaxdqn.algorithms import learners, replayed
 from jaxdqn.settings import config as config_lib
 
 
-def make_learner(
-    config: config_lib.Config, spec: envs.EnvSpec, axis_name: str | None
-) -> learner_lib.Learner:
-    """The update step of a run."""
-    bootstrap = munchausen.soft(
-        parts.make_network(config, spec),
-        parts.make_head(config),
+def make_bootstrap(
+    config: config_lib.Config, network: networks.Network, head: heads.Head
+) -> q_learning.Bootstrap:
+    """What follows transitions: returns of the target network's policy, and the bonus."""
+    return munchausen.soft(
+        network,
+        head,
         temperature=config.policy_temperature,
         bonus_factor=config.bonus_factor,
         bonus_min=config.bonus_min,
     )
-    return q_learners.make_learner(config, spec, axis_name, bootstrap)
 
 
+make_learner = learners.with_target(make_bootstrap)
 ALGORITHM = replayed.algorithm(make_learner)

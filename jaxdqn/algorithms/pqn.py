@@ -7,6 +7,7 @@ in the paper's code, a time limit is no end of the game, and what follows a game
 the environment ignores the action, is not learned.
 """
 
+import functools
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
@@ -18,7 +19,7 @@ from jax.sharding import Mesh
 
 from jaxdqn.agent import learner as learner_lib
 from jaxdqn.agent import q_learning
-from jaxdqn.algorithms import api, events, q_learners, run_state
+from jaxdqn.algorithms import api, events, learners, run_state
 from jaxdqn.assembly import device_programs, parts, schedules
 from jaxdqn.distributed import mesh as mesh_lib
 from jaxdqn.envs import api as envs
@@ -61,17 +62,16 @@ def make_learner(
     """The update step of a run; it gets the learning rate as the factor of each step."""
     network = parts.make_network(config, spec)
     loss = q_learning.make_known_loss(network, parts.make_head(config))
-    return q_learners.make_learner_without_target(config, network, axis_name, loss)
+    return learners.without_target(config, network, axis_name, loss)
 
 
 class Programs(NamedTuple):
     """Compiled functions. Those that take large state donate it: rebind it in the same line."""
 
     init: Callable[[jax.Array], learner_lib.TrainState]  # (key)
-    # (train state, metric sums [M + 1], ring, learning rate []) -> the first two, `STATISTICS` [3]
-    learn: Callable[..., tuple[learner_lib.TrainState, jax.Array, jax.Array]]
-    # (updates of a rollout that are made) -> the same for the other updates of that rollout
-    learn_after: Callable[[int], Callable[..., Any]]
+    # (updates of a rollout that are made) -> what makes the others: (train state, metric sums
+    # [M + 1], ring, learning rate []) -> the first two, `STATISTICS` [3]
+    learn_after: Callable[[int], Callable[..., tuple[learner_lib.TrainState, jax.Array, jax.Array]]]
     # (train state, ring, updates before the rollout []) -> batch and metrics of the update that
     # was refused
     examine: Callable[..., tuple[Targets, learner_lib.Metrics]]
@@ -89,6 +89,7 @@ def build_programs(config: config_lib.Config, spec: envs.EnvSpec, mesh: Mesh) ->
     )
     alike, ring_specs = mesh_lib.REPLICATED, device_programs.RING_SPECS
 
+    @functools.cache
     def learn_after(done: int) -> Callable[..., Any]:
         @mesh_lib.on_mesh(
             mesh,
@@ -108,7 +109,7 @@ def build_programs(config: config_lib.Config, spec: envs.EnvSpec, mesh: Mesh) ->
 
     like = parts.observation_like(config, spec)
     init = device_programs.compiled_init(mesh, made.learner.init, like)
-    return Programs(init, learn_after(0), learn_after, examine)
+    return Programs(init, learn_after, examine)
 
 
 def _rollout(made: _Parts, ring: ring_lib.RingState) -> rollouts.Rollout:
@@ -218,8 +219,7 @@ def build(config: config_lib.Config, spec: envs.EnvSpec, mesh: Mesh) -> api.Lear
         learning_rate = schedules.learning_rate(config, state.counters.steps)
         done = 0 if state.own is None else state.own.done
         before = state.counters.updates - done
-        rest = programs.learn_after(done) if done else programs.learn
-        state.train_state, state.sums, statistics = rest(
+        state.train_state, state.sums, statistics = programs.learn_after(done)(
             state.train_state, state.sums, state.ring, put(np.float32(learning_rate))
         )
         found, refused, updates = jax.device_get(
@@ -233,7 +233,7 @@ def build(config: config_lib.Config, spec: envs.EnvSpec, mesh: Mesh) -> api.Lear
         values = dict(zip(STATISTICS, found.tolist(), strict=True))
         yield events.Paused({**values, "learning_rate": learning_rate})
 
-    return api.Learning(programs.init, learn, check=lambda *_: None)
+    return api.Learning(programs.init, learn)
 
 
 def plan(config: config_lib.Config) -> str:
@@ -248,7 +248,6 @@ def plan(config: config_lib.Config) -> str:
 ALGORITHM = api.Algorithm(
     build=build,
     plan=plan,
-    row_extras=lambda _, spec: {rollouts.Q_VALUES: (spec.num_actions,)},
     own=api.OwnState(
         pack=lambda begun: ({"done": np.array([begun.done], np.int32)}, {}),
         like=lambda *_: {"done": np.zeros(1, np.int32)},

@@ -11,7 +11,7 @@ import jax
 from jax.sharding import Mesh
 
 from jaxdqn.agent import learner as learner_lib
-from jaxdqn.algorithms import api, events, run_state
+from jaxdqn.algorithms import api, events, learners, run_state
 from jaxdqn.assembly import compile_ahead as compile_ahead_lib
 from jaxdqn.assembly import device_programs, parts
 from jaxdqn.distributed import mesh as mesh_lib
@@ -20,9 +20,6 @@ from jaxdqn.replay import returns
 from jaxdqn.replay import ring as ring_lib
 from jaxdqn.replay.samplers import api as samplers
 from jaxdqn.settings import config as config_lib
-
-# (config, spec, axis to average over or None) -> the update step of a run
-MakeLearner = Callable[[config_lib.Config, envs.EnvSpec, str | None], learner_lib.Learner]
 
 
 class Programs(NamedTuple):
@@ -60,7 +57,7 @@ class _Parts(NamedTuple):
 
 
 def build_programs(
-    config: config_lib.Config, spec: envs.EnvSpec, mesh: Mesh, make_learner: MakeLearner
+    config: config_lib.Config, spec: envs.EnvSpec, mesh: Mesh, make_learner: learners.MakeLearner
 ) -> Programs:
     """Builds what the devices run.
 
@@ -190,7 +187,7 @@ def learning(config: config_lib.Config, programs: Programs) -> api.Learning:
             state.train_state = programs.move_target(state.train_state)
         yield from ()
 
-    def check(state: run_state.RunState, refused: int, drawn: samplers.Drawn) -> None:
+    def raise_if_refused(state: run_state.RunState, refused: int, drawn: samplers.Drawn) -> None:
         # From then on nothing changes: every later update drew the same and was refused too.
         if run_state.note_refused(config, state, refused):
             found = programs.examine(state.train_state, state.ring, drawn)
@@ -204,7 +201,11 @@ def learning(config: config_lib.Config, programs: Programs) -> api.Learning:
         return learning(config, programs._replace(learn=learn, learn_as_graph=None))
 
     return api.Learning(
-        programs.init, learn, check, compile_ahead, is_queued=not config.target_period_episodes
+        programs.init,
+        learn,
+        raise_if_refused,
+        compile_ahead,
+        is_queued=not config.target_period_episodes,
     )
 
 
@@ -225,7 +226,7 @@ def as_graph(programs: Programs, say: Callable[[str], None]) -> Programs:
     return programs._replace(learn=tried)
 
 
-def algorithm(make_learner: MakeLearner) -> api.Algorithm:
+def algorithm(make_learner: learners.MakeLearner) -> api.Algorithm:
     """The algorithm that learns by such update steps."""
 
     def build(config: config_lib.Config, spec: envs.EnvSpec, mesh: Mesh) -> api.Learning:

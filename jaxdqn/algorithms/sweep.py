@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import jax
 import numpy as np
-from jax.sharding import Mesh, NamedSharding
+from jax.sharding import Mesh
 
 from jaxdqn.agent import backward_sweep
 from jaxdqn.algorithms import api, events, run_state, sweep_programs
@@ -159,11 +159,7 @@ def learning(
     config: config_lib.Config, programs: sweep_programs.Programs, mesh: Mesh
 ) -> api.Learning:
     """How a run learns with programs that are built."""
-    return api.Learning(
-        init=programs.init,
-        learn=Cycle(config, programs, mesh).learn,
-        check=lambda *_: None,  # each fit looks for itself
-    )
+    return api.Learning(programs.init, Cycle(config, programs, mesh).learn)
 
 
 def plan(config: config_lib.Config) -> str:
@@ -183,10 +179,11 @@ def _pack(fit: Fit) -> tuple[Any, dict[str, Any]]:
 
 
 def _like(_: Mapping[str, Any], ring_shape: tuple[int, ...], mesh: Mesh) -> sweep_programs.Swept:
-    sharding = NamedSharding(mesh, mesh_lib.BY_RING_ENV)
-    error: Any = jax.ShapeDtypeStruct(ring_shape, np.float32, sharding=sharding)
-    is_state: Any = jax.ShapeDtypeStruct(ring_shape, bool, sharding=sharding)
-    return sweep_programs.Swept(error, is_state)
+    shapes: Any = (jax.ShapeDtypeStruct(ring_shape, dtype) for dtype in (np.float32, bool))
+    like: sweep_programs.Swept = mesh_lib.like(
+        mesh, sweep_programs.Swept(*shapes), mesh_lib.BY_RING_ENV
+    )
+    return like
 
 
 def _unpack(swept: sweep_programs.Swept, numbers: Mapping[str, Any]) -> Fit:
@@ -198,6 +195,5 @@ def _unpack(swept: sweep_programs.Swept, numbers: Mapping[str, Any]) -> Fit:
 ALGORITHM = api.Algorithm(
     build=build,
     plan=plan,
-    row_extras=lambda _, spec: {sweep_programs.Q_VALUES: (spec.num_actions,)},
     own=api.OwnState(pack=_pack, like=_like, unpack=_unpack),
 )

@@ -11,7 +11,7 @@ from jax.sharding import Mesh
 
 from jaxdqn.agent import backward_sweep
 from jaxdqn.agent import learner as learner_lib
-from jaxdqn.algorithms import q_learners
+from jaxdqn.algorithms import learners
 from jaxdqn.assembly import device_programs, parts
 from jaxdqn.distributed import mesh as mesh_lib
 from jaxdqn.envs import api as envs
@@ -31,7 +31,6 @@ STATISTICS = (
     "sweep_nonzero_reward_share",
 )
 SLICE_UPDATES = 8  # between two looks at the losses and at signals
-Q_VALUES = "q_values"  # on which actions were chosen, beside each step
 
 
 class Swept(flax.struct.PyTreeNode):
@@ -73,7 +72,7 @@ def make_learner(
     """The update step of a run; it gets the learning rate as the factor of each step."""
     network = parts.make_network(config, spec)
     loss = backward_sweep.make_loss(network)
-    return q_learners.make_learner_without_target(config, network, axis_name, loss)
+    return learners.without_target(config, network, axis_name, loss)
 
 
 def build(config: config_lib.Config, spec: envs.EnvSpec, mesh: Mesh) -> Programs:
@@ -172,7 +171,7 @@ def _sweep(
     config: config_lib.Config, layout: ring_lib.Layout, is_shared: bool, ring: ring_lib.RingState
 ) -> tuple[ring_lib.RingState, Swept, jax.Array]:
     """Sweeps the rows that a device holds; statistics are those of all devices."""
-    q_values = ring.extras[Q_VALUES]
+    q_values = ring.extras[ring_lib.Q_VALUES]
     outcomes = returns.outcomes(layout, parts.return_rule(config), ring)
     segment = backward_sweep.Segment(
         q_values=q_values,
@@ -193,7 +192,7 @@ def _sweep(
         statistics = jax.lax.psum(statistics, mesh_lib.AXIS)
     states = jnp.maximum(statistics[0], 1)
     statistics = jnp.where(jnp.arange(len(STATISTICS)) == 0, statistics, statistics / states)
-    ring = ring.replace(extras=ring.extras | {Q_VALUES: after})
+    ring = ring.replace(extras=ring.extras | {ring_lib.Q_VALUES: after})
     return ring, Swept(error, outcomes.is_state), statistics
 
 
@@ -217,7 +216,7 @@ def _statistics(
     return jnp.stack(
         [
             total(jnp.ones_like(error)),
-            total(jnp.max(ring.extras[Q_VALUES], axis=-1)),
+            total(jnp.max(ring.extras[ring_lib.Q_VALUES], axis=-1)),
             total(jnp.max(after, axis=-1)),
             total(error),
             total(error > config.sweep_error_threshold),
@@ -252,4 +251,4 @@ def _batch(
     num_envs = ring.flags.shape[1]
     row, env = position // num_envs, position % num_envs
     observation = ring_lib.observe(layout, ring, row, env)
-    return backward_sweep.Targets(observation, ring.extras[Q_VALUES][row, env])
+    return backward_sweep.Targets(observation, ring.extras[ring_lib.Q_VALUES][row, env])

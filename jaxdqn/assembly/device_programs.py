@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from jax.sharding import Mesh
 
 from jaxdqn.agent import actor as actor_lib
 from jaxdqn.agent import learner as learner_lib
@@ -159,21 +159,11 @@ def _act_and_record(
         row = row.replace(frame=actor_state.stack[:, -1])
     note = note.at[:, turn_notes.ACTION].set(actions).at[:, turn_notes.REFUSED].set(refused)
     slot = ring.count % made.layout.num_rows
-    ring = ring_lib.add(made.layout, ring, row, actions, {"q_values": q_values})
+    ring = ring_lib.add(made.layout, ring, row, actions, {ring_lib.Q_VALUES: q_values})
     return actor_state, made.sampler.added(sampler_state, ring, slot), ring, note
 
 
 def ring_like(device: Device, mesh: Mesh) -> ring_lib.RingState:
     """Shapes and shardings of the ring, of which nothing is made."""
-    shapes: ring_lib.RingState = jax.eval_shape(device.init_ring)
-
-    def placed(spec: PartitionSpec, leaves: Any) -> Any:
-        sharding = NamedSharding(mesh, spec)
-        return jax.tree.map(
-            lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding), leaves
-        )
-
-    like: ring_lib.RingState = jax.tree.map(
-        placed, RING_SPECS, shapes, is_leaf=lambda part: isinstance(part, PartitionSpec)
-    )
+    like: ring_lib.RingState = mesh_lib.like(mesh, jax.eval_shape(device.init_ring), RING_SPECS)
     return like

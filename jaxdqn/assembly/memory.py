@@ -111,10 +111,7 @@ def _reserve_bytes() -> int:
 
 def num_parameters(config: config_lib.Config, spec: api.EnvSpec) -> int:
     """Parameters of the network of a run, counted without making any."""
-    init = parts.make_network(config, spec).init
-    like = parts.observation_like(config, spec)
-    shapes = jax.eval_shape(init, jax.eval_shape(lambda: jax.random.key(0)), like)
-    return sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(shapes))
+    return sum(leaf.size for leaf in jax.tree.leaves(parts.params_like(config, spec)))
 
 
 def check_network(config: config_lib.Config, spec: api.EnvSpec, free_bytes: int) -> None:

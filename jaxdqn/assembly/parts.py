@@ -95,16 +95,23 @@ def observation_like(
     return jax.ShapeDtypeStruct(shape, jnp.dtype(spec.frame_dtype))
 
 
+def params_like(config: config_lib.Config, spec: api.EnvSpec) -> Any:
+    """Shapes and types of the parameters of a run's network, of which none are made."""
+    init = make_network(config, spec).init
+    key = jax.eval_shape(lambda: jax.random.key(0))
+    return jax.eval_shape(init, key, observation_like(config, spec))
+
+
 def ring_layout(config: config_lib.Config, spec: api.EnvSpec) -> ring.Layout:
-    """The replay of a run, with what its algorithm keeps beside each step."""
-    algorithm = registries.ALGORITHMS.load(config.algorithm).ALGORITHM
+    """The replay of a run, with what its algorithm stores beside each step."""
+    stores_q_values = registries.ALGORITHMS[config.algorithm].stores_q_values
     return ring.Layout(
         num_rows=config.replay_capacity // config.group_size,
         frame_shape=seen_shape(config, spec),
         frame_dtype=jnp.dtype(spec.frame_dtype),
         frame_stack=config.frame_stack,
         stride=config.num_groups,
-        extras=algorithm.row_extras(config, spec),
+        extras={ring.Q_VALUES: (spec.num_actions,)} if stores_q_values else {},
     )
 
 

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 import orbax.checkpoint as ocp
-from jax.sharding import Mesh, NamedSharding
+from jax.sharding import Mesh
 
 from jaxdqn.checkpointing import block_folders, block_layout
 from jaxdqn.distributed import mesh as mesh_lib
@@ -202,11 +202,12 @@ def _block_like(
     ring_like: block_layout.Rows, block_rows: int, mesh: Mesh
 ) -> dict[str, jax.ShapeDtypeStruct]:
     """The shapes of a block, with shardings."""
-    sharding = NamedSharding(mesh, mesh_lib.BY_RING_ENV)
-    return {
-        name: jax.ShapeDtypeStruct((block_rows, *like.shape[1:]), like.dtype, sharding=sharding)
+    shapes = {
+        name: jax.ShapeDtypeStruct((block_rows, *like.shape[1:]), like.dtype)
         for name, like in ring_like.items()
     }
+    like: dict[str, jax.ShapeDtypeStruct] = mesh_lib.like(mesh, shapes, mesh_lib.BY_RING_ENV)
+    return like
 
 
 def _by_row(ring: ring_lib.RingState) -> block_layout.Rows:

@@ -90,6 +90,24 @@ def put(mesh: Mesh, tree: Any, specs: Any) -> Any:
     )
 
 
+def like(mesh: Mesh, shapes: Any, specs: Any) -> Any:
+    """Shapes and types of arrays on the devices.
+
+    Args:
+      mesh: the devices.
+      shapes: a tree of arrays or of their shapes and types.
+      specs: one `PartitionSpec` for all of them, or a tree of them that is a prefix of `shapes`.
+    """
+
+    def placed(spec: PartitionSpec, leaves: Any) -> Any:
+        sharding = NamedSharding(mesh, spec)
+        return jax.tree.map(
+            lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding), leaves
+        )
+
+    return jax.tree.map(placed, specs, shapes, **_EACH_SPEC)
+
+
 def _of_all(mesh: Mesh, spec: PartitionSpec, share: jax.Array) -> jax.Array:
     """The global array of which this process's devices hold a share."""
     if jax.dtypes.issubdtype(share.dtype, jax.dtypes.prng_key):

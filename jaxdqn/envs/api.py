@@ -7,6 +7,9 @@ import numpy as np
 import numpy.typing as npt
 
 ATARI = "atari"  # a family; see `GameInfo`
+# What Atari games have if no option says otherwise, in all sources.
+ATARI_FRAME_SKIP = 4
+ATARI_MAX_STEPS = 27_000  # half an hour
 
 
 class UnknownGameError(ValueError):

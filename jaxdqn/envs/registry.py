@@ -14,7 +14,7 @@ from jaxdqn.envs.ale import source as ale_source
 from jaxdqn.envs.envpool import source as envpool_source
 from jaxdqn.envs.gymnasium import source as gymnasium_source
 
-LONGEST_STEPS = 27_000  # of a game that nothing else limits; half an hour of Atari play
+LONGEST_STEPS = api.ATARI_MAX_STEPS  # of a game that nothing else limits
 
 # Gymnasium comes last: every name with a colon may be one of its own.
 _SOURCES = [envpool_source.SOURCE, ale_source.SOURCE, gymnasium_source.SOURCE]

@@ -21,7 +21,6 @@ from jaxdqn.storage import atomic_files
 _STRIDE = 4  # steps of play from one frame on which a file is compared to the next
 # Relative to the largest action value; more than float32 loses by another order of summation.
 _TOLERANCE = 2e-5
-_DEFAULT_FRAMES = 4  # the most of a step of random length, if no option says so
 
 _MOTION = [
     "give each frame a second channel, the trace of what moved: 0.75 times the previous trace plus "
@@ -214,7 +213,7 @@ def _frames_per_step(config: config_lib.Config, spec: api.EnvSpec) -> list[int]:
     """The fewest and the most frames of a step; where they vary, `spec` only has their mean."""
     if config.frame_skip_min is None:
         return [spec.frame_skip, spec.frame_skip]
-    return [config.frame_skip_min, config.frame_skip or _DEFAULT_FRAMES]
+    return [config.frame_skip_min, config.frame_skip or api.ATARI_FRAME_SKIP]
 
 
 def _repeats(config: config_lib.Config, fewest: int, most: int) -> list[str]:

@@ -18,6 +18,8 @@ import jax.numpy as jnp
 import numpy as np
 import numpy.typing as npt
 
+# The extra of algorithms that store the action values on which actions were chosen.
+Q_VALUES = "q_values"
 # Bits of RingState.flags. CUT: the environments were replaced here, perhaps within a game.
 FIRST, TERMINATED, TRUNCATED, LIFE_LOST, CUT = 1, 2, 4, 8, 16
 LAST = TERMINATED | TRUNCATED | CUT  # the stream's next row opens another game

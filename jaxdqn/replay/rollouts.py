@@ -8,8 +8,6 @@ import jax.numpy as jnp
 
 from jaxdqn.replay import returns, ring
 
-Q_VALUES = "q_values"  # on which actions were chosen, beside each step of the ring
-
 
 class Rollout(NamedTuple):
     """T steps of E environments of each of G groups, which take turns."""
@@ -32,14 +30,14 @@ def rollout(
     Args:
       layout: of the ring.
       rule: how rewards are learned.
-      state: of the ring, which keeps `Q_VALUES`.
+      state: of the ring, which stores `ring.Q_VALUES`.
       num_steps: T.
       trace_decay: lambda.
     """
     rows = (num_steps + 1) * layout.stride
     row = (state.count - rows + jnp.arange(rows)).reshape(-1, layout.stride)  # [T + 1, G]
     slot = row % layout.num_rows
-    flags, q_values = state.flags[slot], state.extras[Q_VALUES][slot]
+    flags, q_values = state.flags[slot], state.extras[ring.Q_VALUES][slot]
     reward = returns.learned_reward(rule, state.reward[slot], flags)[1:]
     flat = (num_steps, -1)
     found = lambda_returns(

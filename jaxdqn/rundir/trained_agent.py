@@ -158,9 +158,8 @@ def _choose(path: pathlib.Path, checkpoint: str) -> tuple[int, metrics.Row | Non
 
 def params_like(config: config_lib.Config, spec: api.EnvSpec) -> Any:
     """Shapes of the network's parameters, on the first device."""
-    network = parts.make_network(config, spec)
-    shapes = jax.eval_shape(network.init, jax.random.key(0), parts.observation_like(config, spec))
     sharding = jax.sharding.SingleDeviceSharding(jax.devices()[0])
     return jax.tree.map(
-        lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding), shapes
+        lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding),
+        parts.params_like(config, spec),
     )

@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING
 
 from jaxdqn import errors
+from jaxdqn.envs import api
 from jaxdqn.settings import registries, registry, setting
 
 if TYPE_CHECKING:
@@ -33,10 +34,11 @@ def check(config: "Config") -> None:
         "target_period_updates",
         "is 0; at least one of the target's periods must be at least 1",
     )
+    most_frames = config.frame_skip or api.ATARI_FRAME_SKIP
     _require(
-        (config.frame_skip_min or 1) <= (config.frame_skip or 4),
+        (config.frame_skip_min or 1) <= most_frames,
         "frame_skip_min",
-        f"is {config.frame_skip_min}; must be at most --frame_skip={config.frame_skip or 4}",
+        f"is {config.frame_skip_min}; must be at most --frame_skip={most_frames}",
     )
     _check_network(config)
     _check_replay(config)

@@ -55,9 +55,10 @@ class Config(
         return "updates" in registries.ALGORITHMS[self.algorithm].reads
 
     @property
-    def uses_convolutions(self) -> bool:
-        """Whether the network begins with convolutions."""
-        return "convolutions" in registries.ENCODERS[self.network].reads
+    def uses_native_convolutions(self) -> bool:
+        """Whether a CPU computes the network's convolutions in C++, if it has a compiler."""
+        is_chain = "convolutions" in registries.ENCODERS[self.network].reads
+        return is_chain and self.layer_norm == "none" and self.compute_dtype == "float32"
 
     @property
     def first_learning_steps(self) -> int:

@@ -66,6 +66,7 @@ ALGORITHMS.register(
     paper="Gallici et al., arXiv:2407.04811",
     reads=frozenset({"rollouts", "td_loss"}),
     check=_check_rollouts,
+    stores_q_values=True,
 )
 ALGORITHMS.register(
     "sweep",
@@ -75,6 +76,7 @@ ALGORITHMS.register(
     paper="Pedersen, TensorFlow Tutorial 16, 2017",
     reads=frozenset({"sweeps"}),
     check=_check_sweep,
+    stores_q_values=True,
 )
 
 

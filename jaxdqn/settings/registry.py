@@ -22,6 +22,7 @@ class Entry(NamedTuple):
     offers: frozenset[str]  # what parts of another kind may ask of it
     paper: str  # that it comes from; '' if it needs none
     check: Callable[[Any], None]  # refuses settings (a `Config`) that do not fit; SettingError
+    stores_q_values: bool  # an algorithm needs, of each step, the values that chose its action
 
 
 class Registry(Mapping[str, Entry]):
@@ -45,13 +46,14 @@ class Registry(Mapping[str, Entry]):
         offers: frozenset[str] = frozenset(),
         paper: str = "",
         check: Callable[[Any], None] = lambda _: None,
+        stores_q_values: bool = False,
     ) -> None:
         """Adds a part; see `Entry` for the arguments.
 
         Raises:
           ValueError: another part has the name.
         """
-        entry = Entry(module, text, reads, offers, paper, check)
+        entry = Entry(module, text, reads, offers, paper, check, stores_q_values)
         if self._entries.setdefault(name, entry).module != module:
             raise ValueError(
                 f"--{self.setting_name}={name} is {self._entries[name].module} already"

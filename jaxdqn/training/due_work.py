@@ -73,7 +73,7 @@ def log(run: Session) -> None:
             held_out = run.held_out_values(state.train_state.params)
         watched = run.watch(state.train_state.params, state.sampler)
         sums, refused, found = jax.device_get((state.sums, state.train_state.refused, watched))
-        run.learning.check(state, int(refused), state.drawn)
+        run.learning.raise_if_refused(state, int(refused), state.drawn)
         state.sums = run.device.init_sums()
         numbers = held_out | {name: float(value) for name, value in found.items()}
         row = training_row.of_training(run.setup, state, sums.tolist(), numbers)

@@ -60,7 +60,7 @@ def turns(
         for game in games:
             state.counters.episodes += 1
             state.recent.add(game.game_return, game.length)
-        learning.check(state, turn_notes.refused(note), drawn)
+        learning.raise_if_refused(state, turn_notes.refused(note), drawn)
         if not learning.is_queued:
             yield from learning.learn(state, state.turn_began)
         yield events.TurnOver(games)

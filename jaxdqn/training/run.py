@@ -92,7 +92,7 @@ def _to_the_end(run: Session) -> int:
         is_playing = _start_emulators(run)
     if not is_playing:
         return endings.leave(run, saved=True)
-    if run.config.uses_convolutions and native_library.why_not():
+    if run.config.uses_native_convolutions and native_library.why_not():
         run.say(f"slower than it could be: {native_library.why_not()}")
     try:
         _play(run)

@@ -9,7 +9,7 @@ from jaxdqn.algorithms import pqn, run_state
 from jaxdqn.assembly import device_programs, parts
 from jaxdqn.distributed import mesh as mesh_lib
 from jaxdqn.envs import api
-from jaxdqn.replay import rollouts
+from jaxdqn.replay import ring as ring_lib
 from jaxdqn.settings import presets
 
 SPEC = api.EnvSpec("CartPole-v1", (4,), np.dtype("float32"), 2, 1)
@@ -33,7 +33,7 @@ def make(num_devices=1, **changes):
     ring = ring.replace(
         frame=fill(ring.frame),
         reward=fill(ring.reward),
-        extras={rollouts.Q_VALUES: fill(ring.extras[rollouts.Q_VALUES])},
+        extras={ring_lib.Q_VALUES: fill(ring.extras[ring_lib.Q_VALUES])},
         count=jax.device_put(jnp.int32(rows), ring.count.sharding),
     )
     key = mesh_lib.put(mesh, jax.random.key(0), mesh_lib.REPLICATED)

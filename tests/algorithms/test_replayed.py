@@ -88,7 +88,7 @@ def assert_refused(learning, state):
     refused = int(state.train_state.refused)
     assert refused > 0
     with jax.transfer_guard("allow"), pytest.raises(run_state.NonFiniteError) as caught:
-        learning.check(state, refused, state.drawn)
+        learning.raise_if_refused(state, refused, state.drawn)
     assert "loss" in caught.value.quantities
     assert len(caught.value.batch.action) == 32 and np.isnan(caught.value.batch.reward).all()
     found = jax.device_get((state.train_state.params, state.sampler))

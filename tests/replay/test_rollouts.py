@@ -53,7 +53,7 @@ def play(layout, num_rows, seed, cut_at):
         )
         action = rng.integers(0, ACTIONS, ENVS).astype(np.int32)
         values = rng.normal(size=(ENVS, ACTIONS)).astype(np.float32)
-        state = add(state, row, action, {rollouts.Q_VALUES: values})
+        state = add(state, row, action, {ring.Q_VALUES: values})
         history.append({"row": row, "action": action, "values": values, "cut": False})
     return state, history
 
@@ -80,7 +80,7 @@ def test_a_rollout_equals_loops(num_rows, cut_at, life_loss_ends):
         jnp.dtype("uint8"),
         STACK,
         STRIDE,
-        extras={rollouts.Q_VALUES: (ACTIONS,)},
+        extras={ring.Q_VALUES: (ACTIONS,)},
     )
     rule = returns.ReturnRule(n_step=1, discount=GAMMA, life_loss_ends=life_loss_ends)
     state, history = play(layout, num_rows, num_rows, cut_at)

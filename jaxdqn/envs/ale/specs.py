@@ -21,7 +21,6 @@ _NAMES = {
     "img_height": "img_height",
     "img_width": "img_width",
 }
-_DEFAULT_FRAMES, _DEFAULT_STEPS = 4, 27_000
 _SCREEN = {"img_height": 210, "img_width": 160, "grayscale": False, "maxpool": False}
 
 
@@ -47,7 +46,7 @@ def _cached(env_id: str, options: tuple[tuple[str, Any], ...]) -> api.EnvSpec:
         _check_values(env_id, rom, options)
         problem = wording.first_line(error)
         raise api.UnsupportedEnvError(f"{env_id} cannot be started by ALE: {problem}") from None
-    frames = told.get("frame_skip", _DEFAULT_FRAMES)
+    frames = told.get("frame_skip", api.ATARI_FRAME_SKIP)
     return api.EnvSpec(
         env_id=env_id,
         frame_shape=tuple(vector.single_observation_space.shape[1:]),
@@ -89,7 +88,7 @@ def screen_arguments(options: Mapping[str, Any]) -> dict[str, Any]:
 
 def step_limit(options: Mapping[str, Any]) -> int:
     """Steps after which a game is ended."""
-    return int(options.get(_LIMIT, _DEFAULT_STEPS))
+    return int(options.get(_LIMIT, api.ATARI_MAX_STEPS))
 
 
 def export_options(env_id: str, options: Mapping[str, Any], frame_stack: int) -> dict[str, Any]:
@@ -98,7 +97,7 @@ def export_options(env_id: str, options: Mapping[str, Any], frame_stack: int) ->
     Raises:
       UnsupportedEnvError: see `games.rom`.
     """
-    frames = options.get("frame_skip", _DEFAULT_FRAMES)
+    frames = options.get("frame_skip", api.ATARI_FRAME_SKIP)
     return arguments(options) | {
         "game": games.rom(env_id),
         "stack_num": frame_stack,

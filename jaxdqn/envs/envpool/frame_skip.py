@@ -15,7 +15,6 @@ from jaxdqn.envs import api
 from jaxdqn.envs.envpool import games, pool, specs
 
 OPTION = "frame_skip_min"
-_DEFAULT_FRAMES, _DEFAULT_STEPS = 4, 27_000  # EnvPool's of Atari games
 _DRAWN_AHEAD = 1024  # steps whose numbers of frames are drawn at a time
 
 
@@ -66,14 +65,14 @@ def nearest_fixed(options: Mapping[str, Any]) -> dict[str, Any]:
 
 def _frames(options: Mapping[str, Any]) -> tuple[int, int]:
     """Minimum and maximum frames of a step of an Atari game."""
-    most = options.get("frame_skip", _DEFAULT_FRAMES)
+    most = options.get("frame_skip", api.ATARI_FRAME_SKIP)
     return options.get(OPTION, most), most
 
 
 def _frame_by_frame(options: Mapping[str, Any]) -> dict[str, Any]:
     """Options for EnvPool, which then counts frames instead of steps."""
     told = {name: value for name, value in options.items() if name != OPTION}
-    steps = told.get("max_episode_steps", _DEFAULT_STEPS)
+    steps = told.get("max_episode_steps", api.ATARI_MAX_STEPS)
     return told | {"frame_skip": 1, "max_episode_steps": steps * mean_frames(options)}
 
 
