@@ -23,24 +23,24 @@ def make(config):
     """The head of a run with these settings; every head's module has this function."""
 
     def values(outputs):
-        """From what the network gives for one state, numbers [A, 1], to action values [A]."""
-        return outputs.numbers[:, 0]
+        """From the raw outputs of the network for one state, [A, 1], to action values [A]."""
+        return outputs.raw[:, 0]
 
-    def loss(numbers, _, r_t, discount_t, following):
+    def loss(raw, _, r_t, discount_t, next_return):
         """The loss of one transition, and its priority for `--sampler=prioritized`.
 
-        `numbers` [1] are those of the action that was taken. `following` [1] is what the algorithm
-        expects after it, such as the numbers of the next state's best action.
+        `raw` [1] are the outputs for the action that was taken. `next_return` [1] is what the
+        algorithm expects after it, such as the outputs for the next state's best action.
         """
-        target = jax.lax.stop_gradient(r_t + discount_t * following[0])
-        td_error = target - numbers[0]
+        target = jax.lax.stop_gradient(r_t + discount_t * next_return[0])
+        td_error = target - raw[0]
         return log_cosh(td_error), jnp.abs(td_error)
 
-    return api.Head(num_outputs=1, values=values, loss=loss, following_mean=api.mean_of_numbers)
+    return api.Head(num_outputs=1, values=values, loss=loss, mean_next_return=api.mean_over_actions)
 
 
 # `reads` is left out: this head reads no settings, so `--loss` and `--huber_delta` are refused.
-# `offers` says that it has `following_mean`, which `--algorithm=munchausen` needs.
+# `offers` says that it has `mean_next_return`, which `--algorithm=munchausen` needs.
 registries.HEADS.register(
     "log_cosh", __name__, "one value, with a smooth loss", offers=frozenset({"means"})
 )

@@ -36,9 +36,9 @@ class Actor(NamedTuple):
     init: Callable[[jax.Array, int], ActorState]  # (key, E)
     # (state, frames [E, *frame_shape], is_first [E]) -> state with the stack that is seen now
     see: Callable[[ActorState, jax.Array, jax.Array], ActorState]
-    # (params, state, frames, is_first, epsilon [], numbers, total) -> state, actions [E] int32,
-    # values [E, A]. Sees, and chooses actions. Where these are some of `total` environments, with
-    # `numbers` [E] int32, they draw what they would draw among all.
+    # (params, state, frames, is_first, epsilon [], env_ids, num_envs) -> state, actions [E] int32,
+    # values [E, A]. Sees, and chooses actions. Where these are some of `num_envs` environments,
+    # `env_ids` [E] int32 says which, and they draw what they would draw among all.
     act: Callable[..., tuple[ActorState, jax.Array, jax.Array]]
 
 
@@ -121,16 +121,16 @@ def _act(
     frame: jax.Array,
     is_first: jax.Array,
     epsilon: jax.Array,
-    numbers: jax.Array | None = None,
-    total: int | None = None,
+    env_ids: jax.Array | None = None,
+    num_envs: int | None = None,
 ) -> tuple[ActorState, jax.Array, jax.Array]:
     state = _see(state, frame, is_first)
     step_key = jax.random.fold_in(jax.random.wrap_key_data(state.key), state.acts)
 
     def keys_for(what: int) -> jax.Array:
         """One for each environment."""
-        keys = jax.random.split(jax.random.fold_in(step_key, what), total or frame.shape[0])
-        return keys if numbers is None else keys[numbers]
+        keys = jax.random.split(jax.random.fold_in(step_key, what), num_envs or frame.shape[0])
+        return keys if env_ids is None else keys[env_ids]
 
     keys, noise_keys = keys_for(0), keys_for(1) if draws_noise else None
     q_values = network.q_values(params, state.stack, noise_keys)

@@ -32,7 +32,7 @@ def soft(
       bonus_factor: of the bonus.
       bonus_min: the smallest bonus, at most 0, before it is multiplied by the factor.
     """
-    follow = head.following_mean
+    follow = head.mean_next_return
     assert follow is not None, "checked with the settings"
 
     def bootstrap(
@@ -51,8 +51,8 @@ def soft(
             values_tm1, batch.action, temperature, bonus_min
         )
         scaled = scaled_log_policy(jax.vmap(head.values)(chosen_by), temperature)
-        following = jax.vmap(follow)(outputs_t, jnp.exp(scaled / temperature), -scaled)
-        return batch.reward + bonus_factor * bonus, following
+        next_return = jax.vmap(follow)(outputs_t, jnp.exp(scaled / temperature), -scaled)
+        return batch.reward + bonus_factor * bonus, next_return
 
     return bootstrap
 

@@ -43,9 +43,9 @@ class QNetwork(nn.Module):
             return heads.Outputs(self._outputs(x, sizes, noise))
         if sizes and not self.torso_learns:  # features are learned first, and then embedded
             x, sizes = self._hidden(x, sizes[0], "features", noise), sizes[1:]
-        x, fractions = self.head.embedding(x, keys)
+        x, taus = self.head.embedding(x, keys)
         samples = self._outputs(x, sizes, noise)[..., 0]  # [B, T, A]
-        return heads.Outputs(jnp.moveaxis(samples, 1, -1), fractions)
+        return heads.Outputs(jnp.moveaxis(samples, 1, -1), taus)
 
     def _noise(self, keys: jax.Array | None) -> _Noises:
         """Of each layer that is noisy, by its name; nothing without keys."""

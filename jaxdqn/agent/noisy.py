@@ -38,7 +38,7 @@ class NoisyDense(nn.Module):
     def __call__(self, x: jax.Array, noise: Noise | None) -> jax.Array:
         """[B, ..., in], noise or None for none -> [B, ..., features].
 
-        Axes between the first and the last, as of the fractions of IQN, share the noise.
+        Axes between the first and the last, as of the quantiles of IQN, share the noise.
         """
         inputs = x.shape[-1]
         bound = 1 / math.sqrt(inputs)

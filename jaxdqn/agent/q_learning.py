@@ -55,7 +55,7 @@ def greedy(network: networks.Network, head: heads.Head, *, double_q: bool) -> Bo
         elif network.draws:  # else a draw that is high by chance would value itself
             chosen_by = network.outputs(target_params, batch.next_observation, keys[1])
         best = jnp.argmax(jax.vmap(head.values)(chosen_by), axis=-1)
-        return batch.reward, jax.vmap(head.following)(outputs_t, best)
+        return batch.reward, jax.vmap(head.next_return)(outputs_t, best)
 
     return bootstrap
 
@@ -75,8 +75,8 @@ def make_loss(network: networks.Network, head: heads.Head, bootstrap: Bootstrap)
         # Each forward pass draws for itself, and for each transition anew.
         keys = jax.random.split(key, (4, len(batch.action)))
         outputs = network.outputs(params, batch.observation, keys[0])
-        reward, following = bootstrap(params, target_params, batch, keys[1:])
-        return _learned(head, outputs, batch.action, reward, batch.discount, following)
+        reward, next_return = bootstrap(params, target_params, batch, keys[1:])
+        return _learned(head, outputs, batch.action, reward, batch.discount, next_return)
 
     return loss
 
@@ -94,9 +94,9 @@ def make_known_loss(network: networks.Network, head: heads.Head) -> learner.Loss
     ) -> tuple[jax.Array, learner.Metrics, jax.Array]:
         size = len(batch.action)
         outputs = network.outputs(params, batch.observation, jax.random.split(key, size))
-        following = jax.vmap(head.following)(outputs, batch.action)
+        next_return = jax.vmap(head.next_return)(outputs, batch.action)
         no_discount = jnp.zeros(size)  # so that whatever follows counts nothing
-        return _learned(head, outputs, batch.action, batch.known_return, no_discount, following)
+        return _learned(head, outputs, batch.action, batch.known_return, no_discount, next_return)
 
     return loss
 
@@ -107,15 +107,15 @@ def _learned(
     action: jax.Array,
     reward: jax.Array,
     discount: jax.Array,
-    following: Any,
+    next_return: Any,
 ) -> tuple[jax.Array, learner.Metrics, jax.Array]:
     """What a `learner.LossFn` returns, of the outputs of B states and the actions taken there."""
     losses, priority = jax.vmap(head.loss)(
-        outputs.numbers[jnp.arange(len(action)), action],
-        outputs.fractions,
+        outputs.raw[jnp.arange(len(action)), action],
+        outputs.taus,
         reward,
         discount,
-        following,
+        next_return,
     )
     values = jax.vmap(head.values)(outputs)
     return losses, {"q_mean": jnp.mean(jnp.max(values, axis=-1))}, priority

@@ -152,8 +152,8 @@ def _act_and_record(
         row.frame,
         row.is_first,
         epsilon,
-        numbers=mesh_lib.index() * made.local_envs + jnp.arange(made.local_envs),
-        total=made.config.group_size,
+        env_ids=mesh_lib.index() * made.local_envs + jnp.arange(made.local_envs),
+        num_envs=made.config.group_size,
     )
     if made.config.motion_trace:  # it is stored: no row of the ring alone shows it
         row = row.replace(frame=actor_state.stack[:, -1])

@@ -64,9 +64,9 @@ def transitions(num_numbers):
 def losses_and_gradients(head, numbers_tm1, numbers_t, chooser, action, reward, discount):
     def mean(numbers):
         best = jnp.argmax(jax.vmap(head.values)(api.Outputs(chooser)), axis=-1)
-        following = jax.vmap(head.following)(api.Outputs(numbers_t), best)
+        next_return = jax.vmap(head.next_return)(api.Outputs(numbers_t), best)
         taken = numbers[jnp.arange(BATCH), action]
-        found, _ = jax.vmap(head.loss)(taken, None, reward, discount, following)
+        found, _ = jax.vmap(head.loss)(taken, None, reward, discount, next_return)
         return found.sum(), found
 
     (_, found), gradient = jax.value_and_grad(mean, has_aux=True)(numbers_tm1)
@@ -142,12 +142,12 @@ def test_qr_agrees_with_rlax(kappa):
     tm1, t, chooser, action, reward, discount = transitions(7)
     head = qr.quantile_head(7, kappa)
     found = losses_and_gradients(head, tm1, t, chooser, action, reward, discount)
-    fractions = jnp.asarray(qr.midpoints(7))
+    taus = jnp.asarray(qr.midpoints(7))
 
     def expected(quantiles):  # rlax has actions last
         one, two, three = (jnp.swapaxes(x, 1, 2) for x in (quantiles, t, chooser))
         return jax.vmap(
-            lambda a, b, c, d, e, f: rlax.quantile_q_learning(a, fractions, b, c, d, e, f, kappa)
+            lambda a, b, c, d, e, f: rlax.quantile_q_learning(a, taus, b, c, d, e, f, kappa)
         )(one, action, reward, discount, three, two)
 
     assert_equals_rlax(found, expected, tm1)
@@ -155,13 +155,13 @@ def test_qr_agrees_with_rlax(kappa):
 
 def test_quantiles_find_those_of_a_distribution():
     """By descent on samples; with fractions on the wrong side they would come in reverse order."""
-    fractions = jnp.asarray(qr.midpoints(5))
+    taus = jnp.asarray(qr.midpoints(5))
     samples = jnp.asarray(np.random.default_rng(0).exponential(size=2_000), jnp.float32)
-    step = jax.jit(jax.grad(lambda q: qr.quantile_loss(q, fractions, samples, 0.0)))
+    step = jax.jit(jax.grad(lambda q: qr.quantile_loss(q, taus, samples, 0.0)))
     found = jnp.zeros(5)
     for _ in range(400):
         found -= 0.2 * step(found)
-    np.testing.assert_allclose(found, np.quantile(samples, fractions), atol=0.06)
+    np.testing.assert_allclose(found, np.quantile(samples, taus), atol=0.06)
 
 
 @pytest.mark.parametrize(
@@ -195,7 +195,7 @@ def test_hl_gauss_learns_the_target():
         reward, end = jnp.float32(value), jnp.float32(0)
 
         def loss(logits, outputs=outputs, reward=reward, end=end):
-            return head.loss(logits, None, reward, end, head.following(outputs, 1))[0]
+            return head.loss(logits, None, reward, end, head.next_return(outputs, 1))[0]
 
         np.testing.assert_allclose(jax.grad(loss)(logits), np.zeros(51), atol=1e-6)
 
@@ -206,8 +206,8 @@ def test_cosines_of_fractions():
     features = jnp.ones((2, 3))
     params = embedding.init(jax.random.key(0), features, None)
     kernel = params["params"]["cosines"]["kernel"]
-    found, fractions = embedding.apply(params, features, None)
-    np.testing.assert_allclose(fractions, [[0.5], [0.5]])
+    found, taus = embedding.apply(params, features, None)
+    np.testing.assert_allclose(taus, [[0.5], [0.5]])
     expected = jax.nn.relu(jnp.array([0.0, -1, 0, 1]) @ kernel)
     np.testing.assert_allclose(found[0, 0], expected, atol=1e-6)
     keys = jax.random.split(jax.random.key(1), 2)
@@ -241,7 +241,7 @@ def test_a_network_of_iqn_by_hand(dueling):
 
     for b in range(3):
         features = np.maximum(dense(np.ravel(observation[b]), layers["features"]), 0)
-        for t, fraction in enumerate(np.asarray(outputs.fractions)[b]):
+        for t, fraction in enumerate(np.asarray(outputs.taus)[b]):
             cosines = np.cos(np.pi * fraction * np.arange(1, 65))
             x = features * np.maximum(dense(cosines, layers["head_embedding"]["cosines"]), 0)
             if dueling:
@@ -249,9 +249,9 @@ def test_a_network_of_iqn_by_hand(dueling):
                 expected = stream(x, "value") + advantage - advantage.mean()
             else:
                 expected = stream(x, "Dense")
-            np.testing.assert_allclose(outputs.numbers[b, :, t], expected, rtol=1e-4, atol=1e-5)
+            np.testing.assert_allclose(outputs.raw[b, :, t], expected, rtol=1e-4, atol=1e-5)
     fixed = network.outputs(params, observation)
-    np.testing.assert_allclose(fixed.fractions, np.broadcast_to(qr.midpoints(5), (3, 5)))
+    np.testing.assert_allclose(fixed.taus, np.broadcast_to(qr.midpoints(5), (3, 5)))
 
 
 def test_environments_draw_for_themselves_and_the_same_on_any_number_of_devices():
@@ -266,8 +266,8 @@ def test_environments_draw_for_themselves_and_the_same_on_any_number_of_devices(
     for device in range(2):
         part = slice(2 * device, 2 * device + 2)
         state = actor.init(jax.random.key(1), 2)
-        numbers = jnp.arange(4)[part]
-        _, _, found = actor.act(params, state, frame[part], first[part], 0.0, numbers, 4)
+        env_ids = jnp.arange(4)[part]
+        _, _, found = actor.act(params, state, frame[part], first[part], 0.0, env_ids, 4)
         np.testing.assert_allclose(found, values[part], rtol=1e-6)
     evaluated = parts.make_actor(config, CARTPOLE)
     _, _, values = evaluated.act(params, evaluated.init(jax.random.key(1), 4), frame, first, 0.0)

@@ -9,11 +9,11 @@ from jaxdqn.settings import registries
 
 def make(config):
     def values(outputs):
-        return jnp.mean(outputs.numbers, axis=-1)
+        return jnp.mean(outputs.raw, axis=-1)
 
-    def loss(numbers, _, r_t, discount_t, following):
-        target = r_t + discount_t * jnp.mean(following)
-        errors = jax.lax.stop_gradient(target) - numbers
+    def loss(raw, _, r_t, discount_t, next_return):
+        target = r_t + discount_t * jnp.mean(next_return)
+        errors = jax.lax.stop_gradient(target) - raw
         return config.loss_scale * jnp.sum(errors**2), jnp.max(jnp.abs(errors))
 
     return api.Head(num_outputs=2, values=values, loss=loss)

@@ -25,19 +25,19 @@ def c51(atoms: npt.NDArray[np.float32]) -> api.Head:
     """
 
     def values(outputs: api.Outputs) -> jax.Array:
-        return distributions.expectation(outputs.numbers, atoms)
+        return distributions.expectation(outputs.raw, atoms)
 
     def loss(
-        logits: jax.Array, _: None, r_t: jax.Array, discount_t: jax.Array, following: jax.Array
+        logits: jax.Array, _: None, r_t: jax.Array, discount_t: jax.Array, next_return: jax.Array
     ) -> tuple[jax.Array, jax.Array]:
-        target = project(atoms, jax.nn.softmax(following), r_t, discount_t)
+        target = project(atoms, jax.nn.softmax(next_return), r_t, discount_t)
         return distributions.cross_entropy(logits, jax.lax.stop_gradient(target))
 
     return api.Head(
         num_outputs=len(atoms),
         values=values,
         loss=loss,
-        distribution=lambda outputs: distributions.probabilities(outputs.numbers, atoms),
+        distribution=lambda outputs: distributions.probabilities(outputs.raw, atoms),
         is_categorical=True,
     )
 

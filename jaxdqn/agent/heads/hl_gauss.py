@@ -29,29 +29,29 @@ def hl_gauss(edges: npt.NDArray[np.float32], width: float) -> api.Head:
     deviation = width * float(edges[1] - edges[0])
 
     def values(outputs: api.Outputs) -> jax.Array:
-        return distributions.expectation(outputs.numbers, centres)
+        return distributions.expectation(outputs.raw, centres)
 
     def loss(
-        logits: jax.Array, _: None, r_t: jax.Array, discount_t: jax.Array, following: jax.Array
+        logits: jax.Array, _: None, r_t: jax.Array, discount_t: jax.Array, next_return: jax.Array
     ) -> tuple[jax.Array, jax.Array]:
-        value = jax.lax.stop_gradient(r_t + discount_t * following)
+        value = jax.lax.stop_gradient(r_t + discount_t * next_return)
         loss, _priority = distributions.cross_entropy(logits, histogram(edges, deviation, value))
         predicted = distributions.expectation(logits[None], centres)[0]
         return loss, jnp.abs(value - predicted)
 
-    def following(outputs: api.Outputs, action: jax.Array) -> jax.Array:
+    def next_return(outputs: api.Outputs, action: jax.Array) -> jax.Array:
         return values(outputs)[action]
 
-    def following_mean(outputs: api.Outputs, weights: jax.Array, shifts: jax.Array) -> jax.Array:
+    def mean_next_return(outputs: api.Outputs, weights: jax.Array, shifts: jax.Array) -> jax.Array:
         return jnp.sum(weights * (values(outputs) + shifts))
 
     return api.Head(
         num_outputs=len(centres),
         values=values,
         loss=loss,
-        following=following,
-        following_mean=following_mean,
-        distribution=lambda outputs: distributions.probabilities(outputs.numbers, centres),
+        next_return=next_return,
+        mean_next_return=mean_next_return,
+        distribution=lambda outputs: distributions.probabilities(outputs.raw, centres),
         is_categorical=True,
     )
 

@@ -1,4 +1,4 @@
-"""IQN: quantiles of returns at fractions that are drawn (Dabney et al., arXiv:1806.06923)."""
+"""IQN: quantiles of returns at drawn fractions, taus (Dabney et al., arXiv:1806.06923)."""
 
 import flax.linen as nn
 import jax
@@ -25,16 +25,16 @@ class FractionEmbedding(nn.Module):
 
     @nn.compact
     def __call__(self, features: jax.Array, keys: jax.Array | None) -> tuple[jax.Array, jax.Array]:
-        """[B, F], a key for each or None -> [B, T, F], fractions [B, T]; midpoints without keys."""
+        """[B, F], a key for each or None -> [B, T, F], taus [B, T]; midpoints without keys."""
         # The batch size may be symbolic, which `len` does not give.
-        fractions = jnp.broadcast_to(
+        taus = jnp.broadcast_to(
             qr.midpoints(self.num_quantiles), (features.shape[0], self.num_quantiles)
         )
         if keys is not None:
             shape = (self.num_quantiles,)
-            fractions = jax.vmap(lambda key: jax.random.uniform(key, shape, jnp.float32))(keys)
+            taus = jax.vmap(lambda key: jax.random.uniform(key, shape, jnp.float32))(keys)
         frequencies = jnp.arange(1, self.num_cosines + 1)
-        angles = jnp.pi * fractions[..., None] * frequencies[None, None, :]
+        angles = jnp.pi * taus[..., None] * frequencies[None, None, :]
         layer = nn.Dense(
             features.shape[-1],
             dtype=features.dtype,
@@ -42,4 +42,4 @@ class FractionEmbedding(nn.Module):
             name="cosines",
         )
         embedded = nn.relu(layer(jnp.cos(angles).astype(features.dtype)))
-        return features[:, None, :] * embedded, fractions
+        return features[:, None, :] * embedded, taus

@@ -1,4 +1,4 @@
-"""QR-DQN: quantiles of returns at fixed fractions (Dabney et al., arXiv:1710.10044)."""
+"""QR-DQN: quantiles of returns at fixed fractions, taus (Dabney et al., arXiv:1710.10044)."""
 
 import functools
 from typing import Any
@@ -20,12 +20,12 @@ def make(config: config_lib.Config) -> api.Head:
 
 
 def midpoints(num_quantiles: int) -> npt.NDArray[np.float32]:
-    """The fractions in the middle of equal parts, [N]."""
+    """The taus in the middle of N equal parts, [N]."""
     return ((np.arange(num_quantiles) + 0.5) / num_quantiles).astype(np.float32)
 
 
 def quantile_head(num_quantiles: int, kappa: float) -> api.Head:
-    """Builds a head; outputs without fractions of their own are at `midpoints`.
+    """Builds a head; outputs without taus of their own are at `midpoints`.
 
     Args:
       num_quantiles: N.
@@ -33,36 +33,36 @@ def quantile_head(num_quantiles: int, kappa: float) -> api.Head:
     """
 
     def values(outputs: api.Outputs) -> jax.Array:
-        return jnp.mean(outputs.numbers, axis=-1)
+        return jnp.mean(outputs.raw, axis=-1)
 
     def loss(
         quantiles: jax.Array,
-        fractions: jax.Array | None,
+        taus: jax.Array | None,
         r_t: jax.Array,
         discount_t: jax.Array,
-        following: jax.Array,
+        next_return: jax.Array,
     ) -> tuple[jax.Array, jax.Array]:
-        if fractions is None:
-            fractions = jnp.asarray(midpoints(num_quantiles))
-        target = jax.lax.stop_gradient(r_t + discount_t * following)
-        loss = quantile_loss(quantiles, fractions, target, kappa)
+        if taus is None:
+            taus = jnp.asarray(midpoints(num_quantiles))
+        target = jax.lax.stop_gradient(r_t + discount_t * next_return)
+        loss = quantile_loss(quantiles, taus, target, kappa)
         return loss, jnp.abs(jnp.mean(target) - jnp.mean(quantiles))
 
     return api.Head(
         num_outputs=num_quantiles,
         values=values,
         loss=loss,
-        following_mean=api.mean_of_numbers,
+        mean_next_return=api.mean_over_actions,
         distribution=lambda outputs: (
-            outputs.numbers,
-            jnp.full_like(outputs.numbers, 1 / num_quantiles),
+            outputs.raw,
+            jnp.full_like(outputs.raw, 1 / num_quantiles),
         ),
     )
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(3,))
 def quantile_loss(
-    quantiles: jax.Array, fractions: jax.Array, target: jax.Array, kappa: float
+    quantiles: jax.Array, taus: jax.Array, target: jax.Array, kappa: float
 ) -> jax.Array:
     """Quantile Huber loss: the mean over targets, summed over predictions.
 
@@ -72,21 +72,21 @@ def quantile_loss(
 
     Args:
       quantiles: [N] predicted.
-      fractions: [N] of them.
+      taus: [N] of them.
       target: [M] samples or quantiles of the return.
       kappa: error at which the loss becomes linear; 0: at once.
 
     Returns:
       [] loss.
     """
-    return _loss_and_slopes(quantiles, fractions, target, kappa)[0]
+    return _loss_and_slopes(quantiles, taus, target, kappa)[0]
 
 
 def _loss_and_slopes(
-    quantiles: jax.Array, fractions: jax.Array, target: jax.Array, kappa: float
+    quantiles: jax.Array, taus: jax.Array, target: jax.Array, kappa: float
 ) -> tuple[jax.Array, jax.Array]:
     """The loss [], and its gradient [N] by the predictions."""
-    chex.assert_rank([quantiles, fractions, target], 1)
+    chex.assert_rank([quantiles, taus, target], 1)
     sums = jax.lax.platform_dependent(
         quantiles,
         target,
@@ -95,8 +95,8 @@ def _loss_and_slopes(
     )
     below, above, pull_up, pull_down = (each / target.shape[0] for each in sums)
     # A prediction below the target weighs its fraction, one above it the rest.
-    rest = 1 - fractions
-    return jnp.sum(fractions * below + rest * above), rest * pull_down - fractions * pull_up
+    rest = 1 - taus
+    return jnp.sum(taus * below + rest * above), rest * pull_down - taus * pull_up
 
 
 def _backward(kappa: float, slopes: jax.Array, cotangent: jax.Array) -> tuple[Any, ...]:

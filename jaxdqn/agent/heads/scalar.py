@@ -27,12 +27,12 @@ def scalar(td_loss: losses.TdLoss) -> api.Head:
     """
 
     def values(outputs: api.Outputs) -> jax.Array:
-        return outputs.numbers[:, 0]
+        return outputs.raw[:, 0]
 
     def loss(
-        numbers: jax.Array, _: None, r_t: jax.Array, discount_t: jax.Array, following: jax.Array
+        raw: jax.Array, _: None, r_t: jax.Array, discount_t: jax.Array, next_return: jax.Array
     ) -> tuple[jax.Array, jax.Array]:
-        td_error = jax.lax.stop_gradient(r_t + discount_t * following[0]) - numbers[0]
+        td_error = jax.lax.stop_gradient(r_t + discount_t * next_return[0]) - raw[0]
         return td_loss(td_error), jnp.abs(td_error)
 
-    return api.Head(num_outputs=1, values=values, loss=loss, following_mean=api.mean_of_numbers)
+    return api.Head(num_outputs=1, values=values, loss=loss, mean_next_return=api.mean_over_actions)
