@@ -159,7 +159,8 @@ def test_time_limit_truncates_and_pole_fall_terminates():
         ("Acrobot", "Acrobot-v1"),
         ("Catch", "Catch-v0"),
         ("Breakout-v5", "Breakout-v5"),
-        ("LunarLander-v3", "LunarLander-v3"),
+        ("LunarLander", "LunarLander-v3"),
+        ("LunarLander-v2", "LunarLander-v2"),
     ],
 )
 def test_names(name, env_id):

@@ -43,6 +43,7 @@ def test_names_of_all_sources_are_resolved_and_described():
 
 def test_a_game_names_its_preset_or_that_of_its_family_is_taken():
     assert presets.resolve("MountainCar", "", {}).preset == "mountaincar"
+    assert presets.resolve("LunarLander", "", {}).preset == "lunarlander"
     for game, preset in (
         (api.GameInfo("Some"), "classic"),
         (api.GameInfo("Some", family=api.ATARI), "laptop"),

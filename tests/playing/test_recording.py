@@ -292,7 +292,8 @@ def test_every_action_of_a_game_has_a_name():
     assert actions("Pong-v5")[2:] == ("RIGHT", "LEFT", "RIGHTFIRE", "LEFTFIRE")
     assert len(set(actions("Pong-v5", full_action_space=True))) == 18
     assert actions("CartPole-v1") == ("LEFT", "RIGHT")
-    assert actions("LunarLander-v3") == ("0", "1", "2", "3")
+    assert actions("LunarLander-v3")[2] == "MAIN ENGINE"
+    assert actions("LunarLander-v2") == ("0", "1", "2", "3")  # as an environment nobody named
     for game in ("Asteroids", "Freeway", "KungFuMaster", "Seaquest", "UpNDown"):
         spec = registry.describe(f"{game}-v5", {})
         assert len(spec.actions) == spec.num_actions and spec.actions[0].isalpha()

@@ -60,6 +60,7 @@ _OTHERS: Mapping[str, tuple[str, ...]] = {
     "Acrobot": ("PULL LEFT", "NO TORQUE", "PULL RIGHT"),
     "CartPole": ("LEFT", "RIGHT"),
     "Catch": ("LEFT", "STAY", "RIGHT"),
+    "LunarLander": ("NO ENGINE", "LEFT ENGINE", "MAIN ENGINE", "RIGHT ENGINE"),
     "MountainCar": ("LEFT", "COAST", "RIGHT"),
 }
 

@@ -13,6 +13,7 @@ _PLAIN_NAMES = {
     "Acrobot": "Acrobot-v1",
     "CartPole": "CartPole-v1",
     "Catch": "Catch-v0",
+    "LunarLander": "LunarLander-v3",
     "MountainCar": "MountainCar-v0",
 }
 
@@ -27,7 +28,11 @@ _STEPS_PER_SECOND = {
 }
 _PROCGEN_STEPS_PER_SECOND = 15.0  # its own `video.frames_per_second`
 # Games that the preset of their kind does not learn, or not as fast, and the preset that does.
-_PRESETS = {"CartPole-v1": "cartpole", "MountainCar-v0": "mountaincar"}
+_PRESETS = {
+    "CartPole-v1": "cartpole",
+    "LunarLander-v3": "lunarlander",
+    "MountainCar-v0": "mountaincar",
+}
 
 
 @functools.cache
