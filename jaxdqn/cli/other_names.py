@@ -1,5 +1,7 @@
 """What flags of other trainers are called here."""
 
+import re
+
 from absl import flags
 
 # Of CleanRL, Stable-Baselines3, Dopamine and DQN Zoo; a '-' counts as a '_'.
@@ -10,16 +12,13 @@ _NAMES = {
     "env_id": "env",
     "env_name": "env",
     "environment_name": "env",
-    "eps": "epsilon_end",
     "eval_freq": "eval_every_steps",
     "exploration_final_eps": "epsilon_end",
-    "exploration_fraction": "epsilon_decay_steps",
     "exploration_initial_eps": "epsilon_start",
     "game": "env",
     "game_name": "env",
     "gamma": "discount",
     "gradient_clip": "max_grad_norm",
-    "gradient_steps": "updates_per_slice",
     "lr": "learning_rate",
     "learning_starts": "learning_starts_steps",
     "min_replay_history": "learning_starts_steps",
@@ -49,6 +48,9 @@ _NAMES = {
 _OTHERWISE = {
     "cuda": "JAX_PLATFORMS=cpu before the command keeps it off a GPU",
     "device": "JAX_PLATFORMS=cpu, cuda or tpu before the command chooses the device",
+    "eps": "--epsilon_end is the share of random actions, --optimizer_epsilon the optimizer's",
+    "exploration_fraction": "--epsilon_decay_steps is this share of --total_steps, in steps",
+    "gradient_steps": "--steps_per_update is train_freq / gradient_steps",
     "wandb": "--track=wandb sends the metrics there",
     "wandb_project_name": "--track=wandb sends the metrics there; WANDB_PROJECT names the project",
 }
@@ -64,6 +66,7 @@ def hint(flag: str) -> str:
     here = _NAMES.get(name, name if name != flag else None)
     if here and here in flags.FLAGS:
         return f"there is no flag --{flag}; --{here} sets it"
-    if name in _OTHERWISE:
-        return f"there is no flag --{flag}; {_OTHERWISE[name]}"
+    told = _OTHERWISE.get(name, "")
+    if told and all(each in flags.FLAGS for each in re.findall(r"--(\w+)", told)):
+        return f"there is no flag --{flag}; {told}"
     return ""
