@@ -6,11 +6,13 @@ agent = jaxdqn.load("CartPole")
 """
 
 import os
+from typing import Any
 
 import jax
 import numpy as np
 import numpy.typing as npt
 
+from jaxdqn import errors
 from jaxdqn.agent import actor
 from jaxdqn.assembly import parts
 from jaxdqn.envs import api
@@ -19,7 +21,7 @@ from jaxdqn.settings import config as config_lib
 from jaxdqn.storage import home
 
 
-def load(agent: str | os.PathLike[str], checkpoint: str = "latest") -> "Agent":
+def load(agent: str | os.PathLike[str], checkpoint: str | int = "latest") -> "Agent":
     """Loads a trained agent. Nothing from its files is executed.
 
     Args:
@@ -28,14 +30,29 @@ def load(agent: str | os.PathLike[str], checkpoint: str = "latest") -> "Agent":
       checkpoint: of a run: 'latest', 'best' by the run's own evaluations, or a step.
 
     Raises:
-      SettingError: there is no such agent, or no such checkpoint. It is a ValueError.
+      ValueError: there is no such agent, or no such checkpoint.
       RunError: the agent cannot be read.
     """
-    name = os.fspath(agent)
+    try:
+        return Agent(_saved(os.fspath(agent), str(checkpoint)))
+    except errors.SettingError as error:
+        raise ValueError(str(error).removeprefix("--")) from None  # it names no flag here
+
+
+def _saved(name: str, checkpoint: str) -> trained_agent.SavedRun:
+    path = agent_names.find(name)
+    if path is not None:
+        if checkpoint != "latest":
+            raise errors.SettingError(
+                "checkpoint", f"is {checkpoint}; {name!r} is not the folder of a run"
+            )
+        return exported_agent.load(path)
     path = home.expanded("agent", name)
-    if name not in agent_names.built_in() and (path / layout.CONFIG_FILE).is_file():
-        return Agent(trained_agent.load(path, checkpoint))
-    return Agent(exported_agent.load(agent_names.folder(name)))
+    if not (path / layout.CONFIG_FILE).is_file():
+        raise errors.SettingError(
+            "agent", f"is {name!r}; must be the folder of a run, {agent_names.choices(name)}"
+        )
+    return trained_agent.load(path, checkpoint)
 
 
 class Agent:
@@ -47,13 +64,14 @@ class Agent:
       config: the settings of its run.
       spec: the shapes of its environment, and what its actions are called.
       step: after how many steps of training.
+      params: the parameters of its network, as flax has them.
     """
 
     def __init__(self, saved: trained_agent.SavedRun):
         self.config: config_lib.Config = saved.config
         self.spec: api.EnvSpec = saved.spec
         self.step = saved.step
-        self._params = saved.params
+        self.params: Any = saved.params
         self._actor = parts.make_actor(saved.config, saved.spec)
         self._act = jax.jit(self._actor.act)
         self.reset()
@@ -65,7 +83,19 @@ class Agent:
     def act(
         self, observation: npt.ArrayLike, is_first: npt.ArrayLike | None = None
     ) -> npt.NDArray[np.int32]:
-        """The best actions.
+        """The best actions. Arguments and errors are those of `q_values`.
+
+        Returns:
+          [E] int32, counted from 0. `spec.actions` says what they are called.
+        """
+        return self.q_values(observation, is_first).argmax(axis=1).astype(np.int32)
+
+    def q_values(
+        self, observation: npt.ArrayLike, is_first: npt.ArrayLike | None = None
+    ) -> npt.NDArray[np.float32]:
+        """The values of all actions; where the network predicts distributions, their means.
+
+        It remembers the frames, as `act` does, so give each frame to one of the two.
 
         Args:
           observation: the newest frame of each game, [E, *spec.frame_shape].
@@ -73,7 +103,7 @@ class Agent:
             begins all.
 
         Returns:
-          [E] int32, counted from 0. `spec.actions` says what they are called.
+          [E, A] float32.
 
         Raises:
           ValueError: the arrays have other shapes.
@@ -96,6 +126,10 @@ class Agent:
             )
         if state is None:
             state, begins = self._actor.init(jax.random.key(0), games), np.ones(games, bool)
+            # On the device of the parameters, as every later state is; else `_act` is compiled once
+            # for the first state and once for the others.
+            for leaf in jax.tree.leaves(self.params)[:1]:
+                state = jax.device_put(state, leaf.sharding)
         # Random actions are left to the caller.
-        self._state, actions, _ = self._act(self._params, state, frame, begins, np.float32(0))
-        return np.asarray(actions)
+        self._state, _, values = self._act(self.params, state, frame, begins, np.float32(0))
+        return np.asarray(values)

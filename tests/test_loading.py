@@ -4,11 +4,11 @@ import re
 import subprocess
 import sys
 
+import jax
 import numpy as np
 import pytest
 
 import jaxdqn
-from jaxdqn import errors
 from jaxdqn.playing import rollout
 from jaxdqn.rundir import trained_agent
 from tests import program, saved
@@ -33,9 +33,11 @@ def agent(place):
 def test_the_documented_code_plays_and_reads_metrics(place, monkeypatch, capsys):
     monkeypatch.chdir(place)
     page = (program.ROOT / "docs" / "agents.md").read_text()
-    played, read = re.findall(r"^```python\n(.*?)^```", page, re.DOTALL | re.MULTILINE)
+    played, valued, read = re.findall(r"^```python\n(.*?)^```", page, re.DOTALL | re.MULTILINE)
     exec(played, {})
     assert capsys.readouterr().out == "500.0\n" * 3
+    exec(valued, {})
+    assert re.fullmatch(r"LEFT \d+\.\d\d\nRIGHT \d+\.\d\d\n", capsys.readouterr().out)
     exec(read, {})
     assert capsys.readouterr().out == "{10: 1.0, 20: 3.0, 30: 2.0}\n"
 
@@ -43,6 +45,9 @@ def test_the_documented_code_plays_and_reads_metrics(place, monkeypatch, capsys)
 def test_it_is_the_agent_of_the_run(place, agent):
     assert (agent.step, agent.config.frame_stack, agent.spec.frame_shape) == (30, 3, (4,))
     assert jaxdqn.load(str(place / RUN), "best").step == 20
+    assert jaxdqn.load(place / RUN, checkpoint=10).step == 10
+    saved_run = trained_agent.load(place / RUN, "latest")
+    program.assert_equal(agent.params, saved_run.params)
 
 
 def moments(path):
@@ -58,6 +63,25 @@ def test_it_acts_as_in_films(place, agent):
     for moment in seen:
         assert agent.act(moment.stack[-1:], [is_first]).tolist() == [moment.action]
         is_first = moment.is_last
+
+
+def test_it_values_actions_as_in_films(place, agent):
+    for moment in moments(place / RUN)[:9]:
+        values = agent.q_values(moment.stack[-1:])
+        assert values.dtype == np.float32
+        np.testing.assert_allclose(values, [moment.q_values], rtol=1e-5)
+
+
+def test_the_values_of_a_distribution_are_its_means():
+    values = jaxdqn.load("CartPole-c51").q_values(np.zeros((3, 4)))
+    assert values.shape == (3, 2) and np.all(values[0] == values)
+
+
+def test_it_is_compiled_once(agent, caplog):
+    with jax.log_compiles():
+        for _ in range(3):
+            agent.act(np.zeros((2, 4)))
+    assert sum("Compiling jit(_act)" in told for told in caplog.messages) == 1
 
 
 def test_games_of_a_batch_do_not_mix(place, agent):
@@ -109,10 +133,18 @@ def test_frames_of_another_kind_are_refused():
 
 
 def test_what_is_no_agent_is_refused(place):
-    with pytest.raises(errors.SettingError, match="must be an agent of the package"):
-        jaxdqn.load(place / "runs")
-    with pytest.raises(errors.SettingError, match="checkpoint"):
-        jaxdqn.load(place / RUN, "7")
+    for agent, checkpoint, problem in (
+        (
+            place / "runs",
+            "latest",
+            "^agent: is .*; must be the folder of a run, an agent of the pa",
+        ),
+        (place / RUN, "7", "^checkpoint: is 7; .* has 10, 20, 30"),
+        (place / RUN, -1, "^checkpoint: is '-1'; must be latest, best or one of"),
+        ("CartPole", "best", "^checkpoint: is best; 'CartPole' is not the folder of a run"),
+    ):
+        with pytest.raises(ValueError, match=problem):
+            jaxdqn.load(agent, checkpoint)
     with pytest.raises(AttributeError, match="'jaxdqn' has no attribute 'lode'"):
         jaxdqn.lode  # noqa: B018, to look it up is what raises
 

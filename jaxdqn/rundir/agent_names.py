@@ -32,18 +32,28 @@ def folder(name: str, setting: str = "agent") -> pathlib.Path:
       SettingError: there is none of this name.
       RunError: it cannot be downloaded.
     """
+    found = find(name, setting)
+    if found is None:
+        raise errors.SettingError(setting, f"is {name!r}; must be {choices(name)}")
+    return found
+
+
+def find(name: str, setting: str = "agent") -> pathlib.Path | None:
+    """The same; None if there is none of this name."""
     if name.startswith(_HUB):
         return _downloaded(name.removeprefix(_HUB))
     if name in built_in():
         return BUILT_IN / name
     path = home.expanded(setting, name)
-    if exported_agent.is_export(path):
-        return path
+    return path if exported_agent.is_export(path) else None
+
+
+def choices(name: str) -> str:
+    """What could be meant by a name that is none."""
     near = difflib.get_close_matches(name, built_in(), n=3, cutoff=0.3) or built_in()
-    raise errors.SettingError(
-        setting,
-        f"is {name!r}; must be an agent of the package (nearest: {', '.join(near)}), the folder of "
-        "an export, or hf:USER/NAME",
+    return (
+        f"an agent of the package (nearest: {', '.join(near)}), the folder of an export, or "
+        "hf:USER/NAME"
     )
 
 
