@@ -91,7 +91,7 @@ def _interval(result: dict[str, Any]) -> str:
     ends = result["return"]["interval_95"]
     if ends is None:
         return ""
-    of_which = " of those that differ" if result["repeats"] else ""
+    of_which = " from those that differ" if result["repeats"] else ""
     return f" (95% interval{of_which} {ends[0]:.2f} to {ends[1]:.2f})"
 
 

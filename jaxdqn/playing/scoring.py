@@ -38,9 +38,10 @@ def score(
     num_envs = evaluation.num_envs_for(num_episodes)
     played = _play(agent, config, num_envs, num_episodes, seed)
     reference = agent.spec.game.reference
-    distinct = distinct_games(played)
-    repeats = _nothing_is_drawn(config, agent.spec) and 2 * distinct < num_episodes
-    statistics = summary(played, repeats=repeats)
+    differing = distinct(played)
+    num_distinct = len(differing[0])
+    repeats = _nothing_is_drawn(config, agent.spec) and 2 * num_distinct < num_episodes
+    statistics = summary(played, differing if repeats else None)
     return {
         "run_dir": str(agent.path),
         "checkpoint": agent.step,
@@ -51,7 +52,7 @@ def score(
         "env_options": registry.limited(config.env, config.env_options),
         "seed": seed,
         "episodes": num_episodes,
-        "distinct_games": distinct,
+        "distinct_games": num_distinct,
         "repeats": repeats,
         "num_envs": num_envs,
         "capped": int(played.capped.sum()),
@@ -88,16 +89,15 @@ def _play(
         )
 
 
-def distinct_games(played: evaluation.Scores) -> int:
-    """The number of different pairs of return and length."""
-    return len(_first_of_each(played))
+def distinct(played: evaluation.Scores) -> tuple[np.ndarray, np.ndarray]:
+    """The games that differ in return or length.
 
-
-def _first_of_each(played: evaluation.Scores) -> np.ndarray:
-    """The numbers of games [D] whose pair of return and length no earlier game has."""
+    Returns:
+      The number of one of each kind, [D], and how many there are of each, [D].
+    """
     pairs = np.stack([played.returns, played.lengths.astype(np.float64)], axis=1)
-    _, first = np.unique(pairs, axis=0, return_index=True)
-    return np.sort(first)
+    _, first, counts = np.unique(pairs, axis=0, return_index=True, return_counts=True)
+    return first, counts
 
 
 def _nothing_is_drawn(config: config_lib.Config, spec: api.EnvSpec) -> bool:
@@ -116,19 +116,22 @@ def _nothing_is_drawn(config: config_lib.Config, spec: api.EnvSpec) -> bool:
 
 
 # Returns that the bootstrap draws at once; all at once, many games would take gigabytes.
-_MOST_DRAWN = 10_000_000
+_MOST_DRAWN = 5_000_000
 _FEWEST_DISTINCT = 5  # games that differ, among games that repeat, of which an interval is given
 
 
-def summary(played: evaluation.Scores, *, repeats: bool = False) -> dict[str, Any]:
+def summary(
+    played: evaluation.Scores, differing: tuple[np.ndarray, np.ndarray] | None = None
+) -> dict[str, Any]:
     """Statistics of the returns of games.
 
     Games repeat if nothing in them is drawn but the number of no-ops, and fewer than half of them
-    differ in return or length. A game that is played again tells nothing new.
+    differ in return or length. A game that is played again tells nothing new, so the bootstrap then
+    draws from those that differ. Each keeps the weight that it has in the mean.
 
     Args:
       played: the games.
-      repeats: whether they repeat. Then the interval is that of those that differ.
+      differing: what `distinct` returns, if games repeat.
 
     Returns:
       `mean`, `std` (of the games, not of the mean), `median`, `min`, `max` and `interval_95`: the
@@ -137,14 +140,15 @@ def summary(played: evaluation.Scores, *, repeats: bool = False) -> dict[str, An
     """
     returns = played.returns
     mean, std = played.mean_and_std()
-    independent = returns[_first_of_each(played)] if repeats else returns
+    games, counts = differing or (np.arange(len(returns)), np.ones(len(returns)))
     interval = None
-    if len(independent) >= (_FEWEST_DISTINCT if repeats else 2) and np.isfinite(std):
+    if len(games) >= (_FEWEST_DISTINCT if differing else 2) and np.isfinite(std):
         found = scipy.stats.bootstrap(
-            (independent,),
-            np.mean,
+            (returns[games], counts),
+            lambda drawn, weights, axis: np.average(drawn, axis=axis, weights=weights),
+            paired=True,
             method="percentile",
-            batch=max(1, _MOST_DRAWN // len(independent)),
+            batch=max(1, _MOST_DRAWN // len(games)),
             rng=np.random.default_rng(0),
         )
         interval = [float(end) for end in found.confidence_interval]

@@ -142,14 +142,23 @@ def test_a_summary():
     assert summary([5.0, 5.0])["interval_95"] == [5.0, 5.0]
 
 
+def repeated(played):
+    return scoring.summary(played, scoring.distinct(played))["interval_95"]
+
+
 def test_the_interval_of_games_that_repeat():
     """Ten times five games tell no more than five games."""
     once = [1.0, 2.0, 3.0, 4.0, 10.0]
     played = evaluation.Scores(np.repeat(once, 10), np.ones(50, np.int64), np.zeros(50, bool))
-    assert scoring.distinct_games(played) == 5
-    assert scoring.summary(played, repeats=True)["interval_95"] == summary(once)["interval_95"]
-    four = evaluation.Scores(*(part[:40] for part in played))
-    assert scoring.summary(four, repeats=True)["interval_95"] is None
+    assert repeated(played) == summary(once)["interval_95"]
+    assert repeated(evaluation.Scores(*(part[:40] for part in played))) is None
+
+
+def test_the_interval_of_games_that_repeat_unequally_holds_their_mean():
+    """One game of ten is played ninety times, ten games of about 400 once each."""
+    returns = np.array([10.0] * 90 + list(range(400, 410)))
+    low, high = repeated(evaluation.Scores(returns, np.ones(100, np.int64), np.zeros(100, bool)))
+    assert low < returns.mean() < high
 
 
 def test_the_interval_of_many_games_takes_little_memory():
