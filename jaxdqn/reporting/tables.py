@@ -120,8 +120,9 @@ def _in_common(of_groups: Mapping[str, _Normalised]) -> tuple[Mapping[str, _Norm
     missing = [game for game in games if game not in common]
     if not missing:
         return of_groups, ""
-    if not common:
-        return of_groups, "The groups have no game in common, so their rows cannot be compared."
+    if len(common) < 2:
+        shared = f"only {common[0]}" if common else "no game"
+        return of_groups, f"The groups have {shared} in common, so their rows cannot be compared."
     kept = {label: {game: scores[game] for game in common} for label, scores in of_groups.items()}
     named = ", ".join(missing) if len(missing) <= _MOST_NAMED else f"{len(missing):,} others"
     shown = wording.counted(len(common), "game")

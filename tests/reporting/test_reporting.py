@@ -140,6 +140,11 @@ def test_groups_are_compared_over_the_games_that_all_of_them_have(tmp_path):
     table = tables.aggregates(found_runs.by_game(apart))
     assert [row[1] for row in table["rows"]] == ["2 runs of 2 games"] * 2
     assert table["note"].startswith("The groups have no game in common")
+    # One game is no aggregate over games.
+    one = [*made(9, ("Breakout", "Pong")), *made(11, ("Pong", "Qbert"))]
+    table = tables.aggregates(found_runs.by_game(one))
+    assert [row[1] for row in table["rows"]] == ["2 runs of 2 games"] * 2
+    assert table["note"].startswith("The groups have only Pong in common, so their rows cannot be")
     assert tables.aggregates(found_runs.by_game(both[:2]))["note"] == ""
 
 
@@ -452,7 +457,7 @@ def test_many_groups_make_one_readable_page(tmp_path):
     titles = re.findall(r">(n_step=\d+)</text>", html)
     assert titles == [f"n_step={i}" for i in range(1, 41)] * 6  # by number: 2 before 10
     assert "40 groups, each in colour; the means of all groups in grey" in html
-    assert "<details><summary>Settings that differ between 400 runs" in html
+    assert "><summary>Settings that differ between 400 runs" in html
 
 
 def test_labels_that_plots_cut_are_listed(tmp_path):
