@@ -14,7 +14,7 @@ import pytest
 from jaxdqn import errors
 from jaxdqn.reporting import found_runs
 from jaxdqn.reporting import page as page_lib
-from jaxdqn.reporting.serving import byte_ranges, film_files, live_page
+from jaxdqn.reporting.serving import byte_ranges, film_files, live_page, server
 from tests import program
 from tests.reporting.test_reporting import make_run
 
@@ -172,6 +172,27 @@ def test_a_page_says_that_the_first_one_is_being_made(tmp_path, monkeypatch):
     assert "1 run: 1 complete" in live.newest(wait_s=None).html.decode()
 
 
+def test_a_page_that_cannot_be_made_is_asked_for_again(tmp_path, monkeypatch):
+    monkeypatch.setattr(live_page, "_REST", 0.0)
+    live = live_page.LivePage(lambda: sorted(tmp_path.iterdir()))
+    with server.Server(live, 0) as serving:
+        threading.Thread(target=serving.serve_forever, daemon=True).start()
+        with monkeypatch.context() as context:
+            context.setattr(page_lib, "render", lambda *_: 1 / 0)
+            with pytest.raises(errors.RunError):
+                live.newest(wait_s=None)
+            for accept, told in (
+                ("text/html,*/*", '<meta http-equiv="refresh" content="2">'),
+                ("*/*", "The page cannot be made: ZeroDivisionError"),  # as the script asks
+            ):
+                answer, body = ask(serving.server_port, Accept=accept)
+                assert answer.status == 500 and told in body.decode()
+                assert ("<" in body.decode()) == answer.headers["Content-Type"].startswith("text/h")
+        live.newest(wait_s=None)
+        assert "0 runs" in ask(serving.server_port, Accept="text/html")[1].decode()
+        serving.shutdown()
+
+
 def test_all_but_the_newest_films_are_folded(tmp_path):
     for number in range(14):
         run = make_run(tmp_path / f"{number:02}", steps=500, seed=number)
@@ -181,7 +202,9 @@ def test_all_but_the_newest_films_are_folded(tmp_path):
     shown, _, folded = live.newest(wait_s=None).html.decode().partition("Older films: 2")
     names = [re.findall(r"<figcaption><b>(\d+)\.</b>", html) for html in (shown, folded)]
     assert names == [[f"{number:02}" for number in range(13, 1, -1)], ["01", "00"]]
-    assert shown.endswith("<details><summary>") and 'preload="metadata"' not in folded
+    # By which the script knows it again, whatever else is folded.
+    assert shown.endswith('<details data-of="older films"><summary>')
+    assert 'preload="metadata"' not in folded
 
 
 def test_the_old_page_is_there_while_a_new_one_is_made(tmp_path, monkeypatch):
@@ -198,6 +221,17 @@ def test_the_old_page_is_there_while_a_new_one_is_made(tmp_path, monkeypatch):
     assert "1 run: 1 complete" in live.newest(wait_s=0).html.decode()
 
 
+def ask(port, path="/", method="GET", **headers):
+    """Returns the answer and its body."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+    given = {name.replace("_", "-"): value for name, value in headers.items()}
+    connection.request(method, path, headers=given)
+    answer = connection.getresponse()
+    body = answer.read()
+    connection.close()
+    return answer, body
+
+
 class Served:
     """The program itself, and a browser that shows what it answers."""
 
@@ -212,14 +246,7 @@ class Served:
         program.wait_until(lambda: "The page is being made" not in self.html())
 
     def ask(self, path="/", method="GET", **headers):
-        """Returns the answer and its body."""
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
-        given = {name.replace("_", "-"): value for name, value in headers.items()}
-        connection.request(method, path, headers=given)
-        answer = connection.getresponse()
-        body = answer.read()
-        connection.close()
-        return answer, body
+        return ask(self.port, path, method, **headers)
 
     def html(self):
         return self.ask()[1].decode()

@@ -2,6 +2,7 @@
 
 import base64
 import hashlib
+import html
 import math
 import pathlib
 import secrets
@@ -24,11 +25,6 @@ _REST = 3.0
 _WAIT_S = 2.0  # for a new page; a busy machine shows the old one meanwhile
 
 _MOST_FILMS = 12  # that the page shows at once; older ones are folded
-_FIRST = b"""<!doctype html>
-<html lang="en"><meta charset="utf-8"><meta name="color-scheme" content="light dark">
-<meta http-equiv="refresh" content="2"><title>Runs</title>
-<p style="font: 16px system-ui, sans-serif">The page is being made. Many runs take minutes.</p>
-"""
 
 _Mark = tuple[tuple[int, ...] | None, ...]  # differs if a run's page would
 
@@ -46,6 +42,19 @@ class _Section(NamedTuple):
 
     groups: found_runs.Groups
     shown: Mapping[str, Any]
+
+
+def passing(told: str) -> bytes:
+    """A page that browsers ask for again after two seconds, with or without JavaScript.
+
+    Args:
+      told: what it says.
+    """
+    return f"""<!doctype html>
+<html lang="en"><meta charset="utf-8"><meta name="color-scheme" content="light dark">
+<meta http-equiv="refresh" content="2"><title>Runs</title>
+<p style="font: 16px system-ui, sans-serif">{html.escape(wording.visible(told))}</p>
+""".encode()
 
 
 class LivePage:
@@ -66,7 +75,8 @@ class LivePage:
         self._marks: dict[pathlib.Path, _Mark] | None = None
         self._runs: dict[pathlib.Path, found_runs.Run] = {}
         self._sections: dict[str, _Section] = {}  # by game
-        self._page = Page("first", _FIRST, {})
+        told = "The page is being made. Many runs take minutes."
+        self._page = Page("first", passing(told), {})
         self._problem = ""  # why there is no newer page
         report_packages.matplotlib()
         report_packages.jinja2()
@@ -137,8 +147,8 @@ class LivePage:
             "tag": tag,
             "without_script_s": _WITHOUT_SCRIPT_S,
         }
-        html = page.render("serving/served.html.j2", shown)
-        self._marks, self._page = marks, Page(tag, html.encode(), films)
+        text = page.render("serving/served.html.j2", shown)
+        self._marks, self._page = marks, Page(tag, text.encode(), films)
 
     def _section(self, game: str, groups: found_runs.Groups) -> Mapping[str, Any]:
         """What the page shows of a game; its plots are drawn again only if its runs changed."""

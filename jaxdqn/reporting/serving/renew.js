@@ -7,7 +7,8 @@ function show(fresh) {
   for (const film of document.querySelectorAll("video")) films.set(film.dataset.run, film);
   const [x, y] = [scrollX, scrollY];
   const sideways = Array.from(document.querySelectorAll(".wide"), (each) => each.scrollLeft);
-  const open = Array.from(document.querySelectorAll("details"), (each) => each.open);
+  const open = new Map();
+  for (const each of document.querySelectorAll("details")) open.set(each.dataset.of, each.open);
   for (const film of body.querySelectorAll("video")) {
     const old = films.get(film.dataset.run);
     // A film that is moved within one task plays on.
@@ -16,7 +17,8 @@ function show(fresh) {
   }
   document.body.replaceChildren(...body.childNodes);
   document.title = fresh.title;
-  document.querySelectorAll("details").forEach((each, i) => (each.open = open[i] ?? false));
+  for (const each of document.querySelectorAll("details"))
+    each.open = open.get(each.dataset.of) ?? false;
   document.querySelectorAll(".wide").forEach((each, i) => (each.scrollLeft = sideways[i] ?? 0));
   scrollTo(x, y);
 }

@@ -128,7 +128,12 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         try:
             page = self.server.page.newest()
         except errors.RunError as error:
-            self._refuse(http.HTTPStatus.INTERNAL_SERVER_ERROR, str(error))
+            status = http.HTTPStatus.INTERNAL_SERVER_ERROR
+            if "text/html" in self.headers.get("Accept", ""):  # not from the script of a page
+                headers = {"Content-Type": "text/html; charset=utf-8", "Connection": "close"}
+                self._send(status, headers, live_page.passing(str(error)))
+            else:
+                self._refuse(status, str(error))
             return
         headers = {"Content-Type": "text/html; charset=utf-8", "ETag": f'"{page.tag}"'}
         if self._is_known(page.tag):
