@@ -66,7 +66,7 @@ def build(preset: str, batch_size: int) -> Updates:
 
     @functools.partial(jax.jit, donate_argnums=0)
     def update(state: Any, batch: Any) -> Any:
-        key = jax.random.fold_in(state.key, state.updates)
+        key = jax.random.fold_in(state.draw_key, state.updates)
         return learner.update(state, batch, key, weight, factor)[0]
 
     compiled = update.lower(state, batch).compile()
