@@ -116,25 +116,25 @@ def labels(found: Sequence[Run]) -> list[str]:
     ]
 
 
-def by_game(shown: Sequence[Run]) -> ByGame:
+def by_game(shown: Sequence[Run]) -> tuple[ByGame, list[tuple[Run, Run]]]:
     """Groups runs that can be shown; games and labels are sorted as people sort them.
 
-    Of the runs of a group with equal seeds, which are no independent samples, it has the longest.
+    Returns:
+      The groups. Of runs with equal seeds, which are no independent samples, each has the longest.
+      Also the runs that are left out, each with the one of its group that has its seed.
     """
-    return {
-        game: {label: list(_longest(members).values()) for label, members in groups.items()}
-        for game, groups in _grouped(shown).items()
-    }
-
-
-def with_equal_seeds(shown: Sequence[Run]) -> list[tuple[Run, Run]]:
-    """The runs that `by_game` leaves out, each with the one of its group that has its seed."""
-    pairs = []
-    for groups in _grouped(shown).values():
-        for members in groups.values():
-            kept = _longest(members)
-            pairs += [(run, kept[_seed(run)]) for run in members if run is not kept[_seed(run)]]
-    return pairs
+    kept: dict[str, dict[str, list[Run]]] = {}
+    left_out = []
+    labelled = zip(map(_game, shown), labels(shown), shown, strict=True)
+    found: dict[tuple[str, str], list[Run]] = {}
+    for game, label, run in sorted(labelled, key=lambda each: (each[0], _natural(each[1]))):
+        found.setdefault((game, label), []).append(run)
+    for (game, label), members in found.items():
+        longest = _longest(members)
+        kept.setdefault(game, {})[label] = list(longest.values())
+        others = ((run, longest[_seed(run)]) for run in members)
+        left_out += [(run, other) for run, other in others if run is not other]
+    return kept, left_out
 
 
 def _longest(members: Sequence[Run]) -> dict[int, Run]:
@@ -149,14 +149,6 @@ def _longest(members: Sequence[Run]) -> dict[int, Run]:
 def _seed(run: Run) -> int:
     assert run.config
     return run.config.seed
-
-
-def _grouped(shown: Sequence[Run]) -> dict[str, dict[str, list[Run]]]:
-    found: dict[str, dict[str, list[Run]]] = {}
-    labelled = zip(map(_game, shown), labels(shown), shown, strict=True)
-    for game, label, run in sorted(labelled, key=lambda each: (each[0], _natural(each[1]))):
-        found.setdefault(game, {}).setdefault(label, []).append(run)
-    return found
 
 
 def _game(run: Run) -> str:

@@ -88,7 +88,7 @@ def content(
       RunError: a package is missing.
     """
     shown = [run for run in found if not run.problem and run.step]
-    by_game = found_runs.by_game(shown)
+    by_game, left_out = found_runs.by_game(shown)
     sections = [section(game, groups) for game, groups in by_game.items()]
     return {
         "title": _title(list(by_game)),
@@ -97,7 +97,7 @@ def content(
         "aggregates": tables.aggregates(by_game),
         "games": sections,
         "runs": tables.runs(found),
-        "problems": [*_problems(found), *_equal_seeds(shown)],
+        "problems": [*_problems(found), *_equal_seeds(left_out)],
     }
 
 
@@ -181,7 +181,9 @@ def _problems(found: Sequence[found_runs.Run]) -> list[dict[str, str]]:
     ]
 
 
-def _equal_seeds(shown: Sequence[found_runs.Run]) -> list[dict[str, str]]:
+def _equal_seeds(
+    left_out: Sequence[tuple[found_runs.Run, found_runs.Run]],
+) -> list[dict[str, str]]:
     """The runs that are left out because another one of their group has their seed."""
     return [
         {
@@ -189,5 +191,5 @@ def _equal_seeds(shown: Sequence[found_runs.Run]) -> list[dict[str, str]]:
             "text": f"left out of scores and plots: {wording.visible(other.path)} has the same "
             "settings and seed, and is as long or longer",
         }
-        for run, other in found_runs.with_equal_seeds(shown)
+        for run, other in left_out
     ]

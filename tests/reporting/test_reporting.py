@@ -111,12 +111,12 @@ def test_a_game_of_two_sources_counts_once(tmp_path):
     envs = ("Breakout", "Pong", "ale:Breakout", "ale:Pong", "gymnasium:CartPole-v1")
     made = [make_run(tmp_path / str(n), env, num_envs=32) for n, env in enumerate(envs)]
     shown = [found_runs.read(path) for path in made]
-    table = tables.aggregates(found_runs.by_game(shown))
+    table = tables.aggregates(found_runs.by_game(shown)[0])
     told = [row[:2] for row in table["rows"]]
     assert told == [["atari, EnvPool", "2 runs of 2 games"], ["atari, ALE", "2 runs of 2 games"]]
-    (row,) = tables.aggregates(found_runs.by_game(shown[:3]))["rows"]
+    (row,) = tables.aggregates(found_runs.by_game(shown[:3])[0])["rows"]
     assert row[1] == "2 runs of 2 games"  # a second Breakout is no second game
-    (row,) = tables.aggregates(found_runs.by_game(shown[:2]))["rows"]
+    (row,) = tables.aggregates(found_runs.by_game(shown[:2])[0])["rows"]
     assert row[0] == "atari"
 
 
@@ -129,7 +129,7 @@ def test_groups_are_compared_over_the_games_that_all_of_them_have(tmp_path):
         ]
 
     both = [*made(1, ("Breakout", "Pong", "Seaquest")), *made(3, ("Breakout", "Pong"))]
-    table = tables.aggregates(found_runs.by_game(both))
+    table = tables.aggregates(found_runs.by_game(both)[0])
     assert [row[1] for row in table["rows"]] == ["2 runs of 2 games"] * 2
     assert table["rows"][0][2:] == table["rows"][1][2:]  # all runs score 100
     assert (
@@ -137,22 +137,22 @@ def test_groups_are_compared_over_the_games_that_all_of_them_have(tmp_path):
     )
     assert table["note"] in page.build(both)
     apart = [*made(5, ("Breakout", "Pong")), *made(7, ("Seaquest", "Qbert"))]
-    table = tables.aggregates(found_runs.by_game(apart))
+    table = tables.aggregates(found_runs.by_game(apart)[0])
     assert [row[1] for row in table["rows"]] == ["2 runs of 2 games"] * 2
     assert table["note"].startswith("The groups have no game in common")
     # One game is no aggregate over games.
     one = [*made(9, ("Breakout", "Pong")), *made(11, ("Pong", "Qbert"))]
-    table = tables.aggregates(found_runs.by_game(one))
+    table = tables.aggregates(found_runs.by_game(one)[0])
     assert [row[1] for row in table["rows"]] == ["2 runs of 2 games"] * 2
     assert table["note"].startswith("The groups have only Pong in common, so their rows cannot be")
-    assert tables.aggregates(found_runs.by_game(both[:2]))["note"] == ""
+    assert tables.aggregates(found_runs.by_game(both[:2])[0])["note"] == ""
 
 
 def test_a_game_that_is_not_here_is_shown_by_its_name(tmp_path):
     path = make_run(tmp_path / "run", "gymnasium:CartPole-v1")
     stored = (path / "config.json").read_text()
     (path / "config.json").write_text(stored.replace("CartPole-v1", "Elsewhere-v1"))
-    by_game = found_runs.by_game([found_runs.read(path)])
+    by_game, _ = found_runs.by_game([found_runs.read(path)])
     assert list(by_game) == ["gymnasium:Elsewhere-v1"]
     table = tables.final_scores(by_game)
     assert table["rows"][0][:3] == ["gymnasium:Elsewhere-v1, atari", 1, "100.0"]
@@ -246,7 +246,8 @@ def test_a_seed_counts_once(tmp_path):
     made = [make_run(tmp_path / f"{seed}", seed=seed, score=100.0 + seed) for seed in range(2)]
     short = make_run(tmp_path / "0-again", seed=0, score=900.0, steps=1000)
     found = [found_runs.read(path) for path in (short, *made)]
-    assert found_runs.by_game(found)["Breakout"]["atari"] == found[1:]
+    by_game, left_out = found_runs.by_game(found)
+    assert by_game["Breakout"]["atari"] == found[1:] and left_out == [(found[0], found[1])]
     html = page.build(found)
     assert row_of(html, "Breakout, atari")[1:4] == ["2", "100.5", ""]  # two seeds: no interval
     assert f"<b>{short}</b>: left out of scores and plots: {made[0]} has the same" in html
