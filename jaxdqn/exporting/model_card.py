@@ -101,12 +101,24 @@ def _use(described: Mapping[str, Any]) -> list[str]:
     fewest, most = env["frames_per_step"]
     options = env[options_key(env["source"])]
     told = f"`{json.dumps(options, sort_keys=True)}`" if options else "none"
+    opening, use_of_parameters = "", []
+    if policy["kind"] == exported_agent.KIND:  # the other formats hold the network itself
+        opening = "holds the parameters of a network that "
+        use_of_parameters = [
+            "",
+            "`examples/play_safetensors.py` in the repository of jaxdqn shows the network, but not "
+            "the encoders `impala` and `hadamax`.",
+            "",
+            "jaxdqn scores, films and inspects it, and trains from it: `jaxdqn evaluate "
+            "--agent=FOLDER`, `record`, `inspect`, and `jaxdqn train --initial_agent=FOLDER`. On "
+            "the Hugging Face Hub, FOLDER is `hf:USER/NAME`.",
+        ]
     return [
-        f"`{policy['file']}` {_content(policy['kind'])}takes observations [{shape}] "
+        f"`{policy['file']}` {opening}takes observations [{shape}] "
         f"{policy['input']['dtype']} ({policy['input']['meaning']}) and returns action values "
         f"[batch x {len(described['actions'])}]; the policy takes the action with the largest. "
         f"Actions: {', '.join(described['actions'])}. `policy.json` says the same for programs.",
-        *_use_of_parameters(policy["kind"]),
+        *use_of_parameters,
         "",
         "```python",
         _LOADING[policy["kind"]],
@@ -118,26 +130,6 @@ def _use(described: Mapping[str, Any]) -> list[str]:
         "",
         f"{env['source']} options: {told}"
         + ("." if fewest == most else " (the nearest ones: its steps all have the same length)."),
-    ]
-
-
-def _content(kind: str) -> str:
-    """What the file is, before what the network does; the other formats hold the network itself."""
-    return "holds the parameters of a network that " if kind == exported_agent.KIND else ""
-
-
-def _use_of_parameters(kind: str) -> list[str]:
-    """Where the network of what is only parameters is found, and what jaxdqn does with it."""
-    if kind != exported_agent.KIND:
-        return []
-    return [
-        "",
-        "`examples/play_safetensors.py` in the repository of jaxdqn shows the network, but not the "
-        "encoders `impala` and `hadamax`.",
-        "",
-        "jaxdqn scores, films and inspects it, and trains from it: `jaxdqn evaluate "
-        "--agent=FOLDER`, `record`, `inspect`, and `jaxdqn train --initial_agent=FOLDER`. On the "
-        "Hugging Face Hub, FOLDER is `hf:USER/NAME`.",
     ]
 
 
