@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from PIL import Image
 
+from jaxdqn.agent.encoders import api as encoders
 from jaxdqn.assembly import parts
 from jaxdqn.playing import drawing, return_distributions, rollout
 from jaxdqn.rundir import trained_agent
@@ -104,9 +105,10 @@ def saliency(agent: trained_agent.SavedRun, stack: np.ndarray) -> np.ndarray:
     def largest(pixels: jax.Array) -> jax.Array:
         return network.q_values(agent.params, pixels[None]).max()
 
-    # Floats are used as they are; bytes would be divided by 255.
-    scale = 1 / 255 if agent.config.scale_pixels and stack.dtype == np.uint8 else 1.0
-    gradient = np.abs(jax.grad(largest)(jnp.asarray(stack, jnp.float32) * scale))
+    pixels = jnp.asarray(stack)
+    scale = encoders.pixel_scale(pixels, agent.config.scale_pixels)
+    # Scaled here, because the network uses floats as they are.
+    gradient = np.abs(jax.grad(largest)(pixels.astype(jnp.float32) * scale))
     gradient = np.nan_to_num(gradient)
     return np.asarray(gradient / max(gradient.max(), np.finfo(np.float32).tiny))
 

@@ -28,12 +28,12 @@ class Encoder(NamedTuple):
     # (how to convolve, what it computes in) -> module from observations [B, S, *frame_shape] to
     # features [B, F]. It may `sow` maps of features [B, H, W, C], which `inspect` shows.
     module: Callable[[Implementation, DTypeLike], nn.Module]
-    # (frame_shape) -> what frames it needs, where these are not such; '' where they are
+    # (frame_shape) -> '' if it accepts frames of this shape, else what it needs
     needs: Callable[[tuple[int, ...]], str]
     learns: bool = True  # whether it has parameters
     activation: Callable[[jax.Array], jax.Array] = _relu  # of the dense layers that follow
 
 
 def pixel_scale(observation: jax.Array, scale_pixels: bool) -> float:
-    """The factor that scales an observation to about [-1, 1]: 1/255 for bytes, 1 for floats."""
+    """The factor of an observation: 1/255 for uint8, which gives [0, 1], and 1 for other types."""
     return 1 / 255 if scale_pixels and observation.dtype == jnp.uint8 else 1.0
