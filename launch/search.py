@@ -22,7 +22,7 @@ from jaxdqn import errors
 from jaxdqn.cli import setting_flags
 from jaxdqn.rundir import layout
 from jaxdqn.settings import config as config_lib
-from jaxdqn.settings import presets
+from jaxdqn.settings import presets, setting
 from launch import search_scores, search_space, sweep_runs
 
 JOURNAL = "search.journal"  # Optuna's own file, for its dashboard too
@@ -47,7 +47,7 @@ class Plan(NamedTuple):
     def asked(self) -> list[str]:
         """What makes the scores of two searches comparable."""
         given = setting_flags.parse(self.train_flags)
-        settings = [f"{name}={setting_flags.as_typed(x)}" for name, x in sorted(given.items())]
+        settings = [f"{name}={setting.as_typed(x)}" for name, x in sorted(given.items())]
         space = search_space.words(self.space)
         return [self.env, str(list(self.seeds)), *settings, *space, self.score]
 
@@ -57,7 +57,7 @@ class Plan(NamedTuple):
         Args:
           params: what the trial chose, of which some may have no effect beside the rest.
         """
-        typed = [f"--{setting}" for setting in search_space.typed(params)]
+        typed = [f"--{each}" for each in search_space.typed(params)]
         try:
             given = setting_flags.parse([*self.train_flags, *typed])
             preset = given.pop("preset", "")

@@ -47,7 +47,7 @@ def read(path: pathlib.Path) -> Space:
 
 def typed(params: Mapping[str, Any]) -> list[str]:
     """A trial's values as a user types them, such as 'n_step=3'."""
-    return [f"{name}={setting_flags.as_typed(value)}" for name, value in params.items()]
+    return [f"{name}={setting.as_typed(value)}" for name, value in params.items()]
 
 
 def words(space: Space) -> list[str]:
@@ -67,7 +67,7 @@ def start(space: Space, settings: config.Config) -> dict[str, Any]:
     """The values of some settings that lie in the space, to begin with."""
     values = {name: getattr(settings, name) for name in space}
     values = {
-        name: setting_flags.as_typed(value) if isinstance(value, tuple) else value
+        name: setting.as_typed(value) if isinstance(value, tuple) else value
         for name, value in values.items()
     }
     return {name: value for name, value in values.items() if _holds(space[name], value)}

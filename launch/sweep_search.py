@@ -14,7 +14,7 @@ from rich import table as rich_table
 
 from jaxdqn import errors, wording
 from jaxdqn.cli import paths, setting_flags
-from jaxdqn.settings import presets
+from jaxdqn.settings import presets, setting
 from jaxdqn.storage import atomic_files
 from launch import (
     search,
@@ -139,7 +139,7 @@ def _run_finals(ray: Any, study: optuna.Study, plan: search.Plan) -> dict[sweep_
 def _write_best(study: optuna.Study, plan: search.Plan) -> None:
     """Writes the flags of the best trial, if one is complete."""
     for trial, _ in search_finals.results(study)[:1]:
-        lines = [*plan.train_flags, *(f"--{setting}" for setting in search.settings_of(trial))]
+        lines = [*plan.train_flags, *(f"--{each}" for each in search.settings_of(trial))]
         with atomic_files.whole(plan.runs_dir / BEST_FLAGS) as part:
             part.write_text("".join(f"{line}\n" for line in lines))
 
@@ -187,4 +187,4 @@ def _conclude(results: Sequence[search_finals.Result], plan: search.Plan, counts
 
 def _short(value: Any) -> str:
     """A setting's value, rounded for a table."""
-    return f"{value:.4g}" if isinstance(value, float) else setting_flags.as_typed(value)
+    return f"{value:.4g}" if isinstance(value, float) else setting.as_typed(value)

@@ -28,9 +28,9 @@ def define_settings(flag_values: flags.FlagValues = flags.FLAGS) -> None:
         if isinstance(kind, types.UnionType):
             kind = next(arg for arg in typing.get_args(kind) if arg is not types.NoneType)
         text = described[field.name].help
-        shown = [] if default in (None, "", ()) else [f"default: {as_typed(default)}"]
+        shown = [] if default in (None, "", ()) else [f"default: {setting.as_typed(default)}"]
         shown += [
-            f"{name}: {as_typed(preset.settings[field.name])}"
+            f"{name}: {setting.as_typed(preset.settings[field.name])}"
             for name, preset in general.GENERAL.items()
             if preset.settings.get(field.name, default) != default
         ]
@@ -97,13 +97,6 @@ def parse(words: Sequence[str]) -> dict[str, Any]:
         name, _, problem = str(error).removeprefix("flag --").partition(": ")
         raise errors.SettingError(name, problem) from None
     return given_settings(flag_values)
-
-
-def as_typed(value: Any) -> str:
-    """A setting's value as a user types it."""
-    if isinstance(value, tuple):
-        return ",".join(map(str, value))
-    return str(value).lower() if value is None or isinstance(value, bool) else str(value)
 
 
 def is_list(name: str) -> bool:

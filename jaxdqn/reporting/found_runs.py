@@ -105,15 +105,13 @@ def labels(found: Sequence[Run]) -> list[str]:
         preset: [name for name in differences(alike) if splits[name]]
         for preset, alike in by_preset.items()
     }
-    return [
-        ", ".join(
-            [
-                config.preset,
-                *(f"{name}={typed(getattr(config, name))}" for name in differing[config.preset]),
-            ]
-        )
-        for config in configs
-    ]
+
+    def label(config: config_lib.Config) -> str:
+        names = differing[config.preset]
+        shown = (f"{name}={setting.as_typed(getattr(config, name))}" for name in names)
+        return ", ".join([config.preset, *shown])
+
+    return [label(config) for config in configs]
 
 
 def by_game(shown: Sequence[Run]) -> tuple[ByGame, list[tuple[Run, Run]]]:
@@ -174,11 +172,6 @@ def _natural(label: str) -> list[str | float]:
     """A key for sorting by which 'n_step=3' comes before 'n_step=10'."""
     parts = re.split(r"(\d+(?:\.\d+)?(?:e[-+]?\d+)?)", label)
     return [float(p) if i % 2 else p for i, p in enumerate(parts)]
-
-
-def typed(value: Any) -> str:
-    """A setting's value; a list as on a command line."""
-    return ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
 
 
 def differences(configs: Sequence[config_lib.Config]) -> dict[str, list[Any]]:

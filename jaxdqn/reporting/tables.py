@@ -10,6 +10,7 @@ from jaxdqn import wording
 from jaxdqn.envs import api, scores
 from jaxdqn.reporting import found_runs, group_names, statistics
 from jaxdqn.rundir import metrics
+from jaxdqn.settings import setting
 
 _LONG_TABLE = 40  # number of rows from which a table of settings is folded
 _MOST_NAMED = 6  # games that a note names; more are counted
@@ -176,7 +177,7 @@ def differing_settings(shown: Sequence[found_runs.Run]) -> Table | None:
     differing = found_runs.differences([run.config for run in shown if run.config])
     if not set(differing) - {"seed"}:
         return None
-    columns = [[found_runs.typed(value) for value in column] for column in differing.values()]
+    columns = [[setting.as_typed(value) for value in column] for column in differing.values()]
     names = [wording.visible(run.path.name) for run in shown]
     rows = [
         [name, *map(wording.visible, values)] for name, *values in zip(names, *columns, strict=True)

@@ -60,6 +60,13 @@ def described(settings: Any) -> dict[str, Setting]:
     return {field.name: field.metadata["setting"] for field in dataclasses.fields(settings)}
 
 
+def as_typed(value: Any) -> str:
+    """A setting's value as a user types it."""
+    if isinstance(value, tuple):
+        return ",".join(map(str, value))
+    return str(value).lower() if value is None or isinstance(value, bool) else str(value)
+
+
 def fits(value: Any, hint: Any) -> bool:
     """Whether a value read from JSON is of the kind that a field holds.
 

@@ -235,6 +235,10 @@ def test_runs_are_grouped_by_how_they_learn(tmp_path):
     # Over games too, and a longer run is another one.
     other = found_runs.read(make_run(tmp_path / "pong", env="Pong", n_step=3))
     assert found_runs.labels([found[0], other]) == ["atari, n_step=1", "atari, n_step=3"]
+    # Values are written as on the command line.
+    single = found_runs.read(make_run(tmp_path / "single", double_q=False))
+    expected = ["atari, double_q=true", "atari, double_q=false"]
+    assert found_runs.labels([found[0], single]) == expected
     longer = found_runs.read(make_run(tmp_path / "longer", total_steps=4000, log_every_steps=5))
     assert found_runs.labels([found[0], longer]) == [
         "atari, total_steps=2000",
