@@ -23,6 +23,11 @@ def first_line(error: Exception) -> str:
     return next(iter(str(error).splitlines()), type(error).__name__)
 
 
+def one_line(error: BaseException) -> str:
+    """The message of an error in one line, or its type if it has none."""
+    return " ".join(str(error).split()) or type(error).__name__
+
+
 def with_type(error: Exception) -> str:
     """An exception's type and the first line of its message, as a traceback ends."""
     return f"{type(error).__name__}: {next(iter(str(error).splitlines()), '')}"

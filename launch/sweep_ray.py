@@ -131,7 +131,7 @@ def problem(ray: Any, task: Any) -> Problem | None:
         ray.get(task)
     except ray.exceptions.RayError as error:
         cause = getattr(error, "cause", None) or error
-        text = " ".join(str(cause).split()) or type(cause).__name__
+        text = wording.one_line(cause)
         # Its class is a copy that came with the worker's code.
         return Problem(text, type(cause).__name__ == sweep_worker.RefusedError.__name__)
     return None

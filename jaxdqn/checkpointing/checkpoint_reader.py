@@ -8,6 +8,7 @@ from typing import Any, NamedTuple, TypeVar
 import jax
 import orbax.checkpoint as ocp
 
+from jaxdqn import wording
 from jaxdqn.checkpointing import (
     checkpoint_folders,
     checkpoint_params,
@@ -79,7 +80,7 @@ class Reader:
             return self._replay.problem(run_item.blocks(read(step)))
         except saving_errors.CAUGHT as error:
             path = self._directory / str(step)
-            return f"{path} cannot be read: {saving_errors.one_line(error)}"
+            return f"{path} cannot be read: {wording.one_line(error)}"
 
     def run(self, step: int) -> dict[str, Any]:
         """Reads what JSON holds of a checkpoint.

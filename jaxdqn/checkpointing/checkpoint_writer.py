@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 import jax
 import orbax.checkpoint as ocp
 
+from jaxdqn import wording
 from jaxdqn.checkpointing import (
     checkpoint_folders,
     replay_blocks,
@@ -156,7 +157,7 @@ class Writer:
                 size += checksums.write(save.folder)
                 atomic_files.sync(self._directory)
         except saving_errors.CAUGHT as caught:
-            error = error or saving_errors.one_line(caught)
+            error = error or wording.one_line(caught)
         if error:
             self._give_up(save.folder)
         elif processes.is_primary():

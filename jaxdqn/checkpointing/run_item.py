@@ -6,7 +6,7 @@ from typing import Any
 
 import orbax.checkpoint as ocp
 
-from jaxdqn import errors
+from jaxdqn import errors, wording
 from jaxdqn.checkpointing import replay_blocks, saving_errors
 
 _REPLAY = "replay"  # block -> folder
@@ -22,7 +22,7 @@ def read(folder: pathlib.Path) -> dict[str, Any]:
         # The handler alone: a checkpointer would wait for all processes, and not all need it.
         return dict(ocp.JsonCheckpointHandler().restore(folder / "run"))
     except (*saving_errors.CAUGHT, RecursionError) as error:
-        raise errors.RunError(f"{folder} cannot be read: {saving_errors.one_line(error)}") from None
+        raise errors.RunError(f"{folder} cannot be read: {wording.one_line(error)}") from None
 
 
 def with_blocks(run: Mapping[str, Any], blocks: replay_blocks.Blocks) -> dict[str, Any]:

@@ -8,7 +8,7 @@ import warnings
 from collections.abc import Callable
 from typing import Any
 
-from jaxdqn import errors
+from jaxdqn import errors, wording
 from jaxdqn.distributed import processes
 
 # What Orbax and the system raise when files cannot be read or written.
@@ -31,7 +31,7 @@ def attempt(what: str, work: Callable[[], object]) -> str:
     try:
         work()
     except CAUGHT as error:
-        problem = one_line(error)
+        problem = wording.one_line(error)
         leave_if_several(what, problem)
         return problem
     return ""
@@ -45,11 +45,6 @@ def leave_if_several(what: str, problem: str) -> None:
     """
     if processes.count() > 1:
         raise errors.RunError(f"{what} could not be saved: {problem}")
-
-
-def one_line(error: BaseException) -> str:
-    """The message of an error in one line, or its type if it has none."""
-    return " ".join(str(error).split()) or type(error).__name__
 
 
 @functools.cache  # once, however many writers a process has

@@ -22,7 +22,7 @@ import jax
 import numpy as np
 from jax.experimental import multihost_utils
 
-from jaxdqn import errors
+from jaxdqn import errors, wording
 from jaxdqn.distributed import signals
 
 _LINGER_S = 3  # for which a process stays alive after an error
@@ -123,7 +123,7 @@ def leaving_at_once() -> Iterator[None]:
 
 
 def _tell(error: BaseException) -> None:
-    told = " ".join(str(error).split()) or type(error).__name__
+    told = wording.one_line(error)
     if isinstance(error, jax.errors.JaxRuntimeError | ValueError) and _LOSS.search(told):
         told = f"another process of this run is gone: {told}"
     elif not isinstance(error, errors.SettingError | errors.RunError):
@@ -165,7 +165,10 @@ class Stop:
         return bool(self)
 
     def lets(self, work: Iterator[object]) -> bool:
-        """Does this process's share of work; returns False if a request to stop interrupted it."""
+        """Runs `work` to its end; returns False if a stop request came first.
+
+        All processes must call it, each with its own share of the work.
+        """
         is_over = False
         while True:
             began = time.monotonic()

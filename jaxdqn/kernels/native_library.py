@@ -21,6 +21,7 @@ import time
 
 import jax
 
+from jaxdqn import wording
 from jaxdqn.kernels import native_calls as functions
 from jaxdqn.storage import atomic_files
 
@@ -87,7 +88,8 @@ def load(folder: pathlib.Path | None, version_limit_s: float = 10) -> ctypes.CDL
         for path in sources:
             digest.update(path.read_bytes())
     except OSError as error:
-        raise UnavailableError(f"the C++ sources cannot be read: {_one_line(error)}") from None
+        problem = wording.one_line(error)
+        raise UnavailableError(f"the C++ sources cannot be read: {problem}") from None
     stem = f"jaxdqn-{digest.hexdigest()[:16]}-"
     command = (*compiler, *options, *(str(path) for path in sources if path.suffix == ".cc"))
     if folder is not None:
@@ -120,7 +122,8 @@ def _compiler() -> tuple[str, ...]:
     try:
         words = shlex.split(named)
     except ValueError as error:
-        raise UnavailableError(f"CXX={named!r} is not a command: {_one_line(error)}") from None
+        problem = wording.one_line(error)
+        raise UnavailableError(f"CXX={named!r} is not a command: {problem}") from None
     if not words:
         raise UnavailableError(f"CXX={named!r} names no C++ compiler")
     if shutil.which(words[0]) is None:
@@ -173,7 +176,7 @@ def _build(command: tuple[str, ...], folder: pathlib.Path | None, stem: str) -> 
             return library
     except OSError as error:
         problem = f"the library built by the C++ compiler {command[0]!r} cannot be saved or loaded"
-        raise UnavailableError(f"{problem}: {_one_line(error)}") from None
+        raise UnavailableError(f"{problem}: {wording.one_line(error)}") from None
 
 
 def _compile(command: tuple[str, ...], temporary: str) -> None:
@@ -184,7 +187,7 @@ def _compile(command: tuple[str, ...], temporary: str) -> None:
         raise _HangingError(f"the C++ compiler {command[0]!r} {problem}") from None
     if result.returncode:
         lines = (line for line in result.stderr.splitlines() if line.strip())
-        told = _one_line(next(lines, "it printed nothing"))
+        told = " ".join(next(lines, "it printed nothing").split())
         raise UnavailableError(f"the C++ compiler {command[0]!r} fails: {told}")
 
 
@@ -234,7 +237,7 @@ def _run(
             process_group=0,
         )
     except OSError as error:
-        problem = f"cannot be started: {_one_line(error)}"
+        problem = f"cannot be started: {wording.one_line(error)}"
         raise UnavailableError(f"the C++ compiler {command[0]!r} {problem}") from None
     with process:
         try:
@@ -244,7 +247,3 @@ def _run(
                 os.killpg(process.pid, signal.SIGKILL)
             raise
     return subprocess.CompletedProcess(command, process.returncode, stdout, stderr)
-
-
-def _one_line(told: object) -> str:
-    return " ".join(str(told).split())

@@ -8,7 +8,7 @@ import pathlib
 from collections.abc import Callable
 from typing import Any
 
-from jaxdqn import errors
+from jaxdqn import errors, wording
 from jaxdqn.rundir import metrics
 from jaxdqn.settings import config as config_lib
 from jaxdqn.storage import atomic_files
@@ -92,7 +92,7 @@ class Wandb:
             call()
         except Exception as error:  # of many kinds: its process died, it cannot write, ...
             self._has_failed = True
-            told = " ".join(str(error).split()) or type(error).__name__
+            told = wording.one_line(error)
             self._say(f"WARNING: --track=wandb receives no more metrics: {told}")
             with contextlib.suppress(Exception):  # or it would print errors as the program ends
                 self._module.teardown()
