@@ -1,8 +1,7 @@
 """What an algorithm is to the rest of the program.
 
 The module of an algorithm, registered in `settings.registries`, defines `ALGORITHM`, an
-`Algorithm`. What a run has begun to learn and not ended, and only this algorithm knows of, lies in
-`RunState.own`.
+`Algorithm`. `RunState.own` holds the algorithm's unfinished work.
 """
 
 from collections.abc import Callable, Iterator, Mapping

@@ -8,9 +8,9 @@ from jaxdqn.rundir import metrics
 
 
 class Paused(NamedTuple):
-    """Learning takes long, or has ended a piece of work: a moment to hear signals."""
+    """A point during learning where signals can be handled."""
 
-    row: metrics.Row | None = None  # of metrics, of the piece that has ended
+    row: metrics.Row | None = None  # of metrics; set when a unit of work is done
 
 
 class TurnOver(NamedTuple):

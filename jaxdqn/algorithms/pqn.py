@@ -237,7 +237,7 @@ def build(config: config_lib.Config, spec: envs.EnvSpec, mesh: Mesh) -> api.Lear
 
 
 def plan(config: config_lib.Config) -> str:
-    """How many updates of what a run will make."""
+    """Describes the updates that a run will make, for its plan."""
     return (
         f"{config.planned_updates:,} of {config.batch_size}, {config.rollout_epochs} samples per "
         f"step, {config.updates_per_rollout} after every "

@@ -236,7 +236,7 @@ def algorithm(make_learner: learners.MakeLearner) -> api.Algorithm:
 
 
 def plan(config: config_lib.Config) -> str:
-    """How many updates of what a run will make."""
+    """Describes the updates that a run will make, for its plan."""
     updates = config.planned_updates
     samples = config.batch_size / config.steps_per_update
     text = f"{updates:,} of {config.batch_size}, {samples:g} samples per step"

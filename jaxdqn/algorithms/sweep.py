@@ -163,7 +163,7 @@ def learning(
 
 
 def plan(config: config_lib.Config) -> str:
-    """How many updates of what a run will make."""
+    """Describes the updates that a run will make, for its plan."""
     first, last = (schedule(config, step).states for step in (0, config.total_steps))
     return f"of {config.batch_size}, after sweeps of {first:,} to {last:,} states"
 

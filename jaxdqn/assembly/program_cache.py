@@ -74,7 +74,7 @@ def check(folder: pathlib.Path) -> tuple[bool, bool]:
 
 
 def _newest_first(folder: pathlib.Path) -> list[tuple[str, os.stat_result]]:
-    """The files in a folder that JAX and XLA would read, by name."""
+    """(name, stat) of each file in a folder that JAX or XLA would read, newest first."""
     found = []
     with os.scandir(folder) as entries:
         for entry in entries:

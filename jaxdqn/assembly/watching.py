@@ -1,4 +1,4 @@
-"""What users of an algorithm watch, beside its loss: worked out for rows of metrics alone."""
+"""Diagnostics of an algorithm, computed only when a row of metrics is written."""
 
 from collections.abc import Callable
 from typing import Any

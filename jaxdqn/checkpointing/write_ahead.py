@@ -62,7 +62,7 @@ class WriteAhead:
         self._stall_s = max(self._stall_s, time.monotonic() - began)
 
     def collect(self, *, wait: bool) -> None:
-        """Takes note of what was written, if it is; `wait` waits until it is.
+        """Records a finished write; with `wait`, waits for it.
 
         Raises:
           RunError: it failed, and the run has several processes.

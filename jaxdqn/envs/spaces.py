@@ -8,7 +8,7 @@ from jaxdqn.envs import api
 
 
 def check(env_id: str, actions: Any, observations: Any) -> None:
-    """Refuses an environment whose observations or actions are nothing for a Q-network.
+    """Refuses an environment whose observations or actions a Q-network cannot use.
 
     Args:
       env_id: for the message.

@@ -185,7 +185,7 @@ def steps(
 
 
 def _few(num_envs: int, spec: api.EnvSpec) -> int:
-    """Environments for which alone actions are chosen once no more than these play.
+    """Batch size to switch to once at most this many environments still play.
 
     A second batch size is compiled for them. On a CPU, images are worth it: 30 frames take the
     preset `laptop` 6.7 ms, and eight 2.3.

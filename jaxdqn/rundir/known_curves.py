@@ -103,7 +103,10 @@ def telling_settings(config: config_lib.Config) -> dict[str, Any]:
 
 
 def are_equal(old: Mapping[str, Any], new: Mapping[str, Any]) -> bool:
-    """Whether runs had the same `telling_settings`; one that was not known had its default."""
+    """Whether `telling_settings` are equal.
+
+    A setting that the old run lacks counts as its default.
+    """
     defaults = _as_json({name: getattr(config_lib.Config, name) for name in new})
     return all(old.get(name, defaults[name]) == new[name] for name in new)
 

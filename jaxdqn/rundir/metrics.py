@@ -42,7 +42,7 @@ class Listener:
         self._evaluations = evaluations(rows)
 
     def write(self, step: int, values: Mapping[str, Value]) -> None:
-        """Writes a row. None and values that are not finite become null, without a point."""
+        """Records a row; subclasses also write it. Values that are not finite become None."""
         row = {"step": step} | {
             name: value if value is not None and math.isfinite(value) else None
             for name, value in values.items()

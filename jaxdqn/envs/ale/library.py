@@ -1,4 +1,4 @@
-"""The package ale-py: imported late, and missed in a line."""
+"""Imports ale-py on first use; explains in one line if it is missing."""
 
 from types import ModuleType
 

@@ -30,7 +30,7 @@ _LOOK_S = 1.0  # between two looks at whether the parent is there
 
 
 class _Player(gymnasium.Wrapper[Any, Any, Any, Any]):
-    """Plays unless it rests, and tells nothing else: a vector of environments would merge it."""
+    """Skips steps while resting. Drops `info`, which a vector environment would merge."""
 
     rests = False
 
