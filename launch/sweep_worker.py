@@ -95,7 +95,11 @@ def _train(run: sweep_runs.Run, gpus: float | None, program: Sequence[str]) -> N
             preexec_fn=signals.end_with_parent(),  # the parent is Ray's worker
             start_new_session=True,  # or Ray would kill it with the worker's group as it saves
         )
-        code = _wait(process, run.stop_file)
+        try:
+            code = _wait(process, run.stop_file)
+        finally:  # whatever happened, it must not train on beside the next attempt
+            process.terminate()
+            process.wait()
     if run.stop_file.exists():
         return
     if code == _USAGE:
@@ -111,9 +115,10 @@ def _wait(process: subprocess.Popen[bytes], stop_file: pathlib.Path) -> int:
         try:
             return process.wait(timeout=_LOOK_S)
         except subprocess.TimeoutExpired:
-            if stop_file.exists() and not told:
-                told = True
-                process.terminate()
+            with contextlib.suppress(OSError):  # a disk may be there again at the next look
+                if not told and stop_file.exists():
+                    told = True
+                    process.terminate()
 
 
 def _environment(gpus: float | None) -> dict[str, str]:

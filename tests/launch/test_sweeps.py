@@ -140,6 +140,40 @@ def test_a_machine_on_which_nothing_runs_does_not_use_up_all_runs(tmp_path):
     assert took_s < 60 and run.attempts() == 3  # of the 90 s that come after a third attempt
 
 
+# A look for the file that stops a run fails once the run has begun.
+FAULT = """
+import errno, pathlib, sys
+from launch import sweep_runs, sweep_worker
+run, exists = sweep_runs.Run(pathlib.Path(sys.argv[1]), ()), pathlib.Path.exists
+begun, seen = run.path.with_name("begun"), run.path.with_name("seen")
+def fails_once(path, **how):
+    if path == run.stop_file and exists(begun) and not exists(seen):
+        seen.touch()
+        raise FAULT
+    return exists(path, **how)
+pathlib.Path.exists = fails_once
+sweep_worker.train(run, 0, program=["sh", "-c", sys.argv[2]])
+"""
+
+
+@pytest.mark.parametrize(
+    ("fault", "rest", "code"),
+    [
+        ("OSError(errno.ESTALE, 'stale')", "until [ -e seen ]; do sleep 0.1; done; echo saved", 0),
+        ("KeyboardInterrupt", "while :; do sleep 0.1; done", -2),
+    ],
+)
+def test_a_run_outlives_a_look_for_its_stop_file_that_fails_but_not_its_worker(
+    tmp_path, fault, rest, code
+):
+    (tmp_path / "logs").mkdir()
+    script = f"cd {shlex.quote(str(tmp_path))}; trap 'echo saved; exit' TERM; touch begun; {rest}"
+    words = ["-c", FAULT.replace("FAULT", fault), tmp_path / "Pong-seed0", script]
+    told = subprocess.run([sys.executable, *words], cwd=ROOT, capture_output=True, text=True)
+    assert told.returncode == code, told.stderr
+    assert (tmp_path / "logs" / "Pong-seed0.log").read_text() == "saved\n"
+
+
 def test_a_sweep_that_is_stopped_waits_until_its_runs_have_saved(tmp_path, capsys):
     for name in ("Pong-seed0", "Pong-seed1"):
         (tmp_path / name).mkdir()
