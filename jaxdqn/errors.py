@@ -4,6 +4,8 @@
 class SettingError(ValueError):
     """An invalid setting. The message names it, its value and what would be right."""
 
+    exit_code = 2
+
     def __init__(self, setting: str, problem: str):
         self.setting = setting
         super().__init__(f"--{setting}: {problem}")
@@ -11,6 +13,14 @@ class SettingError(ValueError):
 
 class RunError(Exception):
     """A failure although the flags are right: one line, exit code 1."""
+
+    exit_code = 1
+
+
+class DivergedError(RunError):
+    """An update was not finite. A run that resumes would only come to it again: exit code 3."""
+
+    exit_code = 3
 
 
 class EnvFailedError(RunError):

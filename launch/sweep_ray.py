@@ -122,7 +122,8 @@ class Problem(NamedTuple):
     """Why a run failed."""
 
     text: str
-    is_final: bool  # its settings were refused; else it was cut off too often
+    is_final: bool  # its settings were refused, or it diverged; else it was cut off too often
+    has_diverged: bool
 
 
 def problem(ray: Any, task: Any) -> Problem | None:
@@ -131,9 +132,10 @@ def problem(ray: Any, task: Any) -> Problem | None:
         ray.get(task)
     except ray.exceptions.RayError as error:
         cause = getattr(error, "cause", None) or error
-        text = wording.one_line(cause)
-        # Its class is a copy that came with the worker's code.
-        return Problem(text, type(cause).__name__ == sweep_worker.RefusedError.__name__)
+        kind = type(cause).__name__  # a copy of the class, which came with the worker's code
+        has_diverged = kind == sweep_worker.DivergedError.__name__
+        is_final = has_diverged or kind == sweep_worker.RefusedError.__name__
+        return Problem(wording.one_line(cause), is_final, has_diverged)
     return None
 
 

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 
 import filelock
 
+from jaxdqn import errors
 from jaxdqn.distributed import signals
 from launch import sweep_runs
 
@@ -18,7 +19,6 @@ _LOCK_S = 60.0  # for a process that is being stopped to save and exit
 _LOOK_S = 1.0  # between two looks for the file that stops a run
 _SHORT_S = 60.0  # an attempt that ends sooner has hardly begun
 _PAUSE_S, _LONGEST_PAUSE_S = 10.0, 90.0  # after such an attempt: the first, and the most
-_USAGE = 2  # the exit code for wrong settings, with which a second attempt would fail too
 
 
 class CutOffError(Exception):
@@ -27,6 +27,17 @@ class CutOffError(Exception):
 
 class RefusedError(Exception):
     """A run was refused because of its settings."""
+
+
+class DivergedError(Exception):
+    """An update of a run was not finite."""
+
+
+# Exit codes with which a second attempt would fail too.
+_FINAL = {
+    errors.SettingError.exit_code: RefusedError,
+    errors.DivergedError.exit_code: DivergedError,
+}
 
 
 def command(run: sweep_runs.Run, program: Sequence[str] = ()) -> list[str]:
@@ -48,6 +59,7 @@ def train(run: sweep_runs.Run, gpus: float | None, program: Sequence[str] = ()) 
     Raises:
       CutOffError: it was cut off.
       RefusedError: its settings are wrong.
+      DivergedError: an update was not finite.
     """
     began = time.monotonic()
     try:
@@ -76,6 +88,7 @@ def _train(run: sweep_runs.Run, gpus: float | None, program: Sequence[str]) -> N
     Raises:
       CutOffError: it was cut off.
       RefusedError: its settings are wrong.
+      DivergedError: an update was not finite.
       OSError: its files cannot be written.
     """
     if run.path.exists():  # the attempt before this one may still be leaving
@@ -102,8 +115,8 @@ def _train(run: sweep_runs.Run, gpus: float | None, program: Sequence[str]) -> N
             process.wait()
     if run.stop_file.exists():
         return
-    if code == _USAGE:
-        raise RefusedError(_last_line(run.log))
+    if code in _FINAL:
+        raise _FINAL[code](_last_line(run.log))
     if code:
         raise CutOffError(f"ended with {code}: {_last_line(run.log)}")
 

@@ -34,7 +34,8 @@ def run_program(
     """Parses the command line, runs `main`, and exits with its code.
 
     Wrong usage, found by absl or by a check of settings, gives one line and exit code 2. A
-    failure although the usage is right gives one line and exit code 1.
+    failure although the usage is right gives one line and the exit code of the error: 1, or 3 if a
+    run diverged.
 
     Args:
       define_flags: defines the program's flags.
@@ -88,7 +89,7 @@ def _guarded(main: Callable[[], int]) -> None:
         _print_error(str(error))
         # Libraries that still work on other threads after a failure would print errors while Python
         # shuts down.
-        leave_at_once(1)
+        leave_at_once(getattr(error, "exit_code", 1))
     except Exception as error:
         problem = _environment_problem(error)
         if not problem:

@@ -119,7 +119,7 @@ def leaving_at_once() -> Iterator[None]:
             # The service that connects the others ends with process 0. They would die of that while
             # printing the same error.
             time.sleep(_LINGER_S)
-            os._exit(2 if isinstance(error, errors.SettingError) else 1)
+            os._exit(getattr(error, "exit_code", 1))
 
 
 def _tell(error: BaseException) -> None:

@@ -61,14 +61,14 @@ def leave(run: Session, saved: bool = False) -> int:
     return 128 + signum
 
 
-def give_up(run: Session, error: run_state.NonFiniteError) -> errors.RunError:
+def give_up(run: Session, error: run_state.NonFiniteError) -> errors.DivergedError:
     """Saves the last good state and the batch that would have spoiled it; returns what to raise."""
     run.forgive()
     due_work.save(run)
     counters = run.state.counters
     run.saver.wait(counters.steps)
     where = run.saver.batch(counters.steps, error.batch)
-    return errors.RunError(
+    return errors.DivergedError(
         f"step {counters.steps:,}, update {counters.updates + 1:,}: {error}. The state before it "
         f"is saved; the batch {where}. --on_nonfinite=skip continues without such updates"
     )

@@ -168,6 +168,12 @@ def end_by_signal_to_the_second(processes):
     return printed
 
 
+def test_an_update_that_is_not_finite_ends_all(tmp_path):
+    codes, _, errors = end(start(2, tmp_path / "run", "--loss=mse", "--reward_scale=1e30"))
+    assert codes == [3, 3], errors
+    assert all("update 1: loss is inf" in text for text in errors)
+
+
 def test_a_signal_to_one_stops_all(tmp_path, undisturbed):
     processes = start(2, tmp_path / "run")
     processes[0].wait_for("step 6")

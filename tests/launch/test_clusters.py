@@ -98,5 +98,7 @@ def test_kubernetes_would_take_the_manifest():
         assert set(job) == {"name", "replicas", "template"}
         made = {"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": "hosts"}}
         kubernetes_validate.validate({**made, **job["template"]}, "1.30", strict=True)
+        (rule,) = job["template"]["spec"]["podFailurePolicy"]["rules"]
+        assert rule["onExitCodes"]["values"] == [2, 3]  # wrong usage, and runs that diverge
         (container,) = job["template"]["spec"]["template"]["spec"]["containers"]
         assert json.dumps(container["args"]).count("--run_dir=/runs/") == 1
