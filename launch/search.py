@@ -11,19 +11,16 @@ import logging
 import pathlib
 import shutil
 import statistics
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Iterator
+from typing import Any
 
 import filelock
 import optuna
 from optuna.storages import journal
 
 from jaxdqn import errors
-from jaxdqn.cli import setting_flags
 from jaxdqn.rundir import layout
-from jaxdqn.settings import config as config_lib
-from jaxdqn.settings import presets, setting
-from launch import search_scores, search_space, sweep_runs
+from launch import search_plan, search_scores, sweep_runs
 
 JOURNAL = "search.journal"  # Optuna's own file, for its dashboard too
 LOCK = "search.lock"
@@ -31,52 +28,6 @@ _States = optuna.trial.TrialState
 # Attributes of trials and of the study.
 _FOLDERS, _SETTINGS, _PROBLEM, _ASKED = "folders_of", "settings", "problem", "asked"
 _CUT_OFF = "cut_off"
-
-
-class Plan(NamedTuple):
-    """What is searched."""
-
-    runs_dir: pathlib.Path
-    env: str
-    seeds: Sequence[int]
-    train_flags: Sequence[str]  # of all runs
-    space: search_space.Space
-    score: str  # 'last' evaluation or 'mean' of all
-
-    @property
-    def asked(self) -> list[str]:
-        """What makes the scores of two searches comparable."""
-        given = setting_flags.parse(self.train_flags)
-        settings = [f"{name}={setting.as_typed(x)}" for name, x in sorted(given.items())]
-        space = search_space.words(self.space)
-        return [self.env, str(list(self.seeds)), *settings, *space, self.score]
-
-    def resolved(self, params: Mapping[str, Any]) -> config_lib.Config | None:
-        """The settings of a trial's runs; None if they do not fit each other: its runs say so.
-
-        Args:
-          params: what the trial chose, of which some may have no effect beside the rest.
-        """
-        typed = [f"--{each}" for each in search_space.typed(params)]
-        try:
-            given = setting_flags.parse([*self.train_flags, *typed])
-            preset = given.pop("preset", "")
-            return presets.resolve(self.env, preset, given, optional=params)
-        except errors.SettingError:
-            return None
-
-    def read(self, params: Mapping[str, Any]) -> dict[str, Any]:
-        """What a trial sets, by name, without what has no effect beside the rest."""
-        config = self.resolved(params)
-        return {
-            name: value
-            for name, value in params.items()
-            if not (config and config.why_unread(name))
-        }
-
-    def settings(self, params: Mapping[str, Any]) -> list[str]:
-        """The same as a user types it."""
-        return search_space.typed(self.read(params))
 
 
 @contextlib.contextmanager
@@ -97,7 +48,9 @@ def held(runs_dir: pathlib.Path) -> Iterator[None]:
         lock.release()
 
 
-def open_study(plan: Plan, sampler: str, pruner: str, start: dict[str, Any]) -> optuna.Study:
+def open_study(
+    plan: search_plan.Plan, sampler: str, pruner: str, start: dict[str, Any]
+) -> optuna.Study:
     """The study of a folder, new or as it was left.
 
     Args:
@@ -178,14 +131,14 @@ class Trial:
       plan: what is searched.
     """
 
-    def __init__(self, study: optuna.Study, plan: Plan):
+    def __init__(self, study: optuna.Study, plan: search_plan.Plan):
         self._study, self._plan = study, plan
         self._trial = study.ask(dict(plan.space))
         self._told = 0  # evaluations
         self._means: list[float] = []  # of each evaluation, over the seeds
         self._is_pruned = False
         self._problem = ""
-        self._is_refused = False
+        self._is_refused = self._has_diverged = False
         self.settings = plan.settings(self._trial.params)
         number = self._trial.user_attrs.get(_FOLDERS, self._trial.number)
         self._trial.set_user_attr(_FOLDERS, number)
@@ -221,10 +174,11 @@ class Trial:
         """The score after so many evaluations."""
         return search_scores.score(self._means[:number], self._plan.score)
 
-    def fail(self, problem: str, *, may_resume: bool = False) -> None:
+    def fail(self, problem: str, *, may_resume: bool = False, has_diverged: bool = False) -> None:
         """Notes why a run failed; the others need not go on. One that was cut off may resume."""
         self._problem = self._problem or problem
         self._is_refused = self._is_refused or not may_resume
+        self._has_diverged = self._has_diverged or has_diverged
         self._stop()
 
     def _stop(self) -> None:
@@ -239,6 +193,9 @@ class Trial:
         if self._problem:
             self._trial.set_user_attr(_PROBLEM, self._problem)
             self._trial.set_user_attr(_CUT_OFF, not self._is_refused)
+        if self._has_diverged:  # Optuna is to learn that such settings are bad, not to ignore them
+            self._study.tell(self._trial, state=_States.PRUNED)
+        elif self._problem:
             self._study.tell(self._trial, state=_States.FAIL)
         elif self._is_pruned:
             self._study.tell(self._trial, state=_States.PRUNED)
@@ -258,7 +215,7 @@ def wants_another(study: optuna.Study, num_trials: int) -> bool:
 
 def counts(study: optuna.Study) -> str:
     """How many trials have ended in which way, such as '7 complete, 3 pruned'."""
-    states = [trial.state for trial in study.trials]
+    states = [trial.state for trial in study.trials if _PROBLEM not in trial.user_attrs]
     ended = {
         "complete": states.count(_States.COMPLETE),
         "pruned": states.count(_States.PRUNED),

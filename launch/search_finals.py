@@ -4,12 +4,13 @@ The best of many trials was lucky too, above all where each had few seeds. What 
 kept in the study, where it also counts when the search goes on.
 """
 
+import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
 import optuna
 
-from launch import search, search_scores, sweep_runs
+from launch import search, search_plan, search_scores, sweep_runs
 
 _NEW_SCORES = "scores_with_new_seeds"  # the study's attribute: by number of the trial
 
@@ -18,7 +19,8 @@ class Result(NamedTuple):
     """One of the best trials."""
 
     trial: optuna.trial.FrozenTrial
-    new: float | None  # the score with new seeds; None if it did not run with them
+    # The score with new seeds: None if it did not run with them, minus infinity if it diverged.
+    new: float | None
 
     @property
     def score(self) -> float:
@@ -27,13 +29,13 @@ class Result(NamedTuple):
         return self.trial.value if self.new is None else (self.trial.value + self.new) / 2
 
 
-def new_seeds(plan: search.Plan) -> range:
+def new_seeds(plan: search_plan.Plan) -> range:
     """As many as each trial had before."""
     first = max(plan.seeds) + 1
     return range(first, first + len(plan.seeds))
 
 
-def new_runs(trial: optuna.trial.FrozenTrial, plan: search.Plan) -> list[sweep_runs.Run]:
+def new_runs(trial: optuna.trial.FrozenTrial, plan: search_plan.Plan) -> list[sweep_runs.Run]:
     """The runs of a trial with new seeds."""
     number, settings = search.folder_number(trial), search.settings_of(trial)
     return sweep_runs.runs_of_trial(
@@ -55,7 +57,12 @@ def wanted(study: optuna.Study, count: int) -> list[optuna.trial.FrozenTrial]:
 
 
 def note(
-    study: optuna.Study, trial: optuna.trial.FrozenTrial, runs: Sequence[sweep_runs.Run], kind: str
+    study: optuna.Study,
+    trial: optuna.trial.FrozenTrial,
+    runs: Sequence[sweep_runs.Run],
+    kind: str,
+    *,
+    has_diverged: bool = False,
 ) -> None:
     """Keeps what complete runs with new seeds have scored, if they have scored anything.
 
@@ -64,21 +71,23 @@ def note(
       trial: whose runs they are.
       runs: with new seeds.
       kind: of score, 'last' or 'mean'.
+      has_diverged: one of the runs did: its trial is worse than all others.
     """
-    if means := search_scores.means(search_scores.evaluations(runs)):
-        score = search_scores.score(means, kind)
+    means = search_scores.means(search_scores.evaluations(runs))
+    if means or has_diverged:
+        score = -math.inf if has_diverged else search_scores.score(means, kind)
         study.set_user_attr(_NEW_SCORES, _new_scores(study) | {str(trial.number): score})
 
 
 def results(study: optuna.Study) -> list[Result]:
     """The complete trials of different settings, the best first.
 
-    New seeds decide where there are any: what did not run with them comes last. Of equal ones, that
-    comes first which the search itself ranks higher.
+    New seeds decide where there are any: what did not run with them comes after the rest, and what
+    diverged with them last. Of equal ones, that comes first which the search itself ranks higher.
     """
     known = _new_scores(study)
     found = [Result(trial, known.get(str(trial.number))) for trial in _best_different(study)]
-    return sorted(found, key=lambda result: (result.new is None, -result.score))
+    return sorted(found, key=lambda x: (x.new == -math.inf, x.new is None, -x.score))
 
 
 def _best_different(study: optuna.Study) -> list[optuna.trial.FrozenTrial]:

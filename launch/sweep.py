@@ -123,7 +123,7 @@ def _sweep(runs_dir: pathlib.Path, train_flags: Sequence[str]) -> int:
     if values.report:
         _report(runs_dir)
     for run, problem in problems.items():
-        print(f"error: {run.path.name}: {problem}; see {run.log}", file=sys.stderr)
+        print(f"error: {run.path.name}: {problem.text}; see {run.log}", file=sys.stderr)
     return 1 if problems else 0
 
 

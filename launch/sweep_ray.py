@@ -139,8 +139,8 @@ def problem(ray: Any, task: Any) -> Problem | None:
     return None
 
 
-def train_all(ray: Any, runs: Sequence[sweep_runs.Run]) -> dict[sweep_runs.Run, str]:
-    """Trains all runs and shows their progress; returns the errors of those that failed."""
+def train_all(ray: Any, runs: Sequence[sweep_runs.Run]) -> dict[sweep_runs.Run, Problem]:
+    """Trains all runs and shows their progress; returns why those failed that did."""
     from rich import live
 
     from launch import sweep_table
@@ -148,13 +148,13 @@ def train_all(ray: Any, runs: Sequence[sweep_runs.Run]) -> dict[sweep_runs.Run, 
     start = starter(ray)
     before = {run: run.attempts() for run in runs}  # by earlier sweeps
     waiting = {start(run): run for run in runs}
-    states, problems = dict.fromkeys(runs, "waiting"), dict[sweep_runs.Run, str]()
+    states, problems = dict.fromkeys(runs, "waiting"), dict[sweep_runs.Run, Problem]()
     with live.Live(refresh_per_second=1, transient=True) as shown:
         while waiting:
             for task in wait(ray, waiting):
                 run = waiting.pop(task)
                 if found := problem(ray, task):
-                    problems[run] = found.text
+                    problems[run] = found
                 _tell(states, run, "failed" if found else "complete")
             for run in waiting.values():
                 if run.attempts() > before[run]:

@@ -19,6 +19,7 @@ from jaxdqn.storage import atomic_files
 from launch import (
     search,
     search_finals,
+    search_plan,
     search_space,
     sweep_flags,
     sweep_ray,
@@ -53,23 +54,25 @@ def main(runs_dir: pathlib.Path, train_flags: Sequence[str]) -> int:
     with sweep_ray.connected(runs_dir) as ray, search.held(runs_dir):
         study = search.open_study(plan, values.sampler, values.pruner, start)
         _run_trials(ray, study, plan)
-        for problem, count in search.problems(study).items():
-            print(f"error: {wording.counted(count, 'trial')} failed: {problem}", file=sys.stderr)
+        for text, count in search.problems(study).items():
+            print(f"error: {wording.counted(count, 'trial')} failed: {text}", file=sys.stderr)
         _write_best(study, plan)  # an earlier process may have been killed before it did
         problems = _run_finals(ray, study, plan)
         _write_best(study, plan)
     for run, problem in problems.items():
-        print(f"error: {run.path.name}: {problem}; see {run.log}", file=sys.stderr)
+        print(f"error: {run.path.name}: {problem.text}; see {run.log}", file=sys.stderr)
     results = search_finals.results(study)
     if results:
         _conclude(results, plan, search.counts(study))
-    goes_on = bool(problems or search.cut_off(study))
+    goes_on = bool(search.cut_off(study)) or not all(x.has_diverged for x in problems.values())
     if goes_on:
         print("The choice is not final: the same command resumes what was cut off.")
     return 0 if results and not goes_on else 1
 
 
-def _plan(runs_dir: pathlib.Path, train_flags: Sequence[str]) -> tuple[search.Plan, dict[str, Any]]:
+def _plan(
+    runs_dir: pathlib.Path, train_flags: Sequence[str]
+) -> tuple[search_plan.Plan, dict[str, Any]]:
     """What is searched, and the values it starts with, which are those without a search.
 
     Raises:
@@ -86,11 +89,11 @@ def _plan(runs_dir: pathlib.Path, train_flags: Sequence[str]) -> tuple[search.Pl
     settings = presets.resolve(values.envs[0], given.pop("preset", ""), given)
     sweep_flags.check_runs(values.envs, [()], train_flags)
     seeds = list(dict.fromkeys(sweep_runs.seeds_of(values.seeds)))
-    plan = search.Plan(runs_dir, values.envs[0], seeds, list(train_flags), space, values.score)
+    plan = search_plan.Plan(runs_dir, values.envs[0], seeds, list(train_flags), space, values.score)
     return plan, search_space.start(space, settings)
 
 
-def _run_trials(ray: Any, study: optuna.Study, plan: search.Plan) -> None:
+def _run_trials(ray: Any, study: optuna.Study, plan: search_plan.Plan) -> None:
     """Runs trials, as many at a time as there is room for, until all have ended."""
     start = sweep_ray.starter(ray)
     # The tasks of each trial under way.
@@ -110,7 +113,11 @@ def _run_trials(ray: Any, study: optuna.Study, plan: search.Plan) -> None:
                 for task in set(running[trial]).intersection(done):
                     del running[trial][task]
                     if problem := sweep_ray.problem(ray, task):
-                        trial.fail(problem.text, may_resume=not problem.is_final)
+                        trial.fail(
+                            problem.text,
+                            may_resume=not problem.is_final,
+                            has_diverged=problem.has_diverged,
+                        )
                 if running[trial]:
                     trial.look()
                 else:
@@ -119,8 +126,10 @@ def _run_trials(ray: Any, study: optuna.Study, plan: search.Plan) -> None:
                     _write_best(study, plan)
 
 
-def _run_finals(ray: Any, study: optuna.Study, plan: search.Plan) -> dict[sweep_runs.Run, str]:
-    """Runs the best trials with new seeds; returns the errors of runs that failed."""
+def _run_finals(
+    ray: Any, study: optuna.Study, plan: search_plan.Plan
+) -> dict[sweep_runs.Run, sweep_ray.Problem]:
+    """Runs the best trials with new seeds; returns why runs failed that did."""
     finalists = search_finals.wanted(study, flags.FLAGS.finalists)
     runs_of = [search_finals.new_runs(trial, plan) for trial in finalists]
     runs = list(itertools.chain(*runs_of))
@@ -131,12 +140,14 @@ def _run_finals(ray: Any, study: optuna.Study, plan: search.Plan) -> dict[sweep_
     print(f"best trials with {told}: {wording.counted(len(runs), 'run')}")
     problems = sweep_ray.train_all(ray, runs)
     for trial, own in zip(finalists, runs_of, strict=True):
-        if not problems.keys() & set(own):
-            search_finals.note(study, trial, own, plan.score)
+        failed = [problems[run] for run in own if run in problems]
+        has_diverged = any(problem.has_diverged for problem in failed)
+        if has_diverged or not failed:
+            search_finals.note(study, trial, own, plan.score, has_diverged=has_diverged)
     return problems
 
 
-def _write_best(study: optuna.Study, plan: search.Plan) -> None:
+def _write_best(study: optuna.Study, plan: search_plan.Plan) -> None:
     """Writes the flags of the best trial, if one is complete."""
     for trial, _ in search_finals.results(study)[:1]:
         lines = [*plan.train_flags, *(f"--{each}" for each in search.settings_of(trial))]
@@ -145,7 +156,9 @@ def _write_best(study: optuna.Study, plan: search.Plan) -> None:
 
 
 def _progress(
-    running: dict[search.Trial, dict[Any, sweep_runs.Run]], study: optuna.Study, plan: search.Plan
+    running: dict[search.Trial, dict[Any, sweep_runs.Run]],
+    study: optuna.Study,
+    plan: search_plan.Plan,
 ) -> rich_table.Table:
     """The runs under way, above what has been found."""
     states = {
@@ -162,7 +175,7 @@ def _progress(
     return shown
 
 
-def _conclude(results: Sequence[search_finals.Result], plan: search.Plan, counts: str) -> None:
+def _conclude(results: Sequence[search_finals.Result], plan: search_plan.Plan, counts: str) -> None:
     """Prints the best trials, and says how to check the first."""
     shown = results[:_NUM_SHOWN]
     names, has_new = list(shown[0].trial.params), shown[0].new is not None

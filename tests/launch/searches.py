@@ -4,7 +4,7 @@ import json
 import pathlib
 
 from jaxdqn.rundir import metrics
-from launch import search, search_space, sweep_runs
+from launch import search, search_plan, search_space, sweep_runs
 
 SPACE = """
 learning_rate = { low = 1e-4, high = 1e-2, log = true }
@@ -19,10 +19,10 @@ def space_of(path: pathlib.Path, text: str) -> search_space.Space:
     return search_space.read(path / "space.toml")
 
 
-def plan_of(path, text=SPACE, seeds=(0,), score="last", flags=()) -> search.Plan:
+def plan_of(path, text=SPACE, seeds=(0,), score="last", flags=()) -> search_plan.Plan:
     (path / "logs").mkdir(exist_ok=True)
     flags = ["--total_steps=5000", *flags]
-    return search.Plan(path, "CartPole", seeds, flags, space_of(path, text), score)
+    return search_plan.Plan(path, "CartPole", seeds, flags, space_of(path, text), score)
 
 
 def write_scores(run: sweep_runs.Run, scores, period=1000):

@@ -191,6 +191,20 @@ def test_a_run_that_fails_ends_its_trial(tmp_path):
     assert search.counts(study) == "2 failed" and not search.ranked(study)
 
 
+def test_a_search_learns_from_a_trial_that_diverged_and_does_not_try_it_again(tmp_path):
+    plan = plan_of(tmp_path, seeds=(0, 1))
+    study = open_study(plan)
+    trial = search.Trial(study, plan)
+    for run in trial.runs:
+        write_scores(run, [9.0])
+    trial.fail("step 1,500: loss is inf", may_resume=False, has_diverged=True)
+    trial.end()
+    assert study.trials[0].state.name == "PRUNED" and study.trials[0].value == 9.0
+    assert search.problems(study) == {"step 1,500: loss is inf": 1}
+    assert search.counts(study) == "1 failed" and not search.ranked(study)
+    assert not search.cut_off(study) and not search.wants_another(open_study(plan), 1)
+
+
 def test_another_search_in_the_folder_is_refused(tmp_path):
     open_study(plan_of(tmp_path))
     with pytest.raises(errors.SettingError, match="holds another search"):

@@ -107,12 +107,14 @@ WITHOUT_RAY = """
 import contextlib
 from launch import sweep_ray
 from tests.launch import searches
-scores, failed = {scores!r}, {failed!r}
+scores, failed, diverged = {scores!r}, {failed!r}, {diverged!r}
 def train_all(ray, runs):
     print("runs:", *[run.path.name for run in runs])
     for run in runs:
         searches.write_scores(run, [scores[run.path.name]])
-    return {{run: "lost" for run in runs if run.path.name in failed}}
+    names = {{run.path.name: run for run in runs}}
+    lost = {{names[x]: sweep_ray.Problem("lost", False, False) for x in failed if x in names}}
+    return lost | {{names[x]: sweep_ray.Problem("inf", True, True) for x in diverged if x in names}}
 sweep_ray.connected = lambda runs_dir: contextlib.nullcontext()
 sweep_ray.starter = sweep_ray.runs_at_once = lambda ray: 1
 sweep_ray.train_all = train_all
@@ -125,8 +127,8 @@ def search_again(study, plan):
     words = ("--envs=CartPole", "--seeds=0,3", "--trials=4", "--finalists=2")
     words += (f"--search={plan.runs_dir / 'space.toml'}", f"--runs_dir={plan.runs_dir}", "--")
 
-    def run(scores, failed=()):
-        driver = WITHOUT_RAY.format(scores=scores, failed=failed)
+    def run(scores, failed=(), diverged=()):
+        driver = WITHOUT_RAY.format(scores=scores, failed=failed, diverged=diverged)
         whole = (*words, *plan.train_flags)
         sweep = program.Program("launch.sweep", whole, driver, cwd=program.ROOT)
         out, errors = sweep.end()
@@ -163,3 +165,13 @@ def test_what_fails_with_new_seeds_is_resumed_by_the_same_command(plan, search_a
     code, told, errors = search_again(NEW)
     assert code == 0 and f"runs: {' '.join(list(NEW)[2:])}\n" in told, errors
     assert "--batch_size=96" in (plan.runs_dir / "best.flags").read_text()
+
+
+def test_what_diverges_with_new_seeds_comes_last_and_is_not_tried_again(plan, search_again):
+    code, told, errors = search_again(NEW, diverged=["CartPole-trial4-seed5"])
+    assert code == 0 and errors.startswith("error: CartPole-trial4-seed5: inf; see ")
+    assert "--batch_size=32" in (plan.runs_dir / "best.flags").read_text()
+    code, told, _ = search_again(NEW)
+    assert code == 0 and "runs:" not in told
+    trials = [line.split()[1] for line in told.splitlines() if line.startswith("\u2502")]
+    assert trials == ["0", "2", "4"]

@@ -138,7 +138,9 @@ def test_a_machine_on_which_nothing_runs_does_not_use_up_all_runs(tmp_path):
     assert train("echo error: step 9; exit 3")[1].endswith("DivergedError: error: step 9")
     threading.Timer(5.0, run.stop_file.touch).start()
     took_s, _ = train("exit 1")
-    assert took_s < 60 and run.attempts() == 4  # of the 90 s that come after the third and later ones
+    assert (
+        took_s < 60 and run.attempts() == 4
+    )  # of the 90 s that come after the third and later ones
 
 
 # A look for the file that stops a run fails once the run has begun.
