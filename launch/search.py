@@ -24,6 +24,7 @@ from launch import search_plan, search_scores, sweep_runs
 
 JOURNAL = "search.journal"  # Optuna's own file, for its dashboard too
 LOCK = "search.lock"
+_AWAY = (OSError, errors.RunError)  # what is raised where a disk does not answer
 _States = optuna.trial.TrialState
 # Attributes of trials and of the study.
 _FOLDERS, _SETTINGS, _PROBLEM, _ASKED = "folders_of", "settings", "problem", "asked"
@@ -154,12 +155,12 @@ class Trial:
 
     def look(self) -> None:
         """Tells Optuna of new evaluations, and stops the runs if it has seen enough."""
-        with contextlib.suppress(OSError):  # a disk may be there again at the next look
+        with contextlib.suppress(*_AWAY):  # a disk may be there again at the next look
             self._report()
         if self._means and not self._is_pruned and not self._is_over:
             self._is_pruned = self._trial.should_prune()
-            if self._is_pruned:
-                self._stop()
+        if self._is_pruned or self._problem:
+            self._stop()
 
     def _report(self) -> None:
         """Tells Optuna of new evaluations, by the score that the trial would have with them."""
@@ -183,11 +184,15 @@ class Trial:
 
     def _stop(self) -> None:
         for run in self.runs:
-            run.stop_file.touch()
+            with contextlib.suppress(OSError):  # the next look tries again
+                run.stop_file.touch()
 
     def end(self) -> None:
         """Tells Optuna how it ended, when none of its runs is under way."""
-        self._report()
+        try:
+            self._report()
+        except _AWAY as error:
+            self.fail(str(error), may_resume=True)
         if not self._means and not self._problem:
             self.fail("there is no evaluation")
         if self._problem:

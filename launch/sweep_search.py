@@ -1,5 +1,6 @@
 """Runs a search on Ray, shows its trials, and says what it found."""
 
+import contextlib
 import itertools
 import pathlib
 import shlex
@@ -123,7 +124,8 @@ def _run_trials(ray: Any, study: optuna.Study, plan: search_plan.Plan) -> None:
                 else:
                     trial.end()
                     del running[trial]
-                    _write_best(study, plan)
+                    with contextlib.suppress(OSError):  # it is written again at the end
+                        _write_best(study, plan)
 
 
 def _run_finals(

@@ -158,6 +158,25 @@ def test_a_trial_that_was_cut_off_too_often_is_tried_again_by_the_next_search(tm
     assert again.runs == trial.runs and not search.cut_off(open_study(plan))[1:]
 
 
+def test_a_search_goes_on_when_the_disk_does_not_answer(tmp_path):
+    plan = plan_of(tmp_path)
+    study = open_study(plan)
+    trial = search.Trial(study, plan)
+    (run,) = trial.runs
+    run.path.mkdir()
+    (run.path / "metrics.jsonl").write_bytes(b"\xff")
+    trial.look()
+    trial.end()  # its runs are complete, but nobody knows of what
+    assert len(search.cut_off(study)) == 1 and "cannot be read" in str(search.problems(study))
+    write_scores(run, [7.0])
+    trial = search.Trial(open_study(plan), plan)
+    (tmp_path / "logs").rmdir()
+    trial.fail("lost", may_resume=True)
+    (tmp_path / "logs").mkdir()
+    trial.look()
+    assert run.stop_file.exists()
+
+
 def test_a_study_survives_a_disk_that_was_full(tmp_path):
     plan = plan_of(tmp_path)
     with_trials(plan, [[1.0]])
