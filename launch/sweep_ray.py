@@ -6,7 +6,7 @@ import os
 import pathlib
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import filelock
@@ -19,6 +19,8 @@ from launch import sweep_runs, sweep_worker
 _LOOK_S = 5.0  # between two looks at the runs
 _POLL_S = 0.25  # between two questions whether one has ended
 _SAVE_S = 120.0  # for runs that are being stopped
+# What a run reserves, by Ray's names: the flag, and the unit.
+_RESERVED = {"CPU": ("cpus_per_run", "CPU cores"), "GPU": ("gpus_per_run", "GPUs")}
 
 
 @contextlib.contextmanager
@@ -27,7 +29,8 @@ def connected(runs_dir: pathlib.Path) -> Iterator[Any]:
 
     Raises:
       RunError: a package is missing, or Ray does not start.
-      SettingError: nothing can be written into the folder of the runs.
+      SettingError: nothing can be written into the folder of the runs, or no machine has what a run
+        needs.
     """
     # Its workers would kill the runs that they started before these have saved. A run ends with its
     # worker anyway, by a signal that it heeds. Ray reads this where it is imported.
@@ -49,6 +52,7 @@ def connected(runs_dir: pathlib.Path) -> Iterator[Any]:
     program.leave_on_signals()  # again, because Ray's own handlers exit with another code
     terminal.tolerate_loss("the runs continue")
     try:
+        check_room(ray)
         yield ray
     except (KeyboardInterrupt, SystemExit):
         ray.shutdown()  # which ends the workers, and each of them its run
@@ -170,12 +174,46 @@ def _tell(states: dict[sweep_runs.Run, str], run: sweep_runs.Run, state: str) ->
     states[run] = state
 
 
+def check_room(ray: Any) -> None:
+    """Checks that some machine has what a run needs, because Ray would wait for one without a word.
+
+    A cluster with an address may grow, so there it is only a warning.
+
+    Raises:
+      SettingError: no machine has it.
+    """
+    wanted = _wanted(ray)
+    machines = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    if any(_room(machine, wanted) >= 1 for machine in machines):
+        return
+    most = {name: max(machine.get(name, 0) for machine in machines) for name in wanted}
+    short = [name for name, amount in wanted.items() if most[name] < amount] or list(wanted)
+    problem = f"no machine has what a run needs, {_told(wanted)}; the most are {_told(most)}"
+    if not (flags.FLAGS.address or os.environ.get("RAY_ADDRESS")):
+        raise errors.SettingError(_RESERVED[short[0]][0], problem)
+    print(f"warning: {problem}: runs wait for one that has", file=sys.stderr, flush=True)
+
+
 def runs_at_once(ray: Any) -> int:
     """How many runs the cluster has room for now, at least one."""
+    wanted = _wanted(ray)
+    alive = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    return max(1, sum(int(_room(machine, wanted)) for machine in alive))
+
+
+def _wanted(ray: Any) -> dict[str, float]:
+    """What each run reserves, by Ray's names."""
     wanted = {"CPU": flags.FLAGS.cpus_per_run, "GPU": gpus_per_run(ray) or 0}
-    found = ray.cluster_resources()
-    room = [found.get(name, 0) / amount for name, amount in wanted.items() if amount]
-    return max(1, int(min(room, default=1)))
+    return {name: amount for name, amount in wanted.items() if amount}
+
+
+def _room(machine: Mapping[str, float], wanted: Mapping[str, float]) -> float:
+    """How many runs a machine has room for, 1 if they reserve nothing."""
+    return min((machine.get(name, 0) / amount for name, amount in wanted.items()), default=1)
+
+
+def _told(resources: Mapping[str, float]) -> str:
+    return " and ".join(f"{amount:g} {_RESERVED[name][1]}" for name, amount in resources.items())
 
 
 def gpus_per_run(ray: Any) -> float | None:

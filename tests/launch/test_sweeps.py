@@ -1,5 +1,6 @@
 """Sweeps: their runs, their flags, and what becomes of them."""
 
+import collections
 import os
 import shlex
 import subprocess
@@ -107,14 +108,48 @@ def test_a_run_of_a_sweep_has_the_gpus_that_it_is_given(tmp_path, gpus, platform
     ],
 )
 def test_runs_of_a_sweep_take_a_gpu_each_where_there_are_any(words, platforms, resources, expected):
-    code = "import sys, types; from absl import flags; from launch import sweep, sweep_ray\n"
-    code += "sweep.define_flags(); flags.FLAGS(sys.argv)\n"
-    code += f"ray = types.SimpleNamespace(cluster_resources=lambda: {resources})\n"
-    code += "print(sweep_ray.gpus_per_run(ray))"
-    command = [sys.executable, "-c", code, *words]
-    environment = os.environ | {"JAX_PLATFORMS": platforms}
-    told = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
+    told = on_cluster("print(sweep_ray.gpus_per_run(ray))", words, [resources], platforms)
     assert told.stdout == f"{expected}\n", told.stderr
+
+
+def on_cluster(code, words, machines, platforms=""):
+    """Runs code with the flags of a sweep, on a cluster whose machines have these resources."""
+    total = sum(map(collections.Counter, machines), collections.Counter())
+    nodes = [{"Alive": True, "Resources": machine} for machine in machines]
+    start = "import sys, types; from absl import flags; from launch import sweep, sweep_ray\n"
+    start += "sweep.define_flags(); flags.FLAGS(sys.argv); ray = types.SimpleNamespace()\n"
+    start += f"ray.cluster_resources, ray.nodes = lambda: {dict(total)}, lambda: {nodes}\n"
+    command = [sys.executable, "-c", start + code, *words]
+    environment = os.environ | {"JAX_PLATFORMS": platforms}
+    environment.pop("RAY_ADDRESS", None)
+    return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
+
+
+def test_a_run_that_no_machine_has_room_for_is_refused(tmp_path):
+    """At once, with Ray itself, which would wait for ever."""
+    words = ("--envs=CartPole", "--cpus_per_run=5000", f"--runs_dir={tmp_path}")
+    told = program.run("sweep", *words, package="launch")
+    assert told.returncode == 2
+    assert "error: --cpus_per_run: no machine has what a run needs, 5000 CPU cores" in told.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        ([], "4\n"),
+        (["--cpus_per_run=2", "--gpus_per_run=0.5"], "3\n"),
+        (["--cpus_per_run=6"], "SettingError: --cpus_per_run: no machine has what a run needs, 6 "),
+        (["--gpus_per_run=4"], "SettingError: --gpus_per_run: no machine has what a run needs, 1 "),
+        (
+            ["--gpus_per_run=4", "--address=auto"],
+            "the most are 4 CPU cores and 2 GPUs: runs wait",
+        ),
+    ],
+)
+def test_each_run_needs_room_on_one_machine(words, told):
+    code = "sweep_ray.check_room(ray); print(sweep_ray.runs_at_once(ray))"
+    found = on_cluster(code, words, [{"CPU": 4.0, "GPU": 2.0}, {"CPU": 3.0, "GPU": 2.0}])
+    assert told in found.stdout + found.stderr
 
 
 def test_a_machine_on_which_nothing_runs_does_not_use_up_all_runs(tmp_path):
