@@ -17,7 +17,7 @@ LAUNCH = ROOT / "launch"
 
 
 def test_the_shell_scripts_have_no_faults():
-    scripts = [LAUNCH / "slurm.sbatch", LAUNCH / "tpu_vm.sh", ROOT / ".ci" / "run"]
+    scripts = [*LAUNCH.glob("slurm*"), LAUNCH / "tpu_vm.sh", ROOT / ".ci" / "run"]
     found = subprocess.run(["shellcheck", *scripts], capture_output=True, text=True, check=False)
     assert found.returncode == 0, found.stdout
 
@@ -28,26 +28,46 @@ def stand_in(folder, name, script):
     path.chmod(0o755)
 
 
-@pytest.mark.parametrize(("code", "requeued"), [(0, False), (1, False), (143, True)])
-def test_a_job_that_was_stopped_is_queued_again(tmp_path, code, requeued):
-    """The script itself, with stand-ins for the commands of SLURM."""
-    (tmp_path / "bin").mkdir()
-    (tmp_path / "bin" / "activate").touch()
-    stand_in(tmp_path / "bin", "srun", f'echo "$@" > {tmp_path}/srun; exit {code}')
-    stand_in(tmp_path / "bin", "scontrol", f'echo "$@" > {tmp_path}/scontrol')
-    path = f"{tmp_path / 'bin'}:{os.environ['PATH']}"
-    own = {"PATH": path, "JAXDQN_ENV": str(tmp_path), "SLURM_JOB_ID": "7"}
-    own |= {"SLURM_RESTART_COUNT": "1"} if code else {}
-    script = ["bash", LAUNCH / "slurm.sbatch", "--env=Pong", "--run_dir=a b"]
-    result = subprocess.run(script, env=os.environ | own, capture_output=True, text=True)
+def run_job(folder, code, script, *words, scontrol="", **own):
+    """Runs a script with stand-ins for the commands of SLURM, whose words they write into files."""
+    (folder / "bin").mkdir()
+    (folder / "bin" / "activate").touch()
+    stand_in(folder / "bin", "srun", f'printf "%s\\n" "$@" > {folder}/srun; exit {code}')
+    stand_in(folder / "bin", "scontrol", f'echo "$@" > {folder}/scontrol; {scontrol}')
+    own |= {"PATH": f"{folder / 'bin'}:{os.environ['PATH']}", "JAXDQN_ENV": str(folder)}
+    command = ["bash", LAUNCH / script, *words]
+    environment = os.environ | {"SLURM_JOB_ID": "7"} | own
+    result = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
     assert result.returncode == code, result.stderr
-    step, _, train = (tmp_path / "srun").read_text().partition(" python -m ")
+    requeued = folder / "scontrol"
+    return result.stdout, requeued.read_text().strip() if requeued.exists() else ""
+
+
+@pytest.mark.parametrize(
+    ("code", "restarts", "told"),
+    [
+        (0, 0, ""),
+        (2, 0, ""),
+        (3, 1, ""),
+        (1, 1, "failed with exit code 1; queued again\n"),
+        (1, 10, "failed with exit code 1; not queued again after 10 restarts\n"),
+        (143, 10, "stopped by SIGTERM and saved; queued again\n"),
+    ],
+)
+def test_a_job_that_may_go_on_is_queued_again(tmp_path, code, restarts, told):
+    own = {"SLURM_RESTART_COUNT": str(restarts)} if restarts else {}
+    words = ("slurm.sbatch", "--env=Pong", "--run_dir=a b")
+    printed, requeued = run_job(tmp_path, code, *words, **own)
+    assert printed == told and requeued == ("requeue 7" if "; queued again" in told else "")
+    step, _, train = (tmp_path / "srun").read_text().partition("python\n-m\n")
     assert {"--kill-on-bad-exit=0", "--wait=90", "--gpu-bind=none"} <= set(step.split())
-    again = " --overwrite=false" if code else ""  # what was saved stays
-    assert train == f"jaxdqn.train --env=Pong --run_dir=a b{again}\n"
-    assert (tmp_path / "scontrol").exists() == requeued
-    if requeued:
-        assert (tmp_path / "scontrol").read_text() == "requeue 7\n"
+    again = "--overwrite=false\n" if restarts else ""  # what was saved stays
+    assert train == f"jaxdqn.train\n--env=Pong\n--run_dir=a b\n{again}"
+
+
+def test_a_job_that_cannot_be_queued_again_says_so(tmp_path):
+    printed, _ = run_job(tmp_path, 143, "slurm.sbatch", "--env=Pong", scontrol="exit 1")
+    assert "saved; not queued again: submit the same command" in printed
 
 
 def test_a_job_is_told_ahead_of_its_end_and_may_be_queued_again():
