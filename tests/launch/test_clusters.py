@@ -70,8 +70,29 @@ def test_a_job_that_cannot_be_queued_again_says_so(tmp_path):
     assert "saved; not queued again: submit the same command" in printed
 
 
-def test_a_job_is_told_ahead_of_its_end_and_may_be_queued_again():
-    lines = (LAUNCH / "slurm.sbatch").read_text().splitlines()
+def test_a_job_of_an_array_runs_its_line_of_the_commands_of_a_sweep(tmp_path):
+    words = ("--envs=Pong", "--seeds=0-2", f"--runs_dir={tmp_path}/a b", "--dry_run")
+    commands = program.run("sweep", *words, package="launch").stdout
+    (tmp_path / "runs.txt").write_text(commands)
+    own = {"SLURM_ARRAY_JOB_ID": "5", "SLURM_ARRAY_TASK_ID": "2"}
+    _, requeued = run_job(tmp_path, 143, "slurm_array.sbatch", tmp_path / "runs.txt", **own)
+    assert requeued == "requeue 5_2"
+    _, *step, line = (tmp_path / "srun").read_text().splitlines()
+    assert step == ["bash", "-c"] and line == f"exec {commands.splitlines()[1]}"
+    assert f"'--run_dir={tmp_path}/a b/Pong-seed1'" in line
+
+
+def test_an_array_that_is_longer_than_its_file_says_so(tmp_path):
+    (tmp_path / "runs.txt").write_text("true\n")
+    command = ["bash", LAUNCH / "slurm_array.sbatch", tmp_path / "runs.txt"]
+    own = os.environ | {"SLURM_ARRAY_TASK_ID": "2"}
+    result = subprocess.run(command, cwd=ROOT, env=own, capture_output=True, text=True)
+    assert result.returncode == 2 and "runs.txt has no line 2" in result.stderr
+
+
+@pytest.mark.parametrize("script", ["slurm.sbatch", "slurm_array.sbatch"])
+def test_a_job_is_told_ahead_of_its_end_and_may_be_queued_again(script):
+    lines = (LAUNCH / script).read_text().splitlines()
     asked = {line.removeprefix("#SBATCH ") for line in lines if line.startswith("#SBATCH ")}
     assert {"--signal=TERM@120", "--requeue", "--open-mode=append"} <= asked
 
