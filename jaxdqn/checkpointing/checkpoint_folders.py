@@ -43,22 +43,21 @@ def bring_back(folder: pathlib.Path) -> None:
 
 
 def tidy(directory: pathlib.Path, say: Callable[[str], None]) -> None:
-    """Cleans up what was being written when a process was killed.
+    """Cleans up what was being written when a process was killed, as far as it can be deleted.
 
     Raises:
       RunError: another version wrote the checkpoints.
     """
     for path in list(directory.glob("*")):
         if _IS_UNFINISHED in path.name or path.name.endswith(checksums.DELETED):
-            shutil.rmtree(path)
+            shutil.rmtree(path, ignore_errors=True)
     for path in list(directory.glob(f"*{_REPLACED}")):
         folder = path.with_name(path.name.removesuffix(_REPLACED))
         if checksums.is_signed(folder):
-            checksums.delete(path)
-            continue
-        if folder.exists():
-            checksums.delete(folder)
-        path.rename(folder)
+            with contextlib.suppress(OSError):
+                checksums.delete(path)
+        else:
+            bring_back(folder)
     for path in list(directory.glob("*")):
         if path.name.isdecimal() and not checksums.is_signed(path):
             if not (path / "play").exists() and not steps_in(directory):

@@ -200,6 +200,22 @@ def test_a_checkpoint_whose_deletion_was_cut_short_is_in_nobodys_way(tmp_path, m
     store.close()
 
 
+def test_a_start_goes_on_where_something_old_cannot_be_deleted(tmp_path, monkeypatch):
+    """A network disk keeps a folder in which another program has a file open."""
+    small_store(tmp_path).close()
+    for name in ("1.deleted", "2.replaced"):
+        (tmp_path / name / "play").mkdir(parents=True)
+
+    def busy(path, ignore_errors=False):
+        if not ignore_errors:
+            raise OSError(f"{path} is not empty")
+
+    monkeypatch.setattr(shutil, "rmtree", busy)
+    store = checkpoints.Checkpoints(tmp_path, keep=3)
+    assert store.newest_whole(pytest.fail) == 3
+    store.close()
+
+
 @pytest.mark.parametrize("killed", [True, False])
 def test_a_save_of_the_same_step_that_fails_leaves_the_first(tmp_path, killed):
     """After a kill between the second's signature and the first's deletion, or without one."""
