@@ -4,7 +4,7 @@ import dataclasses
 import json
 import os
 import pathlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from jaxdqn import errors
@@ -108,9 +108,9 @@ def check_same(
     Raises:
       SettingError: names the settings that differ.
     """
-    now = json.loads(json.dumps(dataclasses.asdict(config)))
+    now = _as_stored(dataclasses.asdict(config))
     # A setting that was added after the run began had its default value then.
-    stored = json.loads(json.dumps(dataclasses.asdict(config_lib.Config()))) | stored
+    stored = _as_stored(dataclasses.asdict(config_lib.Config())) | stored
     may_change = {
         name for name, described in setting.described(config).items() if described.may_change
     }
@@ -120,7 +120,7 @@ def check_same(
         name for name in sorted({*now, *stored} - may_change) if now.get(name) != stored.get(name)
     ]
     if differing:
-        shown = ["preset"] if "preset" in differing else differing  # the others follow from it
+        shown = [name for name in differing if not _follows(name, differing, now, stored)]
         told = [f"--{name}={now.get(name)} (the run has {stored.get(name)})" for name in shown]
         spans, why = config.scheduled_to_the_end, ""
         if "total_steps" in shown:
@@ -132,6 +132,22 @@ def check_same(
             f"{path} was begun with other settings: {', '.join(told)}; {why}"
             "use the same ones, name another --run_dir, or start over with --overwrite",
         )
+
+
+def _as_stored(settings: Mapping[str, Any]) -> dict[str, Any]:
+    return dict(json.loads(json.dumps(settings)))  # in which a tuple is a list
+
+
+def _follows(name: str, differing: Sequence[str], *both: Mapping[str, Any]) -> bool:
+    """Whether a setting differs only because the games or the presets do, which are shown."""
+    if name == "preset":
+        return "env" in differing
+    defaults = dataclasses.asdict(config_lib.Config())
+    found = [(side, presets.PRESETS.get(side["preset"])) for side in both]
+    return all(
+        preset is None or side.get(name) == _as_stored(defaults | dict(preset.settings)).get(name)
+        for side, preset in found
+    )
 
 
 def check_same_jax(path: pathlib.Path) -> None:

@@ -39,6 +39,21 @@ def test_of_another_preset_its_name_is_told_alone():
         layout.check_same(pathlib.Path("run"), stored(other), CONFIG, steps_done=0)
 
 
+@pytest.mark.parametrize(
+    ("env", "preset", "told"),
+    [
+        ("CartPole", "", "--env=CartPole-v1 (the run has Breakout-v5)"),
+        ("Breakout", "atari", "--preset=atari (the run has laptop)"),
+    ],
+)
+def test_what_does_not_follow_from_another_setting_is_told_too(env, preset, told):
+    begun = presets.resolve("Breakout", "", {})
+    config = presets.resolve(env, preset, {"seed": 5, "target_tau": 0.5})
+    told += ", --seed=5 (the run has 0), --target_tau=0.5 (the run has 0.05); use"
+    with pytest.raises(errors.SettingError, match=re.escape(f"settings: {told}")):
+        layout.check_same(pathlib.Path("run"), stored(begun), config, steps_done=0)
+
+
 LINEAR = {"learning_rate_end": 0.0}  # over all steps
 PRIORITIZED = {"sampler": "prioritized", "importance_start": 0.4}
 
