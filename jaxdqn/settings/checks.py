@@ -45,17 +45,8 @@ def check(config: "Config") -> None:
     for registry_of, name in parts(config):
         registry_of[name].check(config)
     _check_counts(config)
-    _require(
-        config.planned_updates > 0 or config.updates_per_slice <= 1,
-        "total_steps",
-        f"is {config.total_steps}; learning begins at step {config.learning_starts_steps} "
-        "(--learning_starts_steps)",
-    )
-    _require(
-        config.updates_per_slice <= max(1, config.planned_updates),
-        "updates_per_slice",
-        f"is {config.updates_per_slice}; the whole run has {config.planned_updates} updates",
-    )
+    if config.learns_by_updates:
+        _check_slices(config)
 
 
 def _check_ranges(config: "Config") -> None:
@@ -94,6 +85,22 @@ def _check_counts(config: "Config") -> None:
             f"is {getattr(config, name)}, which makes {count:,} {what}; must be below "
             "2**31. More --num_envs make fewer rows, more steps per update fewer updates",
         )
+
+
+def _check_slices(config: "Config") -> None:
+    """Checks that the run has the updates of one slice."""
+    first = config.learning_starts_steps + config.steps_per_update
+    _require(
+        config.planned_updates > 0 or config.updates_per_slice <= 1,
+        "total_steps",
+        f"is {config.total_steps}; the first update is due at step {first} "
+        "(--learning_starts_steps + --steps_per_update)",
+    )
+    _require(
+        config.updates_per_slice <= max(1, config.planned_updates),
+        "updates_per_slice",
+        f"is {config.updates_per_slice}; the whole run has {config.planned_updates} updates",
+    )
 
 
 def _check_network(config: "Config") -> None:

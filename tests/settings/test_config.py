@@ -53,6 +53,8 @@ WRONG = [
     ({"replay_capacity": 32}, "replay_capacity", "at least 192"),
     ({"learning_starts_steps": 3}, "learning_starts_steps", "at least 192"),
     ({"replay_capacity": 3200}, "learning_starts_steps", "more than the replay holds"),
+    ({"updates_per_slice": 2, "total_steps": 20_003}, "total_steps", "is due at step 20004"),
+    ({"updates_per_slice": 2, "total_steps": 20_007}, "updates_per_slice", "run has 1 updates"),
     # What devices and emulators would count beyond int32.
     ({"total_steps": 10**16}, "total_steps", r"at most 10\*\*15"),
     ({"total_steps": 2**33 + 20_000}, "total_steps", "2,147,483,648 updates; must be below"),
@@ -83,6 +85,11 @@ def test_wrong_settings_are_refused_by_name(changes, setting, message):
     assert caught.value.setting == setting
     assert str(caught.value).startswith(f"--{setting}: ")
     assert "\n" not in str(caught.value)
+
+
+def test_slices_of_a_preset_count_only_where_they_are_read():
+    config = presets.resolve("CartPole", "cartpole", {**PQN, "n_step": 1, "total_steps": 200})
+    assert config.updates_per_slice > 1 and not config.learns_by_updates
 
 
 def test_presets_then_changes():
