@@ -1,11 +1,13 @@
 """Keeps compiled XLA programs and C++ on disk, so that later runs start sooner."""
 
 import atexit
+import functools
 import hashlib
 import os
 import pathlib
 import platform
 import warnings
+from collections.abc import Callable
 
 import jax
 import jaxlib.version
@@ -15,7 +17,9 @@ from jaxdqn.distributed import processes, shared_folders
 from jaxdqn.kernels import native_library
 
 
-def use_cache(folder: str) -> None:
+def use_cache(
+    folder: str, at_exit: Callable[[Callable[[], object]], object] = atexit.register
+) -> None:
     """Keeps what is compiled from now on in `folder`, and uses what fits from there; '': does not.
 
     Each kind of machine and version of XLA has a subfolder: code for one CPU can stop with an
@@ -24,6 +28,10 @@ def use_cache(folder: str) -> None:
 
     For XLA's programs, the user's environment variable JAX_COMPILATION_CACHE_DIR takes
     precedence. Several processes keep their programs only in a folder that all of them see.
+
+    Args:
+      folder: or '' for none.
+      at_exit: called with the work that is left for the end of the process.
     """
     path = _own(folder)
     native_library.start(path)
@@ -46,7 +54,7 @@ def use_cache(folder: str) -> None:
         _use(programs, may_write)
         if processes.is_primary():
             # As long as what this process wrote is still unchanged.
-            atexit.register(program_cache.check, pathlib.Path(programs))
+            at_exit(functools.partial(program_cache.check, pathlib.Path(programs)))
 
 
 def _own(folder: str) -> pathlib.Path | None:

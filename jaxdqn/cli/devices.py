@@ -6,7 +6,7 @@ import pathlib
 from absl import flags
 
 from jaxdqn import errors
-from jaxdqn.cli import paths
+from jaxdqn.cli import paths, program
 
 # The flags below belong to the program that defines them: its `--help` shows them.
 flags.disclaim_key_flags()
@@ -56,4 +56,4 @@ def start_devices() -> None:
     folder: str = flags.FLAGS[name].value or ""
     if flags.FLAGS[name].present and folder:
         folder = str(paths.usable(name, folder))
-    compilation_cache.use_cache(folder)
+    compilation_cache.use_cache(folder, program.at_exit)

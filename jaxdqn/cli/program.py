@@ -1,5 +1,6 @@
 """The frame that every program runs in: its command line, its errors, its exit code."""
 
+import atexit
 import gc
 import os
 import pathlib
@@ -19,6 +20,8 @@ from jaxdqn.settings import registry
 
 # The flags below belong to the program that defines them: its `--help` shows them.
 flags.disclaim_key_flags()
+
+_at_exit: list[Callable[[], object]] = []
 
 
 def take_passed_on() -> list[str]:
@@ -101,8 +104,16 @@ def _guarded(main: Callable[[], int]) -> None:
         sys.exit(130)
 
 
+def at_exit(work: Callable[[], object]) -> None:
+    """Registers what is done when the program exits, also by `leave_at_once`."""
+    _at_exit.append(work)
+    atexit.register(work)
+
+
 def leave_at_once(code: int) -> typing.NoReturn:
     """Exits without waiting for threads that still work, as those that compile."""
+    for work in _at_exit:
+        work()
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(code)

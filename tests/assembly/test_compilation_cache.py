@@ -4,6 +4,7 @@ import hashlib
 import os
 import pathlib
 import shutil
+import signal
 import subprocess
 
 import jax
@@ -185,6 +186,16 @@ def test_the_next_start_makes_anew_what_is_damaged(tmp_path):
     assert listed(folder) == [path.name for path in entries]
     (library,) = folder.glob("jaxdqn-*.so")
     assert library.stem.endswith(hashlib.sha256(library.read_bytes()).hexdigest())
+
+
+def test_a_run_that_is_stopped_lists_its_programs(tmp_path):
+    flags = ("--env=Catch", *SHORT[1:], "--compilation_cache_dir=cache", "--run_dir=run")
+    run = program.start(*flags, "--checkpoint_every_steps=500", cwd=tmp_path)
+    program.wait_for_checkpoint(tmp_path / "run", 500)
+    run.send_signal(signal.SIGTERM)
+    assert run.end()[1] == "" and run.returncode == 128 + signal.SIGTERM
+    (folder,) = (tmp_path / "cache").iterdir()
+    assert listed(folder)
 
 
 SMALL_CONV = ("--network=conv", "--conv_features=4", "--conv_sizes=3", "--conv_strides=1")
