@@ -76,7 +76,7 @@ class StopRequest:
             if first_s is None:
                 self.signum, first_s = self.signum or signum, now
                 if signum == signal.SIGINT:
-                    _tell("\nSaving. Press Ctrl-C again to stop without saving.\n")
+                    _tell("\nStopping. Press Ctrl-C again to stop at once, without saving.\n")
             elif signum == signal.SIGINT or now - first_s > ECHO_S:
                 with contextlib.suppress(OSError):
                     os.write(2, b"error: ended by a second signal before everything was saved\n")

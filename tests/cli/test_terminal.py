@@ -1,6 +1,7 @@
 """Output that cannot be written, and signals that come when a session is closed."""
 
 import os
+import pty
 import signal
 import subprocess
 import sys
@@ -123,6 +124,21 @@ def test_a_run_outlives_its_session_where_it_is_to(tmp_path):
     _, stderr = process.end()
     assert process.returncode == 0, stderr
     assert is_complete(tmp_path / "run")
+
+
+def test_a_first_ctrl_c_says_what_another_one_does():
+    """In words that are true also where there is nothing to save yet."""
+    script = "import os, signal, time; from jaxdqn.distributed import signals; "
+    script += "signals.StopRequest().__enter__(); os.kill(os.getpid(), signal.SIGINT); "
+    terminal, stderr = pty.openpty()
+    with subprocess.Popen(
+        [sys.executable, "-c", f"{script} time.sleep(300)"], stderr=stderr
+    ) as process:
+        said = os.read(terminal, 1000).decode().strip()
+        process.kill()
+    os.close(terminal)
+    os.close(stderr)
+    assert said == "Stopping. Press Ctrl-C again to stop at once, without saving."
 
 
 @pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGHUP])
