@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
+from jaxdqn import errors
 from jaxdqn.agent import actor as actor_lib
 from jaxdqn.distributed import processes
 from jaxdqn.envs import api, episodes
@@ -99,18 +100,29 @@ def evaluate_together(
       epsilon: share of random actions.
       key: of those actions.
       stop: interrupts the evaluation, which then returns None.
+
+    Raises:
+      EnvFailedError: an environment failed, in this process or another.
     """
     num_envs = num_envs_for(num_episodes)
     quota, envs = quotas(num_episodes, num_envs), processes.share(num_envs)
     own = quota[envs.start : envs.stop]
     played: list[list[episodes.Game]] = [[] for _ in envs]
-    work: Generator[None, None, None] = (None for _ in ())
-    if envs:
+    failures: list[errors.EnvFailedError] = []
+
+    def playing() -> Generator[None, None, None]:
         make = functools.partial(make_env, envs)
-        work = steps(actor, params, make, played, own, epsilon, key, envs.start, num_envs)
+        try:
+            yield from steps(actor, params, make, played, own, epsilon, key, envs.start, num_envs)
+        except errors.EnvFailedError as error:
+            failures.append(error)
+
+    work: Generator[None, None, None] = playing() if envs else (None for _ in ())
     with contextlib.closing(work):
         if not stop.lets(work):
             return None
+    if not processes.agreed_by_all(not failures):
+        raise failures[0] if failures else errors.EnvFailedError("failed in another process")
     # Each process fills the rows of its own environments.
     whole = np.zeros((num_envs, quota.max(), 3))
     whole[envs.start : envs.stop] = table(played, quota.max())

@@ -23,11 +23,12 @@ def finish(run: Session, how: str) -> int:
         if run.evaluated_step != steps:
             due_work.evaluate(run)
         last = run.writer.last_evaluation
-        if last is None or last["step"] != steps:
+        if last and last["step"] == steps:
+            is_finite = bool(metrics.scored([last]))
+            shown = f"{last['eval_return_mean']:.2f}" if is_finite else "that is not finite"
+            score = f": mean return {shown} over {last['eval_episodes']} games"
+        elif run.interludes.failed_step != steps:
             return leave(run)
-        is_finite = bool(metrics.scored([last]))
-        shown = f"{last['eval_return_mean']:.2f}" if is_finite else "that is not finite"
-        score = f": mean return {shown} over {last['eval_episodes']} games"
     if run.config.record_every_steps or run.config.record_every_episodes:
         due_work.record(run)
     run.saver.wait(steps)

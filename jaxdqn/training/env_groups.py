@@ -11,6 +11,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from jaxdqn import errors
 from jaxdqn.distributed import processes
 from jaxdqn.envs import api, episodes
 
@@ -51,11 +52,13 @@ class Group:
         self.opening = self.num_envs  # environments whose next row opens a game
         self._bytes_sent = bytearray()  # a list of arrays would take ten times as much
         self._frame: npt.NDArray[np.generic] = np.zeros(0)
+        self._pending: api.TimeStep | None = None  # received already
+        self.failure: errors.EnvFailedError | None = None  # of playing again
 
     def receive(self) -> tuple[api.TimeStep, list[episodes.Game]]:
         """Waits for this process's pending time step; returns it and the games that ended."""
-        step = self._env.receive()
-        self._frame = step.frame
+        step = self._pending or self._env.receive()
+        self._pending, self._frame = None, step.frame
         return step, self._tracker.add(step)
 
     def send(self, actions: npt.NDArray[np.integer], ended: int) -> None:
@@ -74,15 +77,33 @@ class Group:
         actions = np.frombuffer(bytes(self._bytes_sent), self._dtype).reshape(-1, self.num_envs)
         return Sent(self.made_at_step, actions, self.fingerprint(), self.opening)
 
-    def replay(self, sent: Sent) -> Iterator[None]:
-        """Plays the actions that another group was sent; yields after every step."""
-        for actions in sent.actions:
-            self.receive()
-            self.send(actions.astype(np.int32), sent.opening)
-            yield
+    def replay(self, sent: Sent, may_fail: bool = False) -> Iterator[None]:
+        """Plays the actions that another group was sent; yields after every step.
+
+        Args:
+          sent: those actions.
+          may_fail: an environment that fails becomes `failure`, also one that fails in the step
+            under way, in which the other group may have failed.
+
+        Raises:
+          EnvFailedError: an environment failed, and may not.
+        """
+        try:
+            for actions in sent.actions:
+                self.receive()
+                self.send(actions.astype(np.int32), sent.opening)
+                yield
+            if may_fail:
+                self._pending = self._env.receive()
+        except errors.EnvFailedError as error:
+            if not may_fail:
+                raise
+            self.failure = error
 
     def has_come_back(self, sent: Sent) -> bool:
         """Whether it shows what the other group showed. All processes must call it together."""
+        if not processes.agreed_by_all(self.failure is None):
+            return False
         return not len(sent.actions) or self.fingerprint() == sent.fingerprint
 
     def fingerprint(self) -> int:

@@ -39,21 +39,31 @@ class Interludes:
     ):
         self._setup, self._envs, self._stop, self._writer = setup, envs, stop, writer
         self._say, self._known = say, known_curves.of(setup.config)
+        self.failed_step = 0  # of the last evaluation in which an environment failed
         self._actor = evaluation.compiled(parts.make_actor(setup.config, setup.spec))
 
     def evaluate(self, params: Any, step: int) -> bool:
-        """Scores the parameters of a step; returns False if a signal came meanwhile."""
+        """Scores the parameters of a step; returns False if they have no score.
+
+        Then a signal came meanwhile, or an environment failed, which `failed_step` tells.
+        """
         config = self._setup.config
-        with jax.transfer_guard("allow"):
-            scores = evaluation.evaluate_together(
-                self._actor,
-                mesh.here(params),
-                functools.partial(self._envs.evaluation, step),
-                num_episodes=config.eval_episodes,
-                epsilon=config.eval_epsilon,
-                key=seeds.key(config.seed, seeds.Stream.EVALUATION, step),
-                stop=self._stop,
-            )
+        try:
+            with jax.transfer_guard("allow"):
+                scores = evaluation.evaluate_together(
+                    self._actor,
+                    mesh.here(params),
+                    functools.partial(self._envs.evaluation, step),
+                    num_episodes=config.eval_episodes,
+                    epsilon=config.eval_epsilon,
+                    key=seeds.key(config.seed, seeds.Stream.EVALUATION, step),
+                    stop=self._stop,
+                )
+        except errors.EnvFailedError as error:
+            # Its seed follows from the step: it would fail again however often the run resumed.
+            self.failed_step = step
+            self._say(f"WARNING: step {step:,}: no evaluation: {error}")
+            return False
         if scores is None:
             return False
         returns = scores.returns

@@ -73,7 +73,8 @@ def replace_environments(
     assert state.ring is not None
     state.ring = device.cut(state.ring)
     for group in groups:
-        group.restart(state.counters.steps)
+        # Games that failed before their first step would begin, and fail, in the same way again.
+        group.restart(max(state.counters.steps, group.made_at_step + 1))
 
 
 def _record_and_act(

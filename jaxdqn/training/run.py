@@ -2,7 +2,6 @@
 
 import contextlib
 import functools
-from collections.abc import Iterator
 
 import jax
 
@@ -141,7 +140,9 @@ def _start_emulators(run: Session) -> bool:
         run.groups.append(group)
         if plays_again is False:
             continue
-        if not run.stop.lets(_replay(group, sent, may_fail=plays_again is None)):
+        # An environment may have failed in the step under way, where the run was saved.
+        may_fail = plays_again is None and run.is_resumed
+        if not run.stop.lets(group.replay(sent, may_fail)):
             return False
     have_come_back = [g.has_come_back(sent) for g, sent in zip(run.groups, run.sent, strict=True)]
     if not all(have_come_back):
@@ -151,19 +152,12 @@ def _start_emulators(run: Session) -> bool:
                 f"{run.state.counters.steps:,}: another version of {run.setup.spec.game.source} or "
                 f"of the game? {run.path / layout.CONFIG_FILE} has the versions of the run"
             )
-        run.say("the environments do not play the same games again: new games begin")
+        failed = [group.failure for group in run.groups if group.failure]
+        why = failed[0] if failed else "the environments do not play the same games again"
+        run.say(f"{why}: new games begin")
         loop.replace_environments(run.device, run.groups, run.state)
     run.is_playing = True
     return True
-
-
-def _replay(group: env_groups.Group, sent: env_groups.Sent, may_fail: bool) -> Iterator[None]:
-    """Plays again what was played, or as much as works: all processes wait for its end together."""
-    try:
-        yield from group.replay(sent)
-    except errors.EnvFailedError:
-        if not may_fail:
-            raise
 
 
 def _play(run: Session) -> None:

@@ -98,9 +98,12 @@ class Session:
 
     @property
     def evaluated_step(self) -> int:
-        """The step of the last evaluation. An evaluation that a signal interrupted is repeated."""
+        """The step of the last evaluation. An evaluation that a signal interrupted is repeated.
+
+        One in which an environment failed is not, while this process lasts.
+        """
         last = self.writer.last_evaluation
-        return last["step"] if last else 0
+        return max(last["step"] if last else 0, self.interludes.failed_step)
 
     def forgive(self) -> None:
         """Lets updates go on after one was refused, where the run was to stop."""

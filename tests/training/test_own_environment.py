@@ -102,7 +102,26 @@ def test_an_environment_that_fails_ends_the_run_with_one_line(tmp_path):
     *_, line = result.stderr.splitlines()
     told = f"error: {MODULE}:Failing-v0 failed: ZeroDivisionError: one over nothing; saved at step "
     assert line.startswith(told)
-    assert program.newest(tmp_path / "run") > 0
+    saved = program.newest(tmp_path / "run")
+    assert saved > 0
+    again = program.train(*flags("Failing-v0", tmp_path / "run"), cwd=program.ROOT)
+    assert again.stdout.count("failed: ZeroDivisionError: one over nothing: new games begin") == 1
+    assert again.returncode == 1 and program.newest(tmp_path / "run") > saved
+
+
+def test_an_evaluation_in_which_an_environment_fails_is_left_out(tmp_path):
+    driver = (
+        "from jaxdqn import errors\n"
+        "from jaxdqn.training import environments\n"
+        "def fails(*_): raise errors.EnvFailedError('it failed')\n"
+        "environments.RunEnvs.evaluation = fails\n"
+    )
+    told = flags("Adder-v0", tmp_path / "run")
+    result = program.train(*told, cwd=program.ROOT, driver=driver)
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.count("no evaluation: it failed") == 2
+    assert result.stdout.splitlines()[-1].endswith(str(tmp_path / "run"))  # without a score
+    assert not program.rows(tmp_path / "run")[1]
 
 
 def test_the_example_is_learned_and_filmed(tmp_path):
