@@ -23,6 +23,7 @@ class Sent(NamedTuple):
     actions: npt.NDArray[np.unsignedinteger]  # [T, E], in the smallest type that holds them
     fingerprint: int  # of what they show after these actions
     opening: int  # environments whose next row opens a game
+    history: int | None = None  # of all that they have shown; None: not known
 
 
 NOTHING_SENT = Sent(0, np.zeros((0, 0), np.uint8), 0, 0)
@@ -52,6 +53,8 @@ class Group:
         self.opening = self.num_envs  # environments whose next row opens a game
         self._bytes_sent = bytearray()  # a list of arrays would take ten times as much
         self._frame: npt.NDArray[np.generic] = np.zeros(0)
+        # Checksums of all that they have shown, where nobody says that they play the same again.
+        self._histories = [0] * len(self._share) if self._env.spec.plays_again is None else []
         self._pending: api.TimeStep | None = None  # received already
         self.failure: errors.EnvFailedError | None = None  # of playing again
 
@@ -59,6 +62,10 @@ class Group:
         """Waits for this process's pending time step; returns it and the games that ended."""
         step = self._pending or self._env.receive()
         self._pending, self._frame = None, step.frame
+        self._histories = [
+            zlib.crc32(b"".join(np.asarray(part[i]).tobytes() for part in step), history)
+            for i, history in enumerate(self._histories)
+        ]
         return step, self._tracker.add(step)
 
     def send(self, actions: npt.NDArray[np.integer], ended: int) -> None:
@@ -75,7 +82,7 @@ class Group:
     def sent(self) -> Sent:
         """What was sent since the environments were created. All processes call it together."""
         actions = np.frombuffer(bytes(self._bytes_sent), self._dtype).reshape(-1, self.num_envs)
-        return Sent(self.made_at_step, actions, self.fingerprint(), self.opening)
+        return Sent(self.made_at_step, actions, self.fingerprint(), self.opening, self._history())
 
     def replay(self, sent: Sent, may_fail: bool = False) -> Iterator[None]:
         """Plays the actions that another group was sent; yields after every step.
@@ -104,13 +111,22 @@ class Group:
         """Whether it shows what the other group showed. All processes must call it together."""
         if not processes.agreed_by_all(self.failure is None):
             return False
+        if sent.history is not None:
+            return self._history() == sent.history
         return not len(sent.actions) or self.fingerprint() == sent.fingerprint
 
     def fingerprint(self) -> int:
         """Equal for groups that show the same frames. All processes must call it together."""
-        own = [zlib.crc32(np.ascontiguousarray(frame).tobytes()) for frame in self._frame]
-        return zlib.crc32(processes.gather(np.array(own, np.uint32)).tobytes())
+        return _of_all([zlib.crc32(np.ascontiguousarray(frame).tobytes()) for frame in self._frame])
+
+    def _history(self) -> int | None:
+        return _of_all(self._histories) if self._env.spec.plays_again is None else None
 
     def close(self) -> None:
         """Frees the emulators."""
         self._env.close()
+
+
+def _of_all(checksums: list[int]) -> int:
+    """One checksum of those of all environments. All processes must call it together."""
+    return zlib.crc32(processes.gather(np.array(checksums, np.uint32)).tobytes())

@@ -49,6 +49,7 @@ def pack(
             "num_envs": each.actions.shape[1],
             "fingerprint": each.fingerprint,
             "opening": each.opening,
+            "history": each.history,
         }
         for each in sent
     ]
@@ -180,6 +181,7 @@ def _sent_of(play: Mapping[str, Any], run: Mapping[str, Any]) -> list[env_groups
             np.asarray(play["sent"].get(str(index), nothing)),
             group["fingerprint"],
             group["opening"],
+            group.get("history"),  # older checkpoints have none
         )
         for index, group in enumerate(run["groups"])
     ]

@@ -3,6 +3,7 @@ import pytest
 
 from jaxdqn.envs import registry
 from jaxdqn.training import env_groups
+from tests.toys import toy_env
 
 
 def make(step, envs):
@@ -47,6 +48,32 @@ def test_other_emulators_are_noticed(same):
     assert second.has_come_back(first.sent()) == same
     first.close()
     second.close()
+
+
+def test_equal_frames_alone_do_not_prove_equal_games():
+    """Where nobody says that games come back, rewards and earlier steps must agree too."""
+    toy = toy_env.CorridorEnv
+    spec = toy_env.describe(toy_env.ENV_ID, {})._replace(plays_again=None)
+
+    class Corridor(toy):
+        def receive(self):
+            return super().receive()._replace(reward=self.rewards)
+
+    def group(*rewards):
+        env = Corridor(toy_env.ENV_ID, 2, 0, {})
+        env.spec = spec
+        made = env_groups.Group(lambda step, envs: env, 2)
+        for reward in rewards:
+            env.rewards = np.full(2, reward, np.float32)
+            made.receive()
+            made.send(np.zeros(2, np.int32), ended=0)
+        return made
+
+    sent = group(0, 1, 0).sent()
+    assert group(0, 1, 0).has_come_back(sent)
+    other = group(0, 2, 0)
+    assert other.fingerprint() == sent.fingerprint and not other.has_come_back(sent)
+    assert other.has_come_back(sent._replace(history=None))  # of an older checkpoint
 
 
 def test_a_restart_begins_other_games():
