@@ -208,6 +208,9 @@ _register("Grey-v0", Pictures, kwargs={"channels": 1})
 _register("Flat-v0", Pictures, kwargs={"channels": 0})
 _register("Board-v0", Board, max_episode_steps=7)
 _register("Number-v0", Seen, kwargs={"space": spaces.Discrete(4, start=10)})
+_register("Kinds-v0", Seen, kwargs={"space": spaces.Box(0, 2, (9,), np.uint8)})
+_register("Things-v0", Seen, kwargs={"space": spaces.Box(0, 2, (5, 5, 3), np.uint8)})
+_register("Memory-v0", Seen, kwargs={"space": spaces.Box(0, 255, (9,), np.uint8)})
 _register("Single-v0", Seen, kwargs={"space": spaces.Box(0, 9, (), np.int64)})
 _register(
     "Dict-v0", Seen, kwargs={"space": spaces.Dict(a=spaces.Discrete(2), b=spaces.Discrete(3))}

@@ -37,7 +37,8 @@ def shown(env_id: str, space: Any, options: Mapping[str, Any]) -> Shown | None:
 
     A number of a Discrete space becomes a vector with a 1 in its place. Images are bytes of one,
     three or four channels, which come last in Gymnasium and first here. A pixel of a resized image
-    is the mean of those that it covers. Everything of more than 32 bits becomes float32.
+    is the mean of those that it covers. Everything of more than 32 bits becomes float32, and so do
+    bytes that never reach 255: they are no pixels, which networks divide by 255.
 
     Args:
       env_id: for the message.
@@ -49,7 +50,8 @@ def shown(env_id: str, space: Any, options: Mapping[str, Any]) -> Shown | None:
     """
     asked = {name: options[name] for name in OPTIONS if options.get(name) not in (None, False)}
     kind = type(space).__name__
-    if kind == "Box" and space.dtype == np.uint8 and _is_image(space.shape):
+    is_small = kind == "Box" and space.dtype == np.uint8 and space.high.max(initial=0) < 255
+    if kind == "Box" and space.dtype == np.uint8 and not is_small and _is_image(space.shape):
         return _image(env_id, space.shape, asked)
     if asked:
         name, value = next(iter(asked.items()))
@@ -57,7 +59,7 @@ def shown(env_id: str, space: Any, options: Mapping[str, Any]) -> Shown | None:
     if kind == "Discrete":
         return _one_hot(int(space.n), int(space.start))
     if kind == "Box" and np.dtype(space.dtype).kind in "biuf":
-        return _array(space.shape, np.dtype(space.dtype))
+        return _array(space.shape, np.dtype(space.dtype), is_small)
     return None
 
 
@@ -75,8 +77,9 @@ def _one_hot(size: int, start: int) -> Shown:
     return Shown(frame, (size,), np.dtype(np.float32), words)
 
 
-def _array(seen: tuple[int, ...], dtype: np.dtype[np.generic]) -> Shown:
-    kept = dtype if dtype.itemsize <= 4 and dtype.kind != "b" else np.dtype(np.float32)
+def _array(seen: tuple[int, ...], dtype: np.dtype[np.generic], is_small: bool) -> Shown:
+    is_kept = dtype.itemsize <= 4 and dtype.kind != "b" and not is_small
+    kept = dtype if is_kept else np.dtype(np.float32)
     steps = [] if kept == dtype else [f"convert it to {kept.name}"]
     steps += [] if seen else ["make it a vector of length 1"]
     shape = seen or (1,)
