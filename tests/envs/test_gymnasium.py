@@ -120,8 +120,12 @@ def test_games_that_nothing_limits_get_a_limit(name, options, limit):
         ("Pictures-v0", {}, (3, 6, 4), "uint8", "move the channels to the front"),
         ("Pictures-v0", {"grayscale": True}, (6, 4), "uint8", "convert the image to grayscale"),
         (
-            *("Pictures-v0", {"img_height": 3, "img_width": 2}, (3, 3, 2), "uint8"),
-            "move the channels to the front, resize to 3 x 2 by a box filter",
+            *("Pictures-v0", {"img_height": 3}, (3, 3, 4), "uint8"),
+            "move the channels to the front, resize to 3 x 4 by a box filter",
+        ),
+        (  # whose channels nothing would tell from its columns
+            *("Pictures-v0", {"img_height": 3, "img_width": 3}, (27,), "uint8"),
+            "move the channels to the front, resize to 3 x 3 by a box filter, flatten it",
         ),
         (
             *("Pictures-v0", {"img_width": 2, "grayscale": True}, (6, 2), "uint8"),
@@ -151,7 +155,7 @@ def test_observations_become_frames(env_id, options, shape, dtype, made_by):
 
 def test_images_are_averaged_and_channels_come_first():
     (step, _), *_ = play(made("Pictures-v0", 1, img_height=2, img_width=1), 1)
-    np.testing.assert_array_equal(step.frame[0], [[[100], [100]], [[0], [0]], [[0], [0]]])
+    np.testing.assert_array_equal(step.frame[0], [100, 100, 0, 0, 0, 0])
     (step, _), *_ = play(made("Pictures-v0", 1, grayscale=True), 1)
     np.testing.assert_array_equal(step.frame[0], [[60, 60, 0, 0]] * 6)  # 0.299 * 200
 
@@ -259,6 +263,25 @@ def test_a_failing_environment_is_named_with_its_trace(capfd):
         play(env, 9)
     env.close()
     assert "in step" in capfd.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("env_id", "problem"),
+    [
+        ("Below-v0", "is 0, but observation_space has numbers from 1 to 4"),
+        ("Bright-v0", "has type float64, but observation_space has uint8"),
+        ("Turned-v0", "has shape (3, 6, 4), but observation_space has (6, 4, 3)"),
+        ("Large-v0", "has values from 256 to 256, but observation_space has uint8"),
+    ],
+)
+def test_observations_that_would_be_changed_are_refused(env_id, problem, capfd):
+    env = made(env_id, 1)
+    with pytest.raises(
+        errors.RunError, match=re.escape(f"{env_id} failed: an observation {problem}")
+    ):
+        env.receive()
+    env.close()
+    assert capfd.readouterr().err == ""
 
 
 def test_a_process_that_dies_is_noticed():

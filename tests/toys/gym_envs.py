@@ -175,6 +175,17 @@ class Seen(Adder):
         return self.observation_space.sample()
 
 
+class Unlike(Adder):
+    """Shows something else than its space says."""
+
+    def __init__(self, space, shown):
+        super().__init__()
+        self.observation_space, self.shown = space, shown
+
+    def look(self):
+        return self.shown
+
+
 class Told(Adder):
     """Takes actions of any space."""
 
@@ -215,6 +226,11 @@ _register("Single-v0", Seen, kwargs={"space": spaces.Box(0, 9, (), np.int64)})
 _register(
     "Dict-v0", Seen, kwargs={"space": spaces.Dict(a=spaces.Discrete(2), b=spaces.Discrete(3))}
 )
+_IMAGE = spaces.Box(0, 255, IMAGE, np.uint8)
+_register("Below-v0", Unlike, kwargs={"space": spaces.Discrete(4, start=1), "shown": 0})
+_register("Bright-v0", Unlike, kwargs={"space": _IMAGE, "shown": np.ones(IMAGE)})
+_register("Turned-v0", Unlike, kwargs={"space": _IMAGE, "shown": np.ones((3, 6, 4), np.uint8)})
+_register("Large-v0", Unlike, kwargs={"space": _IMAGE, "shown": np.full(IMAGE, 256)})
 _register("Text-v0", Seen, kwargs={"space": spaces.Text(3)})
 _register("Continuous-v0", Told, kwargs={"space": spaces.Box(0, 1, (2,))})
 gymnasium.register("Local-v0", entry_point=lambda: Adder(), max_episode_steps=7)

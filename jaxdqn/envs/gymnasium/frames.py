@@ -1,12 +1,13 @@
 """What a Q-network is shown of an observation of Gymnasium."""
 
+import math
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from jaxdqn.envs import api
+from jaxdqn.envs import api, images
 
 OPTIONS = ("grayscale", "img_height", "img_width")  # of images
 _Frame = npt.NDArray[np.generic]
@@ -36,9 +37,10 @@ def shown(env_id: str, space: Any, options: Mapping[str, Any]) -> Shown | None:
     """How the observations of a Gymnasium space become frames; None if they cannot.
 
     A number of a Discrete space becomes a vector with a 1 in its place. Images are bytes of one,
-    three or four channels, which come last in Gymnasium and first here. A pixel of a resized image
-    is the mean of those that it covers. Everything of more than 32 bits becomes float32, and so do
-    bytes that never reach 255: they are no pixels, which networks divide by 255.
+    three or four channels, which come last in Gymnasium and first here. One that has at least as
+    many channels as columns becomes a vector. A pixel of a resized image is the mean of those that
+    it covers. Everything of more than 32 bits becomes float32, and so do bytes that never reach
+    255: they are no pixels, which networks divide by 255.
 
     Args:
       env_id: for the message.
@@ -67,10 +69,37 @@ def _is_image(shape: tuple[int, ...]) -> bool:
     return len(shape) == 2 or (len(shape) == 3 and shape[2] in (1, 3, 4))
 
 
+def _checked(values: Any, shape: tuple[int, ...], dtype: np.dtype[np.generic]) -> _Frame:
+    """An observation as an array.
+
+    Raises:
+      UnsupportedEnvError: its space has another shape, or a type that would change its values.
+    """
+    seen = np.asarray(values)
+    if seen.shape != shape:
+        raise _unlike(f"has shape {seen.shape}", f"has {shape}")
+    if seen.dtype == dtype:
+        return seen
+    if seen.dtype.kind not in ("biuf" if dtype.kind == "f" else "biu"):
+        raise _unlike(f"has type {seen.dtype}", f"has {dtype}")
+    if dtype.kind in "iu" and seen.size:
+        held, least, most = np.iinfo(dtype.str), seen.min(), seen.max()
+        if least < held.min or most > held.max:
+            raise _unlike(f"has values from {least} to {most}", f"has {dtype}")
+    return seen
+
+
+def _unlike(seen: str, promised: str) -> api.UnsupportedEnvError:
+    return api.UnsupportedEnvError(f"an observation {seen}, but observation_space {promised}")
+
+
 def _one_hot(size: int, start: int) -> Shown:
     def frame(number: Any) -> _Frame:
+        index = int(_checked(number, (), np.dtype(np.int64))) - start
+        if not 0 <= index < size:
+            raise _unlike(f"is {number}", f"has numbers from {start} to {start + size - 1}")
         vector = np.zeros(size, np.float32)
-        vector[int(number) - start] = 1.0
+        vector[index] = 1.0
         return vector
 
     words = f"turn the number, from {start} on, into a one-hot vector of length {size}"
@@ -85,7 +114,7 @@ def _array(seen: tuple[int, ...], dtype: np.dtype[np.generic], is_small: bool) -
     shape = seen or (1,)
 
     def frame(values: Any) -> _Frame:
-        return np.asarray(values, kept).reshape(shape)
+        return _checked(values, seen, dtype).astype(kept, copy=False).reshape(shape)
 
     return Shown(frame, shape, kept, ", ".join(steps))
 
@@ -102,7 +131,7 @@ def _image(env_id: str, shape: tuple[int, ...], asked: Mapping[str, Any]) -> Sho
     num_channels = 1 if is_grey else num_seen
 
     def frame(pixels: Any) -> _Frame:
-        pixels = np.asarray(pixels, np.uint8)
+        pixels = _checked(pixels, shape, np.dtype(np.uint8)).astype(np.uint8, copy=False)
         if is_grey and num_seen == 3:
             pixels = np.asarray(Image.fromarray(pixels).convert("L"))
         planes = list(np.moveaxis(pixels, 2, 0)) if pixels.ndim == 3 else [pixels]
@@ -110,11 +139,17 @@ def _image(env_id: str, shape: tuple[int, ...], asked: Mapping[str, Any]) -> Sho
             pictures = (Image.fromarray(plane) for plane in planes)
             size, mean = (width, height), Image.Resampling.BOX
             planes = [np.asarray(picture.resize(size, mean)) for picture in pictures]
-        return planes[0] if len(planes) == 1 else np.stack(planes)
+        return planes[0] if len(planes) == 1 else np.stack(planes).reshape(of_frame)
 
-    of_frame = (height, width) if num_channels == 1 else (num_channels, height, width)
+    of_frame: tuple[int, ...] = (height, width)
+    if num_channels > 1:
+        of_frame = (num_channels, height, width)
+    # Otherwise `images` would take another axis for the channels.
+    is_image = num_channels == 1 or images.channel_axis(of_frame) == 0
+    of_frame = of_frame if is_image else (math.prod(of_frame),)
     steps = ["convert the image to grayscale"] if is_grey and num_seen == 3 else []
     steps += ["move the channels to the front"] if num_channels > 1 else []
     steps += ["drop the axis of its one channel"] if num_seen == 1 and channels else []
     steps += [f"resize to {height} x {width} by a box filter"] if is_resized else []
+    steps += [] if is_image else ["flatten it, too narrow for convolutions"]
     return Shown(frame, of_frame, np.dtype(np.uint8), ", ".join(steps))
