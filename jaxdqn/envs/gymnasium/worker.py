@@ -14,11 +14,10 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from multiprocessing import connection
 from typing import Any
 
-import gymnasium
 import numpy as np
 
 from jaxdqn import wording
@@ -29,54 +28,45 @@ _REMEDY = 'return an RGB array from it, and list "rgb_array" in metadata["render
 _LOOK_S = 1.0  # between two looks at whether the parent is there
 
 
-class _Player(gymnasium.Wrapper[Any, Any, Any, Any]):
-    """Skips steps while resting. Drops `info`, which a vector environment would merge."""
-
-    rests = False
-
-    def reset(self, **options: Any) -> tuple[Any, dict[str, Any]]:
-        """Begins a game."""
-        if not self.rests:
-            self._seen = self.env.reset(**options)[0]
-        return self._seen, {}
-
-    def step(self, action: Any) -> Any:
-        """Plays a step; if it rests, shows what it showed before."""
-        if self.rests:
-            return self._seen, 0.0, False, False, {}
-        self._seen, *others, _ = self.env.step(action)
-        return self._seen, *others, {}
-
-
 def play(task: messages.Task) -> Generator[Any, Any, None]:
     """A coroutine that takes what comes over the connection and yields the answers."""
     entry = pickle.loads(task.entry)  # noqa: S301  of the process that started this one
-    envs = gymnasium.vector.SyncVectorEnv(
-        [lambda: _converted(task, entry) for _ in task.seeds],
-        autoreset_mode=gymnasium.vector.AutoresetMode.NEXT_STEP,
-    )
-    try:
+    with contextlib.ExitStack() as stack:
+        envs = []
+        for _ in task.seeds:
+            envs.append(specs.make(entry, task.options, task.with_screen))
+            stack.callback(envs[-1].close)
         yield from _played(task, envs)
-    finally:
-        envs.close()
 
 
-def _played(task: messages.Task, envs: Any) -> Generator[Any, Any, None]:
-    nothing = np.zeros(len(task.seeds), bool)
-    frame, _ = envs.reset(seed=list(task.seeds))
-    asked = yield messages.Answer(frame, nothing.astype(np.float32), nothing, nothing)
-    first_action = envs.single_action_space.start
+def _played(task: messages.Task, envs: Sequence[Any]) -> Generator[Any, Any, None]:
+    """A game that has ended begins again on the next step, which ignores its action."""
+    shown = frames.shown(task.env_id, envs[0].observation_space, task.options)
+    assert shown
+    seen = [
+        shown.frame(env.reset(seed=seed)[0]) for env, seed in zip(envs, task.seeds, strict=True)
+    ]
+    reward = np.zeros(len(envs), np.float32)
+    rests, ended, terminated, truncated = np.zeros((4, len(envs)), bool)
     while True:
-        if isinstance(asked, str):
-            asked = yield _picture(envs.envs[0])
-            continue
-        if isinstance(asked, messages.Rest):
-            for env, rests in zip(envs.envs, asked.envs, strict=True):
-                env.rests = bool(rests)
-            asked = yield None
-            continue
-        frame, reward, terminated, truncated, _ = envs.step(asked + first_action)
-        asked = yield messages.Answer(frame, reward.astype(np.float32), terminated, truncated)
+        asked = yield messages.Answer(np.stack(seen), reward, terminated, truncated)
+        while not isinstance(asked, np.ndarray):
+            if isinstance(asked, messages.Rest):
+                rests = asked.envs
+                asked = yield None
+            else:
+                asked = yield _picture(envs[0])
+        reward[:], terminated[:], truncated[:] = 0, False, False
+        for i, env in enumerate(envs):
+            if rests[i]:
+                continue
+            if ended[i]:
+                observation, _ = env.reset()
+            else:
+                action = asked[i] + env.action_space.start
+                observation, reward[i], terminated[i], truncated[i], _ = env.step(action)
+            seen[i] = shown.frame(observation)
+            ended[i] = terminated[i] or truncated[i]
 
 
 def _picture(env: Any) -> np.ndarray | messages.Failure:
@@ -91,14 +81,6 @@ def _picture(env: Any) -> np.ndarray | messages.Failure:
         return messages.Failure(f"draws no picture: {wording.with_type(error)}", "")
     what = f"shape {np.shape(picture)}" if np.ndim(picture) else str(picture)[:50]
     return messages.Failure(f"draws no picture: render() returns {what}; {_REMEDY}", "")
-
-
-def _converted(task: messages.Task, entry: Any) -> Any:
-    """One environment whose observations are frames."""
-    env = specs.make(entry, task.options, task.with_screen)
-    seen = frames.shown(task.env_id, env.observation_space, task.options)
-    assert seen
-    return _Player(gymnasium.wrappers.TransformObservation(env, seen.frame, seen.space()))
 
 
 def _failure(error: Exception) -> messages.Failure:
