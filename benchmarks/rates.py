@@ -3,12 +3,10 @@
 import dataclasses
 import functools
 import time
-from collections.abc import Callable, Iterator
 from typing import Any
 
 import jax
 import numpy as np
-import numpy.typing as npt
 from jax.sharding import Mesh
 
 from jaxdqn import errors
@@ -47,50 +45,9 @@ def asked(default_env: str) -> tuple[config_lib.Config, dict[str, Any]]:
     return config, given
 
 
-class _TimedEnv:
-    """An environment that records how long it was waited for, and when its actions came."""
-
-    def __init__(self, env: api.VectorEnv):
-        self.spec, self.num_envs, self._env = env.spec, env.num_envs, env
-        self.waited_s = 0.0
-        self.sent_at = 0.0
-
-    def send(self, actions: npt.NDArray[np.integer]) -> None:
-        """Starts the step that plays `actions` [E]."""
-        self.sent_at = time.perf_counter()
-        self._env.send(actions)
-
-    def receive(self) -> api.TimeStep:
-        """Waits for the step under way."""
-        start = time.perf_counter()
-        step = self._env.receive()
-        self.waited_s += time.perf_counter() - start
-        return step
-
-    def rest(self, envs: npt.NDArray[np.bool_]) -> None:
-        """Plays some environments no more; see `api.VectorEnv.rest`."""
-        self._env.rest(envs)
-
-    def close(self) -> None:
-        """Frees the emulators."""
-        self._env.close()
-
-
 def _the(env: api.VectorEnv, step: int, share: range) -> api.VectorEnv:
     """Provides environments that already exist."""
     return env
-
-
-class _TimedCall:
-    """A function that knows when its last call returned."""
-
-    def __init__(self, function: Callable[..., Any]):
-        self._function, self.returned_at = function, 0.0
-
-    def __call__(self, *args: Any) -> Any:
-        result = self._function(*args)
-        self.returned_at = time.perf_counter()
-        return result
 
 
 def _new_state(
@@ -113,14 +70,12 @@ class Rates:
         config = dataclasses.replace(config, env_lifetime_steps=0)
         self._config, self._mesh, self._seconds = config, mesh, seconds
         self._envs = [
-            _TimedEnv(
-                registry.make(
-                    config.env,
-                    config.group_size,
-                    config.seed + group * config.group_size,
-                    config.env_options,
-                    config.env_threads,
-                )
+            registry.make(
+                config.env,
+                config.group_size,
+                config.seed + group * config.group_size,
+                config.env_options,
+                config.env_threads,
             )
             for group in range(config.num_groups)
         ]
@@ -136,8 +91,15 @@ class Rates:
         key = mesh_lib.put(mesh, jax.random.key(config.seed), mesh_lib.REPLICATED)
         self._state = _new_state(self._device, self._programs, key, config.num_groups)
         self._slices_per_sync = 1
-        self._waited_for_device_s = 0.0
-        self._turns = self._timed_turns()
+        self._turns = loop.turns(
+            config,
+            self._device,
+            mesh,
+            self._groups,
+            self._state,
+            replayed.learning(config, self._programs),
+            processes.Stop(signals.StopRequest()),  # nothing requests it
+        )
         while self._state.counters.steps < config.learning_starts_steps:
             next(self._turns)
         self._steps = [self._receive_and_send(group) for group in self._envs for _ in range(8)]
@@ -188,15 +150,13 @@ class Rates:
         return updates / (time.perf_counter() - start)
 
     def training(self) -> dict[str, float]:
-        """Training end to end: steps/s, samples per step, and the waiting times of the host."""
+        """Training end to end: steps/s, and samples per step."""
         state, counters = self._state, self._state.counters
         # Half a slice is owed at the start, which is the average that is owed at the end.
         owed = self._config.slice_updates / 2
         state.learning_from_step = counters.steps - round(owed * self._config.steps_per_update)
         state.learning_from_update = counters.updates
         first_step, first_update = counters.steps, counters.updates
-        emulators_before = sum(env.waited_s for env in self._envs)
-        device_before = self._waited_for_device_s
         start = time.perf_counter()
         while time.perf_counter() - start < self._seconds:
             for _ in self._groups:
@@ -205,12 +165,9 @@ class Rates:
         elapsed = time.perf_counter() - start
         state.learning_from_step = _NEVER
         steps = counters.steps - first_step
-        waited = sum(env.waited_s for env in self._envs) - emulators_before
         return {
             "steps_per_second": steps / elapsed,
             "samples_per_step": (counters.updates - first_update) * self._config.batch_size / steps,
-            "host_waits_for_emulators": waited / elapsed,
-            "host_waits_for_device": (self._waited_for_device_s - device_before) / elapsed,
         }
 
     def close(self) -> None:
@@ -218,7 +175,7 @@ class Rates:
         for group in self._groups:
             group.close()
 
-    def _receive_and_send(self, env: _TimedEnv) -> api.TimeStep:
+    def _receive_and_send(self, env: api.VectorEnv) -> api.TimeStep:
         step = env.receive()
         env.send(self._random.integers(self.spec.num_actions, size=env.num_envs))
         return step
@@ -238,20 +195,3 @@ class Rates:
             inputs,
         )
         return note
-
-    def _timed_turns(self) -> Iterator[None]:
-        """The loop of training; measures the time between an action's order and its arrival."""
-        act = _TimedCall(self._device.act_and_record)
-        turns = loop.turns(
-            self._config,
-            self._device._replace(act_and_record=act),
-            self._mesh,
-            self._groups,
-            self._state,
-            replayed.learning(self._config, self._programs),
-            processes.Stop(signals.StopRequest()),  # nothing requests it
-        )
-        for number, _ in enumerate(turns):
-            env = self._envs[number % len(self._envs)]
-            self._waited_for_device_s += env.sent_at - act.returned_at
-            yield

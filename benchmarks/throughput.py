@@ -28,11 +28,12 @@ def measure(config: config_lib.Config, mesh: Mesh, rounds: int, seconds: float) 
     """Measures one configuration; returns all figures by name, as `figures` explains them."""
     parts = rates_lib.Rates(config, mesh, seconds)
     on_cpu = _is_cpu(mesh)
-    trainings: list[dict[str, float]] = []
+    samples: list[float] = []  # per step, in each round
 
     def training() -> float:
-        trainings.append(parts.training())
-        return trainings[-1]["steps_per_second"]
+        found = parts.training()
+        samples.append(found["samples_per_step"])
+        return found["steps_per_second"]
 
     measurements: dict[str, Callable[[], float]] = {
         "products": flops.product_rate(2048 if on_cpu else 8192, jnp.dtype(config.compute_dtype)),
@@ -52,10 +53,7 @@ def measure(config: config_lib.Config, mesh: Mesh, rounds: int, seconds: float) 
     }
     median = {name: rate.median for name, rate in rates.items()}
     result |= figures(config, mesh, flops.of_update(config, parts.spec), median)
-    waits = [name for name in trainings[0] if name != "steps_per_second"]
-    return result | {
-        name: clock.Rate.of([row[name] for row in trainings[1:]]).median for name in waits
-    }
+    return result | {"samples_per_step": clock.Rate.of(samples[1:]).median}
 
 
 def figures(
