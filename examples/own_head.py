@@ -4,7 +4,8 @@ cd examples
 python -m jaxdqn.train --env=CartPole --plugins=own_head --head=log_cosh
 
 log(cosh(x)) is about x**2 / 2 for small errors and |x| - log(2) for large ones. So it limits what
-one surprising return can do, as the Huber loss does, but it has no corner in its slope.
+one surprising return can do, as the Huber loss does, but it has no corner in its slope. Errors are
+small below the option `width`.
 """
 
 import jax
@@ -21,6 +22,7 @@ def log_cosh(x):
 
 def make(config):
     """The head of a run with these settings; every head's module has this function."""
+    width = config.options["width"]
 
     def values(outputs):
         """From the raw outputs of the network for one state, [A, 1], to action values [A]."""
@@ -34,13 +36,18 @@ def make(config):
         """
         target = jax.lax.stop_gradient(r_t + discount_t * next_return[0])
         td_error = target - raw[0]
-        return log_cosh(td_error), jnp.abs(td_error)
+        return width**2 * log_cosh(td_error / width), jnp.abs(td_error)
 
     return api.Head(num_outputs=1, values=values, loss=loss, mean_next_return=api.mean_over_actions)
 
 
 # `reads` is left out: this head reads no settings, so `--loss` and `--huber_delta` are refused.
 # `offers` says that it has `mean_next_return`, which `--algorithm=munchausen` needs.
+# `options` are its own settings, with their defaults: `--part_options=width=2` sets one.
 registries.HEADS.register(
-    "log_cosh", __name__, "one value, with a smooth loss", offers=frozenset({"means"})
+    "log_cosh",
+    __name__,
+    "one value, with a smooth loss",
+    offers=frozenset({"means"}),
+    options={"width": 1.0},
 )

@@ -56,13 +56,16 @@ def given_settings(flag_values: flags.FlagValues = flags.FLAGS) -> dict[str, Any
     Raises:
       SettingError: a list of numbers contains something else.
     """
-    names = [field.name for field in dataclasses.fields(config.Config)]
-    given = {name: flag_values[name].value for name in names}
+    hints = typing.get_type_hints(config.Config)
+    given = {
+        field.name: flag_values[field.name].value for field in dataclasses.fields(config.Config)
+    }
     given = {name: value for name, value in given.items() if value is not None}
     for name, value in given.items():
         if isinstance(value, list):
+            kind, _ = typing.get_args(hints[name])  # of tuple[kind, ...]
             try:
-                given[name] = tuple(int(item) for item in value)
+                given[name] = tuple(map(kind, value))
             except ValueError:
                 raise errors.SettingError(
                     name, f"is {','.join(value)!r}; must be whole numbers separated by commas"

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 from jaxdqn import errors
 from jaxdqn.envs import api
-from jaxdqn.settings import registries, registry, setting
+from jaxdqn.settings import part_options, registries, registry, setting
 
 if TYPE_CHECKING:
     from jaxdqn.settings.config import Config
@@ -42,8 +42,10 @@ def check(config: "Config") -> None:
     )
     _check_network(config)
     _check_replay(config)
-    for registry_of, name in parts(config):
-        registry_of[name].check(config)
+    chosen = [registry_of[name] for registry_of, name in parts(config)]
+    part_options.values(chosen, config.part_options)
+    for entry in chosen:
+        entry.check(config)
     _check_counts(config)
     if config.learns_by_updates:
         _check_slices(config)

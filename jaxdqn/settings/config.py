@@ -17,6 +17,7 @@ from jaxdqn.settings import (
     learning_settings,
     munchausen_settings,
     network_settings,
+    part_options,
     registries,
     replay_settings,
     report_settings,
@@ -59,6 +60,12 @@ class Config(
         """Whether a CPU computes the network's convolutions in C++, if it has a compiler."""
         is_chain = "convolutions" in registries.ENCODERS[self.network].reads
         return is_chain and self.layer_norm == "none" and self.compute_dtype == "float32"
+
+    @property
+    def options(self) -> dict[str, part_options.Value]:
+        """The options of the parts that are chosen, by name."""
+        entries = [registry_of[name] for registry_of, name in checks.parts(self)]
+        return part_options.values(entries, self.part_options)
 
     @property
     def first_learning_steps(self) -> int:

@@ -19,6 +19,11 @@ class LearningSettings:
     algorithm: str = setting.setting(
         "dqn", f"how the run learns. {registries.ALGORITHMS.listing()}", registries.ALGORITHMS.names
     )
+    part_options: tuple[str, ...] = setting.setting(
+        (),
+        "options that parts from --plugins have, such as width=2,kind=soft",
+        on_card=True,
+    )
     initial_agent: str = setting.setting(
         "",
         "start from the parameters of a trained agent with the same network: one of the package, "

@@ -23,6 +23,7 @@ class Entry(NamedTuple):
     paper: str  # that it comes from; '' if it needs none
     check: Callable[[Any], None]  # refuses settings (a `Config`) that do not fit; SettingError
     stores_q_values: bool  # an algorithm needs, of each step, the values that chose its action
+    options: Mapping[str, bool | int | float | str]  # its own, by name, with their defaults
 
 
 class Registry(Mapping[str, Entry]):
@@ -47,13 +48,14 @@ class Registry(Mapping[str, Entry]):
         paper: str = "",
         check: Callable[[Any], None] = lambda _: None,
         stores_q_values: bool = False,
+        options: Mapping[str, bool | int | float | str] = types.MappingProxyType({}),
     ) -> None:
         """Adds a part; see `Entry` for the arguments.
 
         Raises:
           ValueError: another part has the name.
         """
-        entry = Entry(module, text, reads, offers, paper, check, stores_q_values)
+        entry = Entry(module, text, reads, offers, paper, check, stores_q_values, options)
         if self._entries.setdefault(name, entry).module != module:
             raise ValueError(
                 f"--{self.setting_name}={name} is {self._entries[name].module} already"

@@ -10,6 +10,7 @@ PQN = {"algorithm": "pqn"}
 WRONG = [
     ({"total_steps": 0}, "total_steps", "at least 1"),
     ({"num_envs": 0}, "num_envs", "at least 1"),
+    ({"part_options": ("x=1",)}, "part_options", "have no options"),
     ({"seed": -1}, "seed", "at least 0"),
     ({"seed": 2**31}, "seed", "below"),
     ({"discount": 1.5}, "discount", "between 0 and 1"),

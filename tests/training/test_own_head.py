@@ -1,6 +1,7 @@
 """The example of a head from outside the package."""
 
 import runpy
+import types
 
 import jax
 import jax.numpy as jnp
@@ -15,13 +16,15 @@ EXAMPLES = program.ROOT / "examples"
 
 def test_the_example_is_learned(tmp_path):
     flags = ("--env=CartPole", "--plugins=own_head", "--head=log_cosh", "--total_steps=8000")
+    flags = (*flags, "--part_options=width=2")
     evaluation = program.last_evaluation(tmp_path / "run", *flags, cwd=EXAMPLES)
     assert evaluation["eval_return_mean"] > 60  # random play lasts for about 22 steps
 
 
 def test_its_loss_is_the_logarithm_of_the_hyperbolic_cosine(monkeypatch):
     monkeypatch.setattr(registries, "HEADS", registries.registry.Registry("head"))
-    head = runpy.run_path(str(EXAMPLES / "own_head.py"))["make"](None)
+    make = runpy.run_path(str(EXAMPLES / "own_head.py"))["make"]
+    head = make(types.SimpleNamespace(options={"width": 1.0}))
 
     def loss(number):
         # 1 + 0.5 * 4 = 3
@@ -33,6 +36,9 @@ def test_its_loss_is_the_logarithm_of_the_hyperbolic_cosine(monkeypatch):
     slope = jax.grad(lambda number: loss(number)[0])
     np.testing.assert_allclose(slope(2.0), -np.tanh(1), rtol=1e-6)
     np.testing.assert_allclose(slope(1003.0), 1, rtol=1e-6)
+    wide = make(types.SimpleNamespace(options={"width": 2.0}))
+    found, _ = wide.loss(jnp.array([1.0]), None, 1.0, 0.5, jnp.array([4.0]))
+    np.testing.assert_allclose(found, 4 * np.log(np.cosh(1)), rtol=1e-6)
     numbers = jnp.array([[2.0], [5.0]])
     assert head.values(api.Outputs(numbers)).tolist() == [2, 5]
 
