@@ -96,7 +96,7 @@ def not_installed(error: ImportError) -> errors.RunError:
 
 def starter(ray: Any) -> Callable[[sweep_runs.Run], Any]:
     """A function that has Ray train a run, and returns its task."""
-    values, gpus = flags.FLAGS, gpus_per_run(ray)
+    values, gpus, cwd = flags.FLAGS, gpus_per_run(ray), pathlib.Path.cwd()
     # Machines of a cluster have jaxdqn installed, but not these files.
     for module in (sweep_runs, sweep_worker):
         ray.cloudpickle.register_pickle_by_value(module)
@@ -106,7 +106,7 @@ def starter(ray: Any) -> Callable[[sweep_runs.Run], Any]:
         max_retries=values.retries,
         retry_exceptions=[sweep_worker.CutOffError],
     )(sweep_worker.train)
-    return lambda run: remote.remote(run, gpus)
+    return lambda run: remote.remote(run, gpus, cwd)
 
 
 def wait(ray: Any, tasks: Iterable[Any]) -> set[Any]:

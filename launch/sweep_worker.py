@@ -47,13 +47,20 @@ def command(run: sweep_runs.Run, program: Sequence[str] = ()) -> list[str]:
     return [*train, *run.train_flags, "--num_processes=1"]
 
 
-def train(run: sweep_runs.Run, gpus: float | None, program: Sequence[str] = ()) -> None:
+def train(
+    run: sweep_runs.Run,
+    gpus: float | None,
+    cwd: pathlib.Path | None = None,
+    program: Sequence[str] = (),
+) -> None:
     """Trains a run to its end, or until its `stop_file` appears.
 
     Args:
       run: which.
       gpus: that it may use; less than 1 is a share of one, 0 is none. None: Ray knows of none,
         and the run takes what it finds.
+      cwd: the folder that relative paths and plugins among its flags refer to, if it is there.
+        Ray's workers may have been started in another one.
       program: see `command`.
 
     Raises:
@@ -63,7 +70,7 @@ def train(run: sweep_runs.Run, gpus: float | None, program: Sequence[str] = ()) 
     """
     began = time.monotonic()
     try:
-        _train(run, gpus, program)
+        _train(run, gpus, cwd, program)
     except (CutOffError, OSError) as error:  # a disk may be there again
         _pause(run, time.monotonic() - began)
         raise CutOffError(str(error)) from None
@@ -82,7 +89,9 @@ def _pause(run: sweep_runs.Run, lasted_s: float) -> None:
             time.sleep(_LOOK_S)
 
 
-def _train(run: sweep_runs.Run, gpus: float | None, program: Sequence[str]) -> None:
+def _train(
+    run: sweep_runs.Run, gpus: float | None, cwd: pathlib.Path | None, program: Sequence[str]
+) -> None:
     """As `train`, without a pause.
 
     Raises:
@@ -102,6 +111,7 @@ def _train(run: sweep_runs.Run, gpus: float | None, program: Sequence[str]) -> N
     with run.log.open("ab") as log:
         process = subprocess.Popen(
             command(run, program),
+            cwd=cwd if cwd and cwd.is_dir() else None,
             env=_environment(gpus),
             stdout=log,
             stderr=subprocess.STDOUT,

@@ -125,6 +125,28 @@ def on_cluster(code, words, machines, platforms=""):
     return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
 
 
+# A worker that was started in another folder than the sweep.
+ELSEWHERE = """
+import os, pathlib
+from launch import sweep_runs
+ray.remote = lambda **how: lambda train: types.SimpleNamespace(remote=train)
+ray.cloudpickle = types.SimpleNamespace(register_pickle_by_value=lambda module: None)
+runs_dir = pathlib.Path(sys.argv.pop())
+os.chdir(runs_dir)
+start = sweep_ray.starter(ray)
+os.chdir("/")
+start(sweep_runs.Run(runs_dir / "Pong-seed0", ("--flagfile=my.flags",)))
+"""
+
+
+def test_the_flags_of_runs_refer_to_the_folder_in_which_a_sweep_was_started(tmp_path):
+    (tmp_path / "logs").mkdir()
+    (tmp_path / "my.flags").write_text("--list_presets")
+    told = on_cluster(ELSEWHERE, [tmp_path], [{"CPU": 1.0}])
+    assert told.returncode == 0, told.stderr
+    assert "cartpole" in (tmp_path / "logs" / "Pong-seed0.log").read_text()
+
+
 def test_a_run_that_no_machine_has_room_for_is_refused(tmp_path):
     """At once, with Ray itself, which would wait for ever."""
     words = ("--envs=CartPole", "--cpus_per_run=5000", f"--runs_dir={tmp_path}")
