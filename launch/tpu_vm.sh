@@ -3,10 +3,10 @@
 #
 #   launch/tpu_vm.sh my-tpu us-central2-b /mnt/runs/breakout --env=Breakout --num_envs=1024
 #
-# Copies the package to every machine, installs it there, and starts the same command on each. The
-# processes find each other by themselves. The folder of the run must be on a disk that all of them
-# see, such as a mounted Filestore volume. Training continues after this script ends; its output is in
-# jaxdqn.log on each machine. To save and stop it:
+# Copies the package, as it was last committed, to every machine, installs it there, and starts the same
+# command on each. The processes find each other by themselves. The folder of the run must be on a disk
+# that all of them see, such as a mounted Filestore volume. Training continues after this script ends;
+# its output is in jaxdqn.log on each machine. To save and stop it:
 #
 #   gcloud compute tpus tpu-vm ssh my-tpu --zone=us-central2-b --worker=all \
 #     --command='pkill -TERM -f jaxdqn.train'
@@ -35,6 +35,12 @@ on_all() { # a command on every machine of the slice
   run gcloud compute tpus tpu-vm ssh "$tpu" --zone="$zone" --worker=all --command="$1"
 }
 
+changed=$(git status --porcelain -- jaxdqn pyproject.toml)
+if [[ -n $changed ]]; then
+  echo "error: only what is committed is copied; commit or stash these changes first:" >&2
+  echo "$changed" >&2
+  [[ -n ${DRY_RUN:-} ]] || exit 1
+fi
 archive=$(mktemp --suffix=.tar.gz)
 trap 'rm -f "$archive"' EXIT
 run git archive --format=tar.gz --output="$archive" HEAD

@@ -97,9 +97,25 @@ def test_a_job_is_told_ahead_of_its_end_and_may_be_queued_again(script):
     assert {"--signal=TERM@120", "--requeue", "--open-mode=append"} <= asked
 
 
+def path_with_git(folder, script):
+    """A PATH on which there is a stand-in for git."""
+    stand_in(folder, "git", script)
+    return f"{folder}:{os.environ['PATH']}"
+
+
+def test_changes_that_are_not_committed_are_not_left_out_on_a_tpu(tmp_path):
+    path = path_with_git(tmp_path, '[ "$1" = status ] && echo " M jaxdqn/train.py"')
+    stand_in(tmp_path, "gcloud", f"touch {tmp_path}/copied")
+    command = [LAUNCH / "tpu_vm.sh", "my-tpu", "zone-a", "/mnt/run"]
+    own = os.environ | {"PATH": path}
+    result = subprocess.run(command, env=own, capture_output=True, text=True)
+    assert result.returncode == 1 and not (tmp_path / "copied").exists()
+    assert "commit or stash these changes first:\n M jaxdqn/train.py\n" in result.stderr
+
+
 def test_the_commands_for_a_tpu_can_be_looked_at(tmp_path):
     script = [LAUNCH / "tpu_vm.sh", "my-tpu", "zone-a", "/mnt/a b", "--env=Pong"]
-    dry = os.environ | {"DRY_RUN": "1"}
+    dry = os.environ | {"DRY_RUN": "1", "PATH": path_with_git(tmp_path, "true")}
     result = subprocess.run(script, env=dry, capture_output=True, text=True)
     *_, install, train = result.stdout.replace("\\n", " ").splitlines()
     assert '".[tpu]"' in install
