@@ -7,9 +7,9 @@ Arguments after `--` are flags of `jaxdqn.train` for all runs. A run that is int
 from its last checkpoint, at most `--retries` times. The same command, run again, resumes all runs
 that are not complete. All machines must see `--runs_dir`. If several runs share a machine, set
 `--replay_capacity`: otherwise each run takes all memory that is free, and a report tells runs of
-different capacities apart. Start the Ray of a cluster with
-`RAY_kill_child_processes_on_worker_exit=false`, as this program does here: otherwise runs that are
-stopped do not save.
+different capacities apart. `--memory_per_run` keeps more from starting than fit. Start the Ray of a
+cluster with `RAY_kill_child_processes_on_worker_exit=false`, as this program does here: otherwise
+runs that are stopped do not save.
 
 With `--search`, Optuna chooses the settings of each trial, and ends trials early that fall behind.
 The best trials then run with new seeds, which choose among them:
@@ -28,7 +28,7 @@ from collections.abc import Container, Sequence
 
 from absl import flags
 
-from jaxdqn import errors
+from jaxdqn import errors, wording
 from jaxdqn.cli import paths, program
 from launch import sweep_ray, sweep_runs, sweep_worker
 
@@ -87,6 +87,13 @@ def define_flags() -> None:
         "one)",
         lower_bound=0.0,
     )
+    flags.DEFINE_float(
+        "memory_per_run",
+        None,
+        "memory in GB that Ray reserves for each run (default: none), which limits how many go at "
+        "once; --replay_capacity limits what a run takes",
+        lower_bound=0.0,
+    )
     flags.DEFINE_integer(
         "retries", 3, "how many times an interrupted run is resumed", lower_bound=0
     )
@@ -118,6 +125,8 @@ def _sweep(runs_dir: pathlib.Path, train_flags: Sequence[str]) -> int:
             print(shlex.join(sweep_worker.command(run)))
         return 0
     with sweep_ray.connected(runs_dir) as ray:
+        at_once = min(len(runs), sweep_ray.runs_at_once(ray))
+        print(f"{wording.counted(len(runs), 'run')}, up to {at_once:,} at a time", flush=True)
         problems = sweep_ray.train_all(ray, runs)
     _show(runs, problems)
     if values.report:

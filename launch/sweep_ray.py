@@ -19,8 +19,13 @@ from launch import sweep_runs, sweep_worker
 _LOOK_S = 5.0  # between two looks at the runs
 _POLL_S = 0.25  # between two questions whether one has ended
 _SAVE_S = 120.0  # for runs that are being stopped
-# What a run reserves, by Ray's names: the flag, and the unit.
-_RESERVED = {"CPU": ("cpus_per_run", "CPU cores"), "GPU": ("gpus_per_run", "GPUs")}
+_GB = 1e9  # bytes
+# What a run reserves, by Ray's names: the flag, the unit, and how many of Ray's it has.
+_RESERVED = {
+    "CPU": ("cpus_per_run", "CPU", 1),
+    "GPU": ("gpus_per_run", "GPU", 1),
+    "memory": ("memory_per_run", "GB of memory", _GB),
+}
 
 
 @contextlib.contextmanager
@@ -52,7 +57,7 @@ def connected(runs_dir: pathlib.Path) -> Iterator[Any]:
     program.leave_on_signals()  # again, because Ray's own handlers exit with another code
     terminal.tolerate_loss("the runs continue")
     try:
-        check_room(ray)
+        _check_room(ray)
         yield ray
     except (KeyboardInterrupt, SystemExit):
         ray.shutdown()  # which ends the workers, and each of them its run
@@ -96,13 +101,15 @@ def not_installed(error: ImportError) -> errors.RunError:
 
 def starter(ray: Any) -> Callable[[sweep_runs.Run], Any]:
     """A function that has Ray train a run, and returns its task."""
-    values, gpus, cwd = flags.FLAGS, gpus_per_run(ray), pathlib.Path.cwd()
+    values, cwd, wanted = flags.FLAGS, pathlib.Path.cwd(), _wanted(ray)
+    gpus = gpus_per_run(ray)
     # Machines of a cluster have jaxdqn installed, but not these files.
     for module in (sweep_runs, sweep_worker):
         ray.cloudpickle.register_pickle_by_value(module)
     remote = ray.remote(
-        num_cpus=values.cpus_per_run,
-        num_gpus=gpus or 0,
+        num_cpus=wanted.get("CPU", 0),
+        num_gpus=wanted.get("GPU", 0),
+        memory=wanted.get("memory"),
         max_retries=values.retries,
         retry_exceptions=[sweep_worker.CutOffError],
     )(sweep_worker.train)
@@ -174,7 +181,7 @@ def _tell(states: dict[sweep_runs.Run, str], run: sweep_runs.Run, state: str) ->
     states[run] = state
 
 
-def check_room(ray: Any) -> None:
+def _check_room(ray: Any) -> None:
     """Checks that some machine has what a run needs, because Ray would wait for one without a word.
 
     A cluster with an address may grow, so there it is only a warning.
@@ -203,7 +210,9 @@ def runs_at_once(ray: Any) -> int:
 
 def _wanted(ray: Any) -> dict[str, float]:
     """What each run reserves, by Ray's names."""
-    wanted = {"CPU": flags.FLAGS.cpus_per_run, "GPU": gpus_per_run(ray) or 0}
+    values = flags.FLAGS
+    memory = values.memory_per_run and values.memory_per_run * _GB
+    wanted = {"CPU": values.cpus_per_run, "GPU": gpus_per_run(ray), "memory": memory}
     return {name: amount for name, amount in wanted.items() if amount}
 
 
@@ -213,7 +222,9 @@ def _room(machine: Mapping[str, float], wanted: Mapping[str, float]) -> float:
 
 
 def _told(resources: Mapping[str, float]) -> str:
-    return " and ".join(f"{amount:g} {_RESERVED[name][1]}" for name, amount in resources.items())
+    """Resources with their units: '4 CPU and 2 GPU'."""
+    amounts = [(amount, *_RESERVED[name][1:]) for name, amount in resources.items()]
+    return " and ".join(f"{amount / scale:.4g} {unit}" for amount, unit, scale in amounts)
 
 
 def gpus_per_run(ray: Any) -> float | None:

@@ -129,7 +129,10 @@ def on_cluster(code, words, machines, platforms=""):
 ELSEWHERE = """
 import os, pathlib
 from launch import sweep_runs
-ray.remote = lambda **how: lambda train: types.SimpleNamespace(remote=train)
+def remote(**reserved):
+    print({name: x for name, x in reserved.items() if name in ("num_cpus", "num_gpus", "memory")})
+    return lambda train: types.SimpleNamespace(remote=train)
+ray.remote = remote
 ray.cloudpickle = types.SimpleNamespace(register_pickle_by_value=lambda module: None)
 runs_dir = pathlib.Path(sys.argv.pop())
 os.chdir(runs_dir)
@@ -139,20 +142,22 @@ start(sweep_runs.Run(runs_dir / "Pong-seed0", ("--flagfile=my.flags",)))
 """
 
 
-def test_the_flags_of_runs_refer_to_the_folder_in_which_a_sweep_was_started(tmp_path):
+def test_a_run_reserves_what_is_said_and_is_trained_where_the_sweep_was_started(tmp_path):
     (tmp_path / "logs").mkdir()
     (tmp_path / "my.flags").write_text("--list_presets")
-    told = on_cluster(ELSEWHERE, [tmp_path], [{"CPU": 1.0}])
+    told = on_cluster(ELSEWHERE, ["--memory_per_run=2.5", tmp_path], [{"CPU": 1.0}])
     assert told.returncode == 0, told.stderr
+    assert told.stdout == "{'num_cpus': 1.0, 'num_gpus': 0, 'memory': 2500000000.0}\n"
     assert "cartpole" in (tmp_path / "logs" / "Pong-seed0.log").read_text()
 
 
-def test_a_run_that_no_machine_has_room_for_is_refused(tmp_path):
-    """At once, with Ray itself, which would wait for ever."""
-    words = ("--envs=CartPole", "--cpus_per_run=5000", f"--runs_dir={tmp_path}")
-    told = program.run("sweep", *words, package="launch")
-    assert told.returncode == 2
-    assert "error: --cpus_per_run: no machine has what a run needs, 5000 CPU cores" in told.stderr
+CONNECT = """
+import pathlib
+ray.init, ray.shutdown = lambda **how: None, lambda: None
+sys.modules["ray"] = ray
+with sweep_ray.connected(pathlib.Path(sys.argv.pop())):
+    print(sweep_ray.runs_at_once(ray))
+"""
 
 
 @pytest.mark.parametrize(
@@ -160,17 +165,22 @@ def test_a_run_that_no_machine_has_room_for_is_refused(tmp_path):
     [
         ([], "4\n"),
         (["--cpus_per_run=2", "--gpus_per_run=0.5"], "3\n"),
+        (["--memory_per_run=8"], "2\n"),
+        (
+            ["--memory_per_run=17"],
+            "needs, 1 CPU and 1 GPU and 17 GB of memory; the most are",
+        ),
         (["--cpus_per_run=6"], "SettingError: --cpus_per_run: no machine has what a run needs, 6 "),
         (["--gpus_per_run=4"], "SettingError: --gpus_per_run: no machine has what a run needs, 1 "),
         (
             ["--gpus_per_run=4", "--address=auto"],
-            "the most are 4 CPU cores and 2 GPUs: runs wait",
+            "the most are 4 CPU and 2 GPU: runs wait",
         ),
     ],
 )
-def test_each_run_needs_room_on_one_machine(words, told):
-    code = "sweep_ray.check_room(ray); print(sweep_ray.runs_at_once(ray))"
-    found = on_cluster(code, words, [{"CPU": 4.0, "GPU": 2.0}, {"CPU": 3.0, "GPU": 2.0}])
+def test_each_run_needs_room_on_one_machine(tmp_path, words, told):
+    machines = [{"CPU": 4.0, "GPU": 2.0, "memory": 16e9}, {"CPU": 3.0, "GPU": 2.0, "memory": 7e9}]
+    found = on_cluster(CONNECT, [*words, tmp_path], machines)
     assert told in found.stdout + found.stderr
 
 
@@ -292,7 +302,7 @@ def test_a_sweep_ends_with_all_runs_though_one_was_killed(tmp_path):
         assert len(attempts) == 1 + (path == victim)
     assert "resuming from step" in (runs / "logs" / f"{victim.name}.log").read_text()
     # The table, and a line for each change where it cannot move.
-    assert told.count("complete") == 8 and "4 runs" in told
+    assert "4 runs, up to " in told and told.count("complete") == 8 and "4 runs" in told
     assert {"MountainCar-seed1: running", "CartPole-seed0: complete"} <= set(told.splitlines())
     assert (runs / "report.html").stat().st_size > 100_000
 
