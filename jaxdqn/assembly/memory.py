@@ -4,7 +4,7 @@ import contextlib
 import dataclasses
 import math
 import pathlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 
 import jax
 import numpy as np
@@ -22,19 +22,27 @@ from jaxdqn.settings import config as config_lib
 # Reserved for the program, networks, emulators and batches (measured: about 0.9 GB on a CPU).
 _RESERVE_BYTES = 1_200_000_000
 _JITTER_BYTES = 500_000_000  # by which free memory differs from one start to the next
+_ROOT = pathlib.Path("/")
 
 
-def free_host_bytes(root: pathlib.Path = pathlib.Path("/")) -> int:
+def free_host_bytes(root: pathlib.Path = _ROOT) -> int:
     """Memory that this process can still allocate, within the limits of its control groups.
 
     Args:
       root: the folder that contains /proc and /sys.
     """
-    return min([int(psutil.virtual_memory().available), *_control_group_room(root)])
+    rooms = (room for _, room in _control_groups(root))
+    return min([int(psutil.virtual_memory().available), *rooms])
 
 
-def _control_group_room(root: pathlib.Path) -> Iterator[int]:
-    """The memory that each control group of this process leaves, of either version."""
+def total_host_bytes(root: pathlib.Path = _ROOT) -> int:
+    """Memory that this process could allocate if no other used any; see `free_host_bytes`."""
+    limits = (limit for limit, _ in _control_groups(root))
+    return min([int(psutil.virtual_memory().total), *limits])
+
+
+def _control_groups(root: pathlib.Path) -> Iterator[tuple[int, int]]:
+    """The limit of each control group of this process, of either version, and what it leaves."""
     try:
         lines = (root / "proc/self/cgroup").read_text().splitlines()
     except OSError:  # not Linux
@@ -52,8 +60,9 @@ def _control_group_room(root: pathlib.Path) -> Iterator[int]:
         for path in (group, *group.parents):
             with contextlib.suppress(OSError, ValueError):  # no such file, or no limit: 'max'
                 folder = root / base / path
-                room = int((folder / limit).read_text()) - int((folder / used).read_text())
-                yield room + _reclaimable_bytes(folder)
+                most = int((folder / limit).read_text())
+                room = most - int((folder / used).read_text())
+                yield most, room + _reclaimable_bytes(folder)
 
 
 def _reclaimable_bytes(folder: pathlib.Path) -> int:
@@ -64,14 +73,24 @@ def _reclaimable_bytes(folder: pathlib.Path) -> int:
 
 def free_device_bytes(mesh: Mesh) -> int:
     """Free memory of all devices of the mesh that equal shares can use."""
+    return _device_bytes(mesh, free_host_bytes, lambda s: s["bytes_limit"] - s["bytes_in_use"])
+
+
+def total_device_bytes(mesh: Mesh) -> int:
+    """Memory of all devices of the mesh that equal shares could use if nothing else used any."""
+    return _device_bytes(mesh, total_host_bytes, lambda s: s["bytes_limit"])
+
+
+def _device_bytes(
+    mesh: Mesh, of_host: Callable[[], int], of_device: Callable[[Mapping[str, int]], int]
+) -> int:
     stats = [device.memory_stats() for device in mesh.local_devices]
     if any(not stat or "bytes_limit" not in stat for stat in stats):
-        free = (
-            free_host_bytes() // processes.sharing_this_machine()
-        )  # which is also the devices' memory
+        # The host's memory is also the devices'.
+        found = of_host() // processes.sharing_this_machine()
     else:
-        free = len(stats) * min(s["bytes_limit"] - s["bytes_in_use"] for s in stats)
-    return processes.count() * int(processes.gather(np.int64(free)).min())
+        found = len(stats) * min(map(of_device, stats))
+    return processes.count() * int(processes.gather(np.int64(found)).min())
 
 
 def used_host_bytes() -> int:

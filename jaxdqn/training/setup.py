@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import pathlib
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -10,7 +11,7 @@ from jax.sharding import Mesh
 
 from jaxdqn import errors
 from jaxdqn.assembly import env_spec, memory
-from jaxdqn.checkpointing import checkpoint_folders
+from jaxdqn.checkpointing import checkpoint_folders, checkpoint_reader
 from jaxdqn.distributed import mesh as mesh_lib
 from jaxdqn.distributed import processes
 from jaxdqn.envs import api, registry
@@ -18,7 +19,7 @@ from jaxdqn.playing import rollout
 from jaxdqn.rundir import layout, provenance
 from jaxdqn.settings import checks
 from jaxdqn.settings import config as config_lib
-from jaxdqn.training import initial_agent, working_memory
+from jaxdqn.training import initial_agent, state_files, working_memory
 
 
 class Setup(NamedTuple):
@@ -53,7 +54,7 @@ def prepare(
 
     Raises:
       SettingError: names the invalid setting.
-      RunError: a run that is resumed does not fit into the memory that is free now.
+      RunError: the run does not fit into the memory that is free now.
     """
     mesh = mesh_lib.make_mesh()
     if len(mesh.local_devices) * processes.count() != mesh.devices.size:
@@ -68,20 +69,19 @@ def prepare(
     stored = layout.read_settings(path)
     layout.check_writable(path)
     saved_steps = checkpoint_folders.steps_in(path / layout.CHECKPOINTS)
-    if stored is None or overwrite:
+    if overwrite:
+        stored = None
+    if stored is None:
         check_effects(config, spec)
         check_films(config)
     else:
         config = _as_begun(config, path, stored, capacity_chosen_by_user)
         capacity_chosen_by_user = True  # when the run began
     free_bytes = memory.free_device_bytes(mesh)
-    try:
-        fitted = _fitted(config, spec, mesh, free_bytes, capacity_chosen_by_user)
-    except errors.SettingError as error:
-        if stored is None or overwrite:
-            raise
-        # It did fit when the run began, and may do so again.
-        raise errors.RunError(f"{path} cannot be resumed now: {error}") from None
+    fitted = config
+    if stored is None or not _is_complete(path, saved_steps, config.total_steps):
+        is_new = stored is None
+        fitted = _fitted(config, spec, mesh, free_bytes, capacity_chosen_by_user, path, is_new)
     begins = overwrite or not saved_steps
     initial_params = initial_agent.parameters(config, spec) if begins else None
     _check_agreement(fitted, overwrite, initial_agent.digest(initial_params))
@@ -98,26 +98,55 @@ def prepare(
     )
 
 
+def _is_complete(path: pathlib.Path, saved_steps: Sequence[int], total_steps: int) -> bool:
+    """Whether a run's newest checkpoint leaves nothing to learn, and so needs no replay."""
+    if max(saved_steps, default=0) < total_steps:
+        return False
+    try:
+        run = checkpoint_reader.Reader(path / layout.CHECKPOINTS).run(saved_steps[-1])
+    except errors.RunError:
+        return False
+    return state_files.is_last(run, total_steps)
+
+
 def _fitted(
     config: config_lib.Config,
     spec: api.EnvSpec,
     mesh: Mesh,
     free_bytes: int,
     capacity_chosen_by_user: bool,
+    path: pathlib.Path,
+    is_new: bool,
 ) -> config_lib.Config:
     """The settings with a replay that fits into memory.
 
     Raises:
-      SettingError: names what is too large.
+      SettingError: names what is too large, whatever else uses the memory.
+      RunError: it is too large for what is free now, and may fit later.
     """
-    memory.check_network(config, spec, free_bytes)
-    return memory.fit_replay(
-        config,
-        spec,
-        free_bytes,
-        capacity_chosen_by_user,
-        lambda config: working_memory.needed_bytes(config, spec, mesh),
-    )
+
+    def fit(some_bytes: int) -> config_lib.Config:
+        memory.check_network(config, spec, some_bytes)
+        return memory.fit_replay(
+            config,
+            spec,
+            some_bytes,
+            capacity_chosen_by_user,
+            lambda config: working_memory.needed_bytes(config, spec, mesh),
+        )
+
+    try:
+        return fit(free_bytes)
+    except errors.SettingError as error:
+        problem = error
+    if is_new:
+        try:
+            fit(memory.total_device_bytes(mesh))
+        except errors.SettingError:
+            raise problem from None
+    # One that is resumed did fit when it began.
+    does = "begin" if is_new else "be resumed"
+    raise errors.RunError(f"{path} cannot {does} now: {problem}")
 
 
 def _as_begun(

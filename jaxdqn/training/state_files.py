@@ -128,6 +128,12 @@ def is_complete(state: run_state.RunState, total_steps: int) -> bool:
     return steps >= total_steps and state.own is None and state.logged.steps == steps
 
 
+def is_last(run: Mapping[str, Any], total_steps: int) -> bool:
+    """The same of the numbers of a checkpoint, as `pack` made them."""
+    steps = run.get("steps", 0)
+    return steps >= total_steps and _OWN not in run and run.get("logged", {}).get("steps") == steps
+
+
 def _play_like(
     state: run_state.RunState,
     run: Mapping[str, Any],

@@ -102,6 +102,7 @@ def test_limits_of_nested_control_groups(tmp_path):
     }
     control_groups(tmp_path, "0::/job/step\n", files)
     assert memory.free_host_bytes(tmp_path) == 2_000_000 - 1_500_000 + 400_000
+    assert memory.total_host_bytes(tmp_path) == 2_000_000
 
 
 def test_limits_of_the_first_version_of_control_groups(tmp_path):
@@ -112,7 +113,9 @@ def test_limits_of_the_first_version_of_control_groups(tmp_path):
     }
     control_groups(tmp_path, "4:cpu,cpuacct:/a\n3:memory:/a\n", files)
     assert memory.free_host_bytes(tmp_path) == 600_000
+    assert memory.total_host_bytes(tmp_path) == 3_000_000
 
 
 def test_without_control_groups_the_machine_is_the_limit(tmp_path):
-    assert 10_000_000 < memory.free_host_bytes(tmp_path) < 2**50
+    free, total = memory.free_host_bytes(tmp_path), memory.total_host_bytes(tmp_path)
+    assert 10_000_000 < free < total < 2**50

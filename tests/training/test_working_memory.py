@@ -1,10 +1,13 @@
+import contextlib
 import dataclasses
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from jaxdqn import errors
 from jaxdqn.assembly import memory
+from jaxdqn.checkpointing import checkpoints
 from jaxdqn.distributed import mesh as mesh_lib
 from jaxdqn.envs import api
 from jaxdqn.rundir import layout
@@ -59,14 +62,33 @@ def test_acting_counts_where_learning_is_not_compiled_ahead():
 def test_a_run_is_prepared_with_what_the_compiler_says(config, tmp_path, monkeypatch):
     """Where memory is short, a batch whose update does not fit is refused before a run begins."""
     large = dataclasses.replace(config, batch_size=65_536)
-    monkeypatch.setattr(memory, "free_device_bytes", lambda _: 1_230_000_000)
+    for which in ("free_device_bytes", "total_device_bytes"):
+        monkeypatch.setattr(memory, which, lambda _: 1_230_000_000)
     path = tmp_path / "run"
     options = {"path": path, "overwrite": False, "capacity_chosen_by_user": False}
     with pytest.raises(errors.SettingError, match="beside the replay") as caught:
         setup.prepare(large, **options)
     assert caught.value.setting == "batch_size" and not path.exists()
     assert setup.prepare(config, **options).config == config
+    with monkeypatch.context() as larger:  # machine, that others use too
+        larger.setattr(memory, "total_device_bytes", lambda _: 10**12)
+        with pytest.raises(errors.RunError, match="run cannot begin now: --batch_size: "):
+            setup.prepare(large, **options)
     # A run that has begun did fit: it may do so again.
     layout.create(path, large)
     with pytest.raises(errors.RunError, match="run cannot be resumed now: --batch_size: "):
         setup.prepare(large, **options)
+
+
+@pytest.mark.parametrize("logged", [50_000, 49_000])
+def test_a_complete_run_needs_no_memory_for_its_replay(config, tmp_path, monkeypatch, logged):
+    path = tmp_path / "run"
+    layout.create(path, config)
+    store = checkpoints.Checkpoints(path / layout.CHECKPOINTS, keep=1)
+    run = {"steps": config.total_steps, "logged": {"steps": logged}}
+    store.save({"a": jnp.ones(1)}, {"b": jnp.ones(1)}, run)
+    assert store.close().error == ""
+    monkeypatch.setattr(memory, "free_device_bytes", lambda _: 1_000_000)
+    still_learns = pytest.raises(errors.RunError, match="cannot be resumed now")
+    with contextlib.nullcontext() if logged == config.total_steps else still_learns:
+        setup.prepare(config, path=path, overwrite=False, capacity_chosen_by_user=False)
