@@ -2,6 +2,7 @@
 
 import contextlib
 import functools
+import os
 
 import jax
 
@@ -13,9 +14,9 @@ from jaxdqn.kernels import native_library
 from jaxdqn.rundir import layout, run_lock
 from jaxdqn.training import due_work, endings, env_groups, loop
 from jaxdqn.training import setup as setup_lib
-from jaxdqn.training.session import Session
+from jaxdqn.training.session import Session, print_once
 
-# How long several processes wait for a lock of an earlier process whose machine is gone.
+# How long a job that nobody watches waits for a lock of an earlier process whose machine is gone.
 _LOCK_S = 120.0
 
 
@@ -59,7 +60,8 @@ def _lock(setup: setup_lib.Setup) -> contextlib.AbstractContextManager[None]:
     """Keeps other runs out of the folder."""
     if not processes.is_primary():
         return contextlib.nullcontext()
-    return run_lock.locked(setup.path, wait_s=_LOCK_S if processes.count() > 1 else 0)
+    is_job = processes.count() > 1 or "SLURM_JOB_ID" in os.environ
+    return run_lock.locked(setup.path, _LOCK_S if is_job else 0, print_once)
 
 
 def _make_folder(setup: setup_lib.Setup) -> None:
