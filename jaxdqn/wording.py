@@ -1,5 +1,7 @@
 """Counts, names and exceptions as readable text."""
 
+import traceback
+
 
 def counted(count: int, noun: str) -> str:
     """A number with its noun: '1 run', '1,200 runs'."""
@@ -36,3 +38,10 @@ def with_type(error: Exception) -> str:
 def import_problem(error: Exception) -> str:
     """Why a module cannot be imported; the type says more where its own code failed."""
     return str(error) if isinstance(error, ImportError) else f"{type(error).__name__}: {error}"
+
+
+def show_own_failure(error: Exception, module: str) -> None:
+    """Prints where a module's own code failed; nothing if the module was not found."""
+    missing = error.name if isinstance(error, ModuleNotFoundError) else None
+    if missing is None or not f"{module}.".startswith(f"{missing}."):
+        traceback.print_exception(error)

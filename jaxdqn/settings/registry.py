@@ -113,6 +113,7 @@ def load_plugins(modules: list[str]) -> None:
             importlib.import_module(module)
             _plugins.append(module)
         except Exception as error:  # whatever somebody's module raises
+            wording.show_own_failure(error, module)
             raise errors.SettingError(
                 "plugins", f"{module} cannot be imported: {wording.import_problem(error)}"
             ) from None

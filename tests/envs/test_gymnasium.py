@@ -12,6 +12,7 @@ import pytest
 
 from jaxdqn import errors
 from jaxdqn.envs import api, registry
+from jaxdqn.settings import registry as settings_registry
 from tests import program
 
 TOYS = "tests.toys.gym_envs"
@@ -199,9 +200,10 @@ def test_a_function_cannot_be_started_elsewhere():
         (f"{TOYS}:Addr", "Did you mean: `Adder`"),
     ],
 )
-def test_wrong_names_are_refused_with_the_nearest(name, problem):
+def test_wrong_names_are_refused_with_the_nearest(name, problem, capsys):
     with pytest.raises(api.UnknownGameError, match=problem):
         registry.resolve(name)
+    assert capsys.readouterr().err == ""
 
 
 def test_a_name_without_a_version_means_the_latest():
@@ -324,18 +326,23 @@ def test_without_rendering_there_is_no_picture(env_id, problem, capfd):
     assert capfd.readouterr() == ("", "")  # Gymnasium's own warning would be in colours
 
 
-def test_what_lacks_a_part_is_refused():
+def test_what_lacks_a_part_is_refused(capsys):
     with pytest.raises(
         api.UnsupportedEnvError, match="Lacking-v0 cannot be made by Gymnasium: Att"
     ):
         described("Lacking-v0")
+    assert "Traceback" in capsys.readouterr().err
 
 
-def test_a_module_that_fails_is_refused(tmp_path, monkeypatch):
+def test_a_module_that_fails_is_refused(tmp_path, monkeypatch, capsys):
     (tmp_path / "broken_module.py").write_text("1 / 0")
     monkeypatch.syspath_prepend(tmp_path)
     with pytest.raises(api.UnknownGameError, match="cannot be imported: ZeroDivisionError"):
         registry.resolve("broken_module:X-v0")
+    assert 'broken_module.py", line 1' in capsys.readouterr().err
+    with pytest.raises(errors.SettingError, match="cannot be imported: ZeroDivisionError"):
+        settings_registry.load_plugins(["broken_module"])
+    assert 'broken_module.py", line 1' in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("env_id", ["Adder-v0", "Stuck-v0"])

@@ -54,6 +54,7 @@ def load(name: str) -> None:
     try:
         importlib.import_module(module)
     except Exception as error:  # whatever somebody's module raises
+        wording.show_own_failure(error, module)
         raise api.UnknownGameError(
             f"{module!r} of {name!r} cannot be imported: {wording.import_problem(error)}"
         ) from None

@@ -2,6 +2,7 @@
 
 import functools
 import pickle
+import traceback
 import warnings
 from collections.abc import Mapping
 from typing import Any
@@ -133,6 +134,10 @@ def make(entry: Any, options: Mapping[str, Any], with_screen: bool = False) -> A
 
 
 def _cannot_make(env_id: str, error: Exception) -> api.UnsupportedEnvError:
+    import gymnasium
+
+    if not isinstance(error, gymnasium.error.Error):  # which says it all
+        traceback.print_exception(error)
     return api.UnsupportedEnvError(
         f"{env_id} cannot be made by Gymnasium: {wording.with_type(error)}"
     )
