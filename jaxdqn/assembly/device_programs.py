@@ -158,9 +158,8 @@ def _act_and_record(
     if made.config.motion_trace:  # it is stored: no row of the ring alone shows it
         row = row.replace(frame=actor_state.stack[:, -1])
     note = note.at[:, turn_notes.ACTION].set(actions).at[:, turn_notes.REFUSED].set(refused)
-    slot = ring.count % made.layout.num_rows
     ring = ring_lib.add(made.layout, ring, row, actions, {ring_lib.Q_VALUES: q_values})
-    return actor_state, made.sampler.added(sampler_state, ring, slot), ring, note
+    return actor_state, made.sampler.added(sampler_state, ring), ring, note
 
 
 def ring_like(device: Device, mesh: Mesh) -> ring_lib.RingState:

@@ -27,9 +27,8 @@ def play(layout, sampler, num_rows, seed=0, cut_at=(), num_envs=ENVS):
 
     @jax.jit
     def add(state, masses, row):
-        slot = state.count % layout.num_rows
         state = ring.add(layout, state, row, jnp.zeros(num_envs, jnp.int32))
-        return state, sampler.added(masses, state, slot)
+        return state, sampler.added(masses, state)
 
     for number in range(num_rows):
         if number in cut_at:
@@ -240,7 +239,7 @@ def test_new_rows_have_the_largest_mass_there_is():
     state = state.replace(flags=jnp.zeros_like(state.flags))
     row = ring.blank_row(ENVS, (1,), np.uint8)
     state = ring.add(layout, state, row, jnp.zeros(ENVS, jnp.int32))
-    masses = sampler.added(with_masses(masses, values), state, jnp.int32(10))
+    masses = sampler.added(with_masses(masses, values), state)
     ready = int(state.count) - N_STEP - 1
     np.testing.assert_array_equal(by_slot(layout, masses)[ready], [0.25] * ENVS)
 

@@ -32,8 +32,8 @@ class Sampler(NamedTuple):
     # (ring, key, sampler state, B, updates made so far []) -> what is drawn
     draw: Callable[[ring.RingState, jax.Array, Any, int, jax.Array], Drawn]
     init: Callable[[int], Any] = lambda num_envs: ()  # (E) -> state
-    # (state, ring after a row was written, its slot []) -> state
-    added: Callable[[Any, ring.RingState, jax.Array], Any] = lambda state, *_: state
+    # (state, ring after a row was written) -> state
+    added: Callable[[Any, ring.RingState], Any] = lambda state, _: state
     # (state) -> metrics by name, for people; each device tells of its own environments
     statistics: Callable[[Any], dict[str, jax.Array]] | None = None
     # (state, drawn, priority [B] float32, accepted [] bool) -> state, after an update

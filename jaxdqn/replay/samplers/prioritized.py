@@ -82,9 +82,8 @@ def prioritized(
         slot = row % layout.num_rows
         return slot // block_rows, slot % block_rows
 
-    def added(state: Masses, written: ring.RingState, slot: jax.Array) -> Masses:
+    def added(state: Masses, written: ring.RingState) -> Masses:
         """The oldest rows lose their history, and the row whose future is known can be drawn."""
-        del slot
         newest = written.count - 1
         low, high = returns.transition_rows(layout, return_rule, written)
         largest = jnp.max(state.largest)
