@@ -162,7 +162,7 @@ def _define_flags() -> None:
     flags.DEFINE_integer("num_envs", 8, "environments of the agents", lower_bound=1)
     flags.DEFINE_string("agent", "Breakout", "a trained agent to play too; empty: none")
     devices.define_compilation_cache()
-    report.define_flags(rounds=3)
+    report.define_flags(rounds=3, warms_up=False)
     report.define_seconds(5.0, "seconds of each measurement of speed")
 
 

@@ -251,7 +251,7 @@ def _define_flags() -> None:
         "replay_capacity", 100_000, "replay capacity of each worker", lower_bound=1
     )
     flags.DEFINE_integer("total_steps", 8_000, "steps of each worker", lower_bound=1_000)
-    report.define_flags(rounds=3)
+    report.define_flags(rounds=3, warms_up=False)
 
 
 if __name__ == "__main__":

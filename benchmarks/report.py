@@ -29,11 +29,15 @@ RESULTS = pathlib.Path(__file__).parent / "results"
 flags.disclaim_key_flags()
 
 
-def define_flags(rounds: int = 5) -> None:
-    """Defines the flags that the benchmarks share."""
-    flags.DEFINE_integer(
-        "rounds", rounds, "number of rounds, after a first round that does not count", lower_bound=1
-    )
+def define_flags(rounds: int = 5, *, warms_up: bool = True) -> None:
+    """Defines the flags that the benchmarks share.
+
+    Args:
+      rounds: the default of their number.
+      warms_up: a first round does not count.
+    """
+    counted = ", after a first round that does not count" if warms_up else ""
+    flags.DEFINE_integer("rounds", rounds, f"number of rounds{counted}", lower_bound=1)
     define_out()
 
 
