@@ -16,6 +16,7 @@ import contextlib
 import functools
 import itertools
 import json
+import math
 import pathlib
 import re
 import statistics
@@ -23,12 +24,12 @@ import sys
 import tempfile
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from absl import flags
 
-from benchmarks import clock, peer_installs, report
+from benchmarks import peer_installs, report
 from jaxdqn import errors
 from jaxdqn.cli import paths, program
 from jaxdqn.rundir import metrics
@@ -120,24 +121,31 @@ def cleanrl(python: pathlib.Path, script: pathlib.Path, game: str, seed: int) ->
 
 
 def table(found: Mapping[str, Mapping[str, list[Learned]]]) -> str:
-    """One row for each game and learner, with ratios of the medians of those that learned."""
+    """One row for each game and learner, with ratios of the medians of all runs.
+
+    A run that did not learn takes for ever. So a median is known if most of the runs learned.
+    """
     rows = []
     for game, learners in found.items():
-        times = {
-            name: [run["seconds"] for run in runs if run["seconds"] is not None]
-            for name, runs in learners.items()
-        }
-        rates = {name: clock.Rate.of(seconds) for name, seconds in times.items() if seconds}
-        ours = rates.get("jaxdqn")
+        medians = {name: _median(runs) for name, runs in learners.items() if runs}
+        ours = medians.get("jaxdqn", math.inf)
         for name, runs in learners.items():
-            cells, rate = ["-", "-", ""], rates.get(name)
-            if rate:
-                cells[:2] = [f"{rate.median:.1f}", f"{rate.lowest:.1f} to {rate.highest:.1f}"]
-            if rate and ours and name != "jaxdqn":
-                cells[2] = f"{rate.median / ours.median:.1f} times"
-            rows.append([game, name, f"{len(times[name])} of {len(runs)}", *cells])
+            times = [run["seconds"] for run in runs if run["seconds"] is not None]
+            cells, middle = ["-", "-", ""], medians.get(name, math.inf)
+            if times:
+                cells[1] = f"{min(times):.1f} to {max(times):.1f}"
+            if middle < math.inf:
+                cells[0] = f"{middle:.1f}"
+            if name != "jaxdqn" and max(middle, ours) < math.inf:
+                cells[2] = f"{middle / ours:.1f} times"
+            rows.append([game, name, f"{len(times)} of {len(runs)}", *cells])
     head = ("game", "learner", "learned", "median seconds", "least to most", "time beside jaxdqn")
     return report.table(head, rows)
+
+
+def _median(runs: Sequence[Learned]) -> float:
+    """Seconds; infinite if too few runs learned."""
+    return statistics.median(math.inf if run["seconds"] is None else run["seconds"] for run in runs)
 
 
 def _learners(cache: str) -> dict[str, Callable[[str, int], Learned]]:

@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-from benchmarks import clock, flops, report
+from benchmarks import classic, clock, flops, report
 from jaxdqn import errors
 from jaxdqn.envs import registry
 from jaxdqn.settings import presets
@@ -400,6 +400,20 @@ def test_classic(tmp_path, monkeypatch):
     # The mean of 100 returns that begin at 426 is above 475; no game comes after that.
     assert cleanrl["seconds"] > 0
     assert "| CartPole | jaxdqn " in result.stdout and "0 of 1" in result.stdout
+
+
+def test_runs_that_did_not_learn_take_for_ever():
+    def runs(*seconds):
+        return [{"seconds": one} for one in seconds]
+
+    found = {"jaxdqn": runs(4.0, 8.0, None), "slow": runs(16.0, 20.0, 24.0)}
+    shown = classic.table({"CartPole": found | {"lucky": runs(2.0, None, None)}})
+    rows = [[cell.strip() for cell in line.split("|")[2:-1]] for line in shown.splitlines()[2:]]
+    assert rows == [
+        ["jaxdqn", "2 of 3", "8.0", "4.0 to 8.0", ""],
+        ["slow", "3 of 3", "20.0", "16.0 to 24.0", "2.5 times"],
+        ["lucky", "1 of 3", "-", "2.0 to 2.0", ""],
+    ]
 
 
 def test_turn(tmp_path):
