@@ -88,8 +88,7 @@ class EnvPoolEnv:
         is_first = self._ended[envs]
         step = api.TimeStep(
             frame=observation.reshape(len(envs), *self.spec.frame_shape),
-            # With `reward_clip` off, EnvPool's two rewards agree; the one in info is never clipped.
-            reward=info.get("reward", reward).astype(np.float32),
+            reward=reward.astype(np.float32),
             terminated=game_over,
             truncated=truncated.astype(bool),
             is_first=is_first,
