@@ -46,26 +46,28 @@ class Group:
         self._begin(step)
 
     def _begin(self, step: int) -> None:
+        # Where the environments cannot be started, what is saved makes a resumed run start them.
         self.made_at_step = step
-        self._env = self._make(step, self._share)
-        self._tracker = episodes.EpisodeTracker(len(self._share))
-        self._dtype = np.min_scalar_type(self._env.spec.num_actions - 1)
         self.opening = self.num_envs  # environments whose next row opens a game
         self._bytes_sent = bytearray()  # a list of arrays would take ten times as much
         self._frame: npt.NDArray[np.generic] = np.zeros(0)
         # Checksums of all that they have shown, where nobody says that they play the same again.
-        self._histories = [0] * len(self._share) if self._env.spec.plays_again is None else []
+        self._histories = [0] * len(self._share)
         self._pending: api.TimeStep | None = None  # received already
         self.failure: errors.EnvFailedError | None = None  # of playing again
+        self._tracker = episodes.EpisodeTracker(len(self._share))
+        self._env, self._is_open = self._make(step, self._share), True
+        self._dtype = np.min_scalar_type(self._env.spec.num_actions - 1)
 
     def receive(self) -> tuple[api.TimeStep, list[episodes.Game]]:
         """Waits for this process's pending time step; returns it and the games that ended."""
         step = self._pending or self._env.receive()
         self._pending, self._frame = None, step.frame
-        self._histories = [
-            zlib.crc32(b"".join(np.asarray(part[i]).tobytes() for part in step), history)
-            for i, history in enumerate(self._histories)
-        ]
+        if self._env.spec.plays_again is None:
+            self._histories = [
+                zlib.crc32(b"".join(np.asarray(part[i]).tobytes() for part in step), history)
+                for i, history in enumerate(self._histories)
+            ]
         return step, self._tracker.add(step)
 
     def send(self, actions: npt.NDArray[np.integer], ended: int) -> None:
@@ -76,7 +78,7 @@ class Group:
 
     def restart(self, step: int) -> None:
         """Replaces the environments by new ones; their games are abandoned."""
-        self._env.close()
+        self.close()
         self._begin(step)
 
     def sent(self) -> Sent:
@@ -123,8 +125,10 @@ class Group:
         return _of_all(self._histories) if self._env.spec.plays_again is None else None
 
     def close(self) -> None:
-        """Frees the emulators."""
-        self._env.close()
+        """Frees the emulators, if they are not free yet."""
+        if self._is_open:
+            self._env.close()
+        self._is_open = False
 
 
 def _of_all(checksums: list[int]) -> int:

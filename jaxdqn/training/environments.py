@@ -37,11 +37,16 @@ class RunEnvs:
         self._config, self._watchdog = config, watchdog
 
     def training(self, group: int, step: int, envs: range) -> api.VectorEnv:
-        """Some of a group's environments, as they are created at a step."""
+        """Some of a group's environments, as they are created at a step.
+
+        Raises:
+          EnvFailedError: they cannot be started.
+        """
         first = group * self._config.group_size
         name = f"environments {first + envs.start} to {first + envs.stop - 1}"
-        options = self._config.env_options
-        return self._make(name, envs, options, seeds.Stream.ENVS, group, step)
+        with starting(name):
+            options = self._config.env_options
+            return self._make(name, envs, options, seeds.Stream.ENVS, group, step)
 
     def evaluation(self, step: int, envs: range) -> api.VectorEnv:
         """Some of the environments in which the parameters of a step are scored.

@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+from jaxdqn import errors
 from jaxdqn.envs import registry
 from jaxdqn.training import env_groups
 from tests.toys import toy_env
@@ -48,6 +49,27 @@ def test_other_emulators_are_noticed(same):
     assert second.has_come_back(first.sent()) == same
     first.close()
     second.close()
+
+
+def test_a_restart_that_fails_leaves_what_starts_new_games():
+    made, closed = [], []
+
+    def make_once(step, envs):
+        if made:
+            raise errors.EnvFailedError("too many processes")
+        made.append(toy_env.CorridorEnv(toy_env.ENV_ID, 2, 0, {}))
+        made[0].close = lambda: closed.append(True)
+        return made[0]
+
+    group = env_groups.Group(make_once, 2)
+    group.receive()
+    group.send(np.zeros(2, np.int32), ended=0)
+    with pytest.raises(errors.EnvFailedError):
+        group.restart(40)
+    sent = group.sent()
+    assert (sent.made_at_step, sent.actions.size, sent.opening) == (40, 0, 2)
+    group.close()
+    assert closed == [True]  # some emulators cannot be closed again
 
 
 def test_equal_frames_alone_do_not_prove_equal_games():

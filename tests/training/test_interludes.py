@@ -5,6 +5,7 @@ import json
 import jax
 import pytest
 
+from jaxdqn import errors
 from jaxdqn.assembly import env_spec, parts
 from jaxdqn.distributed import mesh as mesh_lib
 from jaxdqn.distributed import processes, signals
@@ -93,7 +94,7 @@ def test_a_film_that_cannot_be_made_ends_no_run(made, tmp_path):
 
 @pytest.mark.parametrize("error", [api.UnsupportedEnvError, OSError])
 def test_environments_that_cannot_be_started(made, error):
-    """Neither an evaluation nor a film that lacks them ends a run."""
+    """Neither an evaluation nor a film that lacks them ends a run; other runs end when saved."""
 
     def make(*_, **__):
         raise error("too many processes")
@@ -104,6 +105,11 @@ def test_environments_that_cannot_be_started(made, error):
     interlude.film(params, 40)
     assert "no evaluation: " in said[0] and said[0].endswith("be started: too many processes")
     assert said[1].startswith("step 40: no film: ") and said[1].endswith("too many processes")
+    dog = watchdog.Watchdog(100, lambda: False, lambda *_: None)
+    envs = environments.RunEnvs(presets.resolve("Corridor", "", CHANGES), dog)
+    with pytest.raises(errors.EnvFailedError, match="environments 0 to 1 cannot be started: too"):
+        envs.training(0, 0, range(2))
+    dog.close()
     toy_env.register()
 
 
