@@ -119,6 +119,8 @@ class _Worker:
         # Each process has a core: threads of its own would only be in the way of others'. What this
         # process can import, it can.
         environment = {"OMP_NUM_THREADS": "1", **os.environ, "PYTHONPATH": _path()}
+        # An environment that uses JAX would take most of a GPU's memory, in each process.
+        environment["JAX_PLATFORMS"] = "cpu"
         with theirs:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", _PROGRAM, str(theirs.fileno())],
