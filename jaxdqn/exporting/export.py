@@ -151,7 +151,9 @@ def describe(
             "id": spec.env_id,
             "game": spec.env_id.partition(":")[2] or game.plain_name,
             model_card.options_key(game.source): registry.export_options(
-                spec.env_id, config.env_options, config.frame_stack
+                spec.env_id,
+                registry.limited(spec.env_id, config.env_options),  # for those who play whole games
+                config.frame_stack,
             ),
             # EnvPool alone cannot play steps of random length; its options are the nearest.
             "frames_per_step": _frames_per_step(config, spec),

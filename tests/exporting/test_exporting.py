@@ -126,6 +126,11 @@ def described(env, changes):
     return export.describe(agent, "safetensors", "policy", export.Check(1, 1, 0.0, 0.0, 1.0))
 
 
+def test_games_that_nothing_limits_are_exported_with_a_limit():
+    told = described("tests.toys.gym_envs:Endless-v0", {})
+    assert told["env"]["gymnasium_options"] == {"max_episode_steps": 27_000}
+
+
 def test_motion_traces_of_other_images_are_said():
     told = described("tests.toys.gym_envs:Grey-v0", {"motion_trace": True})["preprocessing"]
     assert told[0] == "drop the axis of its one channel" and "a second channel" in told[1]
