@@ -12,7 +12,7 @@ import tqdm
 from jaxdqn.algorithms import api as algorithms
 from jaxdqn.assembly import memory, parts
 from jaxdqn.distributed import processes
-from jaxdqn.envs import api, episodes, images
+from jaxdqn.envs import api, episodes, images, registry
 from jaxdqn.rundir import metrics
 from jaxdqn.settings import config as config_lib
 from jaxdqn.settings import presets
@@ -23,6 +23,7 @@ _LOOK_S = 5.0  # between two looks for a first loss
 # Learning is measured for so long, and so long after the first loss, which a run that resumes knows
 # before learning is compiled.
 _MEASURED_S = 10.0
+_AGAIN_S = 10.0  # between two lines about steps that are played again
 _LONGEST_S = 1e13  # that Python writes as days and hours
 _LEAST_IMAGE = 36  # pixels of a side that the network `small` needs
 _WIDE = 115  # columns that a bar and all that is shown beside it take
@@ -49,10 +50,14 @@ def plan(setup: setup_lib.Setup, params: Any, from_step: int) -> str:
         f"{_gigabytes(setup.free_device_bytes)}, host {_gigabytes(setup.free_host_bytes)}",
         "steps": f"{config.total_steps:,} ({config.total_steps * spec.frame_skip:,} frames)",
         "updates": algorithms.chosen(config).plan(config),
+        "limit": f"no time limit: evaluations end a game after {registry.LONGEST_STEPS:,} steps, "
+        "which may take long; --max_episode_steps sets a limit"
+        if spec.is_endless
+        else "",
         "time": f"left: shown after {2 * _MEASURED_S:.0f} s of learning",
         "run_dir": str(setup.path) + (f", resuming from step {from_step:,}" if from_step else ""),
     }
-    return "\n".join(f"{name:>8}  {text}" for name, text in lines.items())
+    return "\n".join(f"{name:>8}  {text}" for name, text in lines.items() if text)
 
 
 def _of_pixels(config: config_lib.Config, spec: api.EnvSpec) -> str:
@@ -102,6 +107,7 @@ class Progress:
         self._first_loss_s: float | None = None  # when one was known
         self._measured_from: tuple[int, float] | None = None  # step, and when
         self._is_time_told = False
+        self._next_again_s: float | None = None  # when it is told how much has been played again
         self._bar = (
             tqdm.tqdm(
                 total=total_steps,
@@ -150,6 +156,16 @@ class Progress:
             speed = (step - from_step) / (now_s - since_s)
             left = _duration(max(0, self._total - step) / speed)
             self.say(f"    time  about {left} left without evaluations, at {speed:,.0f} steps/s")
+
+    def play_again(self, step: int, total: int, now_s: float) -> None:
+        """Tells at the beginning and every ten seconds how many of the steps are played again."""
+        if self._next_again_s is None:
+            self.say(f"playing {total:,} steps again, up to where the run was saved")
+        elif now_s < self._next_again_s:
+            return
+        else:
+            self.say(f"played {step:,} of {total:,} steps again")
+        self._next_again_s = now_s + _AGAIN_S
 
     def _show_beside_bar(self, shown: dict[str, str]) -> None:
         """Shows what fits beside the bar, if there is one: return and loss on narrow terminals."""

@@ -3,6 +3,8 @@
 import contextlib
 import functools
 import os
+import time
+from collections.abc import Iterator
 
 import jax
 
@@ -144,7 +146,7 @@ def _start_emulators(run: Session) -> bool:
             continue
         # An environment may have failed in the step under way, where the run was saved.
         may_fail = plays_again is None and run.is_resumed
-        if not run.stop.lets(group.replay(sent, may_fail)):
+        if not run.stop.lets(_replay(run, index, may_fail)):
             return False
     have_come_back = [g.has_come_back(sent) for g, sent in zip(run.groups, run.sent, strict=True)]
     if not all(have_come_back):
@@ -160,6 +162,16 @@ def _start_emulators(run: Session) -> bool:
         loop.replace_environments(run.device, run.groups, run.state)
     run.is_playing = True
     return True
+
+
+def _replay(run: Session, index: int, may_fail: bool) -> Iterator[None]:
+    """Plays again what a group was sent, and tells how far it has come."""
+    sizes = [sent.actions.size for sent in run.sent]
+    steps = sum(sizes[:index])
+    for _ in run.groups[index].replay(run.sent[index], may_fail):
+        steps += run.config.group_size
+        run.progress.play_again(steps, sum(sizes), time.monotonic())
+        yield
 
 
 def _play(run: Session) -> None:

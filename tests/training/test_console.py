@@ -83,6 +83,26 @@ def test_the_time_that_is_left_is_told_after_ten_measured_seconds(capsys):
     assert lines == ["    time  about 0:13:00 left without evaluations, at 100 steps/s"]
 
 
+def test_it_is_told_every_ten_seconds_what_is_played_again(capsys):
+    progress = console.Progress(100_000, 0)
+    for step in range(1, 26):
+        progress.play_again(step, 25, float(step))
+    assert capsys.readouterr().out.splitlines() == [
+        "playing 25 steps again, up to where the run was saved",
+        "played 11 of 25 steps again",
+        "played 21 of 25 steps again",
+    ]
+
+
+def test_the_plan_says_if_nothing_limits_a_game():
+    for changes in ({}, {"max_episode_steps": 9}):
+        config = presets.resolve("tests.toys.gym_envs:Endless-v0", "", changes)
+        spec, one = env_spec.describe(config), mesh.make_mesh(1)
+        made = setup.Setup(config, spec, one, pathlib.Path("run"), False, 8, 10**9, 10**9)
+        plan = console.plan(made, {"params": jnp.zeros(1)}, 0)
+        assert ("evaluations end a game after 27,000 steps" in plan) == (not changes)
+
+
 def test_a_first_loss_may_come_with_a_row(capsys):
     progress = console.Progress(100_000, 0)
     progress.advance(15_000, 10.0, lambda: None)
