@@ -55,7 +55,7 @@ def main() -> int:
     values = flags.FLAGS
     config = presets.resolve(values.env, values.preset, {})
     joining.join(values.coordinator_address, values.num_processes, values.process_id)
-    with processes.leaving_at_once():
+    with processes.abort_on_error():
         folder = paths.usable("out", values.out or report.RESULTS)
         if problem := processes.from_primary(lambda: report.why_not_written(folder)):
             raise errors.SettingError("out", problem)
@@ -69,7 +69,7 @@ def main() -> int:
         )(key)
         num_envs = mesh.devices.size * values.envs_per_device
         note = mesh_lib.put(
-            mesh, turn_notes.write(len(processes.share(num_envs)), [], wish=0), mesh_lib.BY_ENV
+            mesh, turn_notes.write(len(processes.share(num_envs)), [], signum=0), mesh_lib.BY_ENV
         )
 
         @mesh_lib.on_mesh(mesh, mesh_lib.BY_ENV, mesh_lib.REPLICATED)

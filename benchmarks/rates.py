@@ -51,7 +51,7 @@ def _the(env: api.VectorEnv, step: int, share: range) -> api.VectorEnv:
 
 
 def _new_state(
-    device: device_lib.Device, programs: replayed.Programs, key: jax.Array, num_groups: int
+    device: device_lib.DevicePrograms, programs: replayed.Programs, key: jax.Array, num_groups: int
 ) -> run_state.RunState:
     """A run in which no update falls due."""
     return run_state.RunState(
@@ -181,7 +181,7 @@ class Rates:
         return step
 
     def _put(self, step: api.TimeStep) -> turn_inputs.Packed:
-        note = turn_notes.write(len(step.reward), [], wish=0)
+        note = turn_notes.write(len(step.reward), [], signum=0)
         return turn_inputs.put(self._mesh, step, note, 0.1)
 
     def _act(self, inputs: turn_inputs.Packed) -> jax.Array:

@@ -115,10 +115,10 @@ class Turns:
         if learning.compile_ahead is None:
             raise errors.SettingError("algorithm", "is one whose learning is not one program")
 
-        def ahead(function: Any, *_: Any, instead: Any = None) -> Any:
+        def ahead(function: Any, *_: Any, fallback: Any = None) -> Any:
             self._learn = function
-            if instead:
-                function = compile_ahead.tried(function, instead, print)
+            if fallback:
+                function = compile_ahead.with_fallback(function, fallback, print)
             return self._laps.timed("rest", "learn", function)
 
         return learning.compile_ahead(ahead, None, None, None, None)

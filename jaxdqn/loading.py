@@ -39,7 +39,7 @@ def load(agent: str | os.PathLike[str], checkpoint: str | int = "latest") -> "Ag
         raise ValueError(str(error).removeprefix("--")) from None  # it names no flag here
 
 
-def _saved(name: str, checkpoint: str) -> trained_agent.SavedRun:
+def _saved(name: str, checkpoint: str) -> trained_agent.SavedAgent:
     path = agent_names.find(name)
     if path is not None:
         if checkpoint != "latest":
@@ -67,7 +67,7 @@ class Agent:
       params: the parameters of its network, as flax has them.
     """
 
-    def __init__(self, saved: trained_agent.SavedRun):
+    def __init__(self, saved: trained_agent.SavedAgent):
         self.config: config_lib.Config = saved.config
         self.spec: api.EnvSpec = saved.spec
         self.step = saved.step

@@ -48,7 +48,7 @@ def main() -> int:
     from jaxdqn.distributed import joining, processes
 
     joining.join(values.coordinator_address, values.num_processes, values.process_id)
-    with processes.leaving_at_once():
+    with processes.abort_on_error():
         devices.start_devices()  # a C++ compiler runs during the imports
 
         from jaxdqn.rundir import tracking
@@ -67,7 +67,7 @@ def main() -> int:
         code = run.train(prepared, track=values.track, verbose=values.verbose)
         if code and processes.count() == 1:
             # A signal came, perhaps while a program was compiled that is of no use any more.
-            program.leave_at_once(code)
+            program.exit_now(code)
         return code
 
 

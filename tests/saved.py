@@ -59,7 +59,7 @@ def make_agent(env, changes):
         inputs = math.prod(leaf.shape[:-1]) if leaf.ndim > 1 else 100
         return jnp.asarray(random.normal(size=leaf.shape) / inputs**0.5, leaf.dtype)
 
-    return trained_agent.SavedRun(
+    return trained_agent.SavedAgent(
         pathlib.Path("run"), config, spec, 10, jax.tree.map(draw, like), None
     )
 

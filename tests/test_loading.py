@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import jaxdqn
-from jaxdqn.playing import rollout
+from jaxdqn.playing import moments as moments_lib
 from jaxdqn.rundir import trained_agent
 from tests import program, saved
 
@@ -54,7 +54,7 @@ def moments(path):
     """The run's agent in three games, as films show it."""
     run = trained_agent.load(path, "latest")
     game = {"seed": 3, "num_episodes": 3, "with_screen": False}
-    return list(rollout.play(run.config, run.spec, run.params, **game))
+    return list(moments_lib.play(run.config, run.spec, run.params, **game))
 
 
 def test_it_acts_as_in_films(place, agent):

@@ -195,7 +195,7 @@ def learning(config: config_lib.Config, programs: Programs) -> api.Learning:
 
     def compile_ahead(ahead: api.Ahead, *shaped: Any) -> api.Learning:
         if programs.learn_as_graph:
-            learn = ahead(programs.learn_as_graph, *shaped, instead=_without_graph(programs))
+            learn = ahead(programs.learn_as_graph, *shaped, fallback=_without_graph(programs))
         else:
             learn = ahead(programs.learn, *shaped)
         return learning(config, programs._replace(learn=learn, learn_as_graph=None))
@@ -209,8 +209,8 @@ def learning(config: config_lib.Config, programs: Programs) -> api.Learning:
     )
 
 
-def _without_graph(programs: Programs) -> compile_ahead_lib.Instead:
-    return compile_ahead_lib.Instead(programs.learn, 3, "updates are not one CUDA graph")
+def _without_graph(programs: Programs) -> compile_ahead_lib.Fallback:
+    return compile_ahead_lib.Fallback(programs.learn, 3, "updates are not one CUDA graph")
 
 
 def as_graph(programs: Programs, say: Callable[[str], None]) -> Programs:
@@ -222,7 +222,7 @@ def as_graph(programs: Programs, say: Callable[[str], None]) -> Programs:
     """
     if not programs.learn_as_graph:
         return programs
-    tried = compile_ahead_lib.tried(programs.learn_as_graph, _without_graph(programs), say)
+    tried = compile_ahead_lib.with_fallback(programs.learn_as_graph, _without_graph(programs), say)
     return programs._replace(learn=tried)
 
 

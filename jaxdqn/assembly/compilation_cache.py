@@ -73,8 +73,8 @@ def _use(folder: str, may_write: bool) -> None:
     if not may_write:  # XLA fails if it cannot record a GPU's fastest kernels
         jax.config.update("jax_persistent_cache_enable_xla_caches", "none")
     # What cannot be kept, or is being written by another process, is simply compiled.
-    told = "Error (reading|writing) persistent compilation cache entry"
-    warnings.filterwarnings("ignore", told, UserWarning)
+    message = "Error (reading|writing) persistent compilation cache entry"
+    warnings.filterwarnings("ignore", message, UserWarning)
 
 
 def _machine() -> str:
@@ -83,11 +83,11 @@ def _machine() -> str:
         lines = pathlib.Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:  # not Linux
         lines = [platform.processor()]
-    told = {line for line in lines if line.startswith(("model name", "flags", "Features"))}
+    features = {line for line in lines if line.startswith(("model name", "flags", "Features"))}
     facts = (
         jaxlib.version.__version__,
         program_cache.codec().__name__,  # what one compresses, another cannot read
         platform.machine(),
-        sorted(told or lines[:1]),
+        sorted(features or lines[:1]),
     )
     return hashlib.sha256(repr(facts).encode()).hexdigest()[:16]

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 
 
-class Instead(NamedTuple):
+class Fallback(NamedTuple):
     """What replaces a function that fails at its first call."""
 
     function: Callable[..., Any]  # with the same results
@@ -27,20 +27,20 @@ class Compiler:
         self._say = say
         self._threads = concurrent.futures.ThreadPoolExecutor()
 
-    def ahead(
-        self, function: Any, *shaped: Any, instead: Instead | None = None
+    def compile(
+        self, function: Any, *shaped: Any, fallback: Fallback | None = None
     ) -> Callable[..., Any]:
         """The same function, being compiled for such arguments; its first call waits for that.
 
         Args:
           function: jitted.
           *shaped: arguments, or their shapes.
-          instead: what replaces the function if it cannot be compiled or called.
+          fallback: what replaces the function if it cannot be compiled or called.
         """
         task = self._threads.submit(lambda: function.lower(*shaped).compile())
-        chosen = tried(function, instead, self._say) if instead else function
+        chosen = with_fallback(function, fallback, self._say) if fallback else function
         # What can be replaced fails again when it is tried. A turn calls this, so it must be short.
-        wait = task.exception if instead else task.result
+        wait = task.exception if fallback else task.result
 
         def call(*args: Any) -> Any:
             wait()
@@ -53,8 +53,8 @@ class Compiler:
         self._threads.shutdown(wait=False)
 
 
-def tried(
-    function: Callable[..., Any], instead: Instead, say: Callable[[str], None]
+def with_fallback(
+    function: Callable[..., Any], fallback: Fallback, say: Callable[[str], None]
 ) -> Callable[..., Any]:
     """The function, or what replaces it if it fails.
 
@@ -66,14 +66,14 @@ def tried(
     def call(*args: Any) -> Any:
         nonlocal chosen
         if chosen is None:
-            given, kept = args[: instead.num_donated], args[instead.num_donated :]
+            given, kept = args[: fallback.num_donated], args[fallback.num_donated :]
             try:
                 for _ in range(2):  # the second call runs what the first has captured
                     jax.block_until_ready(function(*_copied(given), *kept))
                 chosen = function
             except jax.errors.JaxRuntimeError as error:
-                say(f"slower than it could be: {instead.loses}: {str(error).splitlines()[0]}")
-                chosen = instead.function
+                say(f"slower than it could be: {fallback.loses}: {str(error).splitlines()[0]}")
+                chosen = fallback.function
         return chosen(*args)
 
     return call

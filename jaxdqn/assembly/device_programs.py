@@ -38,7 +38,7 @@ RING_SPECS = mesh_lib.specs(
 _ONE_AFTER_ANOTHER = {"cpu": {"xla_cpu_enable_concurrency_optimized_scheduler": False}}
 
 
-class Device(NamedTuple):
+class DevicePrograms(NamedTuple):
     """Compiled functions. Those that take large state donate it: rebind it in the same line."""
 
     init_ring: Callable[[], ring_lib.RingState]
@@ -86,7 +86,7 @@ class _Parts(NamedTuple):
     local_envs: int  # that each device acts for
 
 
-def build(config: config_lib.Config, spec: api.EnvSpec, mesh: Mesh) -> Device:
+def build(config: config_lib.Config, spec: api.EnvSpec, mesh: Mesh) -> DevicePrograms:
     """Builds the devices' side of play."""
     layout = parts.ring_layout(config, spec)
     made = _Parts(
@@ -132,7 +132,7 @@ def build(config: config_lib.Config, spec: api.EnvSpec, mesh: Mesh) -> Device:
     def cut(ring: ring_lib.RingState) -> ring_lib.RingState:
         return ring_lib.cut(layout, ring)
 
-    return Device(init_ring, init_actor, init_sampler, init_sums, act_and_record, cut)
+    return DevicePrograms(init_ring, init_actor, init_sampler, init_sums, act_and_record, cut)
 
 
 def _act_and_record(
@@ -162,7 +162,7 @@ def _act_and_record(
     return actor_state, made.sampler.added(sampler_state, ring), ring, note
 
 
-def ring_like(device: Device, mesh: Mesh) -> ring_lib.RingState:
+def ring_like(device: DevicePrograms, mesh: Mesh) -> ring_lib.RingState:
     """Shapes and shardings of the ring, of which nothing is made."""
     like: ring_lib.RingState = mesh_lib.like(mesh, jax.eval_shape(device.init_ring), RING_SPECS)
     return like

@@ -107,4 +107,4 @@ def blank(config: config_lib.Config, spec: api.EnvSpec, mesh: Mesh) -> Packed:
     """A turn's inputs with nothing in them."""
     num_envs = len(processes.share(config.group_size))
     row = ring_lib.blank_row(num_envs, spec.frame_shape, spec.frame_dtype)
-    return put(mesh, row, turn_notes.write(num_envs, [], wish=0), epsilon=0.0)
+    return put(mesh, row, turn_notes.write(num_envs, [], signum=0), epsilon=0.0)

@@ -44,20 +44,20 @@ def _packages() -> Finding:
     from jaxdqn.rundir import provenance
 
     found = provenance.versions().items()
-    told = (f"{name} {version or 'is missing'}" for name, version in found)
-    return Finding("packages", ", ".join(told))
+    text = (f"{name} {version or 'is missing'}" for name, version in found)
+    return Finding("packages", ", ".join(text))
 
 
 def _devices() -> Finding:
     import jax
 
     kinds = [device.device_kind for device in jax.devices()]
-    told = ", ".join(f"{kinds.count(kind)} x {kind}" for kind in dict.fromkeys(kinds))
+    text = ", ".join(f"{kinds.count(kind)} x {kind}" for kind in dict.fromkeys(kinds))
     if jax.default_backend() == "cpu":
-        told += f" ({machine.cores()} cores)"
+        text += f" ({machine.cores()} cores)"
         if shutil.which("nvidia-smi") or pathlib.Path("/dev/nvidia0").exists():
-            told += "\nA GPU is there, but this JAX cannot use it: pip install 'jax[cuda13]'"
-    return Finding("devices", told)
+            text += "\nA GPU is there, but this JAX cannot use it: pip install 'jax[cuda13]'"
+    return Finding("devices", text)
 
 
 def _memory() -> Finding:
@@ -65,10 +65,10 @@ def _memory() -> Finding:
     from jaxdqn.distributed import mesh
 
     free = memory.free_device_bytes(mesh.make_mesh())
-    told = f"{free / 1e9:.1f} GB free for the replay"
+    text = f"{free / 1e9:.1f} GB free for the replay"
     if free < 8e9:
-        told += "; a million steps of Atari need 7.1 GB, and fewer are kept where less is free"
-    return Finding("memory", told)
+        text += "; a million steps of Atari need 7.1 GB, and fewer are kept where less is free"
+    return Finding("memory", text)
 
 
 def _compiler() -> Finding:

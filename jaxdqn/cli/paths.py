@@ -40,10 +40,10 @@ def usable(setting: str, path: str | pathlib.Path) -> pathlib.Path:
                 setting, f"is {found}, but the current folder was deleted"
             ) from None
     except (OSError, ValueError) as error:
-        told = f"{_escaped(str(found))[:100]}: {getattr(error, 'strerror', None) or error}"
+        message = f"{_escaped(str(found))[:100]}: {getattr(error, 'strerror', None) or error}"
         if isinstance(error, OSError) and error.errno not in _WRONG:
-            raise errors.RunError(f"--{setting}: {told}") from None
-        raise errors.SettingError(setting, told) from None  # a NUL too
+            raise errors.RunError(f"--{setting}: {message}") from None
+        raise errors.SettingError(setting, message) from None  # a NUL too
     if len(encoded) > _LONGEST_BYTES:
         raise errors.SettingError(
             setting, f"is a path of {len(encoded):,} bytes; at most {_LONGEST_BYTES:,}"

@@ -92,7 +92,7 @@ def _guarded(main: Callable[[], int]) -> None:
         _print_error(str(error))
         # Libraries that still work on other threads after a failure would print errors while Python
         # shuts down.
-        leave_at_once(getattr(error, "exit_code", 1))
+        exit_now(getattr(error, "exit_code", 1))
     except Exception as error:
         problem = _environment_problem(error)
         if not problem:
@@ -105,12 +105,12 @@ def _guarded(main: Callable[[], int]) -> None:
 
 
 def at_exit(work: Callable[[], object]) -> None:
-    """Registers what is done when the program exits, also by `leave_at_once`."""
+    """Registers what is done when the program exits, also by `exit_now`."""
     _at_exit.append(work)
     atexit.register(work)
 
 
-def leave_at_once(code: int) -> typing.NoReturn:
+def exit_now(code: int) -> typing.NoReturn:
     """Exits without waiting for threads that still work, as those that compile."""
     for work in _at_exit:
         work()

@@ -71,7 +71,7 @@ def _run_path() -> pathlib.Path:
     return paths.usable("run_dir", path)
 
 
-def saved_agent(*, untrained: bool = False) -> "trained_agent.SavedRun":
+def saved_agent(*, untrained: bool = False) -> "trained_agent.SavedAgent":
     """The agent that the user named.
 
     Args:
@@ -125,11 +125,11 @@ def output(name: str, suffixes: Sequence[str]) -> pathlib.Path | None:
 
 def define_protocol() -> None:
     """Defines the flag that names the conditions of play."""
-    told = "; ".join(f"{name}: {protocol.text}" for name, protocol in protocols.PROTOCOLS.items())
+    listed = "; ".join(f"{name}: {protocol.text}" for name, protocol in protocols.PROTOCOLS.items())
     flags.DEFINE_enum(
         "protocol",
         None,
         list(protocols.PROTOCOLS),
         "conditions of play (default: nature for Atari, machado if the run had sticky actions, and "
-        f"greedy for others). {told}",
+        f"greedy for others). {listed}",
     )

@@ -103,7 +103,7 @@ def sharing_this_machine() -> int:
 
 
 @contextlib.contextmanager
-def leaving_at_once() -> Iterator[None]:
+def abort_on_error() -> Iterator[None]:
     """On any error, prints it and ends a process of several at once.
 
     Closing what it has open would wait for the others, and they wait for it until it is gone.
@@ -150,21 +150,21 @@ class Stop:
     def __bool__(self) -> bool:
         return self.signum is not None
 
-    def wish(self) -> int:
+    def own_signal(self) -> int:
         """The signal that this process has received; 0: none."""
         return self._request.signum or 0
 
-    def hear(self, wishes: np.ndarray) -> None:
+    def record(self, requests: np.ndarray) -> None:
         """Records the requests of all processes. All must call it at the same point."""
-        self._agreed = max(self._agreed, int(wishes.max(initial=0)))
+        self._agreed = max(self._agreed, int(requests.max(initial=0)))
 
-    def agree(self) -> bool:
+    def sync(self) -> bool:
         """Asks all processes whether to stop. All must call it at the same point."""
         if count() > 1:
-            self.hear(gather(np.int64(self.wish())))
+            self.record(gather(np.int64(self.own_signal())))
         return bool(self)
 
-    def lets(self, work: Iterator[object]) -> bool:
+    def run_until_stopped(self, work: Iterator[object]) -> bool:
         """Runs `work` to its end; returns False if a stop request came first.
 
         All processes must call it, each with its own share of the work.
@@ -178,8 +178,8 @@ class Stop:
                 is_over = next(work, self) is self
             if count() == 1:
                 return is_over
-            wishes, over = gather(np.array([self.wish(), is_over])).T
-            self.hear(wishes)
+            requests, over = gather(np.array([self.own_signal(), is_over])).T
+            self.record(requests)
             if self:
                 return False
             if over.all():

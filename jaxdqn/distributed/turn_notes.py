@@ -12,24 +12,24 @@ import numpy.typing as npt
 from jaxdqn.envs import episodes
 
 # Columns. A game's return is a float64, which JAX would round: its bits travel as two numbers.
-ACTION, _LENGTH, _RETURN, _CAPPED, _WISH, REFUSED = 0, 1, slice(2, 4), 4, 5, 6
+ACTION, _LENGTH, _RETURN, _CAPPED, _SIGNAL, REFUSED = 0, 1, slice(2, 4), 4, 5, 6
 NUM_COLUMNS = 7
 
 Note = npt.NDArray[np.int32]  # [E, 7]
 
 
-def write(num_envs: int, games: Sequence[episodes.Game], wish: int) -> Note:
+def write(num_envs: int, games: Sequence[episodes.Game], signum: int) -> Note:
     """A note about this process's environments, without what the devices add to it: `ACTION`, which
     they choose, and `REFUSED`, how many updates they have refused so far.
 
     Args:
       num_envs: E, of this process.
       games: that ended in this turn.
-      wish: the signal that asks this process to stop; 0: none.
+      signum: the signal that asks this process to stop; 0: none.
     """
     note = np.zeros((num_envs, NUM_COLUMNS), np.int32)
-    if wish:
-        note[:, _WISH] = wish
+    if signum:
+        note[:, _SIGNAL] = signum
     for game in games:
         note[game.env, _LENGTH] = game.length
         note[game.env, _RETURN] = np.array([game.game_return]).view(np.int32)
@@ -54,6 +54,6 @@ def refused(note: Note) -> int:
     return int(note[0, REFUSED])
 
 
-def wishes(note: Note) -> npt.NDArray[np.int32]:
+def signals(note: Note) -> npt.NDArray[np.int32]:
     """The signals that ask processes to stop [E]; 0: none."""
-    return note[:, _WISH]
+    return note[:, _SIGNAL]

@@ -145,7 +145,7 @@ def limited(env_id: str, options: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def export_options(env_id: str, options: Mapping[str, Any], frame_stack: int) -> dict[str, Any]:
-    """What the source's own library is told for observations as a network takes them.
+    """The arguments of the source's own library for observations as a network takes them.
 
     Args:
       env_id: as `resolve` returns it.

@@ -13,7 +13,7 @@ from jaxdqn import errors
 from jaxdqn.assembly import parts
 from jaxdqn.envs import api, registry, scores
 from jaxdqn.exporting import formats, model_card
-from jaxdqn.playing import rollout
+from jaxdqn.playing import moments as moments_lib
 from jaxdqn.rundir import agent_names, exported_agent, provenance, trained_agent
 from jaxdqn.settings import config as config_lib
 from jaxdqn.storage import atomic_files
@@ -39,7 +39,7 @@ class Check(NamedTuple):
 
 
 def export(
-    agent: trained_agent.SavedRun, format_name: str, out: pathlib.Path, *, num_frames: int = 256
+    agent: trained_agent.SavedAgent, format_name: str, out: pathlib.Path, *, num_frames: int = 256
 ) -> Check:
     """Writes a folder, whole or not at all, after running it and comparing it with the network.
 
@@ -80,13 +80,13 @@ def is_export(path: pathlib.Path, *more: str) -> bool:
     return exported_agent.is_export(path) and not holds_more
 
 
-def _compare(agent: trained_agent.SavedRun, q_values: formats.QValues, num_frames: int) -> Check:
+def _compare(agent: trained_agent.SavedAgent, q_values: formats.QValues, num_frames: int) -> Check:
     """Runs a file and the network on frames of play.
 
     Raises:
       RunError: they disagree.
     """
-    moments = rollout.play(
+    moments = moments_lib.play(
         agent.config, agent.spec, agent.params, seed=0, num_episodes=10**9, with_screen=False
     )
     seen = itertools.islice(moments, 0, num_frames * _STRIDE, _STRIDE)
@@ -119,7 +119,7 @@ def _compare(agent: trained_agent.SavedRun, q_values: formats.QValues, num_frame
 
 
 def describe(
-    agent: trained_agent.SavedRun, format_name: str, file: str, check: Check
+    agent: trained_agent.SavedAgent, format_name: str, file: str, check: Check
 ) -> dict[str, Any]:
     """What is needed to run the file without this package, as a JSON object."""
     config, spec = agent.config, agent.spec
@@ -169,7 +169,7 @@ def describe(
     }
 
 
-def _scores(agent: trained_agent.SavedRun) -> dict[str, Any] | None:
+def _scores(agent: trained_agent.SavedAgent) -> dict[str, Any] | None:
     """The run's own evaluation of these parameters, and those it compares with; None for none."""
     evaluation, reference = agent.evaluation, agent.spec.game.reference
     if not evaluation:
@@ -186,7 +186,7 @@ def _scores(agent: trained_agent.SavedRun) -> dict[str, Any] | None:
     }
 
 
-def _preprocessing(agent: trained_agent.SavedRun) -> list[str]:
+def _preprocessing(agent: trained_agent.SavedAgent) -> list[str]:
     """The steps from the emulator's frames to the network's input."""
     config, spec = agent.config, agent.spec
     if spec.game.family != api.ATARI:

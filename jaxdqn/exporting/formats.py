@@ -30,26 +30,26 @@ class Format(NamedTuple):
     """How a network is written to a file, and how the file is run."""
 
     suffix: str
-    write: Callable[[trained_agent.SavedRun, pathlib.Path], None]
-    load: Callable[[trained_agent.SavedRun, pathlib.Path], QValues]
+    write: Callable[[trained_agent.SavedAgent, pathlib.Path], None]
+    load: Callable[[trained_agent.SavedAgent, pathlib.Path], QValues]
 
 
-def network(agent: trained_agent.SavedRun) -> networks.Network:
+def network(agent: trained_agent.SavedAgent) -> networks.Network:
     """The agent's network in the form that is exported."""
     config = dataclasses.replace(agent.config, compute_dtype="float32")
     return parts.make_network(config, agent.spec, lambda: "xla")
 
 
-def _function(agent: trained_agent.SavedRun) -> Callable[[jax.Array], jax.Array]:
+def _function(agent: trained_agent.SavedAgent) -> Callable[[jax.Array], jax.Array]:
     """The function from observations to action values, with the parameters built in."""
     return lambda observation: network(agent).q_values(agent.params, observation)
 
 
-def _input(agent: trained_agent.SavedRun, batch: Any) -> jax.ShapeDtypeStruct:
+def _input(agent: trained_agent.SavedAgent, batch: Any) -> jax.ShapeDtypeStruct:
     return parts.observation_like(agent.config, agent.spec, batch)
 
 
-def _write_stablehlo(agent: trained_agent.SavedRun, path: pathlib.Path) -> None:
+def _write_stablehlo(agent: trained_agent.SavedAgent, path: pathlib.Path) -> None:
     (batch,) = jax.export.symbolic_shape("batch")
     function = jax.jit(_function(agent))
     exported = jax.export.export(function, platforms=_PLATFORMS)(_input(agent, batch))
@@ -57,12 +57,12 @@ def _write_stablehlo(agent: trained_agent.SavedRun, path: pathlib.Path) -> None:
         path.write_bytes(exported.serialize())
 
 
-def _load_stablehlo(_: trained_agent.SavedRun, path: pathlib.Path) -> QValues:
+def _load_stablehlo(_: trained_agent.SavedAgent, path: pathlib.Path) -> QValues:
     exported = jax.export.deserialize(bytearray(path.read_bytes()))
     return lambda observation: np.asarray(exported.call(observation))
 
 
-def _write_onnx(agent: trained_agent.SavedRun, path: pathlib.Path) -> None:
+def _write_onnx(agent: trained_agent.SavedAgent, path: pathlib.Path) -> None:
     # It logs every plugin whose library is not installed.
     logging.getLogger("jax2onnx").setLevel(logging.CRITICAL)
     logging.getLogger("onnx_ir").setLevel(logging.ERROR)
@@ -80,7 +80,7 @@ def _write_onnx(agent: trained_agent.SavedRun, path: pathlib.Path) -> None:
     onnx.save(model, path)
 
 
-def _load_onnx(_: trained_agent.SavedRun, path: pathlib.Path) -> QValues:
+def _load_onnx(_: trained_agent.SavedAgent, path: pathlib.Path) -> QValues:
     with _optional("onnx"):
         import onnxruntime
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
@@ -92,7 +92,7 @@ def _load_onnx(_: trained_agent.SavedRun, path: pathlib.Path) -> QValues:
     return q_values
 
 
-def _write_safetensors(agent: trained_agent.SavedRun, path: pathlib.Path) -> None:
+def _write_safetensors(agent: trained_agent.SavedAgent, path: pathlib.Path) -> None:
     leaves = jax.tree_util.tree_leaves_with_path(agent.params)
     named = {
         exported_agent.parameter_name(where): np.ascontiguousarray(leaf) for where, leaf in leaves
@@ -100,7 +100,7 @@ def _write_safetensors(agent: trained_agent.SavedRun, path: pathlib.Path) -> Non
     path.write_bytes(safetensors.numpy.save(named))
 
 
-def _load_safetensors(agent: trained_agent.SavedRun, path: pathlib.Path) -> QValues:
+def _load_safetensors(agent: trained_agent.SavedAgent, path: pathlib.Path) -> QValues:
     named = safetensors.numpy.load_file(path)
     params = jax.tree_util.tree_map_with_path(
         lambda where, leaf: jnp.asarray(named[exported_agent.parameter_name(where)], leaf.dtype),

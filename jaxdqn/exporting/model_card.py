@@ -100,7 +100,7 @@ def _use(described: Mapping[str, Any]) -> list[str]:
     shape = " x ".join(map(str, policy["input"]["shape"]))
     fewest, most = env["frames_per_step"]
     options = env[options_key(env["source"])]
-    told = f"`{json.dumps(options, sort_keys=True)}`" if options else "none"
+    shown_options = f"`{json.dumps(options, sort_keys=True)}`" if options else "none"
     opening, use_of_parameters = "", []
     if policy["kind"] == exported_agent.KIND:  # the other formats hold the network itself
         opening = "holds the parameters of a network that "
@@ -128,7 +128,7 @@ def _use(described: Mapping[str, Any]) -> list[str]:
         "",
         *(f"{i}. {text}" for i, text in enumerate(described["preprocessing"], start=1)),
         "",
-        f"{env['source']} options: {told}"
+        f"{env['source']} options: {shown_options}"
         + ("." if fewest == most else " (the nearest ones: its steps all have the same length)."),
     ]
 

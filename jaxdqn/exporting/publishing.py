@@ -10,7 +10,7 @@ from jaxdqn.rundir import agent_names, exported_agent, trained_agent
 FILM = "replay.mp4"  # the name that the Hub shows on an agent's page
 
 
-def prepare(agent: trained_agent.SavedRun, out: pathlib.Path, *, with_film: bool) -> str:
+def prepare(agent: trained_agent.SavedAgent, out: pathlib.Path, *, with_film: bool) -> str:
     """Writes what is pushed into a folder: parameters, settings, card, and a film of a game.
 
     Returns:

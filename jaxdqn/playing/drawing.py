@@ -5,7 +5,8 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from PIL import Image, ImageDraw
 
-from jaxdqn.playing import pictures, return_distributions, rollout, style
+from jaxdqn.playing import moments as moments_lib
+from jaxdqn.playing import pictures, return_distributions, style
 
 _HEIGHT = 560  # pixels, the approximate height of an enlarged screen
 _WIDEST = 2560  # pixels of an enlarged screen
@@ -19,7 +20,7 @@ _GRID = 1200  # pixels, about the longer side of a grid of tiles
 _LINE = 0.5  # grey of the lines between them
 
 
-def screen(moment: rollout.Moment) -> Image.Image:
+def screen(moment: moments_lib.Moment) -> Image.Image:
     """The screen, enlarged by a whole number so that pixels stay sharp; with even sides."""
     picture = Image.fromarray(moment.screen)
     scale = max(1, min(round(_HEIGHT / picture.height), _WIDEST // picture.width))
@@ -28,7 +29,7 @@ def screen(moment: rollout.Moment) -> Image.Image:
 
 
 def overlay(
-    moment: rollout.Moment,
+    moment: moments_lib.Moment,
     action_names: Sequence[str],
     returns: return_distributions.Returns | None = None,
 ) -> Image.Image:
@@ -51,7 +52,7 @@ def overlay(
     return both
 
 
-def _overlay(moment: rollout.Moment, action_names: Sequence[str]) -> Image.Image:
+def _overlay(moment: moments_lib.Moment, action_names: Sequence[str]) -> Image.Image:
     left = screen(moment)
     whole = Image.new("RGB", (left.width + _PANEL, left.height), style.BACKGROUND)
     whole.paste(left, (0, 0))
@@ -68,7 +69,7 @@ def _overlay(moment: rollout.Moment, action_names: Sequence[str]) -> Image.Image
     return whole
 
 
-def sheet(moments: Sequence[rollout.Moment]) -> Image.Image:
+def sheet(moments: Sequence[moments_lib.Moment]) -> Image.Image:
     """One row for each moment: the raw screen, and the frames that the network sees."""
     rows = []
     for moment in moments:
@@ -100,7 +101,7 @@ def sheet(moments: Sequence[rollout.Moment]) -> Image.Image:
 def _draw_q_values(
     draw: ImageDraw.ImageDraw,
     box: tuple[int, int, int, int],
-    moment: rollout.Moment,
+    moment: moments_lib.Moment,
     action_names: Sequence[str],
 ) -> None:
     """A bar for each action, as long as `_bar_shares` says; the one taken in colour."""
@@ -146,7 +147,7 @@ def _bar_shares(values: np.ndarray) -> np.ndarray:
     return np.where(np.isnan(wide), 0, 1 - stretch * (1 - pictures.shares(wide)))
 
 
-def _shown(moment: rollout.Moment, most: int) -> list[int]:
+def _shown(moment: moments_lib.Moment, most: int) -> list[int]:
     """The actions for which there is room, in order: those with the highest values."""
     count = len(moment.q_values)
     if count <= most:

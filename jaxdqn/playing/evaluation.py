@@ -119,7 +119,7 @@ def evaluate_together(
 
     work: Generator[None, None, None] = playing() if envs else (None for _ in ())
     with contextlib.closing(work):
-        if not stop.lets(work):
+        if not stop.run_until_stopped(work):
             return None
     if not processes.agreed_by_all(not failures):
         raise failures[0] if failures else errors.EnvFailedError("failed in another process")

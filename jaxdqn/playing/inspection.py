@@ -14,14 +14,15 @@ from PIL import Image
 
 from jaxdqn.agent.encoders import api as encoders
 from jaxdqn.assembly import parts
-from jaxdqn.playing import drawing, return_distributions, rollout
+from jaxdqn.playing import drawing, return_distributions
+from jaxdqn.playing import moments as moments_lib
 from jaxdqn.rundir import trained_agent
 from jaxdqn.storage import atomic_files
 
 _LONGEST_STEPS = 5_000
 
 
-def inspect(agent: trained_agent.SavedRun, out: pathlib.Path, *, seed: int) -> list[str]:
+def inspect(agent: trained_agent.SavedAgent, out: pathlib.Path, *, seed: int) -> list[str]:
     """Plays a game and draws; the folder appears when everything is complete.
 
     Args:
@@ -35,7 +36,7 @@ def inspect(agent: trained_agent.SavedRun, out: pathlib.Path, *, seed: int) -> l
     Raises:
       RunError: a file cannot be written, or the environment has no picture to show.
     """
-    moments = rollout.play(
+    moments = moments_lib.play(
         agent.config, agent.spec, agent.params, seed=seed, num_episodes=1, with_screen=True
     )
     noted = of_note(itertools.islice(moments, _LONGEST_STEPS))
@@ -62,15 +63,15 @@ def is_inspection(path: pathlib.Path) -> bool:
     return "q_values.csv" in names and all(map(ours.fullmatch, names))
 
 
-def of_note(moments: Iterable[rollout.Moment]) -> dict[str, rollout.Moment]:
+def of_note(moments: Iterable[moments_lib.Moment]) -> dict[str, moments_lib.Moment]:
     """The most telling moments of a game, by what is notable about them.
 
     Moments with values that are not finite, and the end of a game, where no action matters any
     more, count only if there are no others.
     """
-    noted: dict[str, rollout.Moment] = {}
+    noted: dict[str, moments_lib.Moment] = {}
 
-    def note(what: str, moment: rollout.Moment, value: float) -> None:
+    def note(what: str, moment: moments_lib.Moment, value: float) -> None:
         rank = np.isfinite(value), not moment.is_last, value
         if what not in noted or rank > ranks[what]:
             noted[what], ranks[what] = moment, rank
@@ -88,7 +89,7 @@ def of_note(moments: Iterable[rollout.Moment]) -> dict[str, rollout.Moment]:
     return noted
 
 
-def saliency(agent: trained_agent.SavedRun, stack: np.ndarray) -> np.ndarray:
+def saliency(agent: trained_agent.SavedAgent, stack: np.ndarray) -> np.ndarray:
     """How strongly each pixel affects the largest action value: the gradient's absolute value.
 
     Simonyan et al. (arXiv:1312.6034); Wang et al. (arXiv:1511.06581) use it for Q-networks.
@@ -114,7 +115,7 @@ def saliency(agent: trained_agent.SavedRun, stack: np.ndarray) -> np.ndarray:
 
 
 def _pictures(
-    agent: trained_agent.SavedRun, noted: Mapping[str, rollout.Moment], names: tuple[str, ...]
+    agent: trained_agent.SavedAgent, noted: Mapping[str, moments_lib.Moment], names: tuple[str, ...]
 ) -> Iterable[tuple[str, Image.Image]]:
     """The names and pictures of everything that is drawn."""
     expect = return_distributions.of_agent(agent.config, agent.spec, agent.params)

@@ -12,7 +12,8 @@ import numpy as np
 from PIL import Image
 
 from jaxdqn.envs import api
-from jaxdqn.playing import drawing, return_distributions, rollout, video_encoder
+from jaxdqn.playing import drawing, return_distributions, video_encoder
+from jaxdqn.playing import moments as moments_lib
 from jaxdqn.rundir import trained_agent
 from jaxdqn.settings import config as config_lib
 from jaxdqn.storage import atomic_files
@@ -22,7 +23,7 @@ LONGEST_S = 300  # of a film that somebody or something waits for
 
 
 def record(
-    agent: trained_agent.SavedRun,
+    agent: trained_agent.SavedAgent,
     *,
     out: pathlib.Path | None,
     sheet: pathlib.Path | None,
@@ -55,14 +56,14 @@ def record(
     chosen, frames = _Spread(10 * _ROWS), 0
     expect = return_distributions.of_agent(config, spec, agent.params) if with_overlay else None
 
-    def draw(moment: rollout.Moment) -> Image.Image:
+    def draw(moment: moments_lib.Moment) -> Image.Image:
         if not with_overlay:
             return drawing.screen(moment)
         return drawing.overlay(moment, names, expect(moment.stack) if expect else None)
 
     with contextlib.ExitStack() as stack:
         add = stack.enter_context(video_encoder.writer(out, rate)) if out else None
-        moments = rollout.play(
+        moments = moments_lib.play(
             config, spec, agent.params, seed=seed, num_episodes=num_episodes, with_screen=True
         )
         for moment in stack.enter_context(contextlib.closing(moments)):
@@ -75,17 +76,17 @@ def record(
                 chosen.add(moment)
             if moment.is_last:
                 returns.append(moment.game_return)
-    told = []
+    lines = []
     if out:
-        told.append(
+        lines.append(
             f"{out}: {frames / rate:.0f} s at {rate:g} frames per second, "
             f"return {', '.join(f'{value:g}' for value in returns)}"
         )
     if sheet:
         with atomic_files.whole(sheet) as part:
             drawing.sheet(chosen.evenly(_ROWS)).save(part)
-        told.append(f"{sheet}: raw and processed frames")
-    return "\n".join(told)
+        lines.append(f"{sheet}: raw and processed frames")
+    return "\n".join(lines)
 
 
 def record_in_training(
@@ -115,7 +116,7 @@ def record_in_training(
       RunError: the film cannot be written, or the environment has no picture to show.
     """
     rate = spec.steps_per_second
-    moments = rollout.play(
+    moments = moments_lib.play(
         config, spec, params, seed=seed, num_episodes=1, with_screen=True, watched=watched
     )
     with (
@@ -136,10 +137,10 @@ class _Spread:
     """Keeps up to `limit` moments, evenly spread over all that are added."""
 
     def __init__(self, limit: int):
-        self.kept: list[rollout.Moment] = []
+        self.kept: list[moments_lib.Moment] = []
         self._limit, self._stride, self._count = limit, 1, 0
 
-    def add(self, moment: rollout.Moment) -> None:
+    def add(self, moment: moments_lib.Moment) -> None:
         """Adds the next moment."""
         if self._count % self._stride == 0:
             self.kept.append(moment)
@@ -147,7 +148,7 @@ class _Spread:
             self.kept, self._stride = self.kept[::2], 2 * self._stride
         self._count += 1
 
-    def evenly(self, count: int) -> list[rollout.Moment]:
+    def evenly(self, count: int) -> list[moments_lib.Moment]:
         """At most `count` of them, from the first to the last."""
         where = np.linspace(0, len(self.kept) - 1, min(count, len(self.kept)))
         return [self.kept[round(i)] for i in where]

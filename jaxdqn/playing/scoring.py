@@ -17,7 +17,7 @@ from jaxdqn.settings import protocols
 
 
 def score(
-    agent: trained_agent.SavedRun, protocol: str, num_episodes: int, seed: int
+    agent: trained_agent.SavedAgent, protocol: str, num_episodes: int, seed: int
 ) -> dict[str, Any]:
     """Plays whole games and summarizes them.
 
@@ -67,7 +67,7 @@ def score(
 
 
 def _play(
-    agent: trained_agent.SavedRun,
+    agent: trained_agent.SavedAgent,
     config: config_lib.Config,
     num_envs: int,
     num_episodes: int,

@@ -39,12 +39,12 @@ def writer(path: pathlib.Path, frames_per_second: float) -> Iterator[Callable[[n
     """
     process: subprocess.Popen[bytes] | None = None
     first: tuple[int, ...] = ()
-    with atomic_files.whole(path) as part, tempfile.TemporaryFile() as told:
+    with atomic_files.whole(path) as part, tempfile.TemporaryFile() as stderr:
 
         def add(frame: np.ndarray) -> None:
             nonlocal process, first
             if process is None:
-                process, first = _start(part, frame, frames_per_second, told), frame.shape
+                process, first = _start(part, frame, frames_per_second, stderr), frame.shape
             if frame.shape != first:  # the encoder would cut its bytes into frames of the first
                 raise OSError(f"frames of {_size(first)} pixels, then one of {_size(frame.shape)}")
             assert process.stdin is not None
@@ -62,8 +62,8 @@ def writer(path: pathlib.Path, frames_per_second: float) -> Iterator[Callable[[n
         if process is not None:
             process.communicate()
             if process.returncode:
-                told.seek(0)
-                raise OSError(told.read().decode(errors="replace").strip())
+                stderr.seek(0)
+                raise OSError(stderr.read().decode(errors="replace").strip())
 
 
 def _size(shape: tuple[int, ...]) -> str:
@@ -71,9 +71,9 @@ def _size(shape: tuple[int, ...]) -> str:
 
 
 def _start(
-    path: pathlib.Path, frame: np.ndarray, frames_per_second: float, told: IO[bytes]
+    path: pathlib.Path, frame: np.ndarray, frames_per_second: float, stderr: IO[bytes]
 ) -> subprocess.Popen[bytes]:
-    """Starts the encoder, which takes frames like `frame` and writes errors to `told`.
+    """Starts the encoder, which takes frames like `frame` and writes errors to `stderr`.
 
     Raises:
       OSError: there is no ffmpeg.
@@ -92,6 +92,6 @@ def _start(
             *("-r", f"{frames_per_second:g}", "-i", "-", *encoding, f"file:{path}"),
         ],
         stdin=subprocess.PIPE,
-        stderr=told,
+        stderr=stderr,
         start_new_session=True,  # Ctrl-C must reach only this program, which then ends the encoder
     )

@@ -46,7 +46,7 @@ def is_export(path: pathlib.Path) -> bool:
         return False
 
 
-def load(path: pathlib.Path) -> trained_agent.SavedRun:
+def load(path: pathlib.Path) -> trained_agent.SavedAgent:
     """Reads an agent.
 
     Args:
@@ -67,7 +67,7 @@ def load(path: pathlib.Path) -> trained_agent.SavedRun:
         raise errors.RunError(f"{path} holds no agent that can be used: {error}") from None
     spec = env_spec.describe(config)
     params = _read(path, trained_agent.params_like(config, spec))
-    return trained_agent.SavedRun(path, config, spec, step, params, evaluation)
+    return trained_agent.SavedAgent(path, config, spec, step, params, evaluation)
 
 
 def _evaluation(step: int, scores: Any) -> metrics.Row | None:

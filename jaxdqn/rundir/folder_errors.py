@@ -19,7 +19,7 @@ def may_pass(error: OSError) -> bool:
 
 def unusable(path: pathlib.Path, error: OSError) -> Exception:
     """The error to raise."""
-    told = f"{path} cannot be used: {error.strerror}"
+    message = f"{path} cannot be used: {error.strerror}"
     if may_pass(error):
-        return errors.RunError(f"--run_dir: {told}")
-    return errors.SettingError("run_dir", told)
+        return errors.RunError(f"--run_dir: {message}")
+    return errors.SettingError("run_dir", message)

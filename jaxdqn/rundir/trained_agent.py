@@ -15,7 +15,7 @@ from jaxdqn.rundir import layout, metrics
 from jaxdqn.settings import config as config_lib
 
 
-class SavedRun(NamedTuple):
+class SavedAgent(NamedTuple):
     """The parameters of one checkpoint, and their run."""
 
     path: pathlib.Path
@@ -26,7 +26,7 @@ class SavedRun(NamedTuple):
     evaluation: metrics.Row | None  # what the run itself scored at this step, if that is finite
 
 
-def load(path: pathlib.Path, checkpoint: str) -> SavedRun:
+def load(path: pathlib.Path, checkpoint: str) -> SavedAgent:
     """Reads a run's parameters. It writes nothing and executes nothing from the files.
 
     The run may be under way: if it deletes the checkpoint meanwhile, a newer one is read.
@@ -50,10 +50,10 @@ def load(path: pathlib.Path, checkpoint: str) -> SavedRun:
             if step in checkpoint_folders.steps_in(path / layout.CHECKPOINTS):
                 raise
         else:
-            return SavedRun(path, config, spec, step, params, evaluation)
+            return SavedAgent(path, config, spec, step, params, evaluation)
 
 
-def untrained(path: pathlib.Path) -> SavedRun:
+def untrained(path: pathlib.Path) -> SavedAgent:
     """A run's agent before its first step, for random play; needs no checkpoint.
 
     Raises:
@@ -63,10 +63,10 @@ def untrained(path: pathlib.Path) -> SavedRun:
     config = read_config(path)
     spec = env_spec.describe(config)
     params = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), params_like(config, spec))
-    return SavedRun(path, config, spec, step=0, params=params, evaluation=None)
+    return SavedAgent(path, config, spec, step=0, params=params, evaluation=None)
 
 
-def elsewhere(agent: SavedRun, env: str) -> SavedRun:
+def elsewhere(agent: SavedAgent, env: str) -> SavedAgent:
     """The same agent in another environment, such as another source's of the same game.
 
     Args:

@@ -107,19 +107,19 @@ def _check_slices(config: "Config") -> None:
 
 def _check_network(config: "Config") -> None:
     lengths = {name: len(getattr(config, name)) for name in _CONVOLUTIONS}
-    told = ", ".join(f"--{name} has {length}" for name, length in lengths.items())
+    listed = ", ".join(f"--{name} has {length}" for name, length in lengths.items())
     numbers = set(lengths.values())
     if "chain" in registries.ENCODERS[config.network].reads:
         _require(
             len(numbers) == 1 and numbers != {0},
             "conv_features",
-            f"{told}; --network=conv needs the same number of each, at least one",
+            f"{listed}; --network=conv needs the same number of each, at least one",
         )
     else:
         _require(
             numbers == {0},
             "network",
-            f"is {config.network}, but {told}; these settings need --network=conv",
+            f"is {config.network}, but {listed}; these settings need --network=conv",
         )
 
 

@@ -71,7 +71,7 @@ def log(run: Session) -> None:
     with run.stopwatch.paused(state):  # held-out observations may have to be played
         with environments.starting("the held-out environments"):
             held_out = run.held_out_values(state.train_state.params)
-        watched = run.watch(state.train_state.params, state.sampler)
+        watched = run.diagnostics(state.train_state.params, state.sampler)
         sums, refused, found = jax.device_get((state.sums, state.train_state.refused, watched))
         run.learning.raise_if_refused(state, int(refused), state.drawn)
         state.sums = run.device.init_sums()
@@ -80,7 +80,7 @@ def log(run: Session) -> None:
         run.writer.write(now.steps, row)
         run.progress.row(now.steps, row)
         state.logged = dataclasses.replace(now)
-        run.saver.look()
+        run.saver.report_outcome()
         if not run.is_complete:
             run.saver.write_ahead(state)
     if run.writer.problem:
@@ -93,7 +93,7 @@ def evaluate(run: Session) -> None:
     if not run.config.eval_episodes:
         return
     with run.stopwatch.paused(state):
-        is_scored = run.interludes.evaluate(state.train_state.params, step)
+        is_scored = run.evaluator.evaluate(state.train_state.params, step)
     best = run.writer.best_evaluation
     if is_scored and best and best["step"] == step:
         save(run)  # the best is saved whatever the checkpoint period
@@ -102,7 +102,7 @@ def evaluate(run: Session) -> None:
 def record(run: Session) -> None:
     """Films a game with the parameters as they are."""
     with run.stopwatch.paused(run.state):
-        run.interludes.film(run.state.train_state.params, run.state.counters.steps)
+        run.evaluator.film(run.state.train_state.params, run.state.counters.steps)
 
 
 def save(run: Session) -> None:

@@ -27,7 +27,7 @@ def finish(run: Session, how: str) -> int:
             is_finite = bool(metrics.scored([last]))
             shown = f"{last['eval_return_mean']:.2f}" if is_finite else "that is not finite"
             score = f": mean return {shown} over {last['eval_episodes']} games"
-        elif run.interludes.failed_step != steps:
+        elif run.evaluator.failed_step != steps:
             return leave(run)
     if run.config.record_every_steps or run.config.record_every_episodes:
         due_work.record(run)
@@ -55,20 +55,20 @@ def leave(run: Session, saved: bool = False) -> int:
     again = "the same command"
     if run.setup.overwrite:
         again += " without --overwrite"
-    told = f"saved in {run.path}: {again} resumes from there"
+    outcome = f"saved in {run.path}: {again} resumes from there"
     if saved and not run.is_resumed:
-        told = "nothing was learned yet: the same command begins again"
-    session.print_once(f"stopped by signal {signum} at step {step:,}; {told}")
+        outcome = "nothing was learned yet: the same command begins again"
+    session.print_once(f"stopped by signal {signum} at step {step:,}; {outcome}")
     return 128 + signum
 
 
 def give_up(run: Session, error: run_state.NonFiniteError) -> errors.DivergedError:
     """Saves the last good state and the batch that would have spoiled it; returns what to raise."""
-    run.forgive()
+    run.allow_updates_again()
     due_work.save(run)
     counters = run.state.counters
     run.saver.wait(counters.steps)
-    where = run.saver.batch(counters.steps, error.batch)
+    where = run.saver.save_batch(counters.steps, error.batch)
     return errors.DivergedError(
         f"step {counters.steps:,}, update {counters.updates + 1:,}: {error}. The state before it "
         f"is saved; the batch {where}. --on_nonfinite=skip continues without such updates"

@@ -23,7 +23,7 @@ from jaxdqn.training import env_groups
 
 def turns(
     config: config_lib.Config,
-    device: device_lib.Device,
+    device: device_lib.DevicePrograms,
     mesh: Mesh,
     groups: Sequence[env_groups.Group],
     state: run_state.RunState,
@@ -56,7 +56,7 @@ def turns(
             note = np.asarray(made)
         games = turn_notes.games(note)
         groups[index].send(note[:, turn_notes.ACTION], ended=len(games))
-        stop.hear(turn_notes.wishes(note))
+        stop.record(turn_notes.signals(note))
         for game in games:
             state.counters.episodes += 1
             state.recent.add(game.game_return, game.length)
@@ -67,7 +67,7 @@ def turns(
 
 
 def replace_environments(
-    device: device_lib.Device, groups: Sequence[env_groups.Group], state: run_state.RunState
+    device: device_lib.DevicePrograms, groups: Sequence[env_groups.Group], state: run_state.RunState
 ) -> None:
     """Begins new games in new environments; the games under way are abandoned."""
     assert state.ring is not None
@@ -79,7 +79,7 @@ def replace_environments(
 
 def _record_and_act(
     config: config_lib.Config,
-    device: device_lib.Device,
+    device: device_lib.DevicePrograms,
     mesh: Mesh,
     group: env_groups.Group,
     state: run_state.RunState,
@@ -92,7 +92,7 @@ def _record_and_act(
     inputs = turn_inputs.put(
         mesh,
         step,
-        turn_notes.write(len(step.reward), ended, stop.wish()),
+        turn_notes.write(len(step.reward), ended, stop.own_signal()),
         schedules.epsilon(config, state.counters.steps),
     )
     learned = state.train_state

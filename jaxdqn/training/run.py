@@ -52,7 +52,7 @@ def train(setup: setup_lib.Setup, *, track: str | None = None, verbose: bool = F
         except OSError as error:
             raise errors.RunError(f"{setup.path} cannot be used: {error}") from None
         try:
-            with processes.leaving_at_once():
+            with processes.abort_on_error():
                 return _to_the_end(run)
         finally:
             run.close()
@@ -114,7 +114,7 @@ def _compile_ahead(run: Session) -> None:
     compiler = compile_ahead.Compiler(run.say)
     config, spec, mesh, state = run.config, run.setup.spec, run.setup.mesh, run.state
     ring = device_programs.ring_like(run.device, mesh)
-    act_and_record = compiler.ahead(
+    act_and_record = compiler.compile(
         run.device.act_and_record,
         state.train_state.params,
         state.train_state.refused,
@@ -126,7 +126,7 @@ def _compile_ahead(run: Session) -> None:
     run.device = run.device._replace(act_and_record=act_and_record)
     if run.learning.compile_ahead:
         run.learning = run.learning.compile_ahead(
-            compiler.ahead, state.train_state, state.sums, state.sampler, ring
+            compiler.compile, state.train_state, state.sums, state.sampler, ring
         )
     compiler.close()
 
@@ -146,7 +146,7 @@ def _start_emulators(run: Session) -> bool:
             continue
         # An environment may have failed in the step under way, where the run was saved.
         may_fail = plays_again is None and run.is_resumed
-        if not run.stop.lets(_replay(run, index, may_fail)):
+        if not run.stop.run_until_stopped(_replay(run, index, may_fail)):
             return False
     have_come_back = [g.has_come_back(sent) for g, sent in zip(run.groups, run.sent, strict=True)]
     if not all(have_come_back):
@@ -188,7 +188,7 @@ def _play(run: Session) -> None:
         if isinstance(event, events.Paused):
             if event.row:
                 run.writer.write(state.counters.steps, event.row)
-            run.stop.agree()
+            run.stop.sync()
             if run.stop:
                 return
             continue

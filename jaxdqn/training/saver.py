@@ -12,7 +12,7 @@ from jaxdqn.checkpointing import checkpoints
 from jaxdqn.distributed import processes
 from jaxdqn.rundir import layout, metrics
 from jaxdqn.storage import atomic_files
-from jaxdqn.training import env_groups, state_files
+from jaxdqn.training import checkpoint_state, env_groups
 
 
 class Saver:
@@ -43,12 +43,12 @@ class Saver:
     ) -> None:
         """Starts to save after the previous save is over. The last checkpoint has no replay."""
         self._writer.try_again()  # rows from before a checkpoint are not written again
-        play, run = state_files.pack(state, groups, self._own)
-        learner = state_files.LEARNER.encode(state.train_state)
+        play, run = checkpoint_state.pack(state, groups, self._own)
+        learner = checkpoint_state.LEARNER.encode(state.train_state)
         ring = None if is_last else state.ring
         self._tell(self._store.save(learner, play, run, ring, state.ring_life, is_last=is_last))
 
-    def look(self) -> None:
+    def report_outcome(self) -> None:
         """Reports how the last save went, if it is over."""
         self._tell(self._store.outcome())
 
@@ -77,7 +77,7 @@ class Saver:
                 f"metrics could not be written in {self._path}: {self._writer.problem}"
             )
 
-    def batch(self, steps: int, batch: Any) -> str:
+    def save_batch(self, steps: int, batch: Any) -> str:
         """Saves a batch that would have spoiled the parameters; returns where it is."""
         path = self._path / layout.NONFINITE / f"{steps}.npz"
         if not processes.is_primary():

@@ -1,4 +1,4 @@
-"""A run that is open: what it was told, what it runs on, its files, and where it stands."""
+"""A run that is open: its settings, what it runs on, its files, and where it stands."""
 
 import functools
 from collections.abc import Callable, Collection
@@ -8,21 +8,21 @@ import jax.numpy as jnp
 
 from jaxdqn.algorithms import api as algorithms
 from jaxdqn.algorithms import run_state
-from jaxdqn.assembly import device_programs, watching
+from jaxdqn.assembly import device_programs, diagnostics
 from jaxdqn.checkpointing import checkpoints, replay_blocks
 from jaxdqn.distributed import mesh, processes, signals
 from jaxdqn.envs import watchdog
 from jaxdqn.playing import held_out_values
 from jaxdqn.rundir import layout, metrics, run_films, tracking
 from jaxdqn.training import (
+    checkpoint_state,
     console,
     env_groups,
     environments,
+    evaluator,
     initial_agent,
-    interludes,
     saver,
     seeds,
-    state_files,
     stopwatch,
 )
 from jaxdqn.training import setup as setup_lib
@@ -68,7 +68,7 @@ class Session:
         self.envs = environments.RunEnvs(config, self._watchdog)
         self.groups: list[env_groups.Group] = []  # once play has begun
         self.is_playing = False
-        self.watch = watching.build(config, setup.spec, setup.mesh)
+        self.diagnostics = diagnostics.build(config, setup.spec, setup.mesh)
         self.held_out_values = held_out_values.measure(
             config,
             setup.spec,
@@ -84,7 +84,7 @@ class Session:
         self.progress = console.Progress(config.total_steps, start)
         self._open_metrics(track, start)
         self.saver = saver.Saver(self.path, self.checkpoints, self.writer, self.say, algorithm.own)
-        self.interludes = interludes.Interludes(setup, self.envs, self.stop, self.writer, self.say)
+        self.evaluator = evaluator.Evaluator(setup, self.envs, self.stop, self.writer, self.say)
         self.stopwatch = stopwatch.Stopwatch(stopwatch.process_age_s())
 
     def say(self, text: str) -> None:
@@ -94,7 +94,7 @@ class Session:
     @property
     def is_complete(self) -> bool:
         """Whether nothing is left to play, to learn or to log, but a last evaluation."""
-        return state_files.is_complete(self.state, self.config.total_steps)
+        return checkpoint_state.is_complete(self.state, self.config.total_steps)
 
     @property
     def evaluated_step(self) -> int:
@@ -103,9 +103,9 @@ class Session:
         One in which an environment failed is not, while this process lasts.
         """
         last = self.writer.last_evaluation
-        return max(last["step"] if last else 0, self.interludes.failed_step)
+        return max(last["step"] if last else 0, self.evaluator.failed_step)
 
-    def forgive(self) -> None:
+    def allow_updates_again(self) -> None:
         """Lets updates go on after one was refused, where the run was to stop."""
         state, train_state = self.state, self.state.train_state
         with jax.transfer_guard("allow"):
@@ -151,7 +151,7 @@ class Session:
             self.is_resumed = step is not None
             if step is None:
                 return
-            self.sent = state_files.restore(
+            self.sent = checkpoint_state.restore(
                 self.state,
                 self.checkpoints,
                 step,
@@ -161,7 +161,7 @@ class Session:
                 init_ring=self.device.init_ring,
                 say=print_once,
             )
-        self.forgive()
+        self.allow_updates_again()
 
     def _open_metrics(self, track: str | None, start: int) -> None:
         rows = processes.from_primary(lambda: metrics.known(self.path, start))
@@ -176,7 +176,7 @@ class Session:
 
 
 def new_state(
-    setup: setup_lib.Setup, device: device_programs.Device, learning: algorithms.Learning
+    setup: setup_lib.Setup, device: device_programs.DevicePrograms, learning: algorithms.Learning
 ) -> run_state.RunState:
     """A run before its first step."""
 

@@ -15,11 +15,11 @@ from jaxdqn.checkpointing import checkpoint_folders, checkpoint_reader
 from jaxdqn.distributed import mesh as mesh_lib
 from jaxdqn.distributed import processes
 from jaxdqn.envs import api, registry
-from jaxdqn.playing import rollout
+from jaxdqn.playing import moments as moments_lib
 from jaxdqn.rundir import layout, provenance
 from jaxdqn.settings import checks
 from jaxdqn.settings import config as config_lib
-from jaxdqn.training import initial_agent, state_files, working_memory
+from jaxdqn.training import checkpoint_state, initial_agent, working_memory
 
 
 class Setup(NamedTuple):
@@ -106,7 +106,7 @@ def _is_complete(path: pathlib.Path, saved_steps: Sequence[int], total_steps: in
         run = checkpoint_reader.Reader(path / layout.CHECKPOINTS).run(saved_steps[-1])
     except errors.RunError:
         return False
-    return state_files.is_last(run, total_steps)
+    return checkpoint_state.is_last(run, total_steps)
 
 
 def _fitted(
@@ -244,7 +244,7 @@ def check_films(config: config_lib.Config) -> None:
     with contextlib.closing(env):
         step = env.receive()
         try:
-            rollout.look(env, step.frame[0])
+            moments_lib.look(env, step.frame[0])
         except api.UnsupportedEnvError as error:
             raise errors.SettingError(asked[0], f"has no effect: {error}") from None
 

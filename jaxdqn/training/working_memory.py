@@ -18,7 +18,7 @@ class Program(NamedTuple):
 
     function: Any  # jitted
     shaped: tuple[Any, ...]  # shapes of its arguments
-    instead: Any = None  # jitted: what replaces it if it cannot be compiled
+    fallback: Any = None  # jitted: what replaces it if it cannot be compiled
 
 
 def programs(config: config_lib.Config, spec: api.EnvSpec, mesh: Mesh) -> dict[str, Program]:
@@ -44,9 +44,9 @@ def programs(config: config_lib.Config, spec: api.EnvSpec, mesh: Mesh) -> dict[s
     }
 
     def ahead(
-        function: Any, *shaped: Any, instead: compile_ahead.Instead | None = None
+        function: Any, *shaped: Any, fallback: compile_ahead.Fallback | None = None
     ) -> Callable[..., Any]:
-        found["learn"] = Program(function, shaped, instead.function if instead else None)
+        found["learn"] = Program(function, shaped, fallback.function if fallback else None)
         made: Callable[..., Any] = function
         return made
 
@@ -63,7 +63,7 @@ def needed_bytes(config: config_lib.Config, spec: api.EnvSpec, mesh: Mesh) -> in
     found = programs(config, spec, mesh)
     beside = 0
     for program in (found[name] for name in ("act", "learn") if name in found):
-        sure = program.instead or program.function
+        sure = program.fallback or program.function
         memory = sure.lower(*program.shaped).compile().memory_analysis()
         if memory is None:  # a platform whose compiler does not say
             continue

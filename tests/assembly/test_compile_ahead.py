@@ -32,9 +32,9 @@ def learn_twice(function):
     """-> results of two calls, and the lines that were said."""
     said = []
     compiler = compile_ahead.Compiler(said.append)
-    instead = compile_ahead.Instead(jax.jit(plain, donate_argnums=0), 1, "no graph")
+    fallback = compile_ahead.Fallback(jax.jit(plain, donate_argnums=0), 1, "no graph")
     state, by = jnp.arange(3.0), jnp.float32(2)
-    called = compiler.ahead(function, state, by, instead=instead)
+    called = compiler.compile(function, state, by, fallback=fallback)
     compiler.close()
     with jax.transfer_guard("disallow"):
         one = called(state, by)
@@ -77,6 +77,6 @@ def test_without_a_replacement_errors_are_raised():
         def lower(self, *shaped):
             raise jax.errors.JaxRuntimeError("INTERNAL: no such option")
 
-    called = compiler.ahead(Uncompilable(), jnp.arange(3.0), jnp.float32(2))
+    called = compiler.compile(Uncompilable(), jnp.arange(3.0), jnp.float32(2))
     with pytest.raises(jax.errors.JaxRuntimeError, match="no such option"):
         called(jnp.arange(3.0), jnp.float32(2))

@@ -12,7 +12,7 @@ from jaxdqn.replay import ring as ring_lib
 def test_frames_of_another_type_than_their_spec_says_are_refused():
     """Else the bytes of a frame would be read as rewards and notes."""
     row = ring_lib.blank_row(2, (3,), np.float64)
-    packed = turn_inputs.put(mesh_lib.make_mesh(1), row, turn_notes.write(2, [], wish=0), 0.0)
+    packed = turn_inputs.put(mesh_lib.make_mesh(1), row, turn_notes.write(2, [], signum=0), 0.0)
     with pytest.raises(ValueError, match=r"not float32 \[E, \(3,\)\]"):
         turn_inputs.unpack(packed, (3,), np.dtype("float32"))
 
@@ -36,7 +36,7 @@ def test_devices_read_what_the_host_wrote_bit_for_bit(shape, dtype, num_devices)
         life_lost=np.array([False, False, False, True]),
     )
     games = [episodes.Game(2, 1.5, 27_000, True)]
-    note = turn_notes.write(num_envs, games, wish=15)
+    note = turn_notes.write(num_envs, games, signum=15)
     mesh = mesh_lib.make_mesh(num_devices)
 
     def unpack(packed):

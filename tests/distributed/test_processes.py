@@ -61,14 +61,14 @@ compiler._cache_write = write
 # A film of a game that takes a minute.
 SLOW_FILM = """
 import time
-from jaxdqn.playing import rollout
-real = rollout.play
+from jaxdqn.playing import moments as moments_lib
+real = moments_lib.play
 def slow_play(*args, **how):
     print("filming", flush=True)
     for moment in real(*args, **how):
         time.sleep(0.5)
         yield moment._replace(is_last=False)
-rollout.play = slow_play
+moments_lib.play = slow_play
 """
 
 
@@ -430,10 +430,10 @@ def test_a_tpu_whose_machine_knows_of_no_others_is_used_alone(monkeypatch, capsy
 
 def test_a_note_keeps_what_it_is_told():
     games = [episodes.Game(1, 0.1 + 0.2, 70_000, True), episodes.Game(3, -2.5, 1, False)]
-    note = turn_notes.write(5, games, wish=15)
+    note = turn_notes.write(5, games, signum=15)
     assert turn_notes.games(note) == games
-    assert turn_notes.wishes(note).tolist() == [15] * 5
-    assert turn_notes.games(turn_notes.write(2, [], wish=0)) == []
+    assert turn_notes.signals(note).tolist() == [15] * 5
+    assert turn_notes.games(turn_notes.write(2, [], signum=0)) == []
 
 
 def test_work_goes_on_until_a_signal_comes():
@@ -446,8 +446,8 @@ def test_work_goes_on_until_a_signal_comes():
                 request.signum = signal.SIGTERM
             yield
 
-    assert processes_lib.Stop(request).lets(iter(()))
-    assert not processes_lib.Stop(request).lets(work()) and done == [0, 1, 2]
+    assert processes_lib.Stop(request).run_until_stopped(iter(()))
+    assert not processes_lib.Stop(request).run_until_stopped(work()) and done == [0, 1, 2]
 
 
 def test_alone_a_process_is_all_there_are():

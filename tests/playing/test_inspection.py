@@ -9,7 +9,8 @@ import pytest
 from PIL import Image
 
 from jaxdqn.assembly import parts
-from jaxdqn.playing import drawing, inspection, rollout
+from jaxdqn.playing import drawing, inspection
+from jaxdqn.playing import moments as moments_lib
 from jaxdqn.rundir import trained_agent
 from tests import saved
 
@@ -23,7 +24,9 @@ def agent(tmp_path_factory):
 
 def moment(length, q_values, life_lost=False, is_last=False):
     nothing = np.zeros((0, 0, 3), np.uint8)
-    return rollout.Moment(nothing, nothing, np.array(q_values), 0, 0.0, length, life_lost, is_last)
+    return moments_lib.Moment(
+        nothing, nothing, np.array(q_values), 0, 0.0, length, life_lost, is_last
+    )
 
 
 def test_states_of_note():

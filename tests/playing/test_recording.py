@@ -12,7 +12,8 @@ from PIL import Image
 
 from jaxdqn import errors
 from jaxdqn.envs import registry
-from jaxdqn.playing import drawing, pictures, recording, rollout, video_encoder
+from jaxdqn.playing import drawing, pictures, recording, video_encoder
+from jaxdqn.playing import moments as moments_lib
 from jaxdqn.rundir import trained_agent
 from tests import saved
 
@@ -48,7 +49,7 @@ def record(agent, **changes):
 def test_a_film_is_the_game_at_its_speed(agent, tmp_path):
     told = record(agent, out=tmp_path / "play.mp4", seed=7)
     moments = list(
-        rollout.play(
+        moments_lib.play(
             agent.config, agent.spec, agent.params, seed=7, num_episodes=1, with_screen=True
         )
     )
@@ -97,7 +98,7 @@ def test_a_gif_is_slow_enough_for_browsers(tmp_path, rate, frames):
 
 def test_the_overlay_tells_what_the_network_thinks(agent):
     moment = next(
-        rollout.play(
+        moments_lib.play(
             agent.config, agent.spec, agent.params, seed=0, num_episodes=1, with_screen=True
         )
     )
@@ -117,7 +118,7 @@ def test_the_overlay_tells_what_the_network_thinks(agent):
 
 @pytest.mark.parametrize(("stack", "actions_count"), [(8, 6), (5, 18), (1, 2)])
 def test_the_overlay_has_room_for_many_frames_and_actions(stack, actions_count):
-    moment = rollout.Moment(
+    moment = moments_lib.Moment(
         screen=np.zeros((210, 160, 3), np.uint8),
         stack=np.zeros((stack, 84, 84), np.uint8),
         q_values=np.linspace(0, 1, actions_count),
@@ -133,7 +134,7 @@ def test_the_overlay_has_room_for_many_frames_and_actions(stack, actions_count):
 
 def moment(stack, q_values=(0.0, 1.0), action=0):
     screen = np.zeros((210, 160, 3), np.uint8)
-    return rollout.Moment(
+    return moments_lib.Moment(
         screen, stack, np.array(q_values, np.float32), action, 0.0, 0, False, False
     )
 

@@ -7,14 +7,8 @@ import pytest
 
 from jaxdqn.assembly import parts
 from jaxdqn.distributed import mesh
-from jaxdqn.playing import (
-    drawing,
-    held_out_values,
-    inspection,
-    return_distributions,
-    rollout,
-    style,
-)
+from jaxdqn.playing import drawing, held_out_values, inspection, return_distributions, style
+from jaxdqn.playing import moments as moments_lib
 from tests import saved
 
 HEADS = {
@@ -30,7 +24,7 @@ def agent_of(head):
 
 
 def moments(agent):
-    game = rollout.play(
+    game = moments_lib.play(
         agent.config, agent.spec, agent.params, seed=0, num_episodes=1, with_screen=True
     )
     return list(game)

@@ -9,7 +9,8 @@ from jaxdqn import errors
 from jaxdqn.assembly import env_spec
 from jaxdqn.envs import registry, scores
 from jaxdqn.envs.envpool import games
-from jaxdqn.playing import evaluation, rollout, scoring
+from jaxdqn.playing import evaluation, scoring
+from jaxdqn.playing import moments as moments_lib
 from jaxdqn.rundir import trained_agent
 from jaxdqn.settings import presets, protocols
 from tests import saved
@@ -44,7 +45,7 @@ def test_games_without_a_limit_end(monkeypatch):
     assert result["lengths"] == [20, 20] and result["capped"] == 2
     assert result["env_options"] == {"max_episode_steps": 20}
     asked = {"seed": 0, "num_episodes": 1, "with_screen": False}
-    *_, last = rollout.play(agent.config, agent.spec, agent.params, **asked)
+    *_, last = moments_lib.play(agent.config, agent.spec, agent.params, **asked)
     assert last.is_last and last.length == 20
 
 

@@ -68,7 +68,7 @@ def test_the_last_checkpoint_has_no_replay(make):
 
 def test_a_save_is_a_row_of_metrics(make):
     made, _, writer = make(outcome())
-    made.look()
+    made.report_outcome()
     writer.close()
     (row,) = metrics.read(make.path / metrics.FILE)
     assert row == {
@@ -82,12 +82,12 @@ def test_a_save_is_a_row_of_metrics(make):
 
 def test_after_a_failure_another_save_is_asked_for(make):
     made, _, writer = make(outcome("No space left"), outcome())
-    made.look()
+    made.report_outcome()
     assert made.must_save
     (line,) = make.said
     assert line.startswith("WARNING: the checkpoint of step 40 could not be saved")
     assert line.endswith("No space left")
-    made.look()
+    made.report_outcome()
     assert not made.must_save
     writer.close()
 
@@ -109,7 +109,7 @@ def test_a_batch_that_was_refused_is_kept(make):
     fields = [field.name for field in dataclasses.fields(returns.Batch)]
     batch = returns.Batch(**{name: np.full(2, number) for number, name in enumerate(fields)})
     path = make.path / layout.NONFINITE / "40.npz"
-    assert made.batch(40, batch) == f"is in {path}"
+    assert made.save_batch(40, batch) == f"is in {path}"
     with np.load(path) as kept:
         assert {name: kept[name].tolist() for name in kept} == {
             name: [number, number] for number, name in enumerate(fields)
@@ -117,5 +117,5 @@ def test_a_batch_that_was_refused_is_kept(make):
     path.unlink()
     path.parent.rmdir()
     path.parent.touch()  # a file in its place
-    assert made.batch(40, batch).startswith("could not be saved: ")
+    assert made.save_batch(40, batch).startswith("could not be saved: ")
     writer.close()

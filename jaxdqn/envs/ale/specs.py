@@ -1,4 +1,4 @@
-"""The shapes of ALE's games, and what ALE is told of the options."""
+"""The shapes of ALE's games, and the arguments that options make for ALE."""
 
 import functools
 from collections.abc import Mapping
@@ -69,20 +69,20 @@ def _check_values(env_id: str, rom: str, options: tuple[tuple[str, Any], ...]) -
             raise api.OptionError(name, f"is {value}, which {env_id} does not accept") from None
 
 
-def make(rom: str, told: Mapping[str, Any], num_envs: int, num_threads: int) -> Any:
+def make(rom: str, arguments: Mapping[str, Any], num_envs: int, num_threads: int) -> Any:
     """ALE's `AtariVectorEnv`; the arguments are its own."""
     vector_env = library.module().AtariVectorEnv
-    return vector_env(rom, num_envs, num_threads=num_threads, **told)
+    return vector_env(rom, num_envs, num_threads=num_threads, **arguments)
 
 
 def arguments(options: Mapping[str, Any]) -> dict[str, Any]:
-    """What ALE is told: single frames, rewards as they are, and no time limit."""
+    """The arguments of ALE: single frames, rewards as they are, and no time limit."""
     told = {_NAMES[name]: value for name, value in options.items() if name in _NAMES}
     return told | {"stack_num": 1, "reward_clipping": False, "max_num_frames_per_episode": 2**30}
 
 
 def screen_arguments(options: Mapping[str, Any]) -> dict[str, Any]:
-    """What it is told where people look on."""
+    """Its arguments where people look on."""
     return arguments(options) | _SCREEN
 
 
@@ -92,7 +92,7 @@ def step_limit(options: Mapping[str, Any]) -> int:
 
 
 def export_options(env_id: str, options: Mapping[str, Any], frame_stack: int) -> dict[str, Any]:
-    """What `ale_py.AtariVectorEnv` is told where it is used without this package.
+    """The arguments of `ale_py.AtariVectorEnv` where it is used without this package.
 
     Raises:
       UnsupportedEnvError: see `games.rom`.

@@ -59,8 +59,8 @@ def make(
 
 def nearest_fixed(options: Mapping[str, Any]) -> dict[str, Any]:
     """Options that EnvPool itself has: random steps become fixed ones of average length."""
-    told = {name: value for name, value in options.items() if name != OPTION}
-    return told | ({"frame_skip": mean_frames(options)} if OPTION in options else {})
+    others = {name: value for name, value in options.items() if name != OPTION}
+    return others | ({"frame_skip": mean_frames(options)} if OPTION in options else {})
 
 
 def _frames(options: Mapping[str, Any]) -> tuple[int, int]:
@@ -71,9 +71,9 @@ def _frames(options: Mapping[str, Any]) -> tuple[int, int]:
 
 def _frame_by_frame(options: Mapping[str, Any]) -> dict[str, Any]:
     """Options for EnvPool, which then counts frames instead of steps."""
-    told = {name: value for name, value in options.items() if name != OPTION}
-    steps = told.get("max_episode_steps", api.ATARI_MAX_STEPS)
-    return told | {"frame_skip": 1, "max_episode_steps": steps * mean_frames(options)}
+    others = {name: value for name, value in options.items() if name != OPTION}
+    steps = others.get("max_episode_steps", api.ATARI_MAX_STEPS)
+    return others | {"frame_skip": 1, "max_episode_steps": steps * mean_frames(options)}
 
 
 class RandomFrameSkip:

@@ -42,15 +42,15 @@ class EnvPoolEnv:
     ):
         self.spec = specs.describe(env_id, options)
         self.num_envs = num_envs
-        told = _heeded(options, self.spec)
+        arguments = _heeded(options, self.spec)
         if specs.native(env_id, options).stacks:
-            told["stack_num"] = 1  # frames come singly: the replay and the actor stack them
+            arguments["stack_num"] = 1  # frames come singly: the replay and the actor stack them
         if with_screen:
-            told["render_mode"] = "rgb_array"
+            arguments["render_mode"] = "rgb_array"
         with library.quietly():
             try:
                 self._pool = library.module().make_gymnasium(
-                    env_id, num_envs=num_envs, seed=seed, num_threads=num_threads, **told
+                    env_id, num_envs=num_envs, seed=seed, num_threads=num_threads, **arguments
                 )
             except Exception as error:  # whatever EnvPool's families raise
                 raise api.UnsupportedEnvError(
@@ -128,7 +128,7 @@ class EnvPoolEnv:
 
 def _heeded(options: Mapping[str, Any], spec: api.EnvSpec) -> dict[str, Any]:
     """The options without a time limit beyond the environment's own, which would hide that one."""
-    told, longest = dict(options), spec.own_step_limit
-    if longest is not None and told.get("max_episode_steps", 0) >= longest:
-        del told["max_episode_steps"]
-    return told
+    arguments, longest = dict(options), spec.own_step_limit
+    if longest is not None and arguments.get("max_episode_steps", 0) >= longest:
+        del arguments["max_episode_steps"]
+    return arguments

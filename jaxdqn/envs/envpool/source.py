@@ -8,7 +8,7 @@ from jaxdqn.envs.envpool import frame_skip, games
 
 
 def _export_options(env_id: str, options: Mapping[str, Any], frame_stack: int) -> dict[str, Any]:
-    """What `envpool.make_gymnasium` is told; it stacks frames of Atari games alone."""
+    """The arguments of `envpool.make_gymnasium`; it stacks frames of Atari games alone."""
     stacking = {"stack_num": frame_stack} if games.is_atari(env_id) else {}
     return frame_skip.nearest_fixed(options) | stacking
 

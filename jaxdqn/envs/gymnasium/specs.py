@@ -82,7 +82,7 @@ def _has_limit(env: Any) -> bool:
 
 
 def export_options(env_id: str, options: Mapping[str, Any], frame_stack: int) -> dict[str, Any]:
-    """What `gymnasium.make` is told; `EnvSpec.frames_made` says what becomes of its observations.
+    """The arguments of `gymnasium.make`; `EnvSpec.frames_made` says what its frames become.
 
     Args:
       env_id: any.

@@ -44,16 +44,16 @@ class _Section(NamedTuple):
     shown: Mapping[str, Any]
 
 
-def passing(told: str) -> bytes:
+def passing(shown: str) -> bytes:
     """A page that browsers ask for again after two seconds, with or without JavaScript.
 
     Args:
-      told: what it says.
+      shown: what it says.
     """
     return f"""<!doctype html>
 <html lang="en"><meta charset="utf-8"><meta name="color-scheme" content="light dark">
 <meta http-equiv="refresh" content="2"><title>Runs</title>
-<p style="font: 16px system-ui, sans-serif">{html.escape(wording.visible(told))}</p>
+<p style="font: 16px system-ui, sans-serif">{html.escape(wording.visible(shown))}</p>
 """.encode()
 
 
@@ -75,8 +75,8 @@ class LivePage:
         self._marks: dict[pathlib.Path, _Mark] | None = None
         self._runs: dict[pathlib.Path, found_runs.Run] = {}
         self._sections: dict[str, _Section] = {}  # by game
-        told = "The page is being made. Many runs take minutes."
-        self._page = Page("first", passing(told), {})
+        shown = "The page is being made. Many runs take minutes."
+        self._page = Page("first", passing(shown), {})
         self._problem = ""  # why there is no newer page
         report_packages.matplotlib()
         report_packages.jinja2()
@@ -193,11 +193,11 @@ def _shown(run: found_runs.Run, film: film_files.Film) -> dict[str, Any]:
         "return in training": run.last.get("episode_return_mean"),
     }
     written = {name: tables.number_text(score) for name, score in scores.items()}
-    told = [f"{name} {text}" for name, text in written.items() if text]
+    shown = [f"{name} {text}" for name, text in written.items() if text]
     return {
         "source": f"/films/{film.tag}.mp4",
         "run": wording.visible(run.path),
         "name": wording.visible(run.path.name or run.path),
         "step": f"Play at step {int(pathlib.PurePath(film.name).stem):,}{total}",
-        "score": ", ".join(told) or "no score yet",
+        "score": ", ".join(shown) or "no score yet",
     }

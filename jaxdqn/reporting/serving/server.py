@@ -106,8 +106,8 @@ class _Handler(http.server.BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         """Refuses to change anything."""
-        told = "Nothing can be changed here."
-        self._refuse(http.HTTPStatus.METHOD_NOT_ALLOWED, told, {"Allow": "GET, HEAD"})
+        text = "Nothing can be changed here."
+        self._refuse(http.HTTPStatus.METHOD_NOT_ALLOWED, text, {"Allow": "GET, HEAD"})
 
     do_PUT = do_PATCH = do_DELETE = do_OPTIONS = do_POST  # noqa: N815 (as above)
 
@@ -163,8 +163,8 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             asked = None if is_other else byte_ranges.parse(self.headers.get("Range"), size)
         except byte_ranges.UnsatisfiableError:
             status = http.HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE
-            told = f"The film has {size:,} bytes."
-            self._refuse(status, told, {"Content-Range": f"bytes */{size}"})
+            text = f"The film has {size:,} bytes."
+            self._refuse(status, text, {"Content-Range": f"bytes */{size}"})
             return
         status, part = http.HTTPStatus.OK, range(size)
         if asked is not None:
@@ -181,11 +181,11 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         return tag in (each.strip().removeprefix("W/").strip('"') for each in known)
 
     def _refuse(
-        self, status: http.HTTPStatus, told: str, headers: Mapping[str, str] | None = None
+        self, status: http.HTTPStatus, text: str, headers: Mapping[str, str] | None = None
     ) -> None:
         """Says in a line why there is no other answer, and ends the connection."""
         own = {"Content-Type": "text/plain; charset=utf-8", "Connection": "close"}
-        self._send(status, own | dict(headers or {}), f"{wording.visible(told)}\n".encode())
+        self._send(status, own | dict(headers or {}), f"{wording.visible(text)}\n".encode())
 
     def _send(self, status: http.HTTPStatus, headers: Mapping[str, str], body: bytes) -> None:
         self._begin(status, {**headers, "Content-Length": str(len(body))})
@@ -203,5 +203,5 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         """The name of the server, which tells nothing of the machine."""
         return "jaxdqn"
 
-    def log_message(self, *told: object) -> None:
+    def log_message(self, *text: object) -> None:
         """Prints nothing: browsers ask every few seconds."""

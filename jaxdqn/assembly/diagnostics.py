@@ -12,10 +12,11 @@ from jaxdqn.distributed import mesh as mesh_lib
 from jaxdqn.envs import api
 from jaxdqn.settings import config as config_lib
 
-Watch = Callable[[Any, Any], dict[str, jax.Array]]  # (params, sampler state) -> metrics, by name
+# (params, sampler state) -> metrics, by name
+Diagnostics = Callable[[Any, Any], dict[str, jax.Array]]
 
 
-def build(config: config_lib.Config, spec: api.EnvSpec, mesh: Mesh) -> Watch:
+def build(config: config_lib.Config, spec: api.EnvSpec, mesh: Mesh) -> Diagnostics:
     """Builds the function; its metrics are means over the devices."""
     sampler = parts.make_sampler(config, parts.ring_layout(config, spec), mesh_lib.axis_name(mesh))
     statistics = sampler.statistics
@@ -24,11 +25,11 @@ def build(config: config_lib.Config, spec: api.EnvSpec, mesh: Mesh) -> Watch:
     alike, by_env = mesh_lib.REPLICATED, mesh_lib.BY_ENV
 
     @mesh_lib.on_mesh(mesh, in_specs=(alike, by_env), out_specs=alike)
-    def watch(params: Any, sampler_state: Any) -> dict[str, jax.Array]:
+    def compute(params: Any, sampler_state: Any) -> dict[str, jax.Array]:
         found = noisy.statistics(params) | (statistics(sampler_state) if statistics else {})
         if axis := mesh_lib.axis_name(mesh):
             found = jax.lax.pmean(found, axis)
         return found
 
-    watched: Watch = watch
-    return watched
+    compiled: Diagnostics = compute
+    return compiled

@@ -15,7 +15,7 @@ from jaxdqn.checkpointing import checkpoints, replay_blocks
 from jaxdqn.distributed import mesh as mesh_lib
 from jaxdqn.envs import api as envs
 from jaxdqn.settings import presets
-from jaxdqn.training import session, setup, state_files
+from jaxdqn.training import checkpoint_state, session, setup
 
 SPEC = envs.EnvSpec("Breakout-v5", (21, 16), np.dtype("uint8"), 4, 4)
 FIELDS = {field.name: field for field in dataclasses.fields(run_state.RunState)}
@@ -112,14 +112,14 @@ def test_every_field_comes_back(tmp_path, preset, changes):
         return checkpoints.Checkpoints(tmp_path / "checkpoints", 2, replay=replay)
 
     store, own = open_store(), api.chosen(made.config).own
-    play, run = state_files.pack(state, (), own)
-    store.save(state_files.LEARNER.encode(state.train_state), play, run, state.ring)
+    play, run = checkpoint_state.pack(state, (), own)
+    store.save(checkpoint_state.LEARNER.encode(state.train_state), play, run, state.ring)
     assert store.close().error == ""
 
     _, device, fresh = make(preset, changes)
     store = open_store()
     assert store.newest_whole(pytest.fail) == 60
-    state_files.restore(
+    checkpoint_state.restore(
         fresh,
         store,
         60,
@@ -143,11 +143,13 @@ def test_without_its_replay_a_run_fills_another_before_it_learns(tmp_path):
     made, device, state = make(*UPDATES)
     disturb(state, made.config, device)
     store = checkpoints.Checkpoints(tmp_path, 2)
-    store.save(state_files.LEARNER.encode(state.train_state), *state_files.pack(state, (), None))
+    store.save(
+        checkpoint_state.LEARNER.encode(state.train_state), *checkpoint_state.pack(state, (), None)
+    )
     store.close()
     _, device, fresh = make(*UPDATES)
     said = []
-    state_files.restore(
+    checkpoint_state.restore(
         fresh,
         checkpoints.Checkpoints(tmp_path, 2),
         60,
@@ -164,12 +166,12 @@ def test_without_its_replay_a_run_fills_another_before_it_learns(tmp_path):
 
 def test_another_format_is_refused(tmp_path):
     made, device, state = make(*UPDATES)
-    play, run = state_files.pack(state, (), None)
+    play, run = checkpoint_state.pack(state, (), None)
     store = checkpoints.Checkpoints(tmp_path, 2)
-    store.save(state_files.LEARNER.encode(state.train_state), play, run | {"format": 1})
+    store.save(checkpoint_state.LEARNER.encode(state.train_state), play, run | {"format": 1})
     store.close()
     with pytest.raises(errors.RunError, match="has format 1, this version reads 2"):
-        state_files.restore(
+        checkpoint_state.restore(
             state,
             checkpoints.Checkpoints(tmp_path, 2),
             0,

@@ -18,7 +18,7 @@ from jaxdqn.training import environments, seeds
 from jaxdqn.training import setup as setup_lib
 
 
-class Interludes:
+class Evaluator:
     """Evaluates and films the current parameters without changing the run.
 
     Args:
@@ -89,7 +89,7 @@ class Interludes:
         if processes.is_primary():
             work = self._filming(params, path, step)
         with contextlib.closing(work), jax.transfer_guard("allow"):
-            if not self._stop.lets(work):
+            if not self._stop.run_until_stopped(work):
                 self._say(f"step {step:,}: no film: interrupted by a signal to stop")
 
     def _filming(self, params: Any, path: pathlib.Path, step: int) -> Generator[None, None, None]:

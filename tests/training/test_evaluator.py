@@ -12,7 +12,7 @@ from jaxdqn.distributed import processes, signals
 from jaxdqn.envs import api, registry, watchdog
 from jaxdqn.rundir import known_curves, metrics
 from jaxdqn.settings import presets
-from jaxdqn.training import environments, interludes, setup
+from jaxdqn.training import environments, evaluator, setup
 from tests.toys import toy_env
 
 CHANGES = {"hidden_sizes": (8,), "eval_episodes": 6, "eval_epsilon": 1.0}
@@ -20,7 +20,7 @@ CHANGES = {"hidden_sizes": (8,), "eval_episodes": 6, "eval_epsilon": 1.0}
 
 @pytest.fixture
 def made(tmp_path):
-    """Interludes of a run with random parameters; what it says; its signals; its folder."""
+    """Evaluator of a run with random parameters; what it says; its signals; its folder."""
     toy_env.register()
     config = presets.resolve("Corridor", "", CHANGES)
     spec, mesh = env_spec.describe(config), mesh_lib.make_mesh(1)
@@ -31,7 +31,7 @@ def made(tmp_path):
         jax.random.key(0), jax.numpy.zeros((1, *parts.observation_like(config, spec).shape[1:]))
     )
     yield (
-        interludes.Interludes(
+        evaluator.Evaluator(
             setup.Setup(config, spec, mesh, tmp_path, False, 0, 0, 0),
             environments.RunEnvs(config, dog),
             processes.Stop(request),
