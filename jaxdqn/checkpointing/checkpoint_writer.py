@@ -17,7 +17,6 @@ from typing import Any, NamedTuple
 import jax
 import orbax.checkpoint as ocp
 
-from jaxdqn import wording
 from jaxdqn.checkpointing import (
     checkpoint_folders,
     replay_blocks,
@@ -157,7 +156,7 @@ class Writer:
                 size += checksums.write(save.folder)
                 atomic_files.sync(self._directory)
         except saving_errors.CAUGHT as caught:
-            error = error or wording.one_line(caught)
+            error = error or saving_errors.reported(caught)
         if error:
             self._give_up(save.folder)
         elif processes.is_primary():

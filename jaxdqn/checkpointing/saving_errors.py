@@ -3,6 +3,7 @@
 import functools
 import logging
 import sys
+import traceback
 import types
 import warnings
 from collections.abc import Callable
@@ -13,6 +14,8 @@ from jaxdqn.distributed import processes
 
 # What Orbax and the system raise when files cannot be read or written.
 CAUGHT = (OSError, ValueError, RuntimeError, KeyError, TypeError, errors.RunError)
+_USUAL = (OSError, ValueError, MemoryError, errors.RunError)  # others may be faults of a program
+_printed: set[type[BaseException]] = set()
 
 
 def attempt(what: str, work: Callable[[], object]) -> str:
@@ -31,7 +34,7 @@ def attempt(what: str, work: Callable[[], object]) -> str:
     try:
         work()
     except CAUGHT as error:
-        problem = wording.one_line(error)
+        problem = reported(error)
         leave_if_several(what, problem)
         return problem
     return ""
@@ -45,6 +48,14 @@ def leave_if_several(what: str, problem: str) -> None:
     """
     if processes.count() > 1:
         raise errors.RunError(f"{what} could not be saved: {problem}")
+
+
+def reported(error: BaseException) -> str:
+    """The message of an error in one line; the first of a kind that is unusual is also printed."""
+    if not isinstance(error, _USUAL) and type(error) not in _printed:
+        _printed.add(type(error))
+        traceback.print_exception(error)
+    return wording.one_line(error)
 
 
 @functools.cache  # once, however many writers a process has

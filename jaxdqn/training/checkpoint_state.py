@@ -13,7 +13,7 @@ from jax.sharding import Mesh
 from jaxdqn import errors
 from jaxdqn.algorithms import api, run_state
 from jaxdqn.algorithms.run_state import Where
-from jaxdqn.checkpointing import checkpoints
+from jaxdqn.checkpointing import checkpoints, saving_errors
 from jaxdqn.replay import ring as ring_lib
 from jaxdqn.settings import config as config_lib
 from jaxdqn.training import env_groups
@@ -108,8 +108,8 @@ def restore(
     except (KeyError, TypeError, ValueError, AttributeError, MemoryError) as error:
         raise errors.RunError(
             f"the checkpoint of step {step} does not belong to this run: "
-            f"{type(error).__name__} {error}"
-        ) from None
+            f"{type(error).__name__} {saving_errors.reported(error)}"
+        ) from error
     if is_complete(state, config.total_steps):
         return []
     state.ring = init_ring()

@@ -11,7 +11,7 @@ from jaxdqn import errors
 from jaxdqn.agent import learner as learner_lib
 from jaxdqn.algorithms import dqn, replayed
 from jaxdqn.assembly import device_programs, turn_inputs
-from jaxdqn.checkpointing import checkpoints, replay_blocks
+from jaxdqn.checkpointing import checkpoints, replay_blocks, saving_errors
 from jaxdqn.distributed import mesh as mesh_lib
 from jaxdqn.distributed import turn_notes
 from jaxdqn.envs import api
@@ -257,6 +257,20 @@ def test_a_save_that_fails_leaves_what_was_there(tmp_path, lost):
     assert store.close().error == ""
     store = checkpoints.Checkpoints(tmp_path / "c", keep=3, replay=replay)
     assert store.newest_whole(pytest.fail) == 2 and store.has_replay(2)
+
+
+def test_a_fault_in_the_code_that_saves_is_shown_once(capsys):
+    class FaultError(KeyError):
+        pass
+
+    def faulty():
+        raise FaultError("no such field")
+
+    for _ in range(2):
+        assert saving_errors.attempt("step 1", faulty) == "'no such field'"
+    assert capsys.readouterr().err.count("in faulty") == 1
+    assert saving_errors.attempt("step 1", pathlib.Path("/nowhere").stat)
+    assert capsys.readouterr().err == ""
 
 
 def test_a_checkpoint_is_on_the_disk_before_an_older_one_is_deleted(tmp_path, monkeypatch):

@@ -1,6 +1,7 @@
 """Every field of a run's state is saved, or says why it need not be."""
 
 import dataclasses
+import types
 
 import jax
 import jax.numpy as jnp
@@ -181,3 +182,24 @@ def test_another_format_is_refused(tmp_path):
             init_ring=device.init_ring,
             say=pytest.fail,
         )
+
+
+def test_a_fault_in_the_code_that_restores_is_shown(capsys):
+    """As one in a plugin, which says nothing of the checkpoint."""
+
+    class FaultError(AttributeError):
+        pass
+
+    def faulty(*_):
+        raise FaultError("no such field")
+
+    made, device, state = make(*UPDATES)
+    _, run = checkpoint_state.pack(state, (), None)
+    store = types.SimpleNamespace(run=lambda _: run, restore=faulty)
+    how = {"num_actions": 4, "init_ring": device.init_ring, "say": pytest.fail}
+    with pytest.raises(
+        errors.RunError, match="belong to this run: FaultError no such field"
+    ) as caught:
+        checkpoint_state.restore(state, store, 0, made.config, made.mesh, **how)
+    assert isinstance(caught.value.__cause__, FaultError)
+    assert "in faulty" in capsys.readouterr().err
