@@ -33,9 +33,10 @@ class Games:
             return np.eye(self.space.n, dtype=np.float32)[observation - self.space.start]
         shape, dtype = self.space.shape, self.space.dtype
         is_image = len(shape) == 2 or (len(shape) == 3 and shape[2] in (1, 3, 4))
-        if dtype == np.uint8 and is_image:
+        is_small = dtype == np.uint8 and self.space.high.max() < 255  # no pixels
+        if dtype == np.uint8 and is_image and not is_small:
             return np.stack([self.image(pixels) for pixels in observation])
-        is_kept = dtype.itemsize <= 4 and dtype.kind != "b"
+        is_kept = dtype.itemsize <= 4 and dtype.kind != "b" and not is_small
         numbers = observation if is_kept else observation.astype(np.float32)
         return numbers.reshape(len(numbers), *(shape or (1,)))  # a single number is a vector too
 

@@ -116,7 +116,7 @@ def test_games_that_nothing_limits_get_a_limit(name, options, limit):
             "convert it to float32, make it a vector of length 1",
         ),
         ("Kinds-v0", {}, (9,), "float32", "convert it to float32"),  # bytes, but not up to 255
-        ("Things-v0", {}, (5, 5, 3), "float32", "convert it to float32"),
+        ("Pieces-v0", {}, (9, 7, 4), "float32", "convert it to float32"),
         ("Memory-v0", {}, (9,), "uint8", ""),
         ("Pictures-v0", {}, (3, 6, 4), "uint8", "move the channels to the front"),
         ("Pictures-v0", {"grayscale": True}, (6, 4), "uint8", "convert the image to grayscale"),

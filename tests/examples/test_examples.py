@@ -62,6 +62,7 @@ AGENTS = {
         {"hidden_sizes": (8,), "grayscale": True, "img_height": 3, "frame_stack": 2},
     ),
     "board": ("tests.toys.gym_envs:Board-v0", {**CONV, "frame_stack": 2}),  # channels last
+    "pieces": ("tests.toys.gym_envs:Pieces-v0", {"hidden_sizes": (8,)}),  # bytes that are no pixels
     "colour": ("CoinrunEasy-v0", {**CONV, "frame_stack": 2}),  # channels first
     "blackjack": ("Blackjack-v1", {"hidden_sizes": ()}),  # whole numbers, and one linear layer
 }
@@ -145,7 +146,7 @@ def agents():
 
 def words(name, kind):
     """What is typed to play an export."""
-    own = ("tests.toys.gym_envs",) if name in ("own", "board") else ()
+    own = ("tests.toys.gym_envs",) if name in ("own", "board", "pieces") else ()
     return (f"play_{kind}.py", f"{name}.{kind}", str(NUM_GAMES), str(SEED), *own)
 
 

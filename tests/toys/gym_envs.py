@@ -81,12 +81,12 @@ class Pictures(Adder):
 class Board(Adder):
     """Shows which of four things are on the places of a board, as MinAtar does."""
 
-    def __init__(self, render_mode=None):
+    def __init__(self, dtype=np.bool_, render_mode=None):
         super().__init__(render_mode=render_mode)
-        self.observation_space = spaces.Box(0, 1, (9, 7, 4), np.bool_)
+        self.observation_space = spaces.Box(0, 1, (9, 7, 4), dtype)
 
     def look(self):
-        board = np.zeros(self.observation_space.shape, np.bool_)
+        board = np.zeros(self.observation_space.shape, self.observation_space.dtype)
         board[self.steps % 9, :2, 1] = True
         board[3, int(self.total) % 7, 2] = True
         return board
@@ -218,9 +218,9 @@ _register("Pictures-v0", Pictures)
 _register("Grey-v0", Pictures, kwargs={"channels": 1})
 _register("Flat-v0", Pictures, kwargs={"channels": 0})
 _register("Board-v0", Board, max_episode_steps=7)
+_register("Pieces-v0", Board, max_episode_steps=7, kwargs={"dtype": np.uint8})
 _register("Number-v0", Seen, kwargs={"space": spaces.Discrete(4, start=10)})
 _register("Kinds-v0", Seen, kwargs={"space": spaces.Box(0, 2, (9,), np.uint8)})
-_register("Things-v0", Seen, kwargs={"space": spaces.Box(0, 2, (5, 5, 3), np.uint8)})
 _register("Memory-v0", Seen, kwargs={"space": spaces.Box(0, 255, (9,), np.uint8)})
 _register("Single-v0", Seen, kwargs={"space": spaces.Box(0, 9, (), np.int64)})
 _register(
