@@ -8,9 +8,11 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
 
+from jaxdqn import errors
 from jaxdqn.agent.heads import api as heads
 from jaxdqn.assembly import parts
 from jaxdqn.distributed import mesh as mesh_lib
+from jaxdqn.distributed import processes
 from jaxdqn.envs import api, registry
 from jaxdqn.settings import config as config_lib
 
@@ -60,20 +62,22 @@ def measure(
     spec: api.EnvSpec,
     mesh: Mesh,
     watched: Callable[[api.DrawnEnv], api.DrawnEnv],
+    say: Callable[[str], None] = print,
 ) -> Callable[[Any], dict[str, float | None]]:
     """Builds the function from parameters to metrics by name.
 
     These are the mean of the largest action values; where the head knows the distribution of
     returns, the mean of its standard deviation for the best action; and where the head learns
     probabilities, their entropy in nats. It plays when it is first called. All metrics are None if
-    no observations are wanted. The arguments are those of `observe`.
+    no observations are wanted, or if an environment failed, which `say` is told. The other
+    arguments are those of `observe`.
     """
     head, network, replicated = (
         parts.make_head(config),
         parts.make_network(config, spec),
         mesh_lib.REPLICATED,
     )
-    held: list[jax.Array] = []
+    held: list[jax.Array | None] = []  # None: an environment failed, and always would
 
     @mesh_lib.on_mesh(mesh, in_specs=(replicated, replicated), out_specs=replicated)
     def mean(params: Any, observations: jax.Array) -> jax.Array:
@@ -83,6 +87,17 @@ def measure(
 
         return jnp.mean(jax.lax.map(of_one, observations, batch_size=_CHUNK), axis=0)
 
+    def played() -> jax.Array | None:
+        try:
+            observations: np.ndarray | None = observe(config, spec, watched)
+        except errors.EnvFailedError as error:
+            say(f"WARNING: no held-out observations: {error}")
+            observations = None
+        if not processes.agreed_by_all(observations is not None):
+            return None
+        seen: jax.Array = mesh_lib.put(mesh, observations, replicated)
+        return seen
+
     names = ("avg_max_q_value", *_DISTRIBUTION[: 0 if head.distribution is None else 2])
     names = names if head.is_categorical else names[:2]
 
@@ -91,7 +106,9 @@ def measure(
             return dict.fromkeys(names)
         if not held:
             with jax.transfer_guard("allow"):
-                held.append(mesh_lib.put(mesh, observe(config, spec, watched), replicated))
+                held.append(played())
+        if held[0] is None:
+            return dict.fromkeys(names)
         values = jax.device_get(mean(params, held[0])).tolist()
         return dict(zip(names, values, strict=True))
 

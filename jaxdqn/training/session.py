@@ -74,6 +74,7 @@ class Session:
             setup.spec,
             setup.mesh,
             functools.partial(self.envs.watched, name="the held-out environments"),
+            self.say,
         )
         self.checkpoints = self._open_checkpoints()
         self._restore()

@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from jaxdqn import errors
 from jaxdqn.assembly import parts
 from jaxdqn.distributed import mesh
 from jaxdqn.playing import drawing, held_out_values, inspection, return_distributions, style
@@ -125,3 +126,18 @@ def test_metrics_of_what_is_expected(head):
             entropies.append(-np.sum(shares * np.log(shares)))
     for name, expected in zip(names, (values, spreads, entropies), strict=False):
         assert found[name] == pytest.approx(np.mean(expected), rel=1e-3, abs=1e-5)
+
+
+def test_an_environment_that_fails_leaves_metrics_out():
+    agent, said = agent_of("scalar"), []
+
+    def fails(env):
+        env.close()
+        raise errors.EnvFailedError("it failed")
+
+    measured = held_out_values.measure(
+        agent.config, agent.spec, mesh.make_mesh(1), fails, said.append
+    )
+    for _ in range(2):
+        assert measured(agent.params) == {"avg_max_q_value": None}
+    assert said == ["WARNING: no held-out observations: it failed"]
