@@ -65,6 +65,7 @@ def write(described: Mapping[str, Any]) -> str:
             for name, each in setting.described(run).items()
             if each.on_card and not run.why_unread(name)
         ),
+        *(f"| {name} | {_cell(value)} |" for name, value in run.options.items()),  # of plugins
         "",
         f"Exported with {versions}.",
         "",

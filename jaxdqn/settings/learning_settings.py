@@ -22,7 +22,6 @@ class LearningSettings:
     part_options: tuple[str, ...] = setting.setting(
         (),
         "options that parts from --plugins have, such as width=2,kind=soft",
-        on_card=True,
     )
     initial_agent: str = setting.setting(
         "",

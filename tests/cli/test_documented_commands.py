@@ -31,7 +31,7 @@ def commands(page: pathlib.Path):
     """Every command in a page's blocks of shell, as words."""
     for block in re.findall(r"^```bash\n(.*?)^```", page.read_text(), re.DOTALL | re.MULTILINE):
         for line in block.replace("\\\n", " ").splitlines():
-            for part in re.split(r"\s(?:&&|\|)\s", line):
+            for part in re.split(r"\s(?:&&|\||>)\s", line):
                 if words := shlex.split(part, comments=True):
                     yield words
 

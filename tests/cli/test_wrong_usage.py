@@ -52,7 +52,10 @@ TRAIN = [
     # Out of range.
     (f"{CARTPOLE} --seed=-1", "--seed: is -1; must be at least 0"),
     (f"{CARTPOLE} --seed=2147483648", "--seed: is 2147483648; must be at least 0, below"),
-    (f"{CARTPOLE} --preset=cartpole --total_steps=99", "--total_steps: is 99; the first update is due"),
+    (
+        f"{CARTPOLE} --preset=cartpole --total_steps=99",
+        "--total_steps: is 99; the first update is due",
+    ),
     (f"{CARTPOLE} --total_steps=0", "--total_steps: is 0; must be at least 1"),
     (f"{CARTPOLE} --num_envs=-8", "--num_envs: is -8; must be at least 1"),
     (f"{CARTPOLE} --batch_size=0", "--batch_size: is 0; must be at least 1"),
