@@ -77,7 +77,7 @@ def test_the_stopwatch_leaves_out_what_it_is_paused_for():
     state = types.SimpleNamespace(
         counters=run_state.Counters(), train_state=types.SimpleNamespace(updates=jnp.int32(0))
     )
-    watch, began = stopwatch.Stopwatch(), time.monotonic()
+    began, watch = time.monotonic(), stopwatch.Stopwatch()
     before = watch.training_s(state)
     with watch.paused(state):
         paused = time.monotonic()
