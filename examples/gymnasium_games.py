@@ -50,4 +50,7 @@ class Games:
         size = [a or b for a, b in zip(self.size, planes[0].shape[::-1], strict=True)]
         mean = Image.Resampling.BOX
         planes = [np.asarray(Image.fromarray(plane).resize(size, mean)) for plane in planes]
-        return planes[0] if len(planes) == 1 else np.stack(planes)
+        if len(planes) == 1:
+            return planes[0]
+        image = np.stack(planes)  # a vector if it is too narrow for convolutions
+        return image if image.shape[0] < image.shape[2] else image.reshape(-1)

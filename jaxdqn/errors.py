@@ -25,3 +25,7 @@ class DivergedError(RunError):
 
 class EnvFailedError(RunError):
     """An environment failed in the middle of a game."""
+
+
+class EnvNotStartedError(EnvFailedError):
+    """Environments cannot be started now. A run that resumes may be able to."""

@@ -125,8 +125,10 @@ def _sweep(runs_dir: pathlib.Path, train_flags: Sequence[str]) -> int:
             print(shlex.join(sweep_worker.command(run)))
         return 0
     with sweep_ray.connected(runs_dir) as ray:
-        at_once = min(len(runs), sweep_ray.runs_at_once(ray))
-        print(f"{wording.counted(len(runs), 'run')}, up to {at_once:,} at a time", flush=True)
+        at_once = (
+            f", up to {sweep_ray.runs_at_once(ray):,} at a time" if values.cpus_per_run else ""
+        )
+        print(f"{wording.counted(len(runs), 'run')}{at_once}", flush=True)
         problems = sweep_ray.train_all(ray, runs)
     _show(runs, problems)
     if values.report:

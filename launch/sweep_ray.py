@@ -195,7 +195,7 @@ def _check_room(ray: Any) -> None:
         return
     most = {name: max(machine.get(name, 0) for machine in machines) for name in wanted}
     short = [name for name, amount in wanted.items() if most[name] < amount] or list(wanted)
-    problem = f"no machine has what a run needs, {_told(wanted)}; the most are {_told(most)}"
+    problem = f"a run needs {_told(wanted)}; no machine has more than {_told(most)}"
     if not (flags.FLAGS.address or os.environ.get("RAY_ADDRESS")):
         raise errors.SettingError(_RESERVED[short[0]][0], problem)
     print(f"warning: {problem}: runs wait for one that has", file=sys.stderr, flush=True)

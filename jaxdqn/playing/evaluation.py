@@ -122,7 +122,12 @@ def evaluate_together(
         if not stop.run_until_stopped(work):
             return None
     if not processes.agreed_by_all(not failures):
-        raise failures[0] if failures else errors.EnvFailedError("failed in another process")
+        is_started = not any(isinstance(one, errors.EnvNotStartedError) for one in failures)
+        are_started = processes.agreed_by_all(is_started)
+        if failures:
+            raise failures[0]
+        kind = errors.EnvFailedError if are_started else errors.EnvNotStartedError
+        raise kind("an environment failed in another process")
     # Each process fills the rows of its own environments.
     whole = np.zeros((num_envs, quota.max(), 3))
     whole[envs.start : envs.stop] = table(played, quota.max())
@@ -139,7 +144,7 @@ def steps(
     epsilon: float,
     key: jax.Array,
     first: int = 0,
-    total: int | None = None,
+    num_envs: int | None = None,
     on_game: Callable[[], object] = lambda: None,
 ) -> Generator[None, None, None]:
     """Plays until each environment has played its quota of whole games; yields before each step.
@@ -156,7 +161,7 @@ def steps(
       epsilon: share of random actions.
       key: of those actions.
       first: number of the first of these environments among all.
-      total: of all; None: there are no others.
+      num_envs: of all environments; None: there are no others.
       on_game: called for every game that counts, when it has ended.
     """
     # On the device of the parameters, if there are any, as every later state is; else `act` is
@@ -168,7 +173,7 @@ def steps(
     tracker, env = episodes.EpisodeTracker(len(played)), make_env()
     resting, actions = np.asarray(quotas) == 0, np.zeros(len(played), np.int32)
     rows = np.arange(len(played), dtype=np.int32)  # environments that actions are chosen for
-    numbers = jax.device_put(first + rows)
+    env_ids = jax.device_put(first + rows)
     few = _few(len(played), env.spec)
     try:
         while not resting.all():
@@ -185,10 +190,10 @@ def steps(
             if few < len(rows) and (~resting).sum() <= few:
                 rows = np.argsort(resting, kind="stable").astype(np.int32)[:few]
                 state = actor_lib.some(state, jax.device_put(rows))
-                numbers = jax.device_put(first + rows)
+                env_ids = jax.device_put(first + rows)
             frame, is_first = jax.device_put((step.frame[rows], step.is_first[rows]))
             state, chosen, _ = actor.act(
-                params, state, frame, is_first, epsilon_array, numbers, total or len(played)
+                params, state, frame, is_first, epsilon_array, env_ids, num_envs or len(played)
             )
             actions[rows] = jax.device_get(chosen)
             env.send(actions)

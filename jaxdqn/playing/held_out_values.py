@@ -94,6 +94,8 @@ def measure(
             say(f"WARNING: no held-out observations: {error}")
             observations = None
         if not processes.agreed_by_all(observations is not None):
+            if observations is not None:
+                say("WARNING: no held-out observations: an environment failed in another process")
             return None
         seen: jax.Array = mesh_lib.put(mesh, observations, replicated)
         return seen

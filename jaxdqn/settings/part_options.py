@@ -33,6 +33,7 @@ def values(entries: Iterable[registry.Entry], given: Sequence[str]) -> dict[str,
     """
     found: dict[str, Value] = {name: x for entry in entries for name, x in entry.options.items()}
     defaults: Mapping[str, Value] = dict(found)
+    seen: set[str] = set()
     for text in given:
         name, equals, value = text.partition("=")
         if not equals:
@@ -40,6 +41,9 @@ def values(entries: Iterable[registry.Entry], given: Sequence[str]) -> dict[str,
         if name not in defaults:
             known = ", ".join(f"{n}={setting.as_typed(x)}" for n, x in defaults.items())
             raise _error(f"has {name!r}; the parts of this run have {known or 'no options'}")
+        if name in seen:
+            raise _error(f"has {name} twice")
+        seen.add(name)
         found[name] = _parsed(name, value, type(defaults[name]))
     return found
 

@@ -43,10 +43,19 @@ class Group:
 
     def __init__(self, make: Callable[[int, range], api.VectorEnv], num_envs: int, step: int = 0):
         self._make, self.num_envs, self._share = make, num_envs, processes.share(num_envs)
-        self._begin(step)
+        self._is_open = False
+        self.abandon(step)
+        self.start()
 
-    def _begin(self, step: int) -> None:
-        # Where the environments cannot be started, what is saved makes a resumed run start them.
+    def abandon(self, step: int) -> None:
+        """Closes the environments, and forgets their games. `start` makes others.
+
+        A run that is saved between the two starts them when it resumes.
+
+        Args:
+          step: the agent step of the run.
+        """
+        self.close()
         self.made_at_step = step
         self.opening = self.num_envs  # environments whose next row opens a game
         self._bytes_sent = bytearray()  # a list of arrays would take ten times as much
@@ -56,7 +65,14 @@ class Group:
         self._pending: api.TimeStep | None = None  # received already
         self.failure: errors.EnvFailedError | None = None  # of playing again
         self._tracker = episodes.EpisodeTracker(len(self._share))
-        self._env, self._is_open = self._make(step, self._share), True
+
+    def start(self) -> None:
+        """Makes the environments.
+
+        Raises:
+          EnvNotStartedError: they cannot be started.
+        """
+        self._env, self._is_open = self._make(self.made_at_step, self._share), True
         self._dtype = np.min_scalar_type(self._env.spec.num_actions - 1)
 
     def receive(self) -> tuple[api.TimeStep, list[episodes.Game]]:
@@ -75,11 +91,6 @@ class Group:
         self._bytes_sent += np.asarray(actions).astype(self._dtype).tobytes()
         self.opening = ended
         self._env.send(actions[self._share.start : self._share.stop])
-
-    def restart(self, step: int) -> None:
-        """Replaces the environments by new ones; their games are abandoned."""
-        self.close()
-        self._begin(step)
 
     def sent(self) -> Sent:
         """What was sent since the environments were created. All processes call it together."""

@@ -17,12 +17,12 @@ def starting(name: str) -> Iterator[None]:
     It is for moments at which a run can be saved.
 
     Raises:
-      EnvFailedError: they cannot.
+      EnvNotStartedError: they cannot.
     """
     try:
         yield
     except (api.UnsupportedEnvError, OSError) as error:
-        raise errors.EnvFailedError(f"{name} cannot be started: {error}") from None
+        raise errors.EnvNotStartedError(f"{name} cannot be started: {error}") from None
 
 
 class RunEnvs:
@@ -40,7 +40,7 @@ class RunEnvs:
         """Some of a group's environments, as they are created at a step.
 
         Raises:
-          EnvFailedError: they cannot be started.
+          EnvNotStartedError: they cannot be started.
         """
         first = group * self._config.group_size
         name = f"environments {first + envs.start} to {first + envs.stop - 1}"
@@ -52,7 +52,7 @@ class RunEnvs:
         """Some of the environments in which the parameters of a step are scored.
 
         Raises:
-          EnvFailedError: they cannot be started.
+          EnvNotStartedError: they cannot be started.
         """
         name = "the evaluation's environments"
         with starting(name):

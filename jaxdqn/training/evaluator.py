@@ -46,6 +46,9 @@ class Evaluator:
         """Scores the parameters of a step; returns False if they have no score.
 
         Then a signal came meanwhile, or an environment failed, which `failed_step` tells.
+
+        Raises:
+          EnvNotStartedError: there are no environments to play in now.
         """
         config = self._setup.config
         try:
@@ -59,6 +62,8 @@ class Evaluator:
                     key=seeds.key(config.seed, seeds.Stream.EVALUATION, step),
                     stop=self._stop,
                 )
+        except errors.EnvNotStartedError:
+            raise
         except errors.EnvFailedError as error:
             # Its seed follows from the step: it would fail again however often the run resumed.
             self.failed_step = step

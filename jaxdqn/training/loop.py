@@ -72,9 +72,11 @@ def replace_environments(
     """Begins new games in new environments; the games under way are abandoned."""
     assert state.ring is not None
     state.ring = device.cut(state.ring)
-    for group in groups:
+    for group in groups:  # all of them first: a run may have to be saved before all have started
         # Games that failed before their first step would begin, and fail, in the same way again.
-        group.restart(max(state.counters.steps, group.made_at_step + 1))
+        group.abandon(max(state.counters.steps, group.made_at_step + 1))
+    for group in groups:
+        group.start()
 
 
 def _record_and_act(

@@ -168,13 +168,13 @@ with sweep_ray.connected(pathlib.Path(sys.argv.pop())):
         (["--memory_per_run=8"], "2\n"),
         (
             ["--memory_per_run=17"],
-            "needs, 1 CPU and 1 GPU and 17 GB of memory; the most are",
+            "needs 1 CPU and 1 GPU and 17 GB of memory; no machine has more than",
         ),
-        (["--cpus_per_run=6"], "SettingError: --cpus_per_run: no machine has what a run needs, 6 "),
-        (["--gpus_per_run=4"], "SettingError: --gpus_per_run: no machine has what a run needs, 1 "),
+        (["--cpus_per_run=6"], "SettingError: --cpus_per_run: a run needs 6 "),
+        (["--gpus_per_run=4"], "SettingError: --gpus_per_run: a run needs 1 "),
         (
             ["--gpus_per_run=4", "--address=auto"],
-            "the most are 4 CPU and 2 GPU: runs wait",
+            "no machine has more than 4 CPU and 2 GPU: runs wait",
         ),
     ],
 )

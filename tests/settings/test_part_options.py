@@ -43,6 +43,11 @@ def test_wrong_options_are_refused(given, problem):
     assert str(caught.value) == f"--part_options: {problem}"
 
 
+def test_an_option_is_set_once():
+    with pytest.raises(errors.SettingError, match="--part_options: has width twice"):
+        part_options.values(entries({"width": 1.0}), ["width=2", "width=3"])
+
+
 def test_options_of_the_parts_of_a_run(monkeypatch):
     monkeypatch.setattr(registries, "HEADS", registry.Registry("head"))
     checked = []

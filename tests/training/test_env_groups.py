@@ -51,7 +51,7 @@ def test_other_emulators_are_noticed(same):
     second.close()
 
 
-def test_a_restart_that_fails_leaves_what_starts_new_games():
+def test_a_start_that_fails_leaves_what_starts_new_games():
     made, closed = [], []
 
     def make_once(step, envs):
@@ -64,8 +64,9 @@ def test_a_restart_that_fails_leaves_what_starts_new_games():
     group = env_groups.Group(make_once, 2)
     group.receive()
     group.send(np.zeros(2, np.int32), ended=0)
+    group.abandon(40)
     with pytest.raises(errors.EnvFailedError):
-        group.restart(40)
+        group.start()
     sent = group.sent()
     assert (sent.made_at_step, sent.actions.size, sent.opening) == (40, 0, 2)
     group.close()
@@ -98,11 +99,12 @@ def test_equal_frames_alone_do_not_prove_equal_games():
     assert other.has_come_back(sent._replace(history=None))  # of an older checkpoint
 
 
-def test_a_restart_begins_other_games():
+def test_environments_made_anew_begin_other_games():
     group = env_groups.Group(make, 3)
     play(group, 10, seed=0)
     before = group.fingerprint()
-    group.restart(1000)
+    group.abandon(1000)
+    group.start()
     assert group.made_at_step == 1000 and group.sent().actions.shape == (0, 3)
     ((step, ended),) = play(group, 1, seed=0)
     assert np.all(step.is_first) and not ended and group.fingerprint() != before

@@ -52,62 +52,63 @@ def rows(path):
 
 
 def test_an_evaluation_is_a_row_and_a_line(made, tmp_path):
-    interlude, params, said, _ = made
-    assert interlude.evaluate(params, 40)
+    scorer, params, said, _ = made
+    assert scorer.evaluate(params, 40)
     (row,) = rows(tmp_path)
     assert (row["step"], row["eval_episodes"]) == (40, 6) and 0 <= row["eval_return_mean"] <= 1
     (line,) = said
     assert line.startswith("step 40: evaluation: return ") and line.endswith("6 games)")
     assert "expected" not in line  # nothing is known of this game
-    assert interlude.evaluate(params, 40)  # the same games again
+    assert scorer.evaluate(params, 40)  # the same games again
     assert said[1] == line
 
 
 def test_a_signal_cuts_an_evaluation_short(made, tmp_path):
-    interlude, params, said, request = made
+    scorer, params, said, request = made
     request.signum = 15
-    assert not interlude.evaluate(params, 40)
+    assert not scorer.evaluate(params, 40)
     assert not rows(tmp_path) and not said
 
 
 def test_a_game_is_filmed_once(made, tmp_path):
-    interlude, params, said, _ = made
-    interlude.film(params, 40)
+    scorer, params, said, _ = made
+    scorer.film(params, 40)
     film = tmp_path / "videos" / "40.mp4"
     assert film.stat().st_size > 0
     written = film.stat().st_mtime_ns
-    interlude.film(params, 40)
+    scorer.film(params, 40)
     assert film.stat().st_mtime_ns == written and not said
 
 
 def test_a_film_that_cannot_be_made_ends_no_run(made, tmp_path):
-    interlude, params, said, request = made
+    scorer, params, said, request = made
     (tmp_path / "videos").touch()  # a file in its place
-    interlude.film(params, 40)
+    scorer.film(params, 40)
     assert said[0].startswith("step 40: no film: ")
     (tmp_path / "videos").unlink()
     request.signum = 15
-    interlude.film(params, 80)
+    scorer.film(params, 80)
     assert said[1] == "step 80: no film: interrupted by a signal to stop"
     assert not list((tmp_path / "videos").glob("*.mp4"))
 
 
 @pytest.mark.parametrize("error", [api.UnsupportedEnvError, OSError])
 def test_environments_that_cannot_be_started(made, error):
-    """Neither an evaluation nor a film that lacks them ends a run; other runs end when saved."""
+    """A film that lacks them ends no run; what else needs them ends one that can go on later."""
 
     def make(*_, **__):
         raise error("too many processes")
 
     registry.register(toy_env.SOURCE._replace(make=make))
-    interlude, params, said, _ = made
-    assert not interlude.evaluate(params, 40) and interlude.failed_step == 40
-    interlude.film(params, 40)
-    assert "no evaluation: " in said[0] and said[0].endswith("be started: too many processes")
-    assert said[1].startswith("step 40: no film: ") and said[1].endswith("too many processes")
+    scorer, params, said, _ = made
+    with pytest.raises(errors.EnvNotStartedError, match="cannot be started: too many processes"):
+        scorer.evaluate(params, 40)
+    assert not scorer.failed_step
+    scorer.film(params, 40)
+    assert said[0].startswith("step 40: no film: ") and said[0].endswith("too many processes")
     dog = watchdog.Watchdog(100, lambda: False, lambda *_: None)
     envs = environments.RunEnvs(presets.resolve("Corridor", "", CHANGES), dog)
-    with pytest.raises(errors.EnvFailedError, match="environments 0 to 1 cannot be started: too"):
+    with pytest.raises(errors.EnvNotStartedError, match="environments 0 to 1 cannot be started"):
         envs.training(0, 0, range(2))
     dog.close()
     toy_env.register()
@@ -123,6 +124,6 @@ def test_an_evaluation_stands_beside_what_earlier_runs_scored(tmp_path, monkeypa
     monkeypatch.setattr(known_curves, "FILE", path)
     known_curves.stored.cache_clear()
     request.addfinalizer(known_curves.stored.cache_clear)
-    interlude, params, said, _ = request.getfixturevalue("made")
-    assert interlude.evaluate(params, 40)
+    scorer, params, said, _ = request.getfixturevalue("made")
+    assert scorer.evaluate(params, 40)
     assert said[0].endswith("6 games); expected 0.30 to 0.70 (1 earlier run)")

@@ -147,6 +147,8 @@ class LivePage:
             "tag": tag,
             "without_script_s": _WITHOUT_SCRIPT_S,
         }
+        games = {each["name"] for each in shown["games"]}
+        self._sections = {game: kept for game, kept in self._sections.items() if game in games}
         text = page.render("serving/served.html.j2", shown)
         self._marks, self._page = marks, Page(tag, text.encode(), films)
 
