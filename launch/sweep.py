@@ -125,9 +125,9 @@ def _sweep(runs_dir: pathlib.Path, train_flags: Sequence[str]) -> int:
             print(shlex.join(sweep_worker.command(run)))
         return 0
     with sweep_ray.connected(runs_dir) as ray:
-        at_once = (
-            f", up to {sweep_ray.runs_at_once(ray):,} at a time" if values.cpus_per_run else ""
-        )
+        most = min(len(runs), sweep_ray.runs_at_once(ray))
+        # Ray starts all of those that reserve nothing.
+        at_once = f", up to {most:,} at a time" if values.cpus_per_run else ""
         print(f"{wording.counted(len(runs), 'run')}{at_once}", flush=True)
         problems = sweep_ray.train_all(ray, runs)
     _show(runs, problems)

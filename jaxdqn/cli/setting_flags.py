@@ -57,9 +57,7 @@ def given_settings(flag_values: flags.FlagValues = flags.FLAGS) -> dict[str, Any
       SettingError: a list of numbers contains something else.
     """
     hints = typing.get_type_hints(config.Config)
-    given = {
-        field.name: flag_values[field.name].value for field in dataclasses.fields(config.Config)
-    }
+    given = {name: flag_values[name].value for name in setting.described(config.Config)}
     given = {name: value for name, value in given.items() if value is not None}
     for name, value in given.items():
         if isinstance(value, list):

@@ -98,6 +98,19 @@ def test_a_field_says_how_it_is_saved(name):
     assert isinstance(FIELDS[name].metadata["saved"], run_state.Saved)
 
 
+def restore(state, store, step, made, device, say=pytest.fail):
+    checkpoint_state.restore(
+        state,
+        store,
+        step,
+        made.config,
+        made.mesh,
+        num_actions=4,
+        init_ring=device.init_ring,
+        say=say,
+    )
+
+
 @pytest.mark.parametrize(("preset", "changes"), [SWEEPS, UPDATES, PRIORITIZED])
 def test_every_field_comes_back(tmp_path, preset, changes):
     """Through a checkpoint on disk, as a run that resumes reads it."""
@@ -120,16 +133,7 @@ def test_every_field_comes_back(tmp_path, preset, changes):
     _, device, fresh = make(preset, changes)
     store = open_store()
     assert store.newest_whole(pytest.fail) == 60
-    checkpoint_state.restore(
-        fresh,
-        store,
-        60,
-        made.config,
-        made.mesh,
-        num_actions=4,
-        init_ring=device.init_ring,
-        say=pytest.fail,
-    )
+    restore(fresh, store, 60, made, device)
     for name, field in FIELDS.items():
         found = comparable(getattr(fresh, name))
         if field.metadata["saved"].where == Where.NOWHERE:
@@ -150,16 +154,7 @@ def test_without_its_replay_a_run_fills_another_before_it_learns(tmp_path):
     store.close()
     _, device, fresh = make(*UPDATES)
     said = []
-    checkpoint_state.restore(
-        fresh,
-        checkpoints.Checkpoints(tmp_path, 2),
-        60,
-        made.config,
-        made.mesh,
-        num_actions=4,
-        init_ring=device.init_ring,
-        say=said.append,
-    )
+    restore(fresh, checkpoints.Checkpoints(tmp_path, 2), 60, made, device, say=said.append)
     assert said == ["the checkpoint has no replay: learning resumes at step 124"]
     assert (fresh.rows, fresh.learning_from_step, fresh.learning_from_update) == (0, 60 + 64, 7)
     assert int(fresh.ring.count) == 0
@@ -172,16 +167,7 @@ def test_another_format_is_refused(tmp_path):
     store.save(checkpoint_state.LEARNER.encode(state.train_state), play, run | {"format": 1})
     store.close()
     with pytest.raises(errors.RunError, match="has format 1, this version reads 2"):
-        checkpoint_state.restore(
-            state,
-            checkpoints.Checkpoints(tmp_path, 2),
-            0,
-            made.config,
-            made.mesh,
-            num_actions=4,
-            init_ring=device.init_ring,
-            say=pytest.fail,
-        )
+        restore(state, checkpoints.Checkpoints(tmp_path, 2), 0, made, device)
 
 
 def test_a_fault_in_the_code_that_restores_is_shown(capsys):
@@ -196,10 +182,9 @@ def test_a_fault_in_the_code_that_restores_is_shown(capsys):
     made, device, state = make(*UPDATES)
     _, run = checkpoint_state.pack(state, (), None)
     store = types.SimpleNamespace(run=lambda _: run, restore=faulty)
-    how = {"num_actions": 4, "init_ring": device.init_ring, "say": pytest.fail}
     with pytest.raises(
         errors.RunError, match="belong to this run: FaultError no such field"
     ) as caught:
-        checkpoint_state.restore(state, store, 0, made.config, made.mesh, **how)
+        restore(state, store, 0, made, device)
     assert isinstance(caught.value.__cause__, FaultError)
     assert "in faulty" in capsys.readouterr().err
