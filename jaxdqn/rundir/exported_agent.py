@@ -12,7 +12,7 @@ import jax
 import numpy as np
 
 from jaxdqn import errors
-from jaxdqn.assembly import env_spec
+from jaxdqn.assembly import env_spec, parts
 from jaxdqn.rundir import metrics, trained_agent
 from jaxdqn.settings import config as config_lib
 
@@ -66,7 +66,7 @@ def load(path: pathlib.Path) -> trained_agent.SavedAgent:
     except (OSError, *_MALFORMED, errors.SettingError) as error:
         raise errors.RunError(f"{path} holds no agent that can be used: {error}") from None
     spec = env_spec.describe(config)
-    params = _read(path, trained_agent.params_like(config, spec))
+    params = _read(path, parts.params_like(config, spec))
     return trained_agent.SavedAgent(path, config, spec, step, params, evaluation)
 
 
@@ -86,7 +86,7 @@ def _evaluation(step: int, scores: Any) -> metrics.Row | None:
 
 
 def _read(path: pathlib.Path, like: Any) -> Any:
-    """The parameters in a folder, on the first device."""
+    """The parameters in a folder, on this process's first device."""
     import safetensors
     import safetensors.numpy
 
@@ -104,7 +104,7 @@ def _read(path: pathlib.Path, like: Any) -> Any:
                 f"{path / PARAMETERS_FILE} does not belong to its settings: {name} has shape "
                 f"{leaf.shape}, and there is {there}"
             )
-        return jax.device_put(found.astype(leaf.dtype), leaf.sharding)
+        return jax.device_put(found.astype(leaf.dtype))
 
     return jax.tree_util.tree_map_with_path(of, like)
 

@@ -41,7 +41,11 @@ def load(path: pathlib.Path, checkpoint: str) -> SavedAgent:
     """
     config = read_config(path)
     spec = env_spec.describe(config)
-    like = params_like(config, spec)
+    sharding = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
+    like = jax.tree.map(
+        lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding),
+        parts.params_like(config, spec),
+    )
     while True:
         step, evaluation = _choose(path, checkpoint)
         try:
@@ -62,7 +66,8 @@ def untrained(path: pathlib.Path) -> SavedAgent:
     """
     config = read_config(path)
     spec = env_spec.describe(config)
-    params = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), params_like(config, spec))
+    shapes = parts.params_like(config, spec)
+    params = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes)
     return SavedAgent(path, config, spec, step=0, params=params, evaluation=None)
 
 
@@ -154,12 +159,3 @@ def _choose(path: pathlib.Path, checkpoint: str) -> tuple[int, metrics.Row | Non
             raise errors.SettingError("checkpoint", f"is {checkpoint}; {path} has {saved}")
         step = int(checkpoint)
     return step, scored.get(step)
-
-
-def params_like(config: config_lib.Config, spec: api.EnvSpec) -> Any:
-    """Shapes of the network's parameters, on the first device."""
-    sharding = jax.sharding.SingleDeviceSharding(jax.devices()[0])
-    return jax.tree.map(
-        lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding),
-        parts.params_like(config, spec),
-    )

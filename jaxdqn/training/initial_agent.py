@@ -10,9 +10,10 @@ from jax.sharding import Mesh
 
 from jaxdqn import errors
 from jaxdqn.agent import learner
+from jaxdqn.assembly import parts
 from jaxdqn.distributed import mesh as mesh_lib
 from jaxdqn.envs import api
-from jaxdqn.rundir import agent_names, exported_agent, trained_agent
+from jaxdqn.rundir import agent_names, exported_agent
 from jaxdqn.settings import config as config_lib
 
 _SETTING = "initial_agent"
@@ -38,7 +39,7 @@ def parameters(config: config_lib.Config, spec: api.EnvSpec) -> Any | None:
         for name in _MEANING
         if getattr(agent.config, name) != getattr(config, name)
     ]
-    differing += exported_agent.differences(agent.params, trained_agent.params_like(config, spec))
+    differing += exported_agent.differences(agent.params, parts.params_like(config, spec))
     if differing:
         raise errors.SettingError(
             _SETTING,

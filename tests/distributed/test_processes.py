@@ -18,8 +18,10 @@ from jaxdqn.agent import actor as actor_lib
 from jaxdqn.distributed import joining, mesh, signals, turn_notes
 from jaxdqn.distributed import processes as processes_lib
 from jaxdqn.envs import episodes, registry
+from jaxdqn.exporting import export
 from jaxdqn.playing import evaluation
-from tests import program, toy_networks, updates
+from jaxdqn.rundir import trained_agent
+from tests import program, saved, toy_networks, updates
 
 FLAGS = (
     "--env=CartPole",
@@ -156,6 +158,19 @@ def test_all_algorithms_go_on_as_processes_and_as_devices(tmp_path, name):
     result = program.train(*flags, f"--run_dir={tmp_path / 'run'}", num_devices=2)
     assert "resuming from step" in result.stdout, result.stderr
     program.assert_same_end(tmp_path / "run", tmp_path / "straight")
+
+
+def test_all_processes_begin_with_the_parameters_of_an_agent(tmp_path):
+    """Nothing is learned, so that the checkpoint at the end has them."""
+    agent = saved.make_agent("CartPole", {"hidden_sizes": (32,)})
+    export.export(agent, "safetensors", tmp_path / "agent")
+    flags = (*FLAGS, "--total_steps=200", "--eval_every_steps=0", "--eval_episodes=0")
+    codes, _, errors = end(
+        start(2, tmp_path / "run", f"--initial_agent={tmp_path / 'agent'}", flags=flags)
+    )
+    assert codes == [0, 0], errors
+    found = trained_agent.load(tmp_path / "run", "latest").params
+    jax.tree.map(np.testing.assert_array_equal, found, agent.params)
 
 
 def end_by_signal_to_the_second(processes):
