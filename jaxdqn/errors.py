@@ -7,8 +7,11 @@ class SettingError(ValueError):
     exit_code = 2
 
     def __init__(self, setting: str, problem: str):
-        self.setting = setting
-        super().__init__(f"--{setting}: {problem}")
+        self.setting, self.problem = setting, problem
+        super().__init__(setting, problem)
+
+    def __str__(self) -> str:
+        return f"--{self.setting}: {self.problem}"
 
 
 class RunError(Exception):

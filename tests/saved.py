@@ -10,7 +10,7 @@ import numpy as np
 
 from jaxdqn.algorithms import api
 from jaxdqn.assembly import env_spec, parts
-from jaxdqn.checkpointing import checkpoints
+from jaxdqn.checkpointing import checkpoint_writer
 from jaxdqn.distributed import mesh
 from jaxdqn.rundir import layout, trained_agent
 from jaxdqn.settings import presets
@@ -36,7 +36,7 @@ def make_run(path, env="Breakout", changes=BREAKOUT, returns=(1.0, 3.0, 2.0)):
     config = presets.resolve(env, "", changes)
     layout.create(path, config)
     built = api.chosen(config).build(config, env_spec.describe(config), mesh.make_mesh(1))
-    store = checkpoints.Checkpoints(path / layout.CHECKPOINTS, keep=len(returns))
+    store = checkpoint_writer.Writer(path / layout.CHECKPOINTS, keep=len(returns))
     rows = []
     for i, score in enumerate(returns, start=1):
         learner, play = built.init(jax.random.key(i)), {"sums": jnp.zeros(4)}

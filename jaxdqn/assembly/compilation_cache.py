@@ -42,7 +42,11 @@ def use_cache(
         # Only process 0 writes. If only it finds a program at the next start, the others compile
         # it, and on GPUs XLA shares out the search for the fastest kernels to all processes: they
         # would wait for process 0 forever.
-        if not shared_folders.is_shared(pathlib.Path(programs) if programs else None):
+        try:
+            is_shared = shared_folders.is_shared(pathlib.Path(programs) if programs else None)
+        except OSError:  # the disk is full
+            return
+        if not is_shared:
             return
     # The process that writes also checks, and the others wait for it.
     may_use, may_write = processes.from_primary(

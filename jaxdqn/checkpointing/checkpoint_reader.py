@@ -1,5 +1,6 @@
 """Finds the checkpoint from which a run resumes, and reads it."""
 
+import contextlib
 import functools
 import pathlib
 from collections.abc import Callable, Mapping
@@ -45,8 +46,9 @@ class Reader:
     def newest_whole(self, say: Callable[[str], None]) -> Found | None:
         """Finds the newest checkpoint that is as it was written, and sets newer ones aside.
 
-        One that has lost nothing but its replay is taken if no other is whole. The primary looks,
-        and all processes get what it found.
+        One that has lost nothing but its replay is taken if no other is whole. Parts of the replay
+        that no checkpoint names, such as those that a killed process wrote ahead, are deleted. The
+        primary does all this, and all processes get what it found. The caller has the run's lock.
 
         Args:
           say: prints what is wrong with those that are not taken.
@@ -57,12 +59,13 @@ class Reader:
         Raises:
           RunError: there are checkpoints, and none can be used.
         """
-        read = functools.cache(self.run)
+        read = functools.cache(self._run)
 
         def find() -> tuple[int, dict[str, Any], bool] | None:
             found = checkpoint_folders.newest(
                 self._directory, lambda step: self._replay_problem(step, read), say
             )
+            self._drop_what_nothing_names(read)
             if found is None:
                 return None
             step, is_whole = found
@@ -82,7 +85,15 @@ class Reader:
             path = self._directory / str(step)
             return f"{path} cannot be read: {wording.one_line(error)}"
 
-    def run(self, step: int) -> dict[str, Any]:
+    def _drop_what_nothing_names(self, read: Callable[[int], Mapping[str, Any]]) -> None:
+        if self._replay is None:
+            return
+        # If a checkpoint cannot be read, nothing is deleted, as its blocks are not known.
+        with contextlib.suppress(*saving_errors.CAUGHT):
+            steps = checkpoint_folders.steps_in(self._directory)
+            self._replay.prune([run_item.blocks(read(step)) for step in steps])
+
+    def _run(self, step: int) -> dict[str, Any]:
         """Reads what JSON holds of a checkpoint.
 
         Raises:

@@ -54,7 +54,7 @@ class _Save:
     """A save under way."""
 
     step: int
-    is_last: bool
+    is_complete: bool
     began: float = dataclasses.field(default_factory=time.monotonic)
     folder: pathlib.Path | None = None  # None: there is nothing to delete if it fails
     pending: replay_blocks.Pending | None = None
@@ -103,7 +103,7 @@ class Writer:
         ring: ring_lib.RingState | None = None,
         life: int = 0,
         *,
-        is_last: bool = False,
+        is_complete: bool = False,
     ) -> Outcome | None:
         """Waits for the save before, begins another, and returns how the one before went.
 
@@ -113,14 +113,14 @@ class Writer:
           run: JSON values; `steps` names the checkpoint, `rows` is the number of rows in the ring.
           ring: the replay, if it is kept.
           life: of the ring; see `replay_blocks.ReplayFiles.save`.
-          is_last: the run is complete, and no checkpoint needs its replay any more.
+          is_complete: nothing is left to learn, and no checkpoint needs its replay any more.
 
         Raises:
           RunError: it failed, and the run has several processes.
         """
         if self._last == run_item.stamp(run):
             return None
-        save = _Save(int(run["steps"]), is_last)
+        save = _Save(int(run["steps"]), is_complete)
         before = self.outcome(wait=True)
         self._ahead.collect(wait=True)
         self._last = run_item.stamp(run)
@@ -161,7 +161,7 @@ class Writer:
             self._give_up(save.folder)
         elif processes.is_primary():
             with contextlib.suppress(*saving_errors.CAUGHT):  # the next save tries again
-                self._prune(save.is_last)
+                self._prune(save.is_complete)
         return Outcome(save.step, error, save.stall_s, time.monotonic() - save.began, size)
 
     def _give_up(self, folder: pathlib.Path | None) -> None:
@@ -173,10 +173,10 @@ class Writer:
         if folder and processes.is_primary():
             checkpoint_folders.bring_back(folder)
 
-    def _prune(self, is_last: bool) -> None:
+    def _prune(self, is_complete: bool) -> None:
         """Deletes checkpoints that are neither new nor best, and replay that none of them needs."""
         newest = checkpoint_folders.prune(self._directory, self._keep, self._best)
-        if self._replay and is_last:
+        if self._replay and is_complete:
             self._replay.clear()
         elif self._replay:
             self._replay.prune([run_item.blocks(run_item.read(folder)) for folder in newest])
@@ -198,6 +198,12 @@ class Writer:
             saving_errors.leave_if_several(f"step {outcome.step:,}", outcome.error)
             self._last = None  # it may be tried again
         return outcome
+
+    def drop_replay(self) -> None:
+        """Deletes the replay of all checkpoints, as far as it can be deleted."""
+        if self._replay:
+            with contextlib.suppress(OSError):
+                self._replay.clear()
 
     def close(self) -> Outcome | None:
         """Waits for a save under way; returns how it went."""

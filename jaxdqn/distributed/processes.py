@@ -76,13 +76,28 @@ def of_primary(value: int) -> int:
 
 
 def from_primary(find: Callable[[], Any]) -> Any:
-    """The result of `find` in the primary, as JSON; for example, what is on disk."""
+    """The result of `find` in the primary, as JSON; for example, what is on disk.
+
+    Raises:
+      SettingError, RunError, OSError: in all processes, if `find` raises it in the primary.
+    """
     if count() == 1:
         return find()
-    text = json.dumps(find()).encode() if is_primary() else b""
+    text = json.dumps(_outcome(find)).encode() if is_primary() else b""
     data = np.zeros(of_primary(len(text)), np.uint8)
     data[: len(text)] = np.frombuffer(text, np.uint8)
-    return json.loads(gather(data)[0].tobytes())
+    found, kind, words = json.loads(gather(data)[0].tobytes())
+    if kind:
+        raise getattr(errors, kind, OSError)(*words)
+    return found
+
+
+def _outcome(find: Callable[[], Any]) -> tuple[Any, str, tuple[Any, ...]]:
+    """What `find` returns, or the name and the arguments of the error that it raises."""
+    try:
+        return find(), "", ()
+    except (errors.SettingError, errors.RunError, OSError) as error:
+        return None, type(error).__name__, error.args
 
 
 def are_equal(value: object) -> bool:

@@ -16,14 +16,20 @@ def is_shared(folder: pathlib.Path | None, wait_s: float = 0.0) -> bool:
     Args:
       folder: created if it is missing; None: this process has none.
       wait_s: for the file of process 0, which a network's disk may show late.
+
+    Raises:
+      OSError: process 0 cannot write there.
     """
-    name = MARK + processes.from_primary(lambda: secrets.token_hex(8))
+
+    def leave_mark() -> str:
+        name = MARK + secrets.token_hex(8)
+        if folder:
+            folder.mkdir(parents=True, exist_ok=True)
+            (folder / name).touch()
+        return name
+
+    name = processes.from_primary(leave_mark)
     mark = folder / name if folder else None
-    if mark and processes.is_primary():
-        with contextlib.suppress(OSError):
-            mark.parent.mkdir(parents=True, exist_ok=True)
-            mark.touch()
-    processes.wait_for_all()
     until = time.monotonic() + wait_s
     while not (is_seen := _is_there(mark)) and time.monotonic() < until:
         time.sleep(0.1)

@@ -10,7 +10,7 @@ from typing import Any
 from jaxdqn import errors
 from jaxdqn.distributed import processes, shared_folders
 from jaxdqn.envs import registry
-from jaxdqn.rundir import folder_errors, metrics, provenance, run_lock, tracking
+from jaxdqn.rundir import folder_errors, metrics, provenance, run_lock, tensorboard, tracking
 from jaxdqn.settings import config as config_lib
 from jaxdqn.settings import presets, setting
 from jaxdqn.storage import atomic_files
@@ -21,22 +21,13 @@ REPLAY = "replay"
 NONFINITE = "nonfinite"  # batches that would have spoiled the parameters
 _WANDB = "wandb"
 VIDEOS = "videos"
-_CONFIG_PART = f"{CONFIG_FILE}.part"
-_PARTS = (_CONFIG_PART, atomic_files.part_name(metrics.FILE), atomic_files.part_name(tracking.FILE))
+_PARTS = tuple(map(atomic_files.part_name, (CONFIG_FILE, metrics.FILE, tracking.FILE)))
+_PARTS += (f"{CONFIG_FILE}.part",)  # as earlier versions called it
 _DELETED = f"{CHECKPOINTS}.deleted"
 # The settings go last: if deletion is interrupted, the folder still is a run.
 _OURS = (
-    CHECKPOINTS,
-    _DELETED,
-    REPLAY,
-    VIDEOS,
-    NONFINITE,
-    metrics.FILE,
-    "tensorboard",
-    tracking.FILE,
-    _WANDB,
-    *_PARTS,
-    CONFIG_FILE,
+    *(CHECKPOINTS, _DELETED, REPLAY, VIDEOS, NONFINITE, metrics.FILE, tensorboard.FOLDER),
+    *(tracking.FILE, _WANDB, *_PARTS, CONFIG_FILE),
 )
 # What file systems and desktops leave in any folder.
 _NOBODYS = ("lost+found", ".DS_Store", "Thumbs.db", "desktop.ini", ".directory")
@@ -205,10 +196,8 @@ def _links(path: pathlib.Path) -> Iterator[pathlib.Path]:
 
 
 def _write(path: pathlib.Path, stored: dict[str, Any]) -> None:
-    part = path / _CONFIG_PART
-    part.write_text(json.dumps(stored, indent=2) + "\n")
-    atomic_files.sync(part)
-    part.rename(path / CONFIG_FILE)
+    with atomic_files.replacement(path / CONFIG_FILE) as part:
+        part.write_text(json.dumps(stored, indent=2) + "\n")
 
 
 def create(path: pathlib.Path, config: config_lib.Config) -> None:
@@ -252,8 +241,15 @@ def check_shared(path: pathlib.Path) -> None:
 
     Raises:
       RunError: some processes see another folder.
+      SettingError, RunError: process 0 cannot write there.
     """
-    if processes.count() > 1 and not shared_folders.is_shared(path, SEEN_WITHIN_S):
+    if processes.count() == 1:
+        return
+    try:
+        is_shared = shared_folders.is_shared(path, SEEN_WITHIN_S)
+    except OSError as error:
+        raise folder_errors.unusable(path, error) from None
+    if not is_shared:
         raise errors.RunError(
             f"--run_dir: {path} is not the same folder in all processes: it must be on a disk that "
             "all of them see"

@@ -112,7 +112,7 @@ class Writer(Listener):
             with atomic_files.whole(path) as part:
                 part.write_text(text)
         self._file, self._mirror = append_log.Appender(path), mirror
-        self._events = tensorboard.Events(directory / "tensorboard", purge_step=from_step + 1)
+        self._events = tensorboard.Events(directory / tensorboard.FOLDER, purge_step=from_step + 1)
 
     def _put(self, row: Row) -> None:
         self._file.append(_line(row).encode())

@@ -11,6 +11,8 @@ from tensorboardX.proto import event_pb2, summary_pb2
 
 from jaxdqn.storage import append_log
 
+FOLDER = "tensorboard"  # of a run's event files
+
 
 class Events:
     """One event file.

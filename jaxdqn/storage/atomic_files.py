@@ -57,23 +57,36 @@ def part_name(name: str) -> str:
 
 
 @contextlib.contextmanager
-def whole(path: pathlib.Path) -> Iterator[pathlib.Path]:
+def replacement(path: pathlib.Path) -> Iterator[pathlib.Path]:
     """Yields a path to write to; the file is moved to `path` if the block succeeds.
 
     Raises:
-      RunError: it cannot be written.
+      OSError: it cannot be written.
     """
     part = path.with_name(part_name(path.name))
+    part.unlink(missing_ok=True)  # a link would redirect what is written
     try:
-        part.unlink(missing_ok=True)  # a link would redirect what is written
         yield part
         sync(part)
         part.replace(path)
         sync(path.parent)
+    finally:
+        with contextlib.suppress(OSError):
+            part.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def whole(path: pathlib.Path) -> Iterator[pathlib.Path]:
+    """The same.
+
+    Raises:
+      RunError: it cannot be written.
+    """
+    try:
+        with replacement(path) as part:
+            yield part
     except OSError as error:
         raise errors.RunError(f"{path} cannot be written: {error}") from None
-    finally:
-        part.unlink(missing_ok=True)
 
 
 @contextlib.contextmanager

@@ -13,7 +13,7 @@ from jax.sharding import Mesh
 from jaxdqn import errors
 from jaxdqn.algorithms import api, run_state
 from jaxdqn.algorithms.run_state import Where
-from jaxdqn.checkpointing import checkpoints, saving_errors
+from jaxdqn.checkpointing import checkpoint_reader, saving_errors
 from jaxdqn.replay import ring as ring_lib
 from jaxdqn.settings import config as config_lib
 from jaxdqn.training import env_groups
@@ -70,8 +70,8 @@ def _arrays(state: run_state.RunState) -> dict[str, Any]:
 
 def restore(
     state: run_state.RunState,
-    store: checkpoints.Checkpoints,
-    step: int,
+    reader: checkpoint_reader.Reader,
+    found: checkpoint_reader.Found,
     config: config_lib.Config,
     mesh: Mesh,
     *,
@@ -83,8 +83,8 @@ def restore(
 
     Args:
       state: of the run before its first step.
-      store: the checkpoints.
-      step: of an undamaged checkpoint.
+      reader: reads the run's checkpoints.
+      found: the one to restore.
       config: the run's settings.
       mesh: the devices.
       num_actions: of the environment.
@@ -97,24 +97,24 @@ def restore(
     Raises:
       RunError: another version wrote the checkpoint, or a run with another network.
     """
-    run, own = store.run(step), api.chosen(config).own
+    run, own = found.run, api.chosen(config).own
     _check_format(run)
     try:
         like = _play_like(state, run, mesh, own, num_actions, jax.eval_shape(init_ring))
-        learner, play = store.restore(step, LEARNER.encode(state.train_state), like)
+        learner, play = reader.restore(found.step, LEARNER.encode(state.train_state), like)
         state.train_state = LEARNER.decode(learner)
         empty_sampler = state.sampler
         unpack(state, play, run, own)
     except (KeyError, TypeError, ValueError, AttributeError, MemoryError) as error:
         raise errors.RunError(
-            f"the checkpoint of step {step} does not belong to this run: "
+            f"the checkpoint of step {found.step} does not belong to this run: "
             f"{type(error).__name__} {saving_errors.reported(error)}"
         ) from error
-    if is_complete(state, config.total_steps):
+    if is_complete(run, config.total_steps):
         return []
     state.ring = init_ring()
-    if store.has_replay(step):
-        state.ring = store.restore_ring(step, state.ring, state.rows, state.ring_life)
+    if found.has_replay:
+        state.ring = reader.restore_ring(found, state.ring, state.rows, state.ring_life)
     else:
         state.sampler = empty_sampler
         _forget_replay(state, config)
@@ -122,14 +122,8 @@ def restore(
     return _sent_of(play, run)
 
 
-def is_complete(state: run_state.RunState, total_steps: int) -> bool:
-    """Whether nothing is left to play, to learn or to log, but a last evaluation."""
-    steps = state.counters.steps
-    return steps >= total_steps and state.own is None and state.logged.steps == steps
-
-
-def is_last(run: Mapping[str, Any], total_steps: int) -> bool:
-    """The same of the numbers of a checkpoint, as `pack` made them."""
+def is_complete(run: Mapping[str, Any], total_steps: int) -> bool:
+    """Whether the numbers of a checkpoint, as `pack` made them, leave only an evaluation to do."""
     steps = run.get("steps", 0)
     return steps >= total_steps and _OWN not in run and run.get("logged", {}).get("steps") == steps
 

@@ -108,7 +108,7 @@ def record(run: Session) -> None:
 def save(run: Session) -> None:
     """Begins to save the run as it is."""
     with run.stopwatch.paused(run.state):
-        run.saver.save(run.state, run.groups, is_last=run.is_complete)
+        run.saver.save(run.state, run.groups, is_complete=run.is_complete)
 
 
 def show_games(run: Session, games: Sequence[episodes.Game]) -> None:

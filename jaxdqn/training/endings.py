@@ -5,6 +5,7 @@ Each saves where the run stands.
 
 import os
 import sys
+import traceback
 
 from jaxdqn import errors
 from jaxdqn.algorithms import run_state
@@ -108,5 +109,7 @@ def environments_died(run: Session, name: str, seconds: float) -> None:
             code = 128 + run.request.signum if run.request.signum else 1
     except errors.RunError as error:
         print(f"error: {error}", file=sys.stderr, flush=True)
+    except Exception:
+        traceback.print_exc()
     finally:
         os._exit(code)

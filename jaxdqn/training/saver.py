@@ -8,7 +8,7 @@ import numpy as np
 
 from jaxdqn import errors
 from jaxdqn.algorithms import api, run_state
-from jaxdqn.checkpointing import checkpoints
+from jaxdqn.checkpointing import checkpoint_writer
 from jaxdqn.distributed import processes
 from jaxdqn.rundir import layout, metrics
 from jaxdqn.storage import atomic_files
@@ -20,7 +20,7 @@ class Saver:
 
     Args:
       path: of the run.
-      store: its checkpoints; closed here.
+      store: writes its checkpoints; its owner closes it.
       writer: receives a row for every checkpoint.
       say: prints a line.
       own: how the algorithm packs what is its own; None where it has nothing.
@@ -29,7 +29,7 @@ class Saver:
     def __init__(
         self,
         path: pathlib.Path,
-        store: checkpoints.Checkpoints,
+        store: checkpoint_writer.Writer,
         writer: metrics.Listener,
         say: Callable[[str], None],
         own: api.OwnState | None = None,
@@ -39,14 +39,16 @@ class Saver:
         self.must_save = False  # the last save failed
 
     def save(
-        self, state: run_state.RunState, groups: Sequence[env_groups.Group], *, is_last: bool
+        self, state: run_state.RunState, groups: Sequence[env_groups.Group], *, is_complete: bool
     ) -> None:
-        """Starts to save after the previous save is over. The last checkpoint has no replay."""
+        """Starts to save after the previous save is over. A complete run's replay is left out."""
         self._writer.try_again()  # rows from before a checkpoint are not written again
         play, run = checkpoint_state.pack(state, groups, self._own)
         learner = checkpoint_state.LEARNER.encode(state.train_state)
-        ring = None if is_last else state.ring
-        self._tell(self._store.save(learner, play, run, ring, state.ring_life, is_last=is_last))
+        ring = None if is_complete else state.ring
+        self._tell(
+            self._store.save(learner, play, run, ring, state.ring_life, is_complete=is_complete)
+        )
 
     def report_outcome(self) -> None:
         """Reports how the last save went, if it is over."""
@@ -90,7 +92,7 @@ class Saver:
             return f"could not be saved: {problem}"
         return f"is in {path}"
 
-    def _tell(self, outcome: checkpoints.Outcome | None) -> None:
+    def _tell(self, outcome: checkpoint_writer.Outcome | None) -> None:
         """Reports how a save went, and requests another one if it failed."""
         if outcome is None:
             return

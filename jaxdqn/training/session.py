@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jaxdqn.algorithms import api as algorithms
 from jaxdqn.algorithms import run_state
 from jaxdqn.assembly import device_programs, diagnostics
-from jaxdqn.checkpointing import checkpoints, replay_blocks
+from jaxdqn.checkpointing import checkpoint_reader, checkpoint_writer, replay_blocks
 from jaxdqn.distributed import mesh, processes, signals
 from jaxdqn.envs import watchdog
 from jaxdqn.playing import held_out_values
@@ -76,7 +76,6 @@ class Session:
             functools.partial(self.envs.watched, name="the held-out environments"),
             self.say,
         )
-        self.checkpoints = self._open_checkpoints()
         self._restore()
         start = self.state.counters.steps
         print_once(console.plan(setup, self.state.train_state.params, start))
@@ -95,7 +94,9 @@ class Session:
     @property
     def is_complete(self) -> bool:
         """Whether nothing is left to play, to learn or to log, but a last evaluation."""
-        return checkpoint_state.is_complete(self.state, self.config.total_steps)
+        steps, state = self.state.counters.steps, self.state
+        is_over = steps >= self.config.total_steps
+        return is_over and state.own is None and state.logged.steps == steps
 
     @property
     def evaluated_step(self) -> int:
@@ -127,16 +128,12 @@ class Session:
             self._tracker.close()
         self.checkpoints.close()
 
-    def _open_checkpoints(self) -> checkpoints.Checkpoints:
-        replay = None
-        if self.config.checkpoint_replay:
-            like = jax.eval_shape(self.device.init_ring)
-            replay = replay_blocks.ReplayFiles(
-                self.path / layout.REPLAY, like, self.setup.mesh, stride=self.config.num_groups
-            )
-        return checkpoints.Checkpoints(
-            self.path / layout.CHECKPOINTS, self.config.keep_checkpoints, self._best_step, replay
-        )
+    def _replay_files(self) -> replay_blocks.ReplayFiles | None:
+        if not self.config.checkpoint_replay:
+            return None
+        like = jax.eval_shape(self.device.init_ring)
+        stride = self.config.num_groups
+        return replay_blocks.ReplayFiles(self.path / layout.REPLAY, like, self.setup.mesh, stride)
 
     def _best_step(self, steps: Collection[int]) -> int | None:
         """The one of these steps that has the best evaluation."""
@@ -144,18 +141,24 @@ class Session:
         return best["step"] if best else None
 
     def _restore(self) -> None:
-        """Sets where the run stands, and what its emulators were sent up to there."""
+        """Sets where the run stands, what its emulators were sent, and what writes checkpoints."""
+        directory, replay = self.path / layout.CHECKPOINTS, self._replay_files()
+        reader = checkpoint_reader.Reader(directory, replay)
+        self.checkpoints = checkpoint_writer.Writer(
+            directory, self.config.keep_checkpoints, self._best_step, replay
+        )
         with jax.transfer_guard("allow"):  # keys are made from Python numbers
             self.state = new_state(self.setup, self.device, self.learning)
             self.sent = [env_groups.NOTHING_SENT] * self.config.num_groups
-            step = self.checkpoints.newest_whole(print_once)
-            self.is_resumed = step is not None
-            if step is None:
+            found = reader.newest_whole(print_once)
+            self.is_resumed = found is not None
+            if found is None:
                 return
+            self.checkpoints.already_saved(found.run)
             self.sent = checkpoint_state.restore(
                 self.state,
-                self.checkpoints,
-                step,
+                reader,
+                found,
                 self.config,
                 self.setup.mesh,
                 num_actions=self.setup.spec.num_actions,

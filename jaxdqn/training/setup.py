@@ -3,7 +3,6 @@
 import contextlib
 import dataclasses
 import pathlib
-from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -11,7 +10,7 @@ from jax.sharding import Mesh
 
 from jaxdqn import errors
 from jaxdqn.assembly import env_spec, memory
-from jaxdqn.checkpointing import checkpoint_folders, checkpoint_reader
+from jaxdqn.checkpointing import checkpoint_folders, run_item
 from jaxdqn.distributed import mesh as mesh_lib
 from jaxdqn.distributed import processes
 from jaxdqn.envs import api, registry
@@ -66,9 +65,10 @@ def prepare(
     check_division(config, mesh.devices.size)
     spec = env_spec.describe(config)
     path = path or layout.default_path(config)
-    stored = layout.read_settings(path)
     layout.check_writable(path)
-    saved_steps = checkpoint_folders.steps_in(path / layout.CHECKPOINTS)
+    stored, saved_steps, was_complete = processes.from_primary(
+        lambda: _on_disk(path, config.total_steps)  # others may see an older state of a network's
+    )
     if overwrite:
         stored = None
     if stored is None:
@@ -79,7 +79,7 @@ def prepare(
         capacity_chosen_by_user = True  # when the run began
     free_bytes = memory.free_device_bytes(mesh)
     fitted = config
-    if stored is None or not _is_complete(path, saved_steps, config.total_steps):
+    if stored is None or not was_complete:
         is_new = stored is None
         fitted = _fitted(config, spec, mesh, free_bytes, capacity_chosen_by_user, path, is_new)
     begins = overwrite or not saved_steps
@@ -98,15 +98,19 @@ def prepare(
     )
 
 
-def _is_complete(path: pathlib.Path, saved_steps: Sequence[int], total_steps: int) -> bool:
-    """Whether a run's newest checkpoint leaves nothing to learn, and so needs no replay."""
-    if max(saved_steps, default=0) < total_steps:
-        return False
-    try:
-        run = checkpoint_reader.Reader(path / layout.CHECKPOINTS).run(saved_steps[-1])
-    except errors.RunError:
-        return False
-    return checkpoint_state.is_last(run, total_steps)
+def _on_disk(path: pathlib.Path, total_steps: int) -> tuple[dict[str, Any] | None, list[int], bool]:
+    """The stored settings of a run, the steps of its checkpoints, and whether it is complete.
+
+    The newest checkpoint of a complete run leaves nothing to learn, and so needs no replay.
+    """
+    directory = path / layout.CHECKPOINTS
+    steps = checkpoint_folders.steps_in(directory)
+    is_complete = False
+    if max(steps, default=0) >= total_steps:
+        with contextlib.suppress(errors.RunError):
+            run = run_item.read(directory / str(steps[-1]))
+            is_complete = checkpoint_state.is_complete(run, total_steps)
+    return layout.read_settings(path), steps, is_complete
 
 
 def _fitted(

@@ -10,7 +10,7 @@ import pytest
 from jaxdqn import errors
 from jaxdqn.algorithms import dqn, replayed
 from jaxdqn.assembly import env_spec
-from jaxdqn.checkpointing import checkpoint_folders, checkpoints
+from jaxdqn.checkpointing import checkpoint_folders, checkpoint_writer
 from jaxdqn.distributed import mesh
 from jaxdqn.rundir import trained_agent
 from tests import program, saved
@@ -146,7 +146,7 @@ def test_the_best_checkpoint_stays(tmp_path, key):
         config, env_spec.describe(config), mesh.make_mesh(1), dqn.make_learner
     ).init(key)
     for best, steps, left in ((1, (1, 2, 3, 4), [1, 3, 4]), (4, (5, 6), [4, 5, 6])):
-        store = checkpoints.Checkpoints(
+        store = checkpoint_writer.Writer(
             tmp_path / "store", keep=2, best=lambda steps, best=best: best
         )
         for step in steps:

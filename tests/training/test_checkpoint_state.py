@@ -12,7 +12,7 @@ from jaxdqn import errors
 from jaxdqn.algorithms import api, run_state
 from jaxdqn.algorithms.run_state import Where
 from jaxdqn.assembly import device_programs
-from jaxdqn.checkpointing import checkpoints, replay_blocks
+from jaxdqn.checkpointing import checkpoint_reader, checkpoint_writer, replay_blocks
 from jaxdqn.distributed import mesh as mesh_lib
 from jaxdqn.envs import api as envs
 from jaxdqn.settings import presets
@@ -98,11 +98,11 @@ def test_a_field_says_how_it_is_saved(name):
     assert isinstance(FIELDS[name].metadata["saved"], run_state.Saved)
 
 
-def restore(state, store, step, made, device, say=pytest.fail):
+def restore(state, reader, made, device, say=pytest.fail):
     checkpoint_state.restore(
         state,
-        store,
-        step,
+        reader,
+        reader.newest_whole(pytest.fail),
         made.config,
         made.mesh,
         num_actions=4,
@@ -119,21 +119,19 @@ def test_every_field_comes_back(tmp_path, preset, changes):
     disturb(state, made.config, device)
     expected = {name: comparable(getattr(state, name)) for name in FIELDS}
 
-    def open_store():
+    def replay():
         like = jax.eval_shape(device.init_ring)
         folder = tmp_path / "replay"
-        replay = replay_blocks.ReplayFiles(folder, like, made.mesh, made.config.num_groups)
-        return checkpoints.Checkpoints(tmp_path / "checkpoints", 2, replay=replay)
+        return replay_blocks.ReplayFiles(folder, like, made.mesh, made.config.num_groups)
 
-    store, own = open_store(), api.chosen(made.config).own
+    store = checkpoint_writer.Writer(tmp_path / "checkpoints", 2, replay=replay())
+    own = api.chosen(made.config).own
     play, run = checkpoint_state.pack(state, (), own)
     store.save(checkpoint_state.LEARNER.encode(state.train_state), play, run, state.ring)
     assert store.close().error == ""
 
     _, device, fresh = make(preset, changes)
-    store = open_store()
-    assert store.newest_whole(pytest.fail) == 60
-    restore(fresh, store, 60, made, device)
+    restore(fresh, checkpoint_reader.Reader(tmp_path / "checkpoints", replay()), made, device)
     for name, field in FIELDS.items():
         found = comparable(getattr(fresh, name))
         if field.metadata["saved"].where == Where.NOWHERE:
@@ -147,14 +145,14 @@ def test_every_field_comes_back(tmp_path, preset, changes):
 def test_without_its_replay_a_run_fills_another_before_it_learns(tmp_path):
     made, device, state = make(*UPDATES)
     disturb(state, made.config, device)
-    store = checkpoints.Checkpoints(tmp_path, 2)
+    store = checkpoint_writer.Writer(tmp_path, 2)
     store.save(
         checkpoint_state.LEARNER.encode(state.train_state), *checkpoint_state.pack(state, (), None)
     )
     store.close()
     _, device, fresh = make(*UPDATES)
     said = []
-    restore(fresh, checkpoints.Checkpoints(tmp_path, 2), 60, made, device, say=said.append)
+    restore(fresh, checkpoint_reader.Reader(tmp_path), made, device, say=said.append)
     assert said == ["the checkpoint has no replay: learning resumes at step 124"]
     assert (fresh.rows, fresh.learning_from_step, fresh.learning_from_update) == (0, 60 + 64, 7)
     assert int(fresh.ring.count) == 0
@@ -163,11 +161,11 @@ def test_without_its_replay_a_run_fills_another_before_it_learns(tmp_path):
 def test_another_format_is_refused(tmp_path):
     made, device, state = make(*UPDATES)
     play, run = checkpoint_state.pack(state, (), None)
-    store = checkpoints.Checkpoints(tmp_path, 2)
+    store = checkpoint_writer.Writer(tmp_path, 2)
     store.save(checkpoint_state.LEARNER.encode(state.train_state), play, run | {"format": 1})
     store.close()
     with pytest.raises(errors.RunError, match="has format 1, this version reads 2"):
-        restore(state, checkpoints.Checkpoints(tmp_path, 2), 0, made, device)
+        restore(state, checkpoint_reader.Reader(tmp_path), made, device)
 
 
 def test_a_fault_in_the_code_that_restores_is_shown(capsys):
@@ -181,10 +179,11 @@ def test_a_fault_in_the_code_that_restores_is_shown(capsys):
 
     made, device, state = make(*UPDATES)
     _, run = checkpoint_state.pack(state, (), None)
-    store = types.SimpleNamespace(run=lambda _: run, restore=faulty)
+    found = checkpoint_reader.Found(0, run, has_replay=False)
+    reader = types.SimpleNamespace(newest_whole=lambda _: found, restore=faulty)
     with pytest.raises(
         errors.RunError, match="belong to this run: FaultError no such field"
     ) as caught:
-        restore(state, store, 0, made, device)
+        restore(state, reader, made, device)
     assert isinstance(caught.value.__cause__, FaultError)
     assert "in faulty" in capsys.readouterr().err

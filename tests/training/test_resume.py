@@ -292,8 +292,8 @@ def test_a_fit_that_was_stopped_goes_on_where_it_stood(tmp_path, undisturbed_swe
 
 SLOW_SAVE = """
 import time
-from jaxdqn.checkpointing import checkpoints
-checkpoints.Checkpoints.save = lambda *args, **how: print("saving", flush=True) or time.sleep(1000)
+from jaxdqn.checkpointing import checkpoint_writer
+checkpoint_writer.Writer.save = lambda *args, **how: print("saving", flush=True) or time.sleep(1000)
 """
 
 

@@ -8,7 +8,7 @@ import pytest
 from jaxdqn import errors
 from jaxdqn.agent import learner
 from jaxdqn.algorithms import run_state
-from jaxdqn.checkpointing import checkpoints
+from jaxdqn.checkpointing import checkpoint_writer
 from jaxdqn.envs import episodes
 from jaxdqn.replay import returns
 from jaxdqn.rundir import layout, metrics
@@ -21,15 +21,15 @@ class Store:
     def __init__(self, *outcomes):
         self.outcomes, self.saved = list(outcomes), []
 
-    def save(self, learner, play, run, ring, life, *, is_last):
-        self.saved.append((run["steps"], ring, is_last))
+    def save(self, learner, play, run, ring, life, *, is_complete):
+        self.saved.append((run["steps"], ring, is_complete))
 
     def outcome(self, wait=False):
         return self.outcomes.pop(0) if self.outcomes else None
 
 
 def outcome(error=""):
-    return checkpoints.Outcome(40, error, stall_s=0.1234, write_s=2.0, written_bytes=99)
+    return checkpoint_writer.Outcome(40, error, stall_s=0.1234, write_s=2.0, written_bytes=99)
 
 
 @pytest.fixture
@@ -60,8 +60,8 @@ def state(ring="ring"):
 
 def test_the_last_checkpoint_has_no_replay(make):
     made, store, writer = make()
-    made.save(state(), (), is_last=False)
-    made.save(state(), (), is_last=True)
+    made.save(state(), (), is_complete=False)
+    made.save(state(), (), is_complete=True)
     assert store.saved == [(40, "ring", False), (40, None, True)]
     writer.close()
 

@@ -7,7 +7,7 @@ import pytest
 
 from jaxdqn import errors
 from jaxdqn.assembly import memory
-from jaxdqn.checkpointing import checkpoints
+from jaxdqn.checkpointing import checkpoint_writer
 from jaxdqn.distributed import mesh as mesh_lib
 from jaxdqn.envs import api
 from jaxdqn.rundir import layout
@@ -84,7 +84,7 @@ def test_a_run_is_prepared_with_what_the_compiler_says(config, tmp_path, monkeyp
 def test_a_complete_run_needs_no_memory_for_its_replay(config, tmp_path, monkeypatch, logged):
     path = tmp_path / "run"
     layout.create(path, config)
-    store = checkpoints.Checkpoints(path / layout.CHECKPOINTS, keep=1)
+    store = checkpoint_writer.Writer(path / layout.CHECKPOINTS, keep=1)
     run = {"steps": config.total_steps, "logged": {"steps": logged}}
     store.save({"a": jnp.ones(1)}, {"b": jnp.ones(1)}, run)
     assert store.close().error == ""
