@@ -13,7 +13,6 @@ from typing import Any
 from absl import flags
 
 from jaxdqn.cli import devices, program, shared_flags
-from jaxdqn.settings import protocols
 
 
 def _define_flags() -> None:
@@ -49,7 +48,7 @@ def main() -> int:
     agent = shared_flags.saved_agent()
     if values.env:
         agent = trained_agent.elsewhere(agent, values.env)
-    protocol = values.protocol or protocols.default_for(agent.config, agent.spec.game)
+    protocol = shared_flags.protocol_for(agent)
     result = scoring.score(agent, protocol, values.episodes, values.seed)
     print(json.dumps(_finite(result), allow_nan=False) if values.json else _table(result))
     return 0

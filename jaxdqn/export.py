@@ -34,18 +34,13 @@ def main() -> int:
     shared_flags.check_saved_run()
     if not values.format:
         raise errors.SettingError("format", f"name one of {', '.join(_FORMATS)}")
-    out = shared_flags.output("out", ())
-    if out is None:
-        raise errors.SettingError("out", "name the folder to create")
+    out = shared_flags.new_folder()
 
     devices.start_devices()
 
     from jaxdqn.exporting import export
 
-    if out.exists() and not export.is_export(out):
-        raise errors.SettingError(
-            "out", f"{out} exists and holds more than an export; choose another name"
-        )
+    shared_flags.check_replaceable(out, export.may_be_replaced, "an export")
     agent = shared_flags.saved_agent()
     check = export.export(agent, values.format, out)
     print(

@@ -10,7 +10,6 @@ shows the values of all actions (also as a table, `q_values.csv`) and where the 
 
 from absl import flags
 
-from jaxdqn import errors
 from jaxdqn.cli import devices, program, shared_flags
 from jaxdqn.settings import protocols
 
@@ -28,19 +27,14 @@ def main() -> int:
     """Draws as the flags say; returns the exit code."""
     values = flags.FLAGS
     shared_flags.check_saved_run()
-    out = shared_flags.output("out", ())
-    if out is None:
-        raise errors.SettingError("out", "name the folder to create")
+    out = shared_flags.new_folder()
     devices.start_devices()
 
     from jaxdqn.playing import inspection
 
-    if out.exists() and not inspection.is_inspection(out):
-        raise errors.SettingError(
-            "out", f"{out} exists and holds more than an inspection; choose another name"
-        )
+    shared_flags.check_replaceable(out, inspection.may_be_replaced, "an inspection")
     agent = shared_flags.saved_agent()
-    protocol = values.protocol or protocols.default_for(agent.config, agent.spec.game)
+    protocol = shared_flags.protocol_for(agent)
     agent = agent._replace(config=protocols.apply(protocol, agent.config, agent.spec))
     print(f"{out}: {', '.join(inspection.inspect(agent, out, seed=values.seed))}")
     return 0

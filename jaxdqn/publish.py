@@ -6,6 +6,7 @@ r"""Pushes a trained agent to the Hugging Face Hub, with a model card and a film
 `--agent=hf:USER/CartPole`. With `--out` the files are written to a folder and nothing is pushed.
 """
 
+import functools
 import pathlib
 import tempfile
 
@@ -38,11 +39,10 @@ def main() -> int:
     from jaxdqn.exporting import export, publishing
     from jaxdqn.rundir import agent_names
 
-    if out and out.exists() and not export.is_export(out, publishing.FILM):
-        raise errors.SettingError(
-            "out", f"{out} exists and holds more than an agent; choose another name"
-        )
-    if not out:
+    if out:
+        may_be_replaced = functools.partial(export.may_be_replaced, more=(publishing.FILM,))
+        shared_flags.check_replaceable(out, may_be_replaced, "an agent")
+    else:
         agent_names.hub()  # before anything is made
     agent = shared_flags.saved_agent()
     with tempfile.TemporaryDirectory() as temporary:

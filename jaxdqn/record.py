@@ -53,7 +53,7 @@ def main() -> int:
         agent, protocol = shared_flags.saved_agent(untrained=True), "random"
     else:
         agent = shared_flags.saved_agent()
-        protocol = values.protocol or protocols.default_for(agent.config, agent.spec.game)
+        protocol = shared_flags.protocol_for(agent)
     print(
         recording.record(
             agent._replace(config=protocols.apply(protocol, agent.config, agent.spec)),

@@ -4,12 +4,14 @@ As a program it is one of several processes, on frames as small as the convoluti
 what it compiles in `cache` where it stands, and leaves its result in a file.
 """
 
+import functools
 import sys
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxdqn import errors
 from jaxdqn.algorithms import dqn
 from jaxdqn.assembly import compilation_cache
 from jaxdqn.distributed import joining, processes
@@ -55,9 +57,18 @@ def twice(mesh, frame_shape=(84, 84)):
     return state.params, state.target_params, metrics
 
 
+def fail(error):
+    raise error
+
+
 if __name__ == "__main__":
     out, address, count, index = sys.argv[1:]
     joining.join(address, int(count), int(index))
     compilation_cache.use_cache("cache")
     leaves = jax.tree.leaves(mesh_lib.here(twice(mesh_lib.make_mesh(), SMALL)))
     np.savez(f"{out}/{index}.npz", *jax.device_get(leaves))
+    for error in (OSError(28, "disk full"), errors.SettingError("run_dir", "is no run")):
+        try:
+            processes.from_primary(functools.partial(fail, error))
+        except (OSError, errors.SettingError) as caught:
+            print(f"process {index}: {caught!r}: {caught}", flush=True)

@@ -3,7 +3,7 @@
 import os
 import pathlib
 import typing
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from absl import flags
 
@@ -121,6 +121,43 @@ def output(name: str, suffixes: Sequence[str]) -> pathlib.Path | None:
     if not os.access(path.absolute().parent, os.W_OK):
         raise errors.SettingError(name, f"{path.absolute().parent} cannot be written")
     return path
+
+
+def new_folder() -> pathlib.Path:
+    """The folder to write that `--out` names.
+
+    Raises:
+      SettingError: it names none or one that cannot be written, or `--overwrite` is not set.
+    """
+    folder = output("out", ())
+    if folder is None:
+        raise errors.SettingError("out", "name the folder to create")
+    return folder
+
+
+def check_replaceable(
+    folder: pathlib.Path, may_be_replaced: Callable[[pathlib.Path], bool], content: str
+) -> None:
+    """Refuses to replace a folder that holds more than an earlier call wrote.
+
+    Args:
+      folder: to write; it may exist.
+      may_be_replaced: whether it holds nothing else.
+      content: what an earlier call wrote, such as 'an export'.
+
+    Raises:
+      SettingError: it holds something else.
+    """
+    if folder.exists() and not may_be_replaced(folder):
+        raise errors.SettingError(
+            "out", f"{folder} exists and holds more than {content}; choose another name"
+        )
+
+
+def protocol_for(agent: "trained_agent.SavedAgent") -> str:
+    """The conditions of play that `--protocol` names, or else those that fit the agent."""
+    named: str | None = flags.FLAGS.protocol
+    return named or protocols.default_for(agent.config, agent.spec.game)
 
 
 def define_protocol() -> None:

@@ -4,6 +4,7 @@ import dataclasses
 import itertools
 import json
 import pathlib
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -65,8 +66,8 @@ def export(
     return check
 
 
-def is_export(path: pathlib.Path, *more: str) -> bool:
-    """Whether a folder holds only an export, and files named `more`, so that it may be replaced."""
+def may_be_replaced(path: pathlib.Path, more: Sequence[str] = ()) -> bool:
+    """Whether a folder holds only an export, and files named `more`."""
     ours = {
         *more,
         exported_agent.POLICY_FILE,

@@ -54,8 +54,8 @@ def inspect(agent: trained_agent.SavedAgent, out: pathlib.Path, *, seed: int) ->
     return sorted(path.name for path in out.iterdir())
 
 
-def is_inspection(path: pathlib.Path) -> bool:
-    """Whether a folder holds only an inspection, so that it may be replaced."""
+def may_be_replaced(path: pathlib.Path) -> bool:
+    """Whether a folder holds only an inspection."""
     ours = re.compile(
         r"q_values\.csv|states\.png|saliency\.png|(filters|outputs)_(conv|stack)_\d+\.png"
     )

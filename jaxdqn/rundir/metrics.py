@@ -27,8 +27,8 @@ Value = float | int | None
 Row = dict[str, Any]
 
 
-class Listener:
-    """Accepts rows without writing them: another process does. Knows the scores of all evaluations.
+class Rows:
+    """The rows of a run as they come, and the scores among them; another process writes them.
 
     Args:
       rows: of the run so far, from `known`.
@@ -85,7 +85,7 @@ class Listener:
         """Closes the files."""
 
 
-class Writer(Listener):
+class Writer(Rows):
     """Appends rows. Opening it drops rows after `from_step`, which will be written again.
 
     Args:
@@ -140,7 +140,7 @@ class Writer(Listener):
 
 
 def known(directory: pathlib.Path, from_step: int) -> list[Row]:
-    """The rows of a run up to a step that `Listener` needs: evaluations, and those of the step."""
+    """The rows of a run up to a step that `Rows` needs: evaluations, and those of the step."""
     rows = [row for row in read(directory / FILE) if row["step"] <= from_step]
     return [row for row in rows if row["step"] == from_step or evaluations([row])]
 

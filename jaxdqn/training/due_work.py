@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import jax
 
@@ -13,14 +14,23 @@ from jaxdqn.training import environments, training_row
 from jaxdqn.training.session import Session
 
 
-def is_due(
+class Due(NamedTuple):
+    """What is to be done between two turns."""
+
+    log: bool
+    evaluate: bool
+    save: bool
+    record: bool
+
+
+def what_is_due(
     config: config_lib.Config,
     before: run_state.Counters,
     now: run_state.Counters,
     *,
     evaluated_step: int,
     must_save: bool,
-) -> dict[str, bool]:
+) -> Due:
     """What fell due between two turns. Environments together step over multiples of a period.
 
     Args:
@@ -32,20 +42,20 @@ def is_due(
     """
     crossed = run_state.crossed
     logs = crossed(before.steps, now.steps, config.log_every_steps)
-    return {
-        "log": logs or now.steps >= config.total_steps,
-        "evaluate": crossed(evaluated_step, now.steps, config.eval_every_steps),
-        "save": crossed(before.steps, now.steps, config.checkpoint_every_steps)
+    return Due(
+        log=logs or now.steps >= config.total_steps,
+        evaluate=crossed(evaluated_step, now.steps, config.eval_every_steps),
+        save=crossed(before.steps, now.steps, config.checkpoint_every_steps)
         or (must_save and logs),
-        "record": crossed(before.steps, now.steps, config.record_every_steps)
+        record=crossed(before.steps, now.steps, config.record_every_steps)
         or crossed(before.episodes, now.episodes, config.record_every_episodes),
-    }
+    )
 
 
 def do(run: Session, before: run_state.Counters) -> None:
     """Does what fell due since then; at the end of a run only the last row of metrics."""
     now = run.state.counters
-    due = is_due(
+    due = what_is_due(
         run.config,
         before,
         now,
@@ -53,15 +63,15 @@ def do(run: Session, before: run_state.Counters) -> None:
         must_save=run.saver.must_save,
     )
     # Where it is logged already, a signal came before the rest.
-    if due["log"] and run.state.logged.steps != now.steps:
+    if due.log and run.state.logged.steps != now.steps:
         log(run)
     if now.steps >= run.config.total_steps:
         return  # the end evaluates and saves by itself
-    if due["evaluate"]:
+    if due.evaluate:
         evaluate(run)
-    if due["save"]:
+    if due.save:
         save(run)
-    if due["record"]:
+    if due.record:
         record(run)
 
 

@@ -34,7 +34,7 @@ class Evaluator:
         setup: setup_lib.Setup,
         envs: environments.RunEnvs,
         stop: processes.Stop,
-        writer: metrics.Listener,
+        writer: metrics.Rows,
         say: Callable[[str], None],
     ):
         self._setup, self._envs, self._stop, self._writer = setup, envs, stop, writer

@@ -11,6 +11,7 @@ import jax
 from jaxdqn import errors
 from jaxdqn.algorithms import events, run_state
 from jaxdqn.assembly import compile_ahead, device_programs, turn_inputs
+from jaxdqn.checkpointing import checkpoint_folders
 from jaxdqn.distributed import processes, signals
 from jaxdqn.kernels import native_library
 from jaxdqn.rundir import layout, run_lock
@@ -73,15 +74,19 @@ def _make_folder(setup: setup_lib.Setup) -> None:
       SettingError: since the folder was looked at, another process began a run there, with other
         settings.
     """
-    if processes.is_primary():
+
+    def make() -> None:
         if setup.overwrite and setup.path.exists():
             layout.clear(setup.path)
         stored = None if setup.overwrite else layout.read_settings(setup.path)
         if stored is None:
             layout.create(setup.path, setup.config)
         else:
-            setup_lib.check_same(setup.path, stored, setup.config)
+            saved_steps = checkpoint_folders.steps_in(setup.path / layout.CHECKPOINTS)
+            setup_lib.check_resumable(setup.path, stored, setup.config, saved_steps)
             layout.store_length(setup.path, setup.config)
+
+    processes.from_primary(make)
     layout.check_shared(setup.path)
 
 

@@ -30,7 +30,7 @@ class Saver:
         self,
         path: pathlib.Path,
         store: checkpoint_writer.Writer,
-        writer: metrics.Listener,
+        writer: metrics.Rows,
         say: Callable[[str], None],
         own: api.OwnState | None = None,
     ):

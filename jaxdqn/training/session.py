@@ -170,7 +170,7 @@ class Session:
     def _open_metrics(self, track: str | None, start: int) -> None:
         rows = processes.from_primary(lambda: metrics.known(self.path, start))
         self._tracker: tracking.Wandb | None = None
-        self.writer = metrics.Listener(rows, start)
+        self.writer = metrics.Rows(rows, start)
         if processes.is_primary():
             if track:
                 self._tracker = tracking.Wandb(self.path, self.config, self.say)

@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import pathlib
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -75,7 +76,7 @@ def prepare(
         check_effects(config, spec)
         check_films(config)
     else:
-        config = _as_begun(config, path, stored, capacity_chosen_by_user)
+        config = _as_begun(config, path, stored, saved_steps, capacity_chosen_by_user)
         capacity_chosen_by_user = True  # when the run began
     free_bytes = memory.free_device_bytes(mesh)
     fitted = config
@@ -157,6 +158,7 @@ def _as_begun(
     config: config_lib.Config,
     path: pathlib.Path,
     stored: dict[str, Any],
+    saved_steps: Sequence[int],
     capacity_is_asked: bool,
 ) -> config_lib.Config:
     """The settings of a run that is resumed, whose replay may have shrunk when it began.
@@ -166,22 +168,27 @@ def _as_begun(
     """
     if not capacity_is_asked:
         config = dataclasses.replace(config, replay_capacity=stored["replay_capacity"])
-    check_same(path, stored, config)
+    check_resumable(path, stored, config, saved_steps)
     return config
 
 
-def check_same(path: pathlib.Path, stored: dict[str, Any], config: config_lib.Config) -> None:
+def check_resumable(
+    path: pathlib.Path,
+    stored: dict[str, Any],
+    config: config_lib.Config,
+    saved_steps: Sequence[int],
+) -> None:
     """Checks that a run can be resumed with these settings.
 
     Args:
       path: of the run.
       stored: the settings that it was begun with.
       config: the settings now.
+      saved_steps: of its checkpoints.
 
     Raises:
       SettingError: it was begun with other settings.
     """
-    saved_steps = checkpoint_folders.steps_in(path / layout.CHECKPOINTS)
     layout.check_same(path, stored, config, max(saved_steps, default=0))
     layout.check_same_jax(path)
 

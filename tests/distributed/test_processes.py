@@ -330,8 +330,11 @@ def test_one_device_and_two_processes_give_the_same_update(tmp_path, num_devices
         processes.append(
             program.Program("tests.updates", flags, cwd=folder, num_devices=num_devices)
         )
-    codes, _, errors = end(processes)
+    codes, printed, errors = end(processes)
     assert codes == [0, 0], errors
+    for i, text in enumerate(printed):  # what process 0 finds wrong is wrong for all
+        assert f"process {i}: OSError(28, 'disk full'): [Errno 28] disk full" in text
+        assert f"process {i}: SettingError('run_dir', 'is no run'): --run_dir: is no run" in text
     assert bool(list(tmp_path.glob("*/cache/*/jit_*"))) == is_shared
     assert not list(tmp_path.glob("*/cache/*/seen-*"))
     one = jax.device_get(jax.tree.leaves(updates.twice(mesh.make_mesh(1), updates.SMALL)))

@@ -92,11 +92,11 @@ def test_an_export_gives_way_to_another_and_nothing_else_does(agent, tmp_path):
     quickly(agent, "safetensors", out)
     (out / "README.md").write_text("older")
     quickly(agent, "safetensors", out)
-    assert export.is_export(out) and (out / "README.md").read_text() != "older"
+    assert export.may_be_replaced(out) and (out / "README.md").read_text() != "older"
     (out / "notes.txt").touch()  # somebody's own
-    assert not export.is_export(out)
+    assert not export.may_be_replaced(out)
     (tmp_path / "other").mkdir()
-    assert not export.is_export(tmp_path / "other")
+    assert not export.may_be_replaced(tmp_path / "other")
 
 
 def test_motion_traces_and_dueling_heads_are_exported_too(tmp_path):

@@ -201,9 +201,9 @@ def test_an_inspection_of_a_convolutional_network(agent, tmp_path):
         assert picture.height > 7 * picture.width  # 32 filters of 4 frames
     inspection.inspect(agent, tmp_path / "out", seed=0)
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
-    assert inspection.is_inspection(tmp_path / "out")
+    assert inspection.may_be_replaced(tmp_path / "out")
     (tmp_path / "out" / "notes.txt").touch()  # somebody's own
-    assert not inspection.is_inspection(tmp_path / "out")
+    assert not inspection.may_be_replaced(tmp_path / "out")
 
 
 def test_an_inspection_of_motion_traces(tmp_path):

@@ -27,8 +27,10 @@ def due(then, now, games=(0, 0), evaluated_step=0, must_save=False):
         run_state.Counters(steps=steps, episodes=episodes)
         for steps, episodes in zip((then, now), games, strict=True)
     )
-    found = due_work.is_due(CONFIG, *counters, evaluated_step=evaluated_step, must_save=must_save)
-    return {name for name, is_due in found.items() if is_due}
+    found = due_work.what_is_due(
+        CONFIG, *counters, evaluated_step=evaluated_step, must_save=must_save
+    )
+    return {name for name, is_due in found._asdict().items() if is_due}
 
 
 @pytest.mark.parametrize(
@@ -63,14 +65,14 @@ def test_a_checkpoint_that_failed_is_tried_again_with_the_next_row():
 
 def test_the_last_row_comes_with_the_last_step():
     config = presets.resolve("CartPole", "classic", {**PERIODS, "total_steps": 9_500})
-    found = due_work.is_due(
+    found = due_work.what_is_due(
         config,
         run_state.Counters(steps=9_496),
         run_state.Counters(steps=9_504),
         evaluated_step=7_500,
         must_save=False,
     )
-    assert found["log"]
+    assert found.log
 
 
 def test_the_stopwatch_leaves_out_what_it_is_paused_for():
