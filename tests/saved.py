@@ -29,6 +29,7 @@ TRACED = {**BREAKOUT, "motion_trace": True, "frame_stack": 1, "frame_skip_min": 
 TRACED |= {"network": "conv", "conv_features": (4, 8), "conv_sizes": (5, 3), "conv_strides": (3, 2)}
 TRACED |= {"conv_padding": "same", "hidden_sizes": (8,), "img_height": 42, "img_width": 32}
 TRACED |= {"algorithm": "sweep", "scale_pixels": False}
+del TRACED["learning_starts_steps"]
 
 
 def make_run(path, env="Breakout", changes=BREAKOUT, returns=(1.0, 3.0, 2.0)):

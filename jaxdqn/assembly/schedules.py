@@ -14,11 +14,13 @@ def linear(step: int, *, start: float, end: float, begin_step: int = 0, decay_st
 def epsilon(config: config_lib.Config, steps: int) -> float:
     """Epsilon at an agent step of the run."""
     begin_step = config.epsilon_decay_from_step
+    if begin_step is None:
+        begin_step = config.learning_starts_steps if config.learns_by_updates else 0
     return linear(
         steps,
         start=config.epsilon_start,
         end=config.epsilon_end,
-        begin_step=config.learning_starts_steps if begin_step is None else begin_step,
+        begin_step=begin_step,
         decay_steps=config.epsilon_decay_steps,
     )
 

@@ -88,7 +88,8 @@ def check_same(
 ) -> None:
     """Refuses to resume a run with other settings.
 
-    It may end earlier or later than planned, unless a schedule spans the whole run.
+    It may end earlier or later than planned, unless a schedule spans the whole run. Settings that
+    nothing reads may differ, because older versions accepted some that are refused now.
 
     Args:
       path: of the run.
@@ -102,9 +103,8 @@ def check_same(
     now = _as_stored(dataclasses.asdict(config))
     # A setting that was added after the run began had its default value then.
     stored = _as_stored(dataclasses.asdict(config_lib.Config())) | stored
-    may_change = {
-        name for name, described in setting.described(config).items() if described.may_change
-    }
+    known = setting.described(config)
+    may_change = {name for name in known if known[name].may_change or config.why_unread(name)}
     if config.total_steps >= steps_done and not config.scheduled_to_the_end:
         may_change.add("total_steps")
     differing = [

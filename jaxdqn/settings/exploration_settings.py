@@ -29,7 +29,8 @@ class ExplorationSettings:
     )
     epsilon_decay_from_step: int | None = setting.setting(
         None,
-        "step at which epsilon starts to decay (default: when learning starts)",
+        "step at which epsilon starts to decay (default: --learning_starts_steps; 0 for algorithms "
+        "that do not read it)",
         ranges.STEPS_OR_ZERO,
     )
     explore_max_steps: int = setting.setting(

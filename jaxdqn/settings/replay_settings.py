@@ -59,7 +59,10 @@ class ReplaySettings:
         read_if=_UPDATES,
     )
     learning_starts_steps: int = setting.setting(
-        20_000, "steps that fill the replay before learning starts", ranges.STEPS_OR_ZERO
+        20_000,
+        "steps that fill the replay before learning starts",
+        ranges.STEPS_OR_ZERO,
+        read_if=_UPDATES,
     )
     terminal_repeats: int = setting.setting(
         1,

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from jaxdqn.algorithms import pqn, run_state
-from jaxdqn.assembly import device_programs, parts
+from jaxdqn.assembly import device_programs, parts, schedules
 from jaxdqn.distributed import mesh as mesh_lib
 from jaxdqn.envs import api
 from jaxdqn.replay import ring as ring_lib
@@ -123,6 +123,11 @@ def test_a_rollout_is_learned_from_the_refused_update_on():
 def forgive(state):
     refused = jax.device_put(jnp.int32(0), state.train_state.refused.sharding)
     state.train_state, state.refused = state.train_state.replace(refused=refused), 0
+
+
+def test_epsilon_decays_from_the_first_step():
+    config = presets.resolve("CartPole", "classic_pqn", {"epsilon_decay_from_step": None})
+    assert schedules.epsilon(config, 50_000) == pytest.approx(0.55)  # of 1 to 0.1 in 100,000
 
 
 def test_rollouts_fall_due_when_they_are_whole():

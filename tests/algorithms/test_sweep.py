@@ -249,7 +249,7 @@ def test_a_trace_begins_anew_with_a_game_alone():
 
 def test_statistics_cover_used_rows_alone(key):
     """Of a memory that was full before and holds little now."""
-    changes = {"num_envs": 2, "replay_capacity": 240, "learning_starts_steps": 200}
+    changes = {"num_envs": 2, "replay_capacity": 240}
     changes |= {"hidden_sizes": (8,), "img_height": 21, "img_width": 16}
     config, mesh = presets.resolve("", "hvass_breakout", changes), mesh_lib.make_mesh(1)
     spec = api.EnvSpec("Breakout-v5", (21, 16), np.dtype("uint8"), 4, 4)

@@ -25,6 +25,12 @@ def test_a_run_older_than_a_setting_goes_on():
     layout.check_same(pathlib.Path("run"), settings, CONFIG, steps_done=0)
 
 
+def test_a_run_with_a_setting_that_is_refused_now_goes_on():
+    config = presets.resolve("CartPole", "classic_pqn", {})
+    begun = stored(config) | {"learning_starts_steps": 30_000}
+    layout.check_same(pathlib.Path("run"), begun, config, steps_done=0)
+
+
 def test_a_setting_that_differs_is_named():
     settings = stored(CONFIG) | {"seed": 3}
     with pytest.raises(errors.SettingError, match=r"--seed=0 \(the run has 3\)"):

@@ -37,6 +37,11 @@ WRONG = [
     ({"noisy_sigma": 0.1}, "noisy_sigma", "no effect with --noisy=False"),
     ({"rollout_steps": 8}, "rollout_steps", "no effect with --algorithm=dqn"),
     ({**PQN, "sampler": "uniform"}, "sampler", "no effect with --algorithm=pqn"),
+    (
+        {**PQN, "learning_starts_steps": 64},
+        "learning_starts_steps",
+        "no effect with --algorithm=pqn",
+    ),
     ({**PQN, "target_tau": 0.5}, "target_tau", "no effect with --algorithm=pqn"),
     ({**PQN, "n_step": 2}, "n_step", "must be 1 for pqn"),
     ({**PQN, "batch_size": 100}, "batch_size", "must divide the 1024 steps"),
