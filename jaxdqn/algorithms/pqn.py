@@ -239,8 +239,8 @@ def build(config: config_lib.Config, spec: envs.EnvSpec, mesh: Mesh) -> api.Lear
 def plan(config: config_lib.Config) -> str:
     """Describes the updates that a run will make, for its plan."""
     return (
-        f"{config.planned_updates:,} of {config.batch_size}, {config.rollout_epochs} samples per "
-        f"step, {config.updates_per_rollout} after every "
+        f"about {config.planned_updates:,} of {config.batch_size}, {config.rollout_epochs} samples "
+        f"per step, {config.updates_per_rollout} after each rollout of up to "
         f"{config.num_envs * config.rollout_steps:,} steps"
     )
 

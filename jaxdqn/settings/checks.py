@@ -76,8 +76,10 @@ def _check_counts(config: "Config") -> None:
     """Checks that what devices count over the whole run stays below 2**31."""
     # The shortest game is one step, which has two rows. Sampling reads ahead of a row.
     rows = (2 * config.total_steps + config.replay_capacity) // config.group_size
+    learns_rows = "rollouts" in registries.ALGORITHMS[config.algorithm].reads
+    updates = config.planned_updates * (2 if learns_rows else 1)
     for name, what, count in (
-        ("total_steps", "updates", config.planned_updates),
+        ("total_steps", "updates", updates),
         ("total_steps", "rows of the replay", rows),
         ("learning_rate_decay_steps", "updates", config.decay_updates),
     ):

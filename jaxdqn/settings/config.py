@@ -89,7 +89,11 @@ class Config(
 
     @property
     def planned_updates(self) -> int:
-        """Number of updates in the whole run."""
+        """Number of updates in the whole run.
+
+        Of algorithms that learn from rollouts, about as many: the row that opens a game takes a
+        place in a rollout though it is no step, so short games make up to twice as many.
+        """
         if "rollouts" in registries.ALGORITHMS[self.algorithm].reads:
             rollouts = self.total_steps // (self.num_envs * self.rollout_steps)
             return rollouts * self.updates_per_rollout

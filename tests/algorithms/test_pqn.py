@@ -130,6 +130,12 @@ def test_epsilon_decays_from_the_first_step():
     assert schedules.epsilon(config, 50_000) == pytest.approx(0.55)  # of 1 to 0.1 in 100,000
 
 
+def test_the_plan_says_that_games_change_the_number_of_updates():
+    config = presets.resolve("CartPole", "classic_pqn", CHANGES)
+    told = "about 12,496 of 32, 2 samples per step, 8 after each rollout of up to 128 steps"
+    assert pqn.plan(config) == told
+
+
 def test_rollouts_fall_due_when_they_are_whole():
     config, _, state = make()
     layout = parts.ring_layout(config, SPEC)

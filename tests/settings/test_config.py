@@ -64,6 +64,7 @@ WRONG = [
     # What devices and emulators would count beyond int32.
     ({"total_steps": 10**16}, "total_steps", r"at most 10\*\*15"),
     ({"total_steps": 2**33 + 20_000}, "total_steps", "2,147,483,648 updates; must be below"),
+    ({**PQN, "batch_size": 8, "total_steps": 2**32}, "total_steps", "2,147,483,648 updates; must"),
     ({"total_steps": 2**36, "steps_per_update": 64}, "total_steps", "of the replay; must be below"),
     (
         {"learning_rate_end": 0.0, "learning_rate_decay_steps": 2**33},
