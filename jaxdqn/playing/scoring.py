@@ -47,7 +47,7 @@ def score(
         "checkpoint": agent.step,
         "env": config.env,
         "protocol": protocol,
-        "protocol_text": protocols.PROTOCOLS[protocol].text,
+        "protocol_text": protocols.PROTOCOLS[protocol].text + _random_frames(config),
         "epsilon": config.eval_epsilon,
         "env_options": registry.limited(config.env, config.env_options),
         "seed": seed,
@@ -64,6 +64,12 @@ def score(
         "lengths": played.lengths.tolist(),
         "versions": provenance.versions(),
     }
+
+
+def _random_frames(config: config_lib.Config) -> str:
+    """What no protocol changes, though published scores have a fixed number of frames."""
+    least, most = config.frame_skip_min, config.frame_skip or api.ATARI_FRAME_SKIP
+    return "" if least in (None, most) else f"; here a step lasts {least} to {most} frames"
 
 
 def _play(

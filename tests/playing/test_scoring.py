@@ -78,6 +78,12 @@ def test_games_that_repeat_count_once():
     assert not scoring.score(agent, "random", 3, seed=0)["repeats"]
 
 
+def test_steps_of_random_length_are_told_beside_the_protocol():
+    agent = saved.make_agent("Pong", {"frame_skip_min": 2, "max_episode_steps": 9})
+    told = scoring.score(agent, "greedy", 1, seed=0)["protocol_text"]
+    assert told.endswith("; here a step lasts 2 to 4 frames")
+
+
 def test_games_are_equal_by_chance_where_they_begin_differently():
     agent = saved.make_agent("Catch", {"hidden_sizes": (8,)})
     told = scoring.score(agent, "greedy", 8, seed=0)
