@@ -155,9 +155,9 @@ AGENTS: Mapping[str, Agent] = {
             "eval_epsilon": 0.0,
         },
         "Rainbow of Hessel et al. (2018), with noise of its own for each transition; priorities "
-        "are divergences, as in the paper (most code has cross-entropies); Breakout, seed 0: 128 "
-        "after 500k steps (30 games, from 11 to 338), 30 in training; an H200, 2026-11-27; longer "
-        "runs and other games not yet run",
+        "are divergences, as in the paper (most code has cross-entropies); Breakout, seed 0: 30 in "
+        "training after 500k steps (greedy games without noise repeat, and score 11 to 338); an "
+        "H200, 2026-11-27; longer runs and other games not yet run",
     ),
     "rainbow_dopamine": Agent(
         {**_RAINBOW, "importance_start": 0.5, "importance_end": 0.5},
