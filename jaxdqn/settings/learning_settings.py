@@ -44,7 +44,8 @@ class LearningSettings:
     )
     loss: str = setting.setting(
         "huber",
-        "loss of the TD error: huber or mse",
+        "loss of the TD error: huber (half the square up to --huber_delta) or mse (the square; "
+        "--loss_scale=0.5 halves it)",
         ranges.one_of("huber", "mse"),
         read_if=_TD_LOSS,
     )
