@@ -76,8 +76,8 @@ class NetworkSettings:
     )
     noisy: bool = setting.setting(
         False,
-        "use noisy dense layers, whose noise explores; --epsilon_start=0 --epsilon_end=0 disables "
-        "random actions",
+        "use noisy dense layers, whose noise explores, but for IQN's embedding of fractions; "
+        "--epsilon_start=0 --epsilon_end=0 disables random actions",
         on_card=True,
         paper="Fortunato et al., arXiv:1706.10295",
     )
