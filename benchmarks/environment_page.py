@@ -18,16 +18,16 @@ This page lists the environments of EnvPool that `--env` accepts, and why it ref
 Atari games can also be played by ALE's own vector of emulators, without EnvPool:
 `--env=ale:Breakout`. It has the same 104 games under the same names, and takes all the same
 settings except `--frame_skip_min`. It needs the package ale-py: `pip install -e '.[ale]'`.
-[conformance.md](conformance.md) compares the two. Gymnasium's name of the same game,
-`ALE/Breakout-v5`, is answered with these two. Environments of Gymnasium are described in
-[own-environment.md](own-environment.md). Some that are refused here because their observation is a
-number work there: `--env=gymnasium:FrozenLake-v1`.
+[conformance.md](conformance.md) compares the two. For Gymnasium's name of the same game,
+`ALE/Breakout-v5`, a run suggests these two. [own-environment.md](own-environment.md) describes
+environments of Gymnasium. Some that are refused here because their observation is a number work
+there: `--env=gymnasium:FrozenLake-v1`.
 
-Networks with convolutions take frames of two axes, or of three, of which one counts channels. That
-is the shorter one of the first and the last axis; the last one if both are equally long.
-`--network=impala` and `hadamax` take frames of any size, `nature` and `small` those of at least
-36x36. So `--network=small` can play all environments of atari, gfootball, marlgrid and procgen
-below, and those of craftax that show pixels.
+Networks with convolutions take frames with two axes, or with three, of which one is the channel
+axis: the first or the last, whichever is shorter; the last if they are equal. `--network=impala`
+and `hadamax` take frames of any size, `nature` and `small` frames of at least 36x36. So
+`--network=small` works with all environments of atari, gfootball, marlgrid and procgen below, and
+with those of craftax that show pixels.
 """
 
 

@@ -19,16 +19,16 @@ FILE = pathlib.Path(__file__).parents[1] / "docs" / "presets.md"
 _INTRODUCTION = """
 # Presets
 
-A preset is a set of settings with a name. Each game has a default preset, `--preset` names another,
-and any flag changes it. `python -m jaxdqn.train --list_presets` prints the names, games and scores
+A preset is a named set of settings. Each game has a default preset, `--preset` chooses another, and
+any flag overrides it. `python -m jaxdqn.train --list_presets` prints the names, games and scores
 below, and `python -m benchmarks.preset_page` writes this page. [Algorithms](algorithms.md) explains
-what the published agents do, [tutorials](tutorials.md) how the tutorials are matched, and
-[measurements](measurements.md) has curves of some of these runs.
+the published agents, and [tutorials](tutorials.md) how the presets differ from the tutorials.
+[Measurements](measurements.md) has curves of some of these runs.
 
 The column `steps` is the length of a run, in steps of all environments together; `--total_steps`
-changes it. The environments play in parallel, and a batch is learned every so many of these steps.
-PQN (n-step `lambda`) learns all of these steps, in batches, and then forgets them. A backward sweep
-(every `-`) learns once its memory is full.
+changes it. The environments play in parallel, and the run learns from one batch every `every`
+steps. PQN (n-step `lambda`) learns from all of these steps, in batches, and then discards them. A
+backward sweep (every `-`) learns once its memory is full.
 """
 
 

@@ -124,8 +124,8 @@ GENERAL: Mapping[str, Preset] = {
     ),
     "classic": Preset(
         settings=_CLASSIC,
-        expected="CartPole: opensourc_cartpole has the same; other games not yet run with these "
-        "constants",
+        expected="CartPole: see opensourc_cartpole, which has the same settings; other games not "
+        "yet run with them",
     ),
     "cartpole": Preset(
         settings={
@@ -144,8 +144,8 @@ GENERAL: Mapping[str, Preset] = {
             "log_every_steps": 5_000,
         },
         expected="10 seeds: 475 or more after 50k steps (100 greedy games); 10.4 to 17.3 s each, "
-        "start-up included, all but the first compiled before; 2 cores of an Intel Xeon, "
-        "2026-11-26",
+        "including start-up, with compiled programs in the cache for all but the first; 2 cores of "
+        "an Intel Xeon, 2026-11-26",
         env="CartPole",
     ),
     "mountaincar": Preset(
@@ -170,8 +170,8 @@ GENERAL: Mapping[str, Preset] = {
             "log_every_steps": 20_000,
         },
         expected="20 seeds: -98 to -106 after 220k steps (100 greedy games); 13.5 to 18 s for each "
-        "of ten, start-up included, all but the first compiled before; 2 cores of an Intel Xeon, "
-        "2026-11-26",
+        "of ten, including start-up, with compiled programs in the cache for all but the first; 2 "
+        "cores of an Intel Xeon, 2026-11-26",
         env="MountainCar",
     ),
     "lunarlander": Preset(
@@ -190,9 +190,9 @@ GENERAL: Mapping[str, Preset] = {
             "checkpoint_every_steps": 100_000,
             "log_every_steps": 10_000,
         },
-        expected="3 seeds: 273, 279 and 257 after 300k steps (100 greedy games), beside other "
-        "programs on 2 cores of an EPYC, 2026-11-28; gymnasium:LunarLander-v3, 3 seeds: 244, 246 "
-        "and 244, 2026-11-27",
+        expected="3 seeds: 273, 279 and 257 after 300k steps (100 greedy games), on 2 cores of an "
+        "EPYC while other programs were running, 2026-11-28; gymnasium:LunarLander-v3, 3 seeds: "
+        "244, 246 and 244, 2026-11-27",
         env="LunarLander",
     ),
     "classic_pqn": Preset(

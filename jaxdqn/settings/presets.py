@@ -12,9 +12,10 @@ from jaxdqn.settings import config as config_lib
 from jaxdqn.settings import registry as registry_lib
 
 _PUBLISHED = (
-    "Published agents; whatever their references have, lost lives end returns, FIRE is pressed at "
-    "the start, and kernels begin as lecun_normal. NAME_sticky plays as in Dopamine: sticky "
-    "actions (Machado et al., 2018), at most one no-op, no FIRE, and lost lives end nothing"
+    "Published agents; unlike in some of their references, returns end at lost lives, FIRE is "
+    "pressed at the start, and kernels are initialized with lecun_normal. NAME_sticky plays as in "
+    "Dopamine: sticky actions (Machado et al., 2018), at most one no-op, no FIRE, and returns that "
+    "do not end at lost lives"
 )
 _WIDTH = 94  # of the listing
 

@@ -98,18 +98,18 @@ _NOISE_ALONE: Mapping[str, Any] = {"noisy": True, "epsilon_start": 0.0, "epsilon
 AGENTS: Mapping[str, Agent] = {
     "nature_dqn": Agent(
         _NATURE,
-        "DQN of Mnih et al. (2015) with the units of DQN Zoo; the target is copied every 10,000 "
-        "steps; not yet run",
+        "DQN of Mnih et al. (2015) with DQN Zoo's units for its constants; the target network is "
+        "copied every 10,000 steps; not yet run",
     ),
     "double_dqn": Agent(
         _DOUBLE,
-        "tuned double DQN of van Hasselt et al. (2016), with one bias an action; not yet run",
+        "tuned double DQN of van Hasselt et al. (2016), with one bias for each action; not yet run",
     ),
     "dueling": Agent(
         {**_DOUBLE, "dueling": True, "learning_rate": 6.25e-5, "max_grad_norm": 10.0},
         "dueling double DQN of Wang et al. (2016), who only say that their learning rate is lower "
-        "than that of double DQN; gradients of the convolutions are not scaled, and it is the mean "
-        "over the batch whose norm is clipped; not yet run",
+        "than that of double DQN; gradients of the convolutions are not scaled, and the norm that "
+        "is clipped is that of the mean gradient over the batch; not yet run",
     ),
     "c51": Agent(
         {**_DOPAMINE, "head": "c51", "learning_rate": 2.5e-4},
@@ -120,15 +120,15 @@ AGENTS: Mapping[str, Agent] = {
     "qr_dqn": Agent(
         {**_DOPAMINE, "head": "qr", "num_quantiles": 200, "learning_rate": 5e-5},
         "QR-DQN of Dabney et al. (2018a) with Dopamine's constants, but one-step returns and "
-        "uniform draws as in the paper; Breakout, seed 0: 11.5 after 500k steps (30 games), 2 "
+        "uniform sampling as in the paper; Breakout, seed 0: 11.5 after 500k steps (30 games), 2 "
         "cores of an EPYC; 31.5 after 924k, and 136 with --learning_rate=2.5e-4, an H200; "
         "2026-11-27; longer runs and other games not yet run",
     ),
     "iqn": Agent(
         {**_DOPAMINE, "head": "iqn", "num_quantiles": 64, "learning_rate": 5e-5},
         "IQN of Dabney et al. (2018b) with Dopamine's constants, but one-step returns as in the "
-        "paper, and 64 quantiles to choose actions too; Breakout, seed 0: 10.3 after 481k steps "
-        "(30 games); an H200, 2026-11-27; longer runs and other games not yet run",
+        "paper, and 64 quantiles also for choosing actions; Breakout, seed 0: 10.3 after 481k "
+        "steps (30 games); an H200, 2026-11-27; longer runs and other games not yet run",
     ),
     "hl_gauss": Agent(
         {**_DOPAMINE, "head": "hl_gauss", "learning_rate": 2.5e-4},
@@ -142,8 +142,8 @@ AGENTS: Mapping[str, Agent] = {
     ),
     "m_iqn": Agent(
         {**_MUNCHAUSEN, "head": "iqn", "num_quantiles": 64},
-        "Munchausen IQN of Vieillard et al. (2020), with 64 quantiles for the policy too, and with "
-        "greedy actions (its code draws them from the policy); not yet run",
+        "Munchausen IQN of Vieillard et al. (2020), with 64 quantiles also for the policy, and "
+        "greedy actions (its code samples them from the policy); not yet run",
     ),
     "rainbow": Agent(
         {
@@ -154,19 +154,19 @@ AGENTS: Mapping[str, Agent] = {
             "max_grad_norm": 10.0,
             "eval_epsilon": 0.0,
         },
-        "Rainbow of Hessel et al. (2018), with noise of its own for each transition; priorities "
-        "are divergences, as in the paper (most code has cross-entropies); Breakout, seed 0: 30 in "
+        "Rainbow of Hessel et al. (2018), with separate noise for each transition; priorities are "
+        "divergences, as in the paper (most code uses cross-entropies); Breakout, seed 0: 30 in "
         "training after 500k steps (greedy games without noise repeat, and score 11 to 338); an "
         "H200, 2026-11-27; longer runs and other games not yet run",
     ),
     "rainbow_dopamine": Agent(
         {**_RAINBOW, "importance_start": 0.5, "importance_end": 0.5},
-        "Dopamine's Rainbow, which is C51 with three-step returns and priorities; these are "
-        "divergences, which fall to 0, instead of cross-entropies; not yet run",
+        "Dopamine's Rainbow, which is C51 with three-step returns and prioritized replay; "
+        "priorities are divergences, which fall to 0, instead of cross-entropies; not yet run",
     ),
     "pqn": Agent(
         _PQN,
-        "PQN of Gallici et al. (2024), with time limits that end no game, and with 0.1% random "
+        "PQN of Gallici et al. (2024), with time limits that do not end games, and 0.1% random "
         "actions in evaluations (none in its code); epsilon decays in 1M steps, 10% of 10M. "
         "Breakout, seed 0, with --epsilon_decay_steps=100000: 18 after 1M steps (30 games); 2 "
         "cores of an Intel Xeon, 2026-11-26",
@@ -204,14 +204,13 @@ AGENTS: Mapping[str, Agent] = {
             "target_period_updates": 500,
             "replay_capacity": 1_048_576,
         },
-        "Beyond the Rainbow of Clark et al. (2025). Here the bonus is that of the target "
-        "network's policy, importance weights have an exponent of 0.45 (its code has beta = 0.45 "
-        "and uses alpha, 0.2), priorities are errors of the mean (in its code means of the errors "
-        "of all pairs of quantiles), and random actions become fewer linearly in 2M steps (in its "
-        "code exponentially, and they end after 25M); lost lives end returns, as its code has on "
-        "request; its scores are of sticky actions; Breakout, "
-        "seed 0, with an epsilon that fell from step 200k on: 4.4 in training after "
-        "700k steps, with three of four actions random; an H200, 2026-11-27; longer runs and other "
-        "games not yet run",
+        "Beyond the Rainbow of Clark et al. (2025). Here the bonus is that of the target network's "
+        "policy, importance weights have an exponent of 0.45 (its code sets beta = 0.45 but uses "
+        "alpha, 0.2), priorities are errors of the mean (in its code, means over the errors of all "
+        "pairs of quantiles), and epsilon falls linearly over 2M steps (in its code exponentially, "
+        "and random actions end after 25M); lost lives end returns, as in its code on request; its "
+        "published scores are with sticky actions; Breakout, seed 0, with an epsilon that started "
+        "to fall at step 200k: 4.4 in training after 700k steps, with three of four actions "
+        "random; an H200, 2026-11-27; longer runs and other games not yet run",
     ),
 }
