@@ -18,7 +18,7 @@ from jaxdqn.cli import devices, program, shared_flags
 
 def _define_flags() -> None:
     shared_flags.define_saved_run()
-    flags.DEFINE_string("repository", None, "USER/NAME on the Hub; it is created if need be")
+    flags.DEFINE_string("repository", None, "USER/NAME on the Hub; created if it does not exist")
     flags.DEFINE_boolean("private", False, "hide a new repository from others")
     flags.DEFINE_boolean("film", True, "add a film of a game, of at most five minutes")
     flags.DEFINE_string("out", None, "folder to write instead of pushing")

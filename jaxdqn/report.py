@@ -28,14 +28,14 @@ def _define_flags() -> None:
     )
     flags.DEFINE_string("out", None, "page to write, an .html file")
     flags.DEFINE_boolean(
-        "png", False, "also write each plot as a PNG, into a folder beside the page"
+        "png", False, "also write each plot as a PNG, into a folder next to the page"
     )
     flags.DEFINE_boolean("overwrite", False, "replace an existing page")
     flags.DEFINE_boolean(
         "serve",
         False,
-        "instead of writing the page, show it to browsers on this machine and renew it as runs "
-        "write rows and films; runs that begin later appear too. Ctrl-C ends it",
+        "instead of writing the page, show it to browsers on this machine and refresh it as runs "
+        "write rows and films; runs that start later appear too. Ctrl-C stops it",
     )
     flags.DEFINE_integer(
         "port",

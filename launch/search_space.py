@@ -26,7 +26,7 @@ Distribution = (
     | optuna.distributions.FloatDistribution
 )
 Space = dict[str, Distribution]
-_RIGHT = "must be a list of values, or { low = ..., high = ... } with log or step if you like"
+_RIGHT = "must be a list of values, or { low = ..., high = ... }, optionally with log or step"
 
 
 def read(path: pathlib.Path) -> Space:

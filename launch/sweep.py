@@ -6,10 +6,10 @@ r"""Trains a separate run for each game, seed and setting, on a Ray cluster or o
 Arguments after `--` are flags of `jaxdqn.train` for all runs. A run that is interrupted resumes
 from its last checkpoint, at most `--retries` times. The same command, run again, resumes all runs
 that are not complete. All machines must see `--runs_dir`. If several runs share a machine, set
-`--replay_capacity`: otherwise each run takes all memory that is free, and a report tells runs of
-different capacities apart. `--memory_per_run` keeps more from starting than fit. Start the Ray of a
-cluster with `RAY_kill_child_processes_on_worker_exit=false`, as this program does here: otherwise
-runs that are stopped do not save.
+`--replay_capacity`. Otherwise each run uses all free memory, and a report treats runs with
+different capacities as different settings. `--memory_per_run` limits how many runs start at once.
+Start Ray on a cluster with `RAY_kill_child_processes_on_worker_exit=false`, as this program does
+on one machine. Otherwise runs that are stopped do not save.
 
 With `--search`, Optuna chooses the settings of each trial, and ends trials early that fall behind.
 The best trials then run with new seeds, which choose among them:
@@ -48,11 +48,16 @@ def define_flags() -> None:
     flags.DEFINE_string(
         "search",
         None,
-        "TOML file of the settings to search: a list of values for each, or "
-        "{ low = ..., high = ... } with log or step if you like",
+        "TOML file of the settings to search: a list of values for each, or { low = ..., high = "
+        "... }, optionally with log or step",
     )
     flags.DEFINE_integer("trials", 30, "number of trials of the search", lower_bound=1)
-    flags.DEFINE_enum("sampler", "tpe", ["tpe", "random"], "how Optuna chooses the next trial")
+    flags.DEFINE_enum(
+        "sampler",
+        "tpe",
+        ["tpe", "random"],
+        "how Optuna chooses the next trial (the replay's --sampler goes after `--`)",
+    )
     flags.DEFINE_enum(
         "pruner",
         "median",
@@ -70,7 +75,7 @@ def define_flags() -> None:
         "finalists",
         5,
         "how many of the best trials run again, each with as many new seeds as --seeds names; the "
-        "mean over all of its seeds then chooses among them; 0: the best trial is taken as it is",
+        "mean over all of its seeds then chooses among them; 0: take the best trial as it is",
         lower_bound=0,
     )
     flags.DEFINE_string("runs_dir", "runs/sweep", "folder of the runs, their logs and the report")
@@ -90,14 +95,14 @@ def define_flags() -> None:
     flags.DEFINE_float(
         "memory_per_run",
         None,
-        "memory in GB that Ray reserves for each run (default: none), which limits how many go at "
-        "once; --replay_capacity limits what a run takes",
+        "memory in GB that Ray reserves for each run (default: none), which limits how many run at "
+        "once; --replay_capacity limits what a run uses",
         lower_bound=0.0,
     )
     flags.DEFINE_integer(
         "retries", 3, "how many times an interrupted run is resumed", lower_bound=0
     )
-    flags.DEFINE_boolean("report", True, "write report.html at the end, but not of a search")
+    flags.DEFINE_boolean("report", True, "write report.html at the end (not with --search)")
     flags.DEFINE_boolean("dry_run", False, "print the commands without running them")
 
 

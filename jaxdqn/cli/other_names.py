@@ -27,6 +27,7 @@ _NAMES = {
     "n_steps": "n_step",
     "policy": "network",
     "replay_size": "replay_capacity",
+    "rmsprop_centered": "rmsprop_centred",
     "save_freq": "checkpoint_every_steps",
     "start_e": "epsilon_start",
     "target_network_frequency": "target_period_steps",

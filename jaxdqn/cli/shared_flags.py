@@ -39,12 +39,12 @@ def define_saved_run() -> None:
     """Defines the flags that name a trained agent."""
     flags.DEFINE_string("run_dir", None, "folder of the run")
     flags.DEFINE_string(
-        "checkpoint", "latest", "latest, best (by the run's own evaluations), or its step"
+        "checkpoint", "latest", "latest, best (by the run's own evaluations), or a step number"
     )
     flags.DEFINE_string(
         "agent",
         None,
-        "instead of a run: an agent of the package, such as CartPole, the folder of an export to "
+        "instead of a run: a built-in agent such as CartPole, the folder of an export to "
         "safetensors, or hf:USER/NAME",
     )
 

@@ -52,8 +52,7 @@ def choices(name: str) -> str:
     """What could be meant by a name that is none."""
     near = difflib.get_close_matches(name, built_in(), n=3, cutoff=0.3) or built_in()
     return (
-        f"an agent of the package (nearest: {', '.join(near)}), the folder of an export, or "
-        "hf:USER/NAME"
+        f"a built-in agent (nearest: {', '.join(near)}), the folder of an export, or hf:USER/NAME"
     )
 
 

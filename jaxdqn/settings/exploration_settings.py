@@ -19,10 +19,10 @@ class ExplorationSettings:
         registries.EXPLORERS.names,
     )
     epsilon_start: float = setting.setting(
-        1.0, "probability of starting a random action, before the decay", ranges.SHARE
+        1.0, "initial epsilon, the probability of starting a random action", ranges.SHARE
     )
     epsilon_end: float = setting.setting(
-        0.01, "probability of starting a random action, after the decay", ranges.SHARE
+        0.01, "final epsilon, the probability of starting a random action", ranges.SHARE
     )
     epsilon_decay_steps: int = setting.setting(
         250_000, "steps over which epsilon decays linearly", ranges.STEPS_OR_ZERO
@@ -35,7 +35,8 @@ class ExplorationSettings:
     )
     explore_max_steps: int = setting.setting(
         1,
-        "maximum steps of a random action; it lasts k steps or more with probability 1/k",
+        "maximum number of steps for which a random action is repeated; it lasts k steps or more "
+        "with probability 1/k",
         ranges.COUNT,
         read_if=_LASTING,
     )

@@ -11,9 +11,9 @@ class GameSettings:
 
     env: str = setting.setting(
         "",
-        "game: a plain name such as Breakout or CartPole, a full EnvPool id, ale:Breakout for one "
-        "that ALE itself plays, gymnasium:ID, or my_package.my_module:ID for an environment that "
-        "this module registers with Gymnasium",
+        "environment: a plain name such as Breakout or CartPole, a full EnvPool id, ale:Breakout "
+        "(ALE instead of EnvPool), gymnasium:ID, or my_package.my_module:ID (registered with "
+        "Gymnasium by that module)",
         splits_groups=False,
     )
     preset: str = setting.setting(
@@ -31,7 +31,7 @@ class GameSettings:
     total_steps: int = setting.setting(
         10_000_000,
         "agent steps of the whole run, over all environments. It may change when a run resumes, "
-        "unless a schedule spans all steps",
+        "unless a schedule ends at the last step",
         ranges.STEPS,
         on_card=True,
     )
@@ -106,8 +106,8 @@ class GameSettings:
     )
     env_lifetime_steps: int = setting.setting(
         31_250,
-        "steps of each environment after which all environments are replaced, which ends their "
-        "games; 0: never. Such games count in no training return, and long ones are cut off most. "
-        "A run that resumes plays the steps since then again",
+        "replace all environments after this many steps of each; 0: never. Games that this cuts "
+        "off are left out of training returns, which affects long games most. A resumed run "
+        "replays the steps since the last replacement",
         ranges.STEPS_OR_ZERO,
     )

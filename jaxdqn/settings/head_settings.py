@@ -21,33 +21,41 @@ class HeadSettings:
     )
     num_atoms: int = setting.setting(
         51,
-        "atoms (of hl_gauss: bins) of a distribution of returns",
+        "number of atoms (c51) or bins (hl_gauss)",
         ranges.at_most(1_000, least=2),
         read_if=_ATOMS,
         on_card=True,
     )
     value_min: float = setting.setting(
-        -10.0, "the smallest return of a distribution", _RETURN, read_if=_ATOMS, on_card=True
+        -10.0,
+        "smallest return that c51 and hl_gauss can represent",
+        _RETURN,
+        read_if=_ATOMS,
+        on_card=True,
     )
     value_max: float = setting.setting(
-        10.0, "the largest return of a distribution", _RETURN, read_if=_ATOMS, on_card=True
+        10.0,
+        "largest return that c51 and hl_gauss can represent",
+        _RETURN,
+        read_if=_ATOMS,
+        on_card=True,
     )
     gauss_width: float = setting.setting(
         0.75,
-        "standard deviation of the targets of hl_gauss, in widths of a bin",
+        "standard deviation of hl_gauss's targets, in bin widths",
         ranges.Range(lambda value: 0.01 <= value <= 100, "between 0.01 and 100"),
         read_if=registries.HEADS.reading("gauss"),
     )
     num_quantiles: int = setting.setting(
         64,
-        "quantiles of a distribution of returns (of iqn: drawn for each observation)",
+        "number of quantiles (iqn: samples per observation)",
         ranges.at_most(1_000),
         read_if=registries.HEADS.reading("quantiles"),
         on_card=True,
     )
     num_cosines: int = setting.setting(
         64,
-        "cosine features in iqn's embedding of a fraction",
+        "number of cosine features in iqn's embedding of a fraction",
         ranges.at_most(1_000),
         read_if=registries.HEADS.reading("cosines"),
     )

@@ -21,12 +21,12 @@ class LearningSettings:
     )
     part_options: tuple[str, ...] = setting.setting(
         (),
-        "options that parts from --plugins have, such as width=2,kind=soft",
+        "options of parts from --plugins, such as width=2,kind=soft",
     )
     initial_agent: str = setting.setting(
         "",
-        "start from the parameters of a trained agent with the same network: one of the package, "
-        "such as CartPole, the folder of an export to safetensors, or hf:USER/NAME",
+        "start from the parameters of a trained agent with the same network: a built-in agent such "
+        "as CartPole, the folder of an export to safetensors, or hf:USER/NAME",
         on_card=True,
     )
     discount: float = setting.setting(
@@ -50,7 +50,7 @@ class LearningSettings:
         read_if=_TD_LOSS,
     )
     loss_scale: float = setting.setting(
-        1.0, "factor that the loss is multiplied by", ranges.POSITIVE, read_if=_TD_LOSS
+        1.0, "multiply the loss by this", ranges.POSITIVE, read_if=_TD_LOSS
     )
     huber_delta: float = setting.setting(
         1.0, "TD error at which the Huber loss becomes linear", ranges.POSITIVE, read_if=_HUBER
@@ -67,7 +67,8 @@ class LearningSettings:
     )
     terminal_reward: float | None = setting.setting(
         None,
-        "reward to learn from when a game ends, unless by a time limit (default: the game's own)",
+        "replaces the last reward of a game when learning, except at a time limit (default: the "
+        "game's own reward)",
         ranges.FINITE,
     )
     life_loss_ends: bool = setting.setting(
@@ -101,7 +102,7 @@ class LearningSettings:
     )
     rmsprop_centred: bool = setting.setting(
         True,
-        "use centred RMSProp, which divides by the standard deviation of gradients",
+        "use centered RMSProp, which divides by the standard deviation of gradients",
         read_if=_RMSPROP,
     )
     rmsprop_initial: float = setting.setting(
@@ -120,27 +121,27 @@ class LearningSettings:
     )
     target_tau: float = setting.setting(
         0.005,
-        "fraction of the way to the online network that the target network moves; 1: a full copy",
+        "soft-update coefficient tau: target += tau * (online - target); 1: hard copy",
         ranges.PART,
         on_card=True,
         read_if=_TARGET,
     )
     target_period_updates: int = setting.setting(
         1,
-        "move the target network every so many updates; 0: do not count updates",
+        "update the target network every N updates; 0: not by updates",
         ranges.COUNT_OR_ZERO,
         on_card=True,
         read_if=_TARGET,
     )
     target_period_steps: int = setting.setting(
         0,
-        "move the target network every so many steps; 0: do not count steps",
+        "update the target network every N steps; 0: not by steps",
         ranges.STEPS_OR_ZERO,
         read_if=_TARGET,
     )
     target_period_episodes: int = setting.setting(
         0,
-        "move the target network every so many games; 0: do not count games",
+        "update the target network every N games; 0: not by games",
         ranges.COUNT_OR_ZERO,
         read_if=_TARGET,
     )

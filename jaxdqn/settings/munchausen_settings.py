@@ -13,21 +13,21 @@ class MunchausenSettings:
 
     policy_temperature: float = setting.setting(
         0.03,
-        "temperature of the policy, a softmax of values; in units of values",
+        "temperature of the softmax policy, in units of action values",
         ranges.POSITIVE,
         read_if=_MUNCHAUSEN,
         on_card=True,
     )
     bonus_factor: float = setting.setting(
         0.9,
-        "factor of the bonus, --policy_temperature times the logarithm of an action's probability",
+        "coefficient of the Munchausen bonus, --policy_temperature * log pi(a given s)",
         ranges.SHARE,
         read_if=_MUNCHAUSEN,
         on_card=True,
     )
     bonus_min: float = setting.setting(
         -1.0,
-        "smallest bonus, before it is multiplied by --bonus_factor",
+        "the bonus is clipped to [--bonus_min, 0] before it is multiplied by --bonus_factor",
         ranges.Range(lambda value: -1e6 <= value <= 0, "between -1e6 and 0"),
         read_if=_MUNCHAUSEN,
         on_card=True,

@@ -48,11 +48,11 @@ class NetworkSettings:
         read_if=registries.ENCODERS.reading("kernels"),
     )
     impala_width: int = setting.setting(
-        1, "multiplier of impala's channels", ranges.at_most(64), read_if=_RESIDUALS
+        1, "multiplier of the number of impala's channels", ranges.at_most(64), read_if=_RESIDUALS
     )
     pooled_size: int = setting.setting(
         0,
-        "pool impala's last feature maps to this side length (adaptive max-pooling); 0: do not",
+        "pool impala's last feature maps to this side length (adaptive max-pooling); 0: no pooling",
         ranges.at_most(1_000, least=0),
         read_if=_RESIDUALS,
     )

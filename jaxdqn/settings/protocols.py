@@ -37,8 +37,8 @@ PROTOCOLS: Mapping[str, Protocol] = {
     ),
     # The random actions and the cap are Dopamine's, whose scores are the ones most compared with.
     "machado": Protocol(
-        "Machado et al. (arXiv:1709.06009): 25% sticky actions, one no-op; 0.1% random actions and "
-        "at most 108,000 frames, as in Dopamine",
+        "25% sticky actions and at most one no-op at the start, as in Machado et al. "
+        "(arXiv:1709.06009); 0.1% random actions and at most 108,000 frames, as in Dopamine",
         lambda spec: {
             "eval_epsilon": 0.001,
             "noop_max": 1,

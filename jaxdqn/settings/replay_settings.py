@@ -23,7 +23,7 @@ class ReplaySettings:
     )
     priority_exponent: float = setting.setting(
         0.6,
-        "exponent (alpha) of priorities in sampling; 0: all are drawn equally often",
+        "exponent (alpha) of priorities in sampling; 0: uniform sampling",
         ranges.SHARE,
         read_if=_PRIORITIES,
         on_card=True,
@@ -54,20 +54,20 @@ class ReplaySettings:
     )
     updates_per_slice: int = setting.setting(
         0,
-        "updates that the device runs in one call; 0: as many as fall due per step of a group",
+        "updates per device call; 0: as many as one step of a group of environments requires",
         ranges.COUNT_OR_ZERO,
         read_if=_UPDATES,
     )
     learning_starts_steps: int = setting.setting(
         20_000,
-        "steps that fill the replay before learning starts",
+        "steps to collect before learning starts",
         ranges.STEPS_OR_ZERO,
         read_if=_UPDATES,
     )
     terminal_repeats: int = setting.setting(
         1,
-        "draw the last step of a game this many times as often as others, unless a time limit "
-        "ended it",
+        "sample the last step of a game this many times as often as other steps, unless a time "
+        "limit ended the game",
         ranges.Range(lambda value: value in (1, 2, 3), "1, 2 or 3"),
         read_if=registries.SAMPLERS.reading("repeats"),
     )

@@ -13,7 +13,7 @@ class RolloutSettings:
 
     rollout_steps: int = setting.setting(
         32,
-        "steps of each environment that are learned from together",
+        "steps of each environment in one rollout",
         ranges.at_most(100_000),
         on_card=True,
         read_if=_ROLLOUTS,
