@@ -4,7 +4,7 @@ r"""Compiles what the device of a run does for accelerators, on a machine that h
   python -m benchmarks.aot --presets=atari --targets=h100 --targets=v5e
 
 For each preset it compiles acting, learning and cutting, and shows what the compiler says of them:
-the memory that they need beside their arguments, and how many operations the device starts for an
+the memory that they need besides their arguments, and how many operations the device starts for an
 update or a turn. The compilers are JAX's own plugins for CUDA and TPUs, which need no such device.
 Install them in an environment of their own: elsewhere JAX looks for the devices at every start.
 """

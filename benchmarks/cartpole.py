@@ -26,10 +26,10 @@ _ATOMS = {"value_min": 0.0, "value_max": 10.0}
 _PRIORITIZED = {"sampler": "prioritized"}
 _NOISY = {"noisy": True, "epsilon_start": 0.0, "epsilon_end": 0.0}
 _C51 = {"head": "c51", **_ATOMS}
-# Fractions are drawn anew for each update, and each costs a pass of the last layers.
+# New fractions are drawn for each update, and each costs a pass of the last layers.
 _IQN = {"head": "iqn", "num_quantiles": 8}
 
-# Settings of each variant, beside those of the preset `classic`.
+# Settings of each variant, in addition to those of the preset `classic`.
 VARIANTS: Mapping[str, Mapping[str, Any]] = {
     "double_dqn": {},
     "dqn": {"double_q": False},

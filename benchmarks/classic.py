@@ -1,4 +1,4 @@
-r"""Measures how long it takes to learn CartPole and MountainCar, beside peers.
+r"""Measures how long it takes to learn CartPole and MountainCar, compared with peers.
 
   python -m benchmarks.classic --games=CartPole --seeds=3
 
@@ -139,7 +139,7 @@ def table(found: Mapping[str, Mapping[str, list[Learned]]]) -> str:
             if name != "jaxdqn" and max(middle, ours) < math.inf:
                 cells[2] = f"{middle / ours:.1f} times"
             rows.append([game, name, f"{len(times)} of {len(runs)}", *cells])
-    head = ("game", "learner", "learned", "median seconds", "least to most", "time beside jaxdqn")
+    head = ("game", "learner", "learned", "median seconds", "least to most", "vs. jaxdqn")
     return report.table(head, rows)
 
 

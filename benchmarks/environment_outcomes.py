@@ -29,7 +29,7 @@ class Progress:
     """The outcomes so far, kept in a file from which the next walk continues.
 
     Args:
-      path: the file; it is started anew if it is of other versions.
+      path: the file; it is started over if it is of other versions.
     """
 
     def __init__(self, path: pathlib.Path):

@@ -4,8 +4,8 @@ r"""Compares updates of the presets of published agents with those of double DQN
 
 Every preset learns from the same batch of random frames, so the environments and the replay take no
 time. Drawing from a prioritized replay of a million steps and learning its priorities is measured
-beside them. Memory is that of the compiled update: its arguments, which the learner keeps, and what
-it needs beside them.
+separately. Memory is that of the compiled update: its arguments, which the learner keeps, and what
+it needs besides them.
 """
 
 import functools

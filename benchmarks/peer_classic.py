@@ -10,7 +10,7 @@ import time
 from typing import Any
 
 import gymnasium
-import peer_versions  # beside this file
+import peer_versions  # next to this file
 from stable_baselines3 import DQN
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.evaluation import evaluate_policy

@@ -14,7 +14,7 @@ from typing import Any
 
 import ale_py
 import gymnasium
-import peer_versions  # beside this file
+import peer_versions  # next to this file
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.env_util import make_atari_env
 from stable_baselines3.common.evaluation import evaluate_policy

@@ -1,4 +1,4 @@
-"""Plots that are stored beside the JSON of a benchmark."""
+"""Plots that are stored next to the JSON of a benchmark."""
 
 import pathlib
 import sys

@@ -4,7 +4,7 @@ r"""Measures how training speed depends on environments, batch, replay, devices 
 
 A sweep varies one of these. Each point runs `benchmarks.throughput` in its own process, with the
 preset's other settings. Devices and processes are measured by `benchmarks.parallel`, with strong
-and weak scaling; it receives all arguments after `--`. A plot of each sweep is stored beside its
+and weak scaling; it receives all arguments after `--`. A plot of each sweep is stored next to its
 JSON.
 """
 

@@ -20,7 +20,7 @@ Peers play in environments of their own. `--peers=stable_baselines3 --peers=sb3_
 and a QR-DQN with the settings of RL Baselines3 Zoo. `--cleanrl_files=dqn_atari_jax.py` is a file of
 CleanRL with its own settings, whose score is the mean of the last 30 returns of training. It runs
 in the Python of `stable_baselines3`: name one that has what the file imports (`--peer_python`).
-`--peer_steps=300000` scales the schedules of peers to so many steps; beside `--rate_rounds`, give
+`--peer_steps=300000` scales the schedules of peers to so many steps; with `--rate_rounds`, give
 them `--minutes` enough to make these steps on a busy machine.
 """
 
@@ -265,7 +265,7 @@ def _define_flags() -> None:
     flags.DEFINE_list(
         "variants",
         ["atari"],
-        "comma-separated presets, each with :SETTING=VALUE; beside --runs, none unless given",
+        "comma-separated presets, each with :SETTING=VALUE; with --runs, none unless given",
     )
     flags.DEFINE_list("runs", None, "comma-separated folders of earlier runs to be shown too")
     flags.DEFINE_integer("seeds", 1, "seeds of each", lower_bound=1)

@@ -105,13 +105,13 @@ def _typed(name: str, text: str) -> Any:
 
 
 def train(path: pathlib.Path, words: Sequence[str], minutes: float) -> None:
-    """Trains until a run has had so many minutes, or all its steps. It goes on where it stopped.
+    """Trains until a run has had so many minutes, or all its steps. It continues where it stopped.
 
     Minutes are those of the first start and of training, by the run's own clock: evaluations do not
     count, nor does what it takes to come back to where it was stopped.
 
     Args:
-      path: the run directory; what the run prints is kept beside it.
+      path: the run directory; what the run prints is kept next to it.
       words: flags of `jaxdqn.train`.
       minutes: that it has.
 
@@ -215,7 +215,7 @@ def points(
     Args:
       path: of the run.
       rate: at which minutes follow from steps; None: they are those of the run's own clock.
-      is_from_elsewhere: the run's own clock may be that of another machine: beside a rate, only the
+      is_from_elsewhere: the run's own clock may be that of another machine: with a rate, only the
         start-up is told by it.
     """
     found = rows(path)

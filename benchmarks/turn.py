@@ -6,7 +6,7 @@ In a turn one group of environments is stepped, and what fell due is learned. Th
 every setting of `jaxdqn.train`. It plays turns as training does and adds up what the host does in
 each part of them. Beside that it measures what cannot be saved: the emulators alone, and the
 arithmetic of acting and learning, in one call for many turns. On a CPU, what remains is the turn's
-own cost. On an accelerator, emulators, host and device work beside each other, so the host's own
+own cost. On an accelerator, emulators, host and device work in parallel, so the host's own
 work is shown instead.
 """
 

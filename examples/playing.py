@@ -104,7 +104,7 @@ def play(network, env, policy, num_games):
 
 
 class Motion:
-    """A fading trace of what moved, beside each frame."""
+    """A fading trace of what moved, for each frame."""
 
     def __init__(self):
         self.last = None  # [N, H, W], the previous frames

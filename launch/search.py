@@ -1,6 +1,6 @@
 """A search for settings: trials that Optuna chooses, each with a run for each seed.
 
-Optuna's study lies in a file beside the runs. So the same command goes on where it was cut off:
+Optuna's study is a file next to the runs. So the same command continues where it was cut off:
 a trial that was under way begins again with the same settings in the same folders, where its runs
 resume.
 """

@@ -33,7 +33,7 @@ class Plan(NamedTuple):
         """The settings of a trial's runs; None if they do not fit each other: its runs say so.
 
         Args:
-          params: what the trial chose, of which some may have no effect beside the rest.
+          params: what the trial chose, of which some may have no effect with the rest.
         """
         typed = [f"--{each}" for each in search_space.typed(params)]
         try:
@@ -44,7 +44,7 @@ class Plan(NamedTuple):
             return None
 
     def read(self, params: Mapping[str, Any]) -> dict[str, Any]:
-        """What a trial sets, by name, without what has no effect beside the rest."""
+        """What a trial sets, by name, without what has no effect with the rest."""
         config = self.resolved(params)
         return {
             name: value

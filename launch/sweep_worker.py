@@ -120,7 +120,7 @@ def _train(
         )
         try:
             code = _wait(process, run.stop_file)
-        finally:  # whatever happened, it must not train on beside the next attempt
+        finally:  # whatever happened, it must not keep training during the next attempt
             process.terminate()
             process.wait()
     if run.stop_file.exists():

@@ -130,7 +130,7 @@ class UpdateRule(NamedTuple):
 
     loss_fn: LossFn
     optimizer: optax.GradientTransformation  # of the online parameters
-    has_target: bool = False  # keep a target network beside them
+    has_target: bool = False  # keep a target network too
     # Share of the online parameters moved into the target; 1 is a hard copy (the soft update is
     # that of Lillicrap et al., arXiv:1509.02971).
     target_tau: float = 1.0

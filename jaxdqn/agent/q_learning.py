@@ -72,7 +72,7 @@ def make_loss(network: networks.Network, head: heads.Head, bootstrap: Bootstrap)
     def loss(
         params: chex.ArrayTree, target_params: chex.ArrayTree, batch: Transitions, key: jax.Array
     ) -> tuple[jax.Array, learner.Metrics, jax.Array]:
-        # Each forward pass draws for itself, and for each transition anew.
+        # Each forward pass draws for itself, and separately for each transition.
         keys = jax.random.split(key, (4, len(batch.action)))
         outputs = network.outputs(params, batch.observation, keys[0])
         reward, next_return = bootstrap(params, target_params, batch, keys[1:])

@@ -1,8 +1,8 @@
 """Spectral normalization: a kernel divided by its largest singular value (Miyato et al., 2018).
 
-arXiv:1802.05957. An estimate of that singular vector lies beside the parameters, in a collection of
-its own. Each update brings it closer by one step of the power method (`renewed`). So it is the same
-for all who use the parameters, and evaluations leave it as it is.
+arXiv:1802.05957. An estimate of that singular vector is kept next to the parameters, in a separate
+collection. Each update brings it closer by one step of the power method (`renewed`). So it is the
+same for all who use the parameters, and evaluations leave it as it is.
 """
 
 from collections.abc import Mapping

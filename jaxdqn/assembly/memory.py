@@ -182,7 +182,7 @@ def fit_replay(
       spec: of its environments.
       free_bytes: of all devices.
       chosen_by_user: whether the user chose the capacity.
-      working_bytes: what playing and learning with such settings need beside the replay, of all
+      working_bytes: what playing and learning with such settings need besides the replay, of all
         devices; asked only where it may matter, for it takes long.
 
     Raises:
@@ -199,7 +199,7 @@ def fit_replay(
     if working > max(0, free_bytes - _reserve_bytes()):
         raise errors.SettingError(
             "batch_size",
-            f"is {config.batch_size}, and playing and learning need {working / 1e9:.2f} GB beside "
+            f"is {config.batch_size}, and playing and learning need {working / 1e9:.2f} GB besides "
             f"the replay with it, with this network and --num_envs={config.num_envs}; "
             f"{free_bytes / 1e9:.2f} GB are free, of which the rest of the program needs "
             f"{_reserve_bytes() / 1e9:.1f} GB",
@@ -228,7 +228,7 @@ def fit_replay(
 
 
 def _working_limit(config: config_lib.Config, spec: api.EnvSpec) -> int:
-    """More than playing and learning are likely to need beside the replay.
+    """More than playing and learning are likely to need besides the replay.
 
     Updates of 32 take 45 times the bytes of their observations with the convolutions of Mnih et
     al., and 500 times for each unit of width with a residual network; and the parameters with their

@@ -103,7 +103,7 @@ def params_like(config: config_lib.Config, spec: api.EnvSpec) -> Any:
 
 
 def ring_layout(config: config_lib.Config, spec: api.EnvSpec) -> ring.Layout:
-    """The replay of a run, with what its algorithm stores beside each step."""
+    """The replay of a run, with what its algorithm stores with each step."""
     stores_q_values = registries.ALGORITHMS[config.algorithm].stores_q_values
     return ring.Layout(
         num_rows=config.replay_capacity // config.group_size,

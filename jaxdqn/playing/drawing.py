@@ -1,4 +1,4 @@
-"""Pictures of play: an enlarged screen, the network's view beside it, and sheets of frames."""
+"""Pictures of play: an enlarged screen, the network's view next to it, and sheets of frames."""
 
 from collections.abc import Mapping, Sequence
 
@@ -10,7 +10,7 @@ from jaxdqn.playing import pictures, return_distributions, style
 
 _HEIGHT = 560  # pixels, the approximate height of an enlarged screen
 _WIDEST = 2560  # pixels of an enlarged screen
-_PANEL = 320  # width of the panel beside the screen
+_PANEL = 320  # width of the panel next to the screen
 _SEAM = 4  # between frames
 _NUMBER, _LINES = 72, 8  # pixels of a number, and maximum lines of them
 _LEAST = 9  # minimum pixels of an action's row; below it, low values are left out
@@ -165,7 +165,7 @@ def _stack_picture(stack: np.ndarray, width: int, height: int) -> Image.Image:
     count, rows, columns = frames.shape[:3]
 
     def scale(across: int) -> float:
-        """The scale of frames if so many are beside each other."""
+        """The scale of frames if so many are next to each other."""
         down = -(-count // across)
         return min(
             (width - (across - 1) * _SEAM) / (across * columns),

@@ -33,7 +33,7 @@ def _without_score(members: Sequence[found_runs.Run]) -> int:
 
 
 def final_scores(by_game: found_runs.ByGame) -> Table | None:
-    """Scores of each group, beside those of random play, a human tester and published systems.
+    """Scores of each group, with those of random play, a human tester and published systems.
 
     They are the last evaluations of complete runs. None if there are none.
     """

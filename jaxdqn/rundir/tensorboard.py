@@ -18,7 +18,7 @@ class Events:
     """One event file.
 
     Args:
-      directory: where to create it, beside those of earlier starts.
+      directory: where to create it, next to those of earlier starts.
       purge_step: points of earlier files from this step on are no longer shown.
 
     Raises:

@@ -1,4 +1,4 @@
-"""Options of parts: what a part declares at its registration, beside the settings of all runs.
+"""Options of parts: what a part declares at its registration, besides the settings of all runs.
 
 `--part_options=width=2,kind=soft` sets two of them.
 """

@@ -17,7 +17,7 @@ class Condition(NamedTuple):
 
 
 class Setting(NamedTuple):
-    """All that is known of a setting beside its name, its type and its default."""
+    """All that is known of a setting besides its name, its type and its default."""
 
     help: str
     allowed: ranges.Range | None  # of a list, each part is in the range; None always may stand

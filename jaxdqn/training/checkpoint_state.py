@@ -1,6 +1,6 @@
 """From the state of a run to the parts of a checkpoint, and back.
 
-How each field is saved stands beside it, in `algorithms.run_state`.
+How each field is saved is noted next to it, in `algorithms.run_state`.
 """
 
 from collections.abc import Callable, Mapping, Sequence

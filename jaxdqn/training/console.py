@@ -26,7 +26,7 @@ _MEASURED_S = 10.0
 _AGAIN_S = 10.0  # between two lines about steps that are played again
 _LONGEST_S = 1e13  # that Python writes as days and hours
 _LEAST_IMAGE = 36  # pixels of a side that the network `small` needs
-_WIDE = 115  # columns that a bar and all that is shown beside it take
+_WIDE = 115  # columns that a bar and all that is shown next to it take
 
 
 def plan(setup: setup_lib.Setup, params: Any, from_step: int) -> str:
@@ -103,7 +103,7 @@ class Progress:
         self._total, self._is_shown = total_steps, processes.is_primary()
         self._loss = _NOTHING  # the last that is known
         self._next_look_s = 0.0
-        self._shown: dict[str, str] = {}  # beside the bar
+        self._shown: dict[str, str] = {}  # next to the bar
         self._first_loss_s: float | None = None  # when one was known
         self._measured_from: tuple[int, float] | None = None  # step, and when
         self._is_time_told = False
@@ -168,7 +168,7 @@ class Progress:
         self._next_again_s = now_s + _AGAIN_S
 
     def _show_beside_bar(self, shown: dict[str, str]) -> None:
-        """Shows what fits beside the bar, if there is one: return and loss on narrow terminals."""
+        """Shows what fits next to the bar, if there is one: return and loss on narrow terminals."""
         self._shown = shown
         if self._bar is not None:
             wide = shutil.get_terminal_size().columns >= _WIDE

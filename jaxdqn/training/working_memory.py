@@ -56,7 +56,7 @@ def programs(config: config_lib.Config, spec: api.EnvSpec, mesh: Mesh) -> dict[s
 
 
 def needed_bytes(config: config_lib.Config, spec: api.EnvSpec, mesh: Mesh) -> int:
-    """Memory of all devices that playing and learning need beside the replay.
+    """Memory of all devices that playing and learning need besides the replay.
 
     It compiles both, which takes as long as it does at the start of a run.
     """

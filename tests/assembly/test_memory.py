@@ -63,7 +63,7 @@ def test_the_compiler_is_asked_where_memory_is_short():
 
 def test_a_batch_that_leaves_no_room_is_refused():
     config = presets.resolve("Breakout", "atari", {})
-    with pytest.raises(errors.SettingError, match=r"need 4.50 GB beside .* 5.00 GB") as caught:
+    with pytest.raises(errors.SettingError, match=r"need 4.50 GB besides .* 5.00 GB") as caught:
         fit(config, 5_000_000_000, chosen_by_user=False, working_bytes=lambda _: 4_500_000_000)
     assert caught.value.setting == "batch_size"
 

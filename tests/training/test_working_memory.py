@@ -66,7 +66,7 @@ def test_a_run_is_prepared_with_what_the_compiler_says(config, tmp_path, monkeyp
         monkeypatch.setattr(memory, which, lambda _: 1_230_000_000)
     path = tmp_path / "run"
     options = {"path": path, "overwrite": False, "capacity_chosen_by_user": False}
-    with pytest.raises(errors.SettingError, match="beside the replay") as caught:
+    with pytest.raises(errors.SettingError, match="besides the replay") as caught:
         setup.prepare(large, **options)
     assert caught.value.setting == "batch_size" and not path.exists()
     assert setup.prepare(config, **options).config == config

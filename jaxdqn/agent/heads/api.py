@@ -18,7 +18,7 @@ class Outputs(NamedTuple):
     """What a network gives for one observation; with a leading [B] for a batch."""
 
     raw: jax.Array  # [A, K] float32
-    # [K] float32, the fractions of quantiles, where they are drawn anew; None where each of K has
+    # [K] float32, the fractions of quantiles, where each call draws them; None where each of K has
     # one meaning
     taus: jax.Array | None = None
 

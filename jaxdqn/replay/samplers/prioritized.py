@@ -3,7 +3,7 @@
 Schaul et al., arXiv:1511.05952. Each transition has a mass, which is its priority to the power of
 alpha, or 0 where it may not be drawn. Blocks of rows of one environment have the sum of their
 masses. A draw finds a block and then a row in it, each by a random number of its own: one float32
-could not tell a million rows apart. Sums are calculated anew from the masses and never updated by
+could not tell a million rows apart. Sums are recomputed from the masses and never updated by
 differences, which would drift until rows without mass are drawn.
 """
 
@@ -172,7 +172,7 @@ def prioritized(
 
 
 def _summed(state: Masses, block: jax.Array) -> Masses:
-    """Calculates a block of each environment anew."""
+    """Recomputes a block of each environment."""
     inside = jax.lax.dynamic_index_in_dim(state.mass, block, axis=1, keepdims=False)
     put = jax.lax.dynamic_update_index_in_dim
     return state.replace(

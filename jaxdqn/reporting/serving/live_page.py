@@ -1,4 +1,4 @@
-"""The page of runs as they are now, made anew only if a run has changed."""
+"""The page of runs as they are now, made again only if a run has changed."""
 
 import base64
 import hashlib
