@@ -1,6 +1,6 @@
 """Atari games for Gymnasium, preprocessed by its own `AtariPreprocessing`.
 
-`--env=benchmarks.gymnasium_atari:Preprocessed/Breakout-v0` plays one. It shows 84x84 grey pixels.
+`--env=benchmarks.gymnasium_atari:Preprocessed/Breakout-v0` plays one. It shows 84x84 gray pixels.
 Two other names are for comparisons: `Preprocessed/BreakoutFixed-v0` starts without no-ops, and
 `Preprocessed/BreakoutScreens-v0` also shows whole screens, of 210x160 pixels.
 

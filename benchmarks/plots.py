@@ -45,7 +45,7 @@ def seeds(
     xlabel: str,
     ylabel: str,
 ) -> None:
-    """Draws the curves of several seeds in one colour for each label, as `lines` does."""
+    """Draws the curves of several seeds in one color for each label, as `lines` does."""
     if not (pyplot := _pyplot()):
         return
     figure, axes = pyplot.subplots(figsize=(6, 4), layout="constrained")

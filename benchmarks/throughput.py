@@ -126,7 +126,7 @@ _SHOWN = (
 def _define_flags() -> None:
     report.define_flags(
         rounds=15
-    )  # many short rounds, because a neighbour's load comes and goes within seconds
+    )  # many short rounds, because a neighbor's load comes and goes within seconds
     report.define_seconds(2.0, "seconds of each measurement in a round")
     flags.DEFINE_integer("devices", None, "number of devices to use (default: all)", lower_bound=1)
     devices.define_compilation_cache()

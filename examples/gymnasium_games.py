@@ -41,7 +41,7 @@ class Games:
         return numbers.reshape(len(numbers), *(shape or (1,)))  # a single number is a vector too
 
     def image(self, pixels):
-        """One image of bytes, grey and of another size where that is asked for."""
+        """One image of bytes, gray and of another size where that is asked for."""
         from PIL import Image
 
         if self.grey and pixels.ndim == 3 and pixels.shape[2] == 3:

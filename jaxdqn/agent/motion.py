@@ -9,7 +9,7 @@ import flax.struct
 import jax
 import jax.numpy as jnp
 
-_THRESHOLD = 20  # a pixel moves if it changes by more than so many grey levels
+_THRESHOLD = 20  # a pixel moves if it changes by more than so many gray levels
 _DECAY = 0.75  # factor of the trace from one step to the next
 
 

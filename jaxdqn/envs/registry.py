@@ -116,7 +116,7 @@ def make(
     Args:
       env_id: as `resolve` returns it.
       num_envs: E.
-      seed: environment i plays with `seed + i`, whatever its neighbours; below 2**31 - E.
+      seed: environment i plays with `seed + i`, whatever its neighbors; below 2**31 - E.
       options: what it should not take its default for, such as `max_episode_steps`.
       num_threads: emulator threads; 0 lets the source choose.
       with_screen: whether `screen` will be asked.

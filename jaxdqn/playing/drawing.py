@@ -17,7 +17,7 @@ _LEAST = 9  # minimum pixels of an action's row; below it, low values are left o
 _LEAST_SPREAD = 0.01  # of the largest value, that bars show over their whole length
 _SALIENT = 252  # pixels of the longer side of a frame with its saliency
 _GRID = 1200  # pixels, about the longer side of a grid of tiles
-_LINE = 0.5  # grey of the lines between them
+_LINE = 0.5  # gray of the lines between them
 
 
 def screen(moment: moments_lib.Moment) -> Image.Image:
@@ -104,7 +104,7 @@ def _draw_q_values(
     moment: moments_lib.Moment,
     action_names: Sequence[str],
 ) -> None:
-    """A bar for each action, as long as `_bar_shares` says; the one taken in colour."""
+    """A bar for each action, as long as `_bar_shares` says; the one taken in color."""
     x, y, right, bottom = box
     shown = _shown(moment, max(1, (bottom - y) // _LEAST))
     values = {i: f"{q:.2f}" if abs(q) < 1e6 else f"{q:.3g}" for i, q in enumerate(moment.q_values)}
@@ -213,7 +213,7 @@ def tiles(grid: np.ndarray, *, signed: bool) -> Image.Image:
     """Small pictures [rows, columns, H, W] in a grid, enlarged.
 
     Args:
-      grid: their values; NaN is as grey as the lines between the tiles.
+      grid: their values; NaN is as gray as the lines between the tiles.
       signed: blue below zero, red above it, relative to the largest absolute value; else black to
         white, relative to the largest value of each picture.
     """
@@ -239,16 +239,16 @@ def tiles(grid: np.ndarray, *, signed: bool) -> Image.Image:
 
 
 def salient(stack: np.ndarray, saliency: np.ndarray) -> Image.Image:
-    """Frames side by side in grey, with red where the network looks.
+    """Frames side by side in gray, with red where the network looks.
 
     Args:
-      stack: [S, *frame_shape] of any type, oldest first. A frame in colour is one picture, whose
+      stack: [S, *frame_shape] of any type, oldest first. A frame in color is one picture, whose
         red is that of the channel that counts most. Any other channel is a picture of its own.
       saliency: of the same shape, in [0, 1].
     """
     grey = pictures.unstacked(pictures.as_bytes(stack)).astype(np.float32)
     saliency = pictures.unstacked(saliency)
-    if grey.ndim == 4:  # in colour
+    if grey.ndim == 4:  # in color
         grey, saliency = grey.mean(axis=3), saliency.max(axis=3)
     rest = grey * (1 - saliency)  # otherwise white pixels would stay white
     red = np.maximum(grey, 255 * saliency)

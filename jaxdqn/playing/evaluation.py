@@ -39,7 +39,7 @@ def num_envs_for(num_episodes: int) -> int:
 def quotas(num_episodes: int, num_envs: int) -> np.ndarray:
     """Number of games that each of E environments plays, [E]: equal, or one more for some.
 
-    Which ones play more is fixed beforehand: the first N games to end would favour short games.
+    Which ones play more is fixed beforehand: the first N games to end would favor short games.
     """
     return np.bincount(np.arange(num_episodes) % num_envs, minlength=num_envs)
 

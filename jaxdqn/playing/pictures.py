@@ -1,4 +1,4 @@
-"""Frames of any environment as pictures: bytes in grey or in colour."""
+"""Frames of any environment as pictures: bytes in gray or in color."""
 
 import numpy as np
 
@@ -14,9 +14,9 @@ def of_stack(stack: np.ndarray) -> np.ndarray | None:
     """The frames of a stack as pictures, oldest first.
 
     Args:
-      stack: [S, *frame_shape] of any type. A frame [H, W] is a grey picture, and one with three
-        channels, [3, H, W] or [H, W, 3], a coloured one. Each of any other channels, such as
-        frames and their traces of motion, is a grey picture of its own.
+      stack: [S, *frame_shape] of any type. A frame [H, W] is a gray picture, and one with three
+        channels, [3, H, W] or [H, W, 3], a colored one. Each of any other channels, such as
+        frames and their traces of motion, is a gray picture of its own.
 
     Returns:
       [N, H, W] or [N, H, W, 3] uint8; None if a frame is not a picture.

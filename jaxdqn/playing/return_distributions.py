@@ -79,7 +79,7 @@ def panel(
     Args:
       returns: of all actions.
       q_values: [A] their means.
-      action: the one taken, which is coloured.
+      action: the one taken, which is colored.
       names: of the actions.
       height: of the picture, in pixels.
     """

@@ -1,4 +1,4 @@
-"""Colours, fonts and distances of pictures of play."""
+"""Colors, fonts and distances of pictures of play."""
 
 from PIL import ImageFont
 

@@ -9,9 +9,9 @@ import numpy as np
 from jaxdqn.reporting import curves as curves_lib
 from jaxdqn.reporting import report_packages
 
-# After Okabe and Ito: colour-blind readers can distinguish them, and they suit white and black.
+# After Okabe and Ito: color-blind readers can distinguish them, and they suit white and black.
 COLOURS = ("#3B8FD9", "#E0662A", "#1AA37A", "#CC79A7", "#D99A00", "#8C5A2B")
-INK = "#123457"  # placeholder for the page's text colour until the picture is written
+INK = "#123457"  # placeholder for the page's text color until the picture is written
 LINE_HEIGHT = 8 * 1.25 / 72  # of names, in inches
 
 
@@ -39,7 +39,7 @@ def draw(
     Args:
       axes: with their limits set.
       group: to draw.
-      look: colour and style of lines.
+      look: color and style of lines.
       marker: of points.
       scale: of lines and points.
       strength: opacity of everything except the mean.

@@ -106,7 +106,7 @@ def has_place(ys: np.ndarray) -> np.ndarray:
 
 
 def alone(one: Curve) -> Curve:
-    """The points of a curve without a neighbour that a line could connect them to."""
+    """The points of a curve without a neighbor that a line could connect them to."""
     is_gap = np.pad(~np.isfinite(one[1]), 1, constant_values=True)
     is_alone = ~is_gap[1:-1] & is_gap[:-2] & is_gap[2:]
     return one[0][is_alone], one[1][is_alone]

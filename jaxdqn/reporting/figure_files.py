@@ -1,4 +1,4 @@
-"""Figures as files: SVG that takes a page's own text colour, or PNG."""
+"""Figures as files: SVG that takes a page's own text color, or PNG."""
 
 import io
 import pathlib

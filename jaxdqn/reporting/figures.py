@@ -136,7 +136,7 @@ def legend(groups: found_runs.Groups) -> str:
             f"Faint: each run. Bold: their mean{until}, with its 95% interval for three or more. "
         )
     if len(groups) > group_names.SHARED_AXES:
-        text += f"{len(groups)} groups, each in colour; the means of all groups in grey. "
+        text += f"{len(groups)} groups, each in color; the means of all groups in gray. "
     if group_names.are_cut(list(groups)):
         text += "The groups are listed by their numbers below the plots."
     return text

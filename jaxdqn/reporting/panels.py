@@ -16,7 +16,7 @@ _LEFT, _RIGHT, _TOP, _BOTTOM, _GAP = 0.75, 0.15, 0.05, 0.5, 0.15
 
 
 def draw(names: Sequence[str], drawn: Sequence[curves_lib.Group], frame: axes_lib.Frame) -> Any:
-    """A figure with a panel for each group, and the means of all groups in grey behind it.
+    """A figure with a panel for each group, and the means of all groups in gray behind it.
 
     Args:
       names: of the groups.

@@ -12,7 +12,7 @@ from jaxdqn.rundir import known_curves
 _MEAN_POINTS, _PANEL_POINTS = 200, 60  # of a mean on shared axes, and in a panel
 _RUNS_POINTS, _FEWEST_RUN_POINTS = 16_000, 40  # of the lines of all runs, and of each
 _SIZE = (6.4, 3.6)  # of shared axes, in inches
-# Of lines and of points. With the colours they distinguish `group_names.SHARED_AXES` groups.
+# Of lines and of points. With the colors they distinguish `group_names.SHARED_AXES` groups.
 _STYLES = (("-", "o"), ((0, (4, 1.5)), "s"))
 
 
@@ -29,11 +29,11 @@ def lines(
     """A figure of one curve for each group: the mean of its runs, and a 95% band for three or more.
 
     Up to `group_names.SHARED_AXES` groups share axes, with a legend below these. More have a panel
-    each, with the means of all groups in grey behind.
+    each, with the means of all groups in gray behind.
 
     Args:
       groups: the runs' curves, by the group's label.
-      points: curves drawn as single points in the colour of their group.
+      points: curves drawn as single points in the color of their group.
       x: label of that axis.
       y: label of that axis.
       levels: dotted horizontal lines, by label.

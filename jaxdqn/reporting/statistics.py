@@ -1,7 +1,7 @@
 """Scores over several seeds and games: point estimates and their intervals.
 
 The measures are those of Agarwal et al. (arXiv:2108.13264) and their library, rliable:
-the interquartile mean and the optimality gap of the human-normalised scores of all runs, and the
+the interquartile mean and the optimality gap of the human-normalized scores of all runs, and the
 median and mean of the games' scores. The bootstrap resamples runs within each game.
 """
 
@@ -71,7 +71,7 @@ MEASURES: Mapping[str, Callable[[Sequence[np.ndarray]], np.ndarray]] = {
 
 
 def over_games(scores: Mapping[str, Sequence[float]]) -> dict[str, Estimate]:
-    """Aggregates human-normalised scores by stratified bootstrap.
+    """Aggregates human-normalized scores by stratified bootstrap.
 
     Args:
       scores: for each game the finite scores of its runs.

@@ -65,7 +65,7 @@ def _known(game: api.GameInfo, published: Sequence[str]) -> list[str]:
 
 
 def _score_cells(reference: api.Reference | None, finals: Sequence[float]) -> tuple[str, str, str]:
-    """The mean of some scores, its interval, and the human-normalised mean."""
+    """The mean of some scores, its interval, and the human-normalized mean."""
     if not finals:
         return _NOT_FINITE, "", ""
     mean, low, high = (
@@ -111,7 +111,7 @@ def aggregates(by_game: found_runs.ByGame) -> Table | None:
     return {"head": head, "rows": rows, "note": " ".join(notes)} if rows else None
 
 
-_Normalised = Mapping[str, Sequence[float]]  # human-normalised scores of runs, by game
+_Normalised = Mapping[str, Sequence[float]]  # human-normalized scores of runs, by game
 
 
 def _in_common(of_groups: Mapping[str, _Normalised]) -> tuple[Mapping[str, _Normalised], str]:
@@ -131,7 +131,7 @@ def _in_common(of_groups: Mapping[str, _Normalised]) -> tuple[Mapping[str, _Norm
 
 
 def _normalised(reference: api.Reference | None, finals: Sequence[float]) -> list[float]:
-    """Human-normalised scores; empty if the game has none."""
+    """Human-normalized scores; empty if the game has none."""
     found = (scores.human_normalised(reference, score) for score in finals)
     return [value for value in found if value is not None]
 

@@ -1,4 +1,4 @@
-"""A run's folder: how it is recognised, what may be in it, and whether settings match it."""
+"""A run's folder: how it is recognized, what may be in it, and whether settings match it."""
 
 import dataclasses
 import json

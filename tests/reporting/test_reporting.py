@@ -461,7 +461,7 @@ def test_many_groups_make_one_readable_page(tmp_path):
     assert "400 runs: 400 complete" in html and len(html) < 3_000_000
     titles = re.findall(r">(n_step=\d+)</text>", html)
     assert titles == [f"n_step={i}" for i in range(1, 41)] * 6  # by number: 2 before 10
-    assert "40 groups, each in colour; the means of all groups in grey" in html
+    assert "40 groups, each in color; the means of all groups in gray" in html
     assert "><summary>Settings that differ between 400 runs" in html
 
 

@@ -9,7 +9,7 @@ import numpy.typing as npt
 class Shown(NamedTuple):
     """What E emulators show after their last actions."""
 
-    image: npt.NDArray[np.uint8]  # [E, 1, H, W], with a last axis of 3 if in colour
+    image: npt.NDArray[np.uint8]  # [E, 1, H, W], with a last axis of 3 if in color
     reward: npt.NDArray[np.integer]  # [E]
     terminated: npt.NDArray[np.bool_]  # [E]
     truncated: npt.NDArray[np.bool_]  # [E]

@@ -43,7 +43,7 @@ class AleEnv:
             vector = specs.make(rom, specs.arguments(options), num_envs, threads)
             self._games = emulators.Emulators(vector, seed, limit)
             # ALE draws nothing but observations. So the first game is played a second time, in
-            # colour: equal seeds and actions make equal games.
+            # color: equal seeds and actions make equal games.
             self._drawn: emulators.Emulators | None = None
             if with_screen:
                 drawn = specs.make(rom, specs.screen_arguments(options), 1, 1)

@@ -84,7 +84,7 @@ class RandomFrameSkip:
       spec: of these environments, as `describe` gives it.
       fewest: frames of a step.
       most: frames of a step.
-      seed: environment i draws the numbers between them with `seed + i`, whatever its neighbours.
+      seed: environment i draws the numbers between them with `seed + i`, whatever its neighbors.
     """
 
     def __init__(self, env: pool.EnvPoolEnv, spec: api.EnvSpec, fewest: int, most: int, seed: int):

@@ -8,7 +8,7 @@ from jaxdqn.replay.samplers import api
 from jaxdqn.settings import config as config_lib
 
 # Candidates drawn for one transition; the first that is not a game's last row is used. If one row
-# in ten were a last row, all eight would be last rows once in 1e8 draws; then a neighbour is used.
+# in ten were a last row, all eight would be last rows once in 1e8 draws; then a neighbor is used.
 _CANDIDATES = 8
 
 
@@ -48,7 +48,7 @@ def uniform(
         best = jnp.argmin(refused, axis=0)  # the first candidate that is not
         pick = jnp.arange(batch_size)
         row, env, still_last = rows[best, pick], envs[best, pick], is_last[best, pick]
-        # Two last rows hardly ever follow each other: the neighbour starts a transition.
+        # Two last rows hardly ever follow each other: the neighbor starts a transition.
         neighbour = jnp.where(row - layout.stride >= low, row - layout.stride, row + layout.stride)
         return api.Drawn(jnp.where(still_last, neighbour, row), env, weight=None)
 
