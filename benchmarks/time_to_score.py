@@ -172,7 +172,7 @@ def _run_dir(
     usual = timed_runs.settings(variant, game, _common())
     if names := earlier_runs.changed(usual, trained_agent.read_config(path)):
         raise errors.SettingError(
-            "runs_dir", f"has {path}, begun with another {names}; must be another folder"
+            "runs_dir", f"has {path}, started with another {names}; must be another folder"
         )
     return path
 

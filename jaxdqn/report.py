@@ -93,7 +93,7 @@ def _serve() -> int:
     page = live_page.LivePage(lambda: _found_and_missing(named)[0])
     with server.Server(page, flags.FLAGS.port) as serving:
         try:
-            print(f"serving {named} at {serving.url}; Ctrl-C ends it", flush=True)
+            print(f"serving {named} at {serving.url}; Ctrl-C stops it", flush=True)
             page.newest(wait_s=0)  # begins to make it, which takes minutes for hundreds of runs
             serving.serve_forever()
         except KeyboardInterrupt:

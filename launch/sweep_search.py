@@ -196,7 +196,7 @@ def _conclude(results: Sequence[search_finals.Result], plan: search_plan.Plan, c
     words = ["python", "-m", "launch.sweep", f"--envs={plan.env}", f"--seeds={new}-{new + 4}"]
     words += [f"--runs_dir={plan.runs_dir}-trial{number}", "--"]
     words += [f"--flagfile={plan.runs_dir / BEST_FLAGS}"]
-    print("A score by which a trial was chosen is too high. Other seeds tell how good it is:")
+    print("The score of a trial that was chosen by it is biased upward. Check it with other seeds:")
     print(shlex.join(words))
 
 

@@ -44,7 +44,7 @@ _DIAGNOSTICS = (
     ),
     ("Noise", "noise_scale", False, "Mean size of the scales of noisy layers."),
     ("Exploration", "epsilon", False, "Probability of a random action."),
-    ("Speed", "steps_per_second", False, "Agent steps per second of training alone."),
+    ("Speed", "steps_per_second", False, "Agent steps per second, for training only."),
     (
         "Wall-clock speed",
         "wall_steps_per_second",

@@ -167,7 +167,7 @@ def _summary(found: Sequence[found_runs.Run]) -> str:
     states = [run.state for run in found]
     complete, broken = states.count("complete"), states.count("broken")
     others = len(found) - complete - broken
-    counts = f"{complete} complete, {others} under way or stopped, {broken} broken"
+    counts = f"{complete} complete, {others} running or stopped, {broken} broken"
     made = f"{datetime.datetime.now():%Y-%m-%d %H:%M}"
     return f"{wording.counted(len(found), 'run')}: {counts}. Made {made}."
 

@@ -120,7 +120,7 @@ def check_same(
                 why = f"--total_steps cannot change: --{spans} is reached at the last step; "
         raise errors.SettingError(
             "run_dir",
-            f"{path} was begun with other settings: {', '.join(told)}; {why}"
+            f"{path} was started with other settings: {', '.join(told)}; {why}"
             "use the same ones, name another --run_dir, or start over with --overwrite",
         )
 
@@ -152,8 +152,8 @@ def check_same_jax(path: pathlib.Path) -> None:
         if value != before[name]:
             raise errors.SettingError(
                 "run_dir",
-                f"{path} was begun with the environment variable {name}={before[name]}, and now it "
-                f"is {value}; set it as before, or use another --run_dir",
+                f"{path} was started with the environment variable {name}={before[name]}, and now "
+                f"it is {value}; set it as before, or use another --run_dir",
             )
 
 

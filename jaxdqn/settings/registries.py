@@ -133,7 +133,7 @@ HEADS.register(
 HEADS.register(
     "iqn",
     "jaxdqn.agent.heads.iqn",
-    "quantiles of returns at drawn fractions (IQN)",
+    "quantiles of returns at random fractions (IQN)",
     paper="Dabney et al., arXiv:1806.06923",
     reads=frozenset({"quantiles", "cosines"}),
     offers=frozenset({"means"}),

@@ -185,7 +185,7 @@ def test_a_run_that_ended_is_not_run_again(tmp_path):
         package="benchmarks",
         cwd=program.ROOT,
     )
-    assert changed.returncode == 2 and "begun with another --n_step; must be" in changed.stderr
+    assert changed.returncode == 2 and "started with another --n_step; must be" in changed.stderr
 
 
 def test_a_run_ends_by_the_clock(tmp_path):

@@ -50,7 +50,9 @@ def test_settings_of_jax_belong_to_a_run(tmp_path):
     config = presets.resolve("CartPole", "classic", {})
     layout.create(tmp_path / "run", config)
     layout.check_same_jax(tmp_path / "run")
-    told = r"was begun with the environment variable JAX_THREEFRY_PARTITIONABLE=True, and now it is"
+    told = (
+        r"was started with the environment variable JAX_THREEFRY_PARTITIONABLE=True, and now it is"
+    )
     with jax.threefry_partitionable(False):
         with pytest.raises(errors.SettingError, match=told):
             layout.check_same_jax(tmp_path / "run")

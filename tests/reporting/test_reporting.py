@@ -221,7 +221,7 @@ def test_a_broken_run_is_shown_as_that(tmp_path, damage, problem):
     run = found_runs.read(tmp_path / "broken")
     assert run.state == "broken" and problem in run.problem
     html = page.build([run, found_runs.read(make_run(tmp_path / "good"))])
-    assert problem in html and "2 runs: 1 complete, 0 under way or stopped, 1 broken" in html
+    assert problem in html and "2 runs: 1 complete, 0 running or stopped, 1 broken" in html
 
 
 def test_runs_are_grouped_by_how_they_learn(tmp_path):
@@ -267,7 +267,7 @@ def test_a_run_is_complete_when_it_has_scored_itself(tmp_path):
     run = found_runs.read(path)
     assert run.state == "started"
     html = page.build([run, found_runs.read(make_run(tmp_path / "good"))])
-    assert "1 complete, 1 under way or stopped, 0 broken" in html
+    assert "1 complete, 1 running or stopped, 0 broken" in html
 
 
 def test_films_that_are_links_or_too_large_stay_outside(tmp_path):
@@ -292,7 +292,7 @@ def test_the_page_is_one_file_and_says_what_it_should(tmp_path):
     (tmp_path / "a" / "videos" / "1000.mp4").write_bytes(b"older")
     (tmp_path / "a" / "videos" / "2000.mp4").write_bytes(b"film")
     html = page.build([found_runs.read(path) for path in made])
-    assert "5 runs: 4 complete, 1 under way or stopped, 0 broken" in html
+    assert "5 runs: 4 complete, 1 running or stopped, 0 broken" in html
     assert "<script" not in html and "&lt;script&gt;" in html
     assert not re.search(r"(src|href)=\"(?!data:|#)", html)  # nothing is fetched
     assert "data:video/mp4;base64,ZmlsbQ==" in html and "Play at step 2,000" in html

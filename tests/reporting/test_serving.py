@@ -112,7 +112,7 @@ def test_the_page_changes_with_what_runs_write_and_only_then(tmp_path, monkeypat
     other = make_run(tmp_path / "b", seed=1)
     add_film(other, 2000)
     html = newest().html.decode()
-    assert "2 runs: 1 complete, 1 under way or stopped, 0 broken" in html
+    assert "2 runs: 1 complete, 1 running or stopped, 0 broken" in html
     captions = re.findall(r"<figcaption>(<b>[ab]\..*)</figcaption>", html)
     assert captions == [
         "<b>b.</b> Play at step 2,000 of 2,000; last evaluation 100.0, best evaluation 100.0, "

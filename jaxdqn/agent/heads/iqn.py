@@ -1,4 +1,4 @@
-"""IQN: quantiles of returns at drawn fractions, taus (Dabney et al., arXiv:1806.06923)."""
+"""IQN: quantiles of returns at random fractions, taus (Dabney et al., arXiv:1806.06923)."""
 
 import flax.linen as nn
 import jax
