@@ -30,7 +30,7 @@ from absl import flags
 
 from jaxdqn import errors, wording
 from jaxdqn.cli import paths, program
-from launch import sweep_ray, sweep_runs, sweep_worker
+from launch import sweep_flags, sweep_ray, sweep_runs, sweep_worker
 
 
 def define_flags() -> None:
@@ -137,7 +137,7 @@ def _sweep(runs_dir: pathlib.Path, train_flags: Sequence[str]) -> int:
         problems = sweep_ray.train_all(ray, runs)
     _show(runs, problems)
     if values.report:
-        _report(runs_dir)
+        _report(runs_dir, sweep_flags.plugins(train_flags))
     for run, problem in problems.items():
         print(f"error: {run.path.name}: {problem.text}; see {run.log}", file=sys.stderr)
     return 1 if problems else 0
@@ -160,10 +160,11 @@ def _search(runs_dir: pathlib.Path, train_flags: Sequence[str]) -> int:
     return sweep_search.main(runs_dir, train_flags)
 
 
-def _report(runs_dir: pathlib.Path) -> None:
+def _report(runs_dir: pathlib.Path, plugins: Sequence[str]) -> None:
     """Makes the report of all runs, if its packages are installed."""
     found = f"{glob.escape(str(runs_dir))}/*-seed*"
     command = [sys.executable, "-m", "jaxdqn.report", f"--runs={found}", "--overwrite"]
+    command += [f"--plugins={','.join(plugins)}"] if plugins else []
     subprocess.run([*command, f"--out={runs_dir / 'report.html'}"], check=False)
 
 

@@ -6,6 +6,8 @@ import subprocess
 import sys
 from collections.abc import Iterable, Sequence
 
+from absl import flags
+
 from jaxdqn import errors
 from jaxdqn.cli import setting_flags
 from jaxdqn.settings import presets
@@ -60,6 +62,22 @@ def check_runs(
             presets.resolve(env, given.pop("preset", ""), given)
     if not has_plugins:
         _check_known([*train_flags, *(f"--{setting}" for one in combinations for setting in one)])
+
+
+def plugins(train_flags: Sequence[str]) -> list[str]:
+    """The modules that `--plugins` names among the flags of all runs.
+
+    Raises:
+      SettingError: a file of flags cannot be read, or the flag has no value.
+    """
+    flag_values = flags.FlagValues()
+    flag_values.set_gnu_getopt()  # pass over the values of flags that are not known here
+    flags.DEFINE_list("plugins", [], "", flag_values=flag_values)
+    try:
+        flag_values(["", *setting_flags.with_files(train_flags)], known_only=True)
+    except flags.Error as error:
+        raise errors.SettingError("plugins", str(error)) from None
+    return list(flag_values.plugins)
 
 
 def _check_known(words: Sequence[str]) -> None:

@@ -15,7 +15,7 @@ from rich import table as rich_table
 
 from jaxdqn import errors, wording
 from jaxdqn.cli import paths, setting_flags
-from jaxdqn.settings import presets, setting
+from jaxdqn.settings import presets, registry, setting
 from jaxdqn.storage import atomic_files
 from launch import (
     search,
@@ -85,6 +85,8 @@ def _plan(
     if values.vary:
         raise errors.SettingError("vary", "does not go with --search, whose file has the settings")
     sweep_flags.check(train_flags)
+    # A search needs to know their parts here, wherever the runs are trained.
+    registry.load_plugins(sweep_flags.plugins(train_flags))
     space = search_space.read(paths.usable("search", values.search))
     given = setting_flags.parse(train_flags)
     settings = presets.resolve(values.envs[0], given.pop("preset", ""), given)

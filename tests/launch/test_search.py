@@ -27,6 +27,15 @@ def test_a_search_starts_where_runs_without_it_are(tmp_path):
     assert "--seed=5" in two and one[:-3] == two[:-3]
 
 
+def test_a_search_knows_the_parts_of_plugins(tmp_path):
+    (tmp_path / "space.toml").write_text('head = ["scalar", "twins"]')
+    words = ("--envs=Corridor", f"--search={tmp_path / 'space.toml'}", "--dry_run", "--")
+    words += ("--track", "wandb", "--plugins=tests.toys.plugin", "--algorithm=myopic")
+    told = program.run("sweep", *words, package="launch", cwd=program.ROOT)
+    assert told.returncode == 0, told.stderr
+    assert "--head=scalar" in told.stdout
+
+
 def test_the_first_trial_has_the_settings_to_start_with(tmp_path):
     plan = plan_of(tmp_path)
     start = {"batch_size": 96, "hidden_sizes": "16", "double_q": False}
