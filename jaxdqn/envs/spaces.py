@@ -19,7 +19,9 @@ def check(env_id: str, actions: Any, observations: Any) -> None:
       UnsupportedEnvError: the actions are not discrete ones that count from 0, or the observations
         are not one array of integers or floats of at most 32 bits.
     """
-    if type(actions).__name__ != "Discrete":
+    from gymnasium import spaces
+
+    if not isinstance(actions, spaces.Discrete):
         raise api.UnsupportedEnvError(
             f"{env_id} has {type(actions).__name__} actions{_detail(actions)}; "
             "a Q-network needs Discrete"
@@ -28,7 +30,7 @@ def check(env_id: str, actions: Any, observations: Any) -> None:
         raise api.UnsupportedEnvError(
             f"{env_id} counts its Discrete actions from {actions.start}, not from 0"
         )
-    if type(observations).__name__ != "Box" or not observations.shape:
+    if not isinstance(observations, spaces.Box) or not observations.shape:
         raise api.UnsupportedEnvError(
             f"{env_id} has {type(observations).__name__} observations{_detail(observations)}; "
             "a Q-network needs one Box array"
@@ -43,6 +45,8 @@ def check(env_id: str, actions: Any, observations: Any) -> None:
 
 def _detail(space: Any) -> str:
     """The details of a space in brackets, shortened to fit a line."""
-    if type(space).__name__ == "Dict":
+    from gymnasium import spaces
+
+    if isinstance(space, spaces.Dict):
         return f" ({', '.join(space.spaces)})"
     return f" ({'x'.join(map(str, space.shape))})" if space.shape else ""

@@ -110,6 +110,8 @@ def test_games_that_nothing_limits_get_a_limit(name, options, limit):
     ("env_id", "options", "shape", "dtype", "made_by"),
     [
         ("Adder-v0", {}, (2,), "float32", "convert it to float32"),
+        ("Chosen-v0", {}, (2,), "float32", "convert it to float32"),
+        ("Own-v0", {}, (2,), "float32", ""),
         ("Number-v0", {}, (4,), "float32", "turn the number, from "),
         (
             *("Single-v0", {}, (1,), "float32"),
@@ -298,6 +300,10 @@ def test_what_it_says_beside_is_left_out_and_it_is_closed(tmp_path, monkeypatch)
     monkeypatch.setenv("TALKING_CLOSED", str(tmp_path / "told"))
     described("Talking-v0")
     (tmp_path / "told").unlink(missing_ok=True)
+    with pytest.raises(api.OptionError):
+        described("Talking-v0", img_height=3)
+    assert (tmp_path / "told").read_text() == "closed\n"
+    (tmp_path / "told").unlink()
     play(made("Talking-v0", 3, threads=1), 20)
     assert (tmp_path / "told").read_text() == "closed\n" * 3
 

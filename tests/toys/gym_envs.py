@@ -194,6 +194,14 @@ class Told(Adder):
         self.action_space = space
 
 
+class OwnBox(spaces.Box):
+    """A space of somebody's own."""
+
+
+class OwnDiscrete(spaces.Discrete):
+    """Another one."""
+
+
 def _register(env_id, made, **options):
     gymnasium.register(env_id, entry_point=f"{__name__}:{made.__name__}", **options)
 
@@ -232,5 +240,7 @@ _register("Bright-v0", Unlike, kwargs={"space": _IMAGE, "shown": np.ones(IMAGE)}
 _register("Turned-v0", Unlike, kwargs={"space": _IMAGE, "shown": np.ones((3, 6, 4), np.uint8)})
 _register("Large-v0", Unlike, kwargs={"space": _IMAGE, "shown": np.full(IMAGE, 256)})
 _register("Text-v0", Seen, kwargs={"space": spaces.Text(3)})
+_register("Own-v0", Seen, kwargs={"space": OwnBox(0, 1, (2,))})
+_register("Chosen-v0", Told, kwargs={"space": OwnDiscrete(3)})
 _register("Continuous-v0", Told, kwargs={"space": spaces.Box(0, 1, (2,))})
 gymnasium.register("Local-v0", entry_point=lambda: Adder(), max_episode_steps=7)

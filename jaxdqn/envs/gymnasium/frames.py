@@ -50,17 +50,19 @@ def shown(env_id: str, space: Any, options: Mapping[str, Any]) -> Shown | None:
     Raises:
       OptionError: an option that the observations do not take.
     """
+    from gymnasium import spaces
+
     asked = {name: options[name] for name in OPTIONS if options.get(name) not in (None, False)}
-    kind = type(space).__name__
-    is_small = kind == "Box" and space.dtype == np.uint8 and space.high.max(initial=0) < 255
-    if kind == "Box" and space.dtype == np.uint8 and not is_small and _is_image(space.shape):
+    is_bytes = isinstance(space, spaces.Box) and space.dtype == np.uint8
+    is_small = is_bytes and space.high.max(initial=0) < 255
+    if is_bytes and not is_small and _is_image(space.shape):
         return _image(env_id, space.shape, asked)
     if asked:
         name, value = next(iter(asked.items()))
         raise api.OptionError(name, f"is {value}, but {env_id} shows no images of bytes")
-    if kind == "Discrete":
+    if isinstance(space, spaces.Discrete):
         return _one_hot(int(space.n), int(space.start))
-    if kind == "Box" and np.dtype(space.dtype).kind in "biuf":
+    if isinstance(space, spaces.Box) and np.dtype(space.dtype).kind in "biuf":
         return _array(space.shape, np.dtype(space.dtype), is_small)
     return None
 

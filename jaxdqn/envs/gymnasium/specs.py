@@ -1,5 +1,6 @@
 """The shapes of Gymnasium's environments, and single ones as this package plays them."""
 
+import contextlib
 import functools
 import pickle
 import traceback
@@ -34,13 +35,12 @@ def _cached(env_id: str, options: tuple[tuple[str, Any], ...]) -> api.EnvSpec:
     entry = games.entry(env_id)
     env = make(entry, told)
     try:
-        spec = _described(env_id, entry, env, told)
-        env.close()
+        with contextlib.closing(env):
+            return _described(env_id, entry, env, told)
     except (api.UnsupportedEnvError, api.OptionError):
         raise
     except Exception as error:  # it lacks a part, such as a space
         raise _cannot_make(env_id, error) from None
-    return spec
 
 
 def _described(env_id: str, entry: Any, env: Any, options: Mapping[str, Any]) -> api.EnvSpec:
@@ -49,7 +49,7 @@ def _described(env_id: str, entry: Any, env: Any, options: Mapping[str, Any]) ->
     seen, actions = frames.shown(env_id, env.observation_space, options), env.action_space
     observations = seen.space() if seen else env.observation_space
     names: tuple[str, ...] = ()
-    if type(actions).__name__ == "Discrete":  # whatever number it begins with
+    if isinstance(actions, gymnasium.spaces.Discrete):  # whatever number it begins with
         # Numbers from 0 on are what actions are called without names.
         names = tuple(str(actions.start + i) for i in range(actions.n)) if actions.start else ()
         actions = gymnasium.spaces.Discrete(actions.n)
