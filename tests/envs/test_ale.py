@@ -95,6 +95,15 @@ def test_what_ale_does_not_take_is_refused_by_name(options, problem):
     assert caught.value.option in options and "\n" not in str(caught.value)
 
 
+def test_a_game_that_cannot_be_started_is_no_fault_of_its_options(monkeypatch):
+    def fails(*args, **options):
+        raise RuntimeError("Failed to create thread")
+
+    monkeypatch.setattr(ale_py, "AtariVectorEnv", fails)
+    with pytest.raises(api.UnsupportedEnvError, match="cannot be started by ALE: Failed to create"):
+        registry.describe("ale:Breakout", {"frame_skip": 7})
+
+
 def test_without_ale_py_a_line_says_what_to_install(monkeypatch):
     specs = importlib.import_module("jaxdqn.envs.ale.specs")
     specs._cached.cache_clear()

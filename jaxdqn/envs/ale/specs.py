@@ -61,12 +61,21 @@ def _cached(env_id: str, options: tuple[tuple[str, Any], ...]) -> api.EnvSpec:
 
 
 def _check_values(env_id: str, rom: str, options: tuple[tuple[str, Any], ...]) -> None:
-    """Raises OptionError for the first option whose value ALE refuses."""
+    """Raises OptionError for the first option whose value ALE refuses.
+
+    Does nothing if the game cannot be started without options either.
+    """
+    try:
+        make(rom, arguments({}), 1, 1)
+    except Exception:
+        return
     for name, value in options:
         try:
             make(rom, arguments({name: value}), 1, 1)
-        except Exception:
-            raise api.OptionError(name, f"is {value}, which {env_id} does not accept") from None
+        except Exception as error:
+            raise api.OptionError(
+                name, f"is {value}, which {env_id} does not accept ({wording.first_line(error)})"
+            ) from None
 
 
 def make(rom: str, arguments: Mapping[str, Any], num_envs: int, num_threads: int) -> Any:
