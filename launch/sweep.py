@@ -109,6 +109,11 @@ def define_flags() -> None:
 def main(train_flags: Sequence[str]) -> int:
     """Trains all runs; returns 0 when all are complete."""
     runs_dir = paths.usable("runs_dir", flags.FLAGS.runs_dir).absolute()
+    gpus = flags.FLAGS.gpus_per_run or 0.0
+    if gpus > 1 and not gpus.is_integer():
+        raise errors.SettingError(
+            "gpus_per_run", f"is {gpus:g}; must be a whole number if it is above 1"
+        )
     work = _search if flags.FLAGS.search else _sweep
     try:
         return work(runs_dir, train_flags)

@@ -59,6 +59,7 @@ def test_all_atari_games_can_be_swept():
         (["sweep", "--envs=Pong", "--vary=overwrite=true"], "--overwrite: would delete"),
         (["sweep", "--envs=Pong", "--vary=hidden_sizes=8,8"], "semicolons divide its values"),
         (["sweep", "--envs=Pong", "--vary=initial_agent=a/b,a:b"], "--vary: makes two runs of the"),
+        (["sweep", "--envs=Pong", "--gpus_per_run=1.5"], "--gpus_per_run: is 1.5; must be a whole"),
         (["sweep", "--envs=Pong", "--trials=3"], "--trials: belongs to a search"),
         (["sweep", "--envs=Pong", "--runs_dir=~nosuchuser/x"], "--runs_dir: ~nosuchuser/x: this"),
     ],
