@@ -38,7 +38,7 @@ def held(runs_dir: pathlib.Path) -> Iterator[None]:
     Raises:
       RunError: one does already.
     """
-    lock = filelock.FileLock(runs_dir / LOCK)
+    lock = filelock.FileLock(runs_dir / LOCK, fallback_to_soft=False)  # as that of a run
     try:
         lock.acquire(blocking=False)
     except filelock.Timeout:

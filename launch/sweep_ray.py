@@ -9,11 +9,11 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
-import filelock
 from absl import flags
 
 from jaxdqn import errors, extras, wording
 from jaxdqn.cli import program, terminal
+from jaxdqn.rundir import run_lock
 from launch import sweep_runs, sweep_worker
 
 _LOOK_S = 5.0  # between two looks at the runs
@@ -72,26 +72,13 @@ def wait_until_saved(runs_dir: pathlib.Path) -> None:
     with it, before they have saved."""
     until, told = time.monotonic() + _SAVE_S, False
     while time.monotonic() < until:
-        saving = [path for path in runs_dir.glob("*-seed*") if _is_locked(path / "lock")]
+        saving = [x for x in runs_dir.glob("*-seed*") if not run_lock.wait_until_free(x)]
         if not saving:
             return
         if not told:
             print(f"waiting for {wording.counted(len(saving), 'run')} to save", flush=True)
             told = True
         time.sleep(_POLL_S)
-
-
-def _is_locked(path: pathlib.Path) -> bool:
-    """Whether a process holds a lock file."""
-    if not path.exists():
-        return False
-    lock = filelock.FileLock(path, fallback_to_soft=False)
-    try:
-        lock.acquire(blocking=False)
-    except filelock.Timeout:
-        return True
-    lock.release()
-    return False
 
 
 def not_installed(error: ImportError) -> errors.RunError:

@@ -9,10 +9,9 @@ import sys
 import time
 from collections.abc import Sequence
 
-import filelock
-
 from jaxdqn import errors
 from jaxdqn.distributed import signals
+from jaxdqn.rundir import run_lock
 from launch import sweep_runs
 
 _LOCK_S = 60.0  # for a process that is being stopped to save and exit
@@ -100,12 +99,9 @@ def _train(
       DivergedError: an update was not finite.
       OSError: its files cannot be written.
     """
-    if run.path.exists():  # the attempt before this one may still be leaving
-        try:
-            with filelock.FileLock(run.path / "lock", timeout=_LOCK_S):
-                pass
-        except filelock.Timeout:
-            raise CutOffError("another process still trains there") from None
+    # The attempt before this one may still be leaving.
+    if not run_lock.wait_until_free(run.path, _LOCK_S):
+        raise CutOffError("another process still trains there")
     with run.attempts_file.open("a") as attempts:
         print(socket.gethostname(), file=attempts)
     with run.log.open("ab") as log:

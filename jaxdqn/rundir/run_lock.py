@@ -27,8 +27,7 @@ def locked(
       SettingError: the folder cannot be created.
       RunError: another process has the lock.
     """
-    # Without the system's locks, filelock's lock file would outlive a process that dies.
-    lock = filelock.FileLock(path / FILE, fallback_to_soft=False)
+    lock = _of(path)
     try:
         path.mkdir(parents=True, exist_ok=True)
         try:
@@ -47,3 +46,27 @@ def locked(
         yield
     finally:
         lock.release()
+
+
+def wait_until_free(path: pathlib.Path, wait_s: float = 0.0) -> bool:
+    """Waits until no process trains in a folder; returns whether that is so.
+
+    Args:
+      path: of the run; there may be none.
+      wait_s: at most.
+
+    Raises:
+      OSError: the folder cannot be used.
+    """
+    if not (path / FILE).exists():
+        return True
+    try:
+        with _of(path).acquire(timeout=wait_s):
+            return True
+    except filelock.Timeout:
+        return False
+
+
+def _of(path: pathlib.Path) -> filelock.BaseFileLock:
+    # Without the system's locks, filelock's lock file would outlive a process that dies.
+    return filelock.FileLock(path / FILE, fallback_to_soft=False)

@@ -12,6 +12,7 @@ import filelock
 import psutil
 import pytest
 
+from jaxdqn.rundir import run_lock
 from launch import sweep_ray, sweep_runs, sweep_table
 from tests import program
 
@@ -248,7 +249,7 @@ def test_a_run_outlives_a_look_for_its_stop_file_that_fails_but_not_its_worker(
 def test_a_sweep_that_is_stopped_waits_until_its_runs_have_saved(tmp_path, capsys):
     for name in ("Pong-seed0", "Pong-seed1"):
         (tmp_path / name).mkdir()
-    lock = filelock.FileLock(tmp_path / "Pong-seed0" / "lock", thread_local=False)
+    lock = filelock.FileLock(tmp_path / "Pong-seed0" / run_lock.FILE, thread_local=False)
     lock.acquire()
     saving = threading.Timer(2.0, lock.release)
     saving.start()

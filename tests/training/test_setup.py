@@ -40,6 +40,8 @@ def test_who_waits_for_a_run_says_so(tmp_path):
 
     with run_lock.locked(tmp_path, 1e9, let_go):
         assert "is in use: waiting up to" in said[0] and len(said) == 1
+        assert not run_lock.wait_until_free(tmp_path)
+    assert run_lock.wait_until_free(tmp_path)
 
 
 def test_a_run_that_was_begun_meanwhile_is_not_resumed_with_other_settings(prepared):
