@@ -71,7 +71,6 @@ def plugins(train_flags: Sequence[str]) -> list[str]:
       SettingError: a file of flags cannot be read, or the flag has no value.
     """
     flag_values = flags.FlagValues()
-    flag_values.set_gnu_getopt()  # pass over the values of flags that are not known here
     flags.DEFINE_list("plugins", [], "", flag_values=flag_values)
     try:
         flag_values(["", *setting_flags.with_files(train_flags)], known_only=True)
