@@ -10,8 +10,7 @@ from absl import flags
 
 from jaxdqn import errors
 from jaxdqn.cli import devices, program, shared_flags
-
-_FORMATS = ("stablehlo", "onnx", "safetensors")
+from jaxdqn.exporting import kinds
 
 
 def _define_flags() -> None:
@@ -19,9 +18,8 @@ def _define_flags() -> None:
     flags.DEFINE_enum(
         "format",
         None,
-        _FORMATS,
-        "stablehlo: for JAX on CPU, CUDA and TPU; onnx: for ONNX Runtime and others; safetensors: "
-        "only the parameters",
+        list(kinds.KINDS),
+        "; ".join(f"{name}: {kind.text}" for name, kind in kinds.KINDS.items()),
     )
     flags.DEFINE_string("out", None, "the folder to create")
     flags.DEFINE_boolean("overwrite", False, "replace an existing export")
@@ -33,7 +31,7 @@ def main() -> int:
     values = flags.FLAGS
     shared_flags.check_saved_run()
     if not values.format:
-        raise errors.SettingError("format", f"name one of {', '.join(_FORMATS)}")
+        raise errors.SettingError("format", f"name one of {', '.join(kinds.KINDS)}")
     out = shared_flags.new_folder()
 
     devices.start_devices()

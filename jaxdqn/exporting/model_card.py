@@ -4,24 +4,9 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from jaxdqn.exporting import kinds
 from jaxdqn.rundir import exported_agent
 from jaxdqn.settings import checks, config, setting
-
-_LOADING = {
-    "stablehlo": """import jax.export  # with flatbuffers installed
-import numpy as np
-
-with open("policy.stablehlo", "rb") as file:
-    network = jax.export.deserialize(bytearray(file.read()))
-q_values = np.asarray(network.call(observation))""",
-    "onnx": """import onnxruntime
-
-session = onnxruntime.InferenceSession("policy.onnx")
-(q_values,) = session.run(["q_values"], {"observation": observation})""",
-    "safetensors": """import safetensors.numpy
-
-parameters = safetensors.numpy.load_file("policy.safetensors")""",
-}
 
 
 def options_key(source: str) -> str:
@@ -122,7 +107,7 @@ def _use(described: Mapping[str, Any]) -> list[str]:
         *use_of_parameters,
         "",
         "```python",
-        _LOADING[policy["kind"]],
+        kinds.KINDS[policy["kind"]].loading,
         "```",
         "",
         "How to make an observation:",

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from jaxdqn import errors
-from jaxdqn.exporting import export, formats
+from jaxdqn.exporting import export, formats, kinds
 from jaxdqn.rundir import trained_agent
 from tests import saved
 
@@ -22,7 +22,7 @@ def agent(tmp_path_factory):
     return trained_agent.load(saved.make_run(tmp_path_factory.mktemp("saved") / "run"), "best")
 
 
-@pytest.mark.parametrize("name", formats.FORMATS)
+@pytest.mark.parametrize("name", kinds.KINDS)
 def test_an_export_is_whole(agent, name, tmp_path):
     out = tmp_path / "out"
     check = export.export(agent, name, out)
