@@ -10,20 +10,19 @@ import sys
 import tempfile
 import time
 import types
-import typing
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from benchmarks import report
 from jaxdqn import errors
+from jaxdqn.cli import setting_flags
 from jaxdqn.rundir import layout, metrics
 from jaxdqn.settings import config as config_lib
-from jaxdqn.settings import presets
+from jaxdqn.settings import presets, setting
 from jaxdqn.storage import atomic_files
 
 _SCORES = "scores.json"
 _LOOK_S = 1.0  # between two looks at the clock of a run
-_HINTS = typing.get_type_hints(config_lib.Config)
 
 
 class Variant(NamedTuple):
@@ -65,7 +64,7 @@ def variant(text: str, games: Sequence[str]) -> Variant:
     changes = {}
     for part in parts:
         name, equals, value = part.partition("=")
-        if not equals or name not in _HINTS:
+        if not equals or name not in setting.described(config_lib.Config):
             raise errors.SettingError("variants", f"has {part}; must be a setting, as n_step=3")
         changes[name] = value
     found = Variant(text, preset, changes)
@@ -82,26 +81,8 @@ def settings(
     Raises:
       SettingError: one of them is wrong.
     """
-    typed = {name: _typed(name, value) for name, value in one.changes.items()}
-    return presets.resolve(game, one.preset, {**common, **typed})
-
-
-def _typed(name: str, text: str) -> Any:
-    """The value of a setting.
-
-    Raises:
-      SettingError: it is of another type.
-    """
-    kind = _HINTS[name]
-    kinds = [one for one in typing.get_args(kind) or (kind,) if one is not types.NoneType]
-    try:
-        if typing.get_origin(kind) is tuple:
-            return tuple(int(item) for item in text.split("+"))
-        if kinds[0] is bool:
-            return {"true": True, "false": False}[text.lower()]
-        return kinds[0](text)
-    except (ValueError, KeyError):
-        raise errors.SettingError("variants", f"has {name}={text}; must be {kind}") from None
+    given = setting_flags.parse(one.words())
+    return presets.resolve(game, given.pop("preset"), {**common, **given})
 
 
 def train(path: pathlib.Path, words: Sequence[str], minutes: float) -> None:

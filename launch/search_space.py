@@ -8,7 +8,6 @@ hidden_sizes = ["64,64", "256,256"]
 
 import pathlib
 import tomllib
-import types
 import typing
 from collections.abc import Mapping
 from typing import Any
@@ -90,7 +89,7 @@ def _distribution(name: str, told: Any, hints: Mapping[str, Any]) -> Distributio
         *("low", "high", "log", "step")
     }:
         raise errors.SettingError("search", f"{name}: {_RIGHT}")
-    kind = _kind(hints[name])
+    kind = setting.kind_of(hints[name])
     if kind not in (int, float):
         raise errors.SettingError("search", f"{name}: must be a list of values")
     whole = kind is int
@@ -115,22 +114,15 @@ def _check(name: str, value: Any, hint: Any) -> None:
       SettingError: it is one.
     """
     parsed = value
-    if _kind(hint) is tuple and isinstance(value, str):
+    if setting.kind_of(hint) is tuple and isinstance(value, str):
         parsed = setting_flags.parse([f"--{name}={value}"])[name]
     allowed = setting.described(config.Config)[name].allowed
     parts = parsed if isinstance(parsed, tuple) else (parsed,)
     if not setting.fits(parsed, hint):
-        right = '; must be text, such as "64,64"' if _kind(hint) is tuple else ""
+        right = '; must be text, such as "64,64"' if setting.kind_of(hint) is tuple else ""
         raise errors.SettingError("search", f"{name} cannot be {value!r}{right}")
     if parsed is not None and allowed and not all(map(allowed.holds, parts)):
         raise errors.SettingError("search", f"{name} is {value}; must be {allowed.text}")
-
-
-def _kind(hint: Any) -> Any:
-    """The type of a setting's values, without None and without what a tuple holds."""
-    if isinstance(hint, types.UnionType):
-        hint = next(kind for kind in typing.get_args(hint) if kind is not types.NoneType)
-    return typing.get_origin(hint) or hint
 
 
 def _holds(distribution: Distribution, value: Any) -> bool:

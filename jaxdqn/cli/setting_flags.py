@@ -1,7 +1,6 @@
 """Every setting of a run as an absl flag."""
 
 import dataclasses
-import types
 import typing
 from collections.abc import Sequence
 from typing import Any
@@ -24,9 +23,7 @@ def define_settings(flag_values: flags.FlagValues = flags.FLAGS) -> None:
     hints = typing.get_type_hints(config.Config)
     described = setting.described(config.Config)
     for field in dataclasses.fields(config.Config):
-        kind, default = hints[field.name], field.default
-        if isinstance(kind, types.UnionType):
-            kind = next(arg for arg in typing.get_args(kind) if arg is not types.NoneType)
+        kind, default = setting.kind_of(hints[field.name]), field.default
         text = described[field.name].help
         shown = [] if default in (None, "", ()) else [f"default: {setting.as_typed(default)}"]
         shown += [

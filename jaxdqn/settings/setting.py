@@ -67,6 +67,13 @@ def as_typed(value: Any) -> str:
     return str(value).lower() if value is None or isinstance(value, bool) else str(value)
 
 
+def kind_of(hint: Any) -> Any:
+    """The type of a field's values by its hint, without None and without what a tuple holds."""
+    if isinstance(hint, types.UnionType):
+        hint = next(kind for kind in typing.get_args(hint) if kind is not types.NoneType)
+    return typing.get_origin(hint) or hint
+
+
 def fits(value: Any, hint: Any) -> bool:
     """Whether a value read from JSON is of the kind that a field holds.
 
