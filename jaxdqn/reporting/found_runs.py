@@ -46,7 +46,7 @@ class Run(NamedTuple):
 
     @property
     def score(self) -> float | None:
-        """The mean return of the last evaluation; None if there is none or it is not finite."""
+        """The mean return of the last evaluation; None if there is none or it has no score."""
         return (
             metrics.number(self.evaluations[-1]["eval_return_mean"]) if self.evaluations else None
         )

@@ -16,7 +16,7 @@ _LONG_TABLE = 40  # number of rows from which a table of settings is folded
 _MOST_NAMED = 6  # games that a note names; more are counted
 _DIGITS = 1e15  # larger numbers are written with an exponent
 _WHOLE_DIGITS = 99.95  # of which three digits are no decimal
-_NOT_FINITE = "not finite"
+_NO_SCORE = "no score"
 
 Table = dict[str, Any]  # `head`, `rows`, and what else the page shows with them
 
@@ -27,7 +27,7 @@ def _finals(members: Sequence[found_runs.Run]) -> list[float]:
 
 
 def _without_score(members: Sequence[found_runs.Run]) -> int:
-    """The number of complete runs whose last evaluation is not finite."""
+    """The number of complete runs whose last evaluation has no score."""
     complete = (run for run in members if run.state == "complete" and run.evaluations)
     return sum(run.score is None for run in complete)
 
@@ -52,7 +52,7 @@ def final_scores(by_game: found_runs.ByGame) -> Table | None:
                 rows.append([name, count, *cells, *_known(infos[game], published)])
     head = ["game", "runs", "return", "interval", "human", "random", "human tester", *published]
     without_scores = wording.counted(left_out, "complete run")
-    note = f"Not included: {without_scores} whose last evaluation is not finite."
+    note = f"Not included: {without_scores} whose last evaluation has no score."
     return {"head": head, "rows": rows, "note": note if left_out else ""} if rows else None
 
 
@@ -67,7 +67,7 @@ def _known(game: api.GameInfo, published: Sequence[str]) -> list[str]:
 def _score_cells(reference: api.Reference | None, finals: Sequence[float]) -> tuple[str, str, str]:
     """The mean of some scores, its interval, and the human-normalized mean."""
     if not finals:
-        return _NOT_FINITE, "", ""
+        return _NO_SCORE, "", ""
     mean, low, high = (
         float(value[0]) for value in statistics.over_seeds(np.array(finals)[:, None])
     )
@@ -145,7 +145,7 @@ def runs(found: Sequence[found_runs.Run]) -> Table:
     """How far each run is, and its scores."""
     rows = []
     for run in found:
-        none = _NOT_FINITE if run.evaluations else ""
+        none = _NO_SCORE if run.evaluations else ""
         rows.append(
             [
                 wording.visible(run.path),

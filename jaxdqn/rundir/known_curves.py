@@ -145,7 +145,7 @@ def entry(config: config_lib.Config, rows: Sequence[metrics.Row], made: str) -> 
 
     Args:
       config: its settings.
-      rows: its evaluations.
+      rows: its evaluations; those without a score are left out.
       made: on which hardware and when, for readers of the file.
     """
     names = ("step", "eval_return_mean", "eval_return_std", "eval_episodes")
@@ -155,5 +155,5 @@ def entry(config: config_lib.Config, rows: Sequence[metrics.Row], made: str) -> 
         "seed": config.seed,
         "made": made,
         "settings": telling_settings(config),
-        "evaluations": [{name: row[name] for name in names} for row in rows],
+        "evaluations": [{name: row[name] for name in names} for row in metrics.scored(rows)],
     }

@@ -23,8 +23,11 @@ VARYING = frozenset(
 # Each kind of row has a metric that no other has.
 _TRAINING, _CHECKPOINT, _SCORE = "episode_return_mean", "checkpoint_bytes", "eval_return_mean"
 _SCORES = (_SCORE, "eval_return_std")  # null where a return was not finite
+_GAMES = "eval_episodes"
 Value = float | int | None
 Row = dict[str, Any]
+# What is written of an evaluation in which an environment failed.
+FAILED_EVALUATION: Mapping[str, Value] = {**dict.fromkeys(_SCORES), _GAMES: 0}
 
 
 class Rows:
@@ -88,6 +91,8 @@ class Rows:
 class Writer(Rows):
     """Appends rows. Opening it drops rows after `from_step`, which will be written again.
 
+    If the evaluation of that step failed, it is dropped too, and made again.
+
     Args:
       directory: of the run.
       from_step: the step from which the run resumes.
@@ -104,7 +109,7 @@ class Writer(Rows):
         mirror: Callable[[Row], None] = lambda row: None,
     ):
         path = directory / FILE
-        rows = [row for row in read(path) if row["step"] <= from_step]
+        rows = _kept(path, from_step)
         super().__init__(rows, from_step)
         text = "".join(map(_line, rows))
         # What need not change is left alone: a crash then has nothing to spoil.
@@ -141,8 +146,14 @@ class Writer(Rows):
 
 def known(directory: pathlib.Path, from_step: int) -> list[Row]:
     """The rows of a run up to a step that `Rows` needs: evaluations, and those of the step."""
-    rows = [row for row in read(directory / FILE) if row["step"] <= from_step]
+    rows = _kept(directory / FILE, from_step)
     return [row for row in rows if row["step"] == from_step or evaluations([row])]
+
+
+def _kept(path: pathlib.Path, from_step: int) -> list[Row]:
+    """The rows that remain when a run resumes from a step."""
+    rows = (row for row in read(path) if row["step"] <= from_step)
+    return [row for row in rows if row["step"] < from_step or not has_failed(row)]
 
 
 def training(rows: Iterable[Row]) -> list[Row]:
@@ -164,6 +175,11 @@ def checkpoints(rows: Iterable[Row]) -> list[Row]:
 def evaluations(rows: Iterable[Row]) -> list[Row]:
     """The rows of evaluations, including those without a score."""
     return [row for row in rows if _SCORE in row]
+
+
+def has_failed(row: Row) -> bool:
+    """Whether the row is of an evaluation in which an environment failed."""
+    return _SCORE in row and row.get(_GAMES) == 0
 
 
 def scored(rows: Iterable[Row]) -> list[Row]:

@@ -24,12 +24,12 @@ def finish(run: Session, how: str) -> int:
         if run.evaluated_step != steps:
             due_work.evaluate(run)
         last = run.writer.last_evaluation
-        if last and last["step"] == steps:
+        if not last or last["step"] != steps:
+            return leave(run)
+        if not metrics.has_failed(last):
             is_finite = bool(metrics.scored([last]))
             shown = f"{last['eval_return_mean']:.2f}" if is_finite else "that is not finite"
             score = f": mean return {shown} over {last['eval_episodes']} games"
-        elif run.evaluator.failed_step != steps:
-            return leave(run)
     if run.config.record_every_steps or run.config.record_every_episodes:
         due_work.record(run)
     run.saver.wait(steps)

@@ -39,13 +39,12 @@ class Evaluator:
     ):
         self._setup, self._envs, self._stop, self._writer = setup, envs, stop, writer
         self._say, self._known = say, known_curves.of(setup.config)
-        self.failed_step = 0  # of the last evaluation in which an environment failed
         self._actor = evaluation.compiled(parts.make_actor(setup.config, setup.spec))
 
     def evaluate(self, params: Any, step: int) -> bool:
         """Scores the parameters of a step; returns False if they have no score.
 
-        Then a signal came meanwhile, or an environment failed, which `failed_step` tells.
+        Then a signal came meanwhile, or an environment failed, of which there is a row.
 
         Raises:
           EnvNotStartedError: there are no environments to play in now.
@@ -66,7 +65,7 @@ class Evaluator:
             raise
         except errors.EnvFailedError as error:
             # Its seed follows from the step: it would fail again however often the run resumed.
-            self.failed_step = step
+            self._writer.write(step, metrics.FAILED_EVALUATION)
             self._say(f"WARNING: step {step:,}: no evaluation: {error}")
             return False
         if scores is None:

@@ -100,12 +100,9 @@ class Session:
 
     @property
     def evaluated_step(self) -> int:
-        """The step of the last evaluation. An evaluation that a signal interrupted is repeated.
-
-        One in which an environment failed is not, while this process lasts.
-        """
+        """The step of the last evaluation. An evaluation that a signal interrupted is repeated."""
         last = self.writer.last_evaluation
-        return max(last["step"] if last else 0, self.evaluator.failed_step)
+        return last["step"] if last else 0
 
     def allow_updates_again(self) -> None:
         """Lets updates go on after one was refused, where the run was to stop."""

@@ -353,11 +353,11 @@ def test_a_run_whose_last_score_is_not_finite_is_complete_and_counts_for_no_mean
     html = page.build([found_runs.read(path) for path in made])
     assert "3 runs: 3 complete" in html
     assert row_of(html, "Breakout, atari")[1:3] == ["2 of 3", "100.0"]
-    assert "Not included: 1 complete run whose last evaluation is not finite." in html
-    assert row_of(html, "/odd")[3:5] == ["not finite", "70.0"]
+    assert "Not included: 1 complete run whose last evaluation has no score." in html
+    assert row_of(html, "/odd")[3:5] == ["no score", "70.0"]
     # And where nothing is left to average.
     html = page.build([run])
-    assert row_of(html, "Breakout, atari")[1:5] == ["0 of 1", "not finite", "", ""]
+    assert row_of(html, "Breakout, atari")[1:5] == ["0 of 1", "no score", "", ""]
 
 
 def test_a_run_that_is_not_to_score_itself_has_no_score(tmp_path):

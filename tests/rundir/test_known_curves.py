@@ -60,6 +60,11 @@ def test_a_score_is_expected_between_the_lowest_and_the_highest_run(known):
     assert known_curves.expected([], 100) is None
 
 
+def test_an_evaluation_without_a_score_is_no_example(known):
+    (entry,) = known(({}, [row(100, 10.0), row(150, None, None, 0), row(200, 20.0)]))
+    assert [each["step"] for each in entry["evaluations"]] == [100, 200]
+
+
 def test_a_band_reaches_as_far_as_a_run_has_come(known):
     known(({}, [row(100, 10.0, std=5.0), row(200, 20.0)]), ({"seed": 1}, [row(150, 30.0)]))
     steps, low, high = known_curves.band(of(), 160)

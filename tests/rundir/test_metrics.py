@@ -93,6 +93,19 @@ def test_the_last_evaluation_is_remembered(tmp_path):
         writer.close()
 
 
+def test_an_evaluation_that_failed_is_made_again_only_by_a_run_that_resumes_at_its_step(tmp_path):
+    writer = metrics.Writer(tmp_path, 0)
+    for step in (10, 20):
+        writer.write(step, metrics.FAILED_EVALUATION)
+    writer.close()
+    writer = metrics.Writer(tmp_path, 20)
+    assert writer.last_evaluation["step"] == 10 and metrics.has_failed(writer.last_evaluation)
+    writer.write(20, {"eval_return_mean": 5.0, "eval_return_std": 1.0, "eval_episodes": 3})
+    writer.close()
+    rows = list(metrics.read(tmp_path / metrics.FILE))
+    assert [(row["step"], row["eval_episodes"]) for row in rows] == [(10, 0), (20, 3)]
+
+
 def test_an_evaluation_without_a_score_is_never_the_best():
     rows = [
         {"step": step, "eval_return_mean": score, "eval_return_std": 0.5}

@@ -93,7 +93,7 @@ def test_a_film_that_cannot_be_made_ends_no_run(made, tmp_path):
 
 
 @pytest.mark.parametrize("error", [api.UnsupportedEnvError, OSError])
-def test_environments_that_cannot_be_started(made, error):
+def test_environments_that_cannot_be_started(made, tmp_path, error):
     """A film that lacks them ends no run; what else needs them ends one that can go on later."""
 
     def make(*_, **__):
@@ -103,7 +103,7 @@ def test_environments_that_cannot_be_started(made, error):
     scorer, params, said, _ = made
     with pytest.raises(errors.EnvNotStartedError, match="cannot be started: too many processes"):
         scorer.evaluate(params, 40)
-    assert not scorer.failed_step
+    assert not rows(tmp_path)
     scorer.film(params, 40)
     assert said[0].startswith("step 40: no film: ") and said[0].endswith("too many processes")
     dog = watchdog.Watchdog(100, lambda: False, lambda *_: None)

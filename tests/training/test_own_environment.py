@@ -8,6 +8,8 @@ import pytest
 from PIL import Image
 
 from jaxdqn.envs import registry, watchdog
+from jaxdqn.reporting import found_runs
+from jaxdqn.rundir import metrics
 from jaxdqn.settings import presets
 from jaxdqn.training import environments
 from tests import program
@@ -109,7 +111,7 @@ def test_an_environment_that_fails_ends_the_run_with_one_line(tmp_path):
     assert again.returncode == 1 and program.newest(tmp_path / "run") > saved
 
 
-def test_an_evaluation_in_which_an_environment_fails_is_left_out(tmp_path):
+def test_an_evaluation_in_which_an_environment_fails_has_no_score(tmp_path):
     driver = (
         "from jaxdqn import errors\n"
         "from jaxdqn.training import environments\n"
@@ -121,7 +123,10 @@ def test_an_evaluation_in_which_an_environment_fails_is_left_out(tmp_path):
     assert result.returncode == 0, result.stderr
     assert result.stdout.count("no evaluation: it failed") == 2
     assert result.stdout.splitlines()[-1].endswith(str(tmp_path / "run"))  # without a score
-    assert not program.rows(tmp_path / "run")[1]
+    _, evaluations = program.rows(tmp_path / "run")
+    assert [row["step"] // 750 for row in evaluations] == [1, 2]
+    assert all(metrics.has_failed(row) for row in evaluations)
+    assert found_runs.read(tmp_path / "run").state == "complete"
 
 
 def test_the_example_is_learned_and_filmed(tmp_path):
