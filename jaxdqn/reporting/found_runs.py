@@ -30,12 +30,15 @@ class Run(NamedTuple):
     written: datetime.datetime | None  # when it last wrote metrics
     videos: Sequence[pathlib.Path]  # oldest first
     step: int  # the last agent step in its metrics
+    has_diverged: bool  # an update there was not finite, and ended it
 
     @property
     def state(self) -> str:
-        """'complete', 'at 50%', 'started' (before its first row), or 'broken'."""
+        """'complete', 'diverged', 'at 50%', 'started' (before its first row), or 'broken'."""
         if self.problem or self.config is None:
             return "broken"
+        if self.has_diverged:
+            return "diverged"
         if not self.step:
             return "started"
         # The last thing that a run does is an evaluation.
@@ -69,11 +72,13 @@ def read(path: pathlib.Path) -> Run:
         rows, notes = _rows(path / metrics.FILE)
         written = _written(path / metrics.FILE)
         films = _films(path / layout.VIDEOS)
+        refused = _last_refused(path / layout.NONFINITE)
     except (errors.SettingError, errors.RunError) as error:
         return _broken(path, str(error))
     except (OSError, UnicodeDecodeError) as error:
         return _broken(path, f"{path} cannot be read: {error}")
     training, evaluations = metrics.training(rows), metrics.evaluations(rows)
+    step = max((row["step"] for row in (*training, *evaluations)), default=0)
     return Run(
         path=path,
         problem="",
@@ -84,7 +89,8 @@ def read(path: pathlib.Path) -> Run:
         evaluations=evaluations,
         written=written,
         videos=films,
-        step=max((row["step"] for row in (*training, *evaluations)), default=0),
+        step=step,
+        has_diverged=refused >= step,  # else it went on from there
     )
 
 
@@ -181,7 +187,7 @@ def differences(configs: Sequence[config_lib.Config]) -> dict[str, list[Any]]:
 
 
 def _broken(path: pathlib.Path, problem: str) -> Run:
-    return Run(path, problem, (), None, {}, {}, (), None, (), 0)
+    return Run(path, problem, (), None, {}, {}, (), None, (), 0, False)
 
 
 def _rows(path: pathlib.Path) -> tuple[list[metrics.Row], list[str]]:
@@ -197,6 +203,13 @@ def _rows(path: pathlib.Path) -> tuple[list[metrics.Row], list[str]]:
 
 def _written(path: pathlib.Path) -> datetime.datetime | None:
     return datetime.datetime.fromtimestamp(path.stat().st_mtime) if path.exists() else None
+
+
+def _last_refused(folder: pathlib.Path) -> int:
+    """The step of the newest batch that was not finite; -1 if there is none."""
+    return max(
+        (int(file.stem) for file in folder.glob("*.npz") if file.stem.isdecimal()), default=-1
+    )
 
 
 def _films(folder: pathlib.Path) -> list[pathlib.Path]:

@@ -166,8 +166,11 @@ def _file_name(game: str) -> str:
 def _summary(found: Sequence[found_runs.Run]) -> str:
     states = [run.state for run in found]
     complete, broken = states.count("complete"), states.count("broken")
-    others = len(found) - complete - broken
+    diverged = states.count("diverged")
+    others = len(found) - complete - broken - diverged
     counts = f"{complete} complete, {others} running or stopped, {broken} broken"
+    if diverged:
+        counts += f", {diverged} diverged"
     made = f"{datetime.datetime.now():%Y-%m-%d %H:%M}"
     return f"{wording.counted(len(found), 'run')}: {counts}. Made {made}."
 

@@ -32,6 +32,20 @@ def _without_score(members: Sequence[found_runs.Run]) -> int:
     return sum(run.score is None for run in complete)
 
 
+def _left_out(by_game: found_runs.ByGame) -> str:
+    """Which runs have no part in scores, as a sentence; '' if all have."""
+    members = [run for groups in by_game.values() for runs in groups.values() for run in runs]
+    diverged = sum(run.state == "diverged" for run in members)
+    others = sum(run.state not in ("complete", "diverged") for run in members)
+    counts = {
+        "whose last evaluation has no score": _without_score(members),
+        "that diverged": diverged,
+        "under way or stopped": others,
+    }
+    parts = [f"{wording.counted(count, 'run')} {which}" for which, count in counts.items() if count]
+    return f"Not included: {', '.join(parts)}." if parts else ""
+
+
 def final_scores(by_game: found_runs.ByGame) -> Table | None:
     """Scores of each group, with those of random play, a human tester and published systems.
 
@@ -40,20 +54,19 @@ def final_scores(by_game: found_runs.ByGame) -> Table | None:
     infos = {game: found_runs.info(groups) for game, groups in by_game.items()}
     known = {name for info in infos.values() for name in scores.published(info)}
     published = [name for name in scores.PUBLISHED if name in known]
-    rows, left_out = [], 0
+    rows = []
     for game, groups in by_game.items():
         for label, members in groups.items():
-            finals, without = _finals(members), _without_score(members)
-            left_out += without
-            if finals or without:
+            finals = _finals(members)
+            if finals or _without_score(members):
                 name = wording.visible(f"{game}, {label}")
-                count = f"{len(finals)} of {len(finals) + without}" if without else len(finals)
+                # Runs that are not to score themselves do not count.
+                most = sum(run.state != "complete" or bool(run.evaluations) for run in members)
+                count = f"{len(finals)} of {most}" if most > len(finals) else most
                 cells = _score_cells(infos[game].reference, finals)
                 rows.append([name, count, *cells, *_known(infos[game], published)])
     head = ["game", "runs", "return", "interval", "human", "random", "human tester", *published]
-    without_scores = wording.counted(left_out, "complete run")
-    note = f"Not included: {without_scores} whose last evaluation has no score."
-    return {"head": head, "rows": rows, "note": note if left_out else ""} if rows else None
+    return {"head": head, "rows": rows, "note": _left_out(by_game)} if rows else None
 
 
 def _known(game: api.GameInfo, published: Sequence[str]) -> list[str]:
@@ -83,10 +96,13 @@ def aggregates(by_game: found_runs.ByGame) -> Table | None:
     are compared over the games that they have in common: a group that lacks a hard one would seem
     better.
     """
-    rows, notes = [], []
     infos = {game: found_runs.info(groups) for game, groups in by_game.items()}
     sources = dict.fromkeys(info.source for info in infos.values() if info.reference)
     labels = dict.fromkeys(label for groups in by_game.values() for label in groups)
+    left_out = _left_out(
+        {game: groups for game, groups in by_game.items() if infos[game].reference}
+    )
+    rows, notes = [], [left_out] if left_out else []
     for source in sources:
         of_groups = {}
         for label in labels:

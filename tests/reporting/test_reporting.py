@@ -353,11 +353,28 @@ def test_a_run_whose_last_score_is_not_finite_is_complete_and_counts_for_no_mean
     html = page.build([found_runs.read(path) for path in made])
     assert "3 runs: 3 complete" in html
     assert row_of(html, "Breakout, atari")[1:3] == ["2 of 3", "100.0"]
-    assert "Not included: 1 complete run whose last evaluation has no score." in html
+    assert "Not included: 1 run whose last evaluation has no score." in html
     assert row_of(html, "/odd")[3:5] == ["no score", "70.0"]
     # And where nothing is left to average.
     html = page.build([run])
     assert row_of(html, "Breakout, atari")[1:5] == ["0 of 1", "no score", "", ""]
+
+
+def test_scores_tell_of_the_runs_that_have_no_part_in_them(tmp_path):
+    """What diverged is worse than the rest, and would be missing without a word."""
+    made = [make_run(tmp_path / f"{seed}", seed=seed) for seed in range(2)]
+    made += [make_run(tmp_path / "pong", env="Pong")]
+    made += [make_run(tmp_path / str(seed), seed=seed, steps=1000) for seed in (2, 3, 4)]
+    for path, step in ((made[-2], 1010), (made[-1], 500)):  # the last one went on from there
+        (path / layout.NONFINITE).mkdir()
+        (path / layout.NONFINITE / f"{step}.npz").touch()
+    found = [found_runs.read(path) for path in made]
+    assert [run.state for run in found[3:]] == ["at 50%", "diverged", "at 50%"]
+    by_game, _ = found_runs.by_game(found)
+    for table in (tables.final_scores(by_game), tables.aggregates(by_game)):
+        assert table["note"] == "Not included: 1 run that diverged, 2 runs under way or stopped."
+    rows = tables.final_scores(by_game)["rows"]
+    assert [row[1] for row in rows] == ["2 of 5", 1]
 
 
 def test_a_run_that_is_not_to_score_itself_has_no_score(tmp_path):
