@@ -15,6 +15,7 @@ from jaxdqn import errors
 from jaxdqn.reporting import found_runs
 from jaxdqn.reporting import page as page_lib
 from jaxdqn.reporting.serving import byte_ranges, film_files, live_page, server
+from jaxdqn.rundir import layout
 from tests import program
 from tests.reporting.test_reporting import make_run
 
@@ -128,6 +129,9 @@ def test_the_page_changes_with_what_runs_write_and_only_then(tmp_path, monkeypat
             with pytest.raises(errors.RunError, match="ZeroDivisionError: division by zero"):
                 newest()
     assert "3 runs" in newest().html.decode()
+    (run / layout.NONFINITE).mkdir()
+    (run / layout.NONFINITE / "1200.npz").touch()
+    assert "0 under way or stopped, 0 broken, 1 diverged" in newest().html.decode()
 
 
 def test_plots_are_drawn_again_only_of_games_whose_runs_wrote(tmp_path, monkeypatch):

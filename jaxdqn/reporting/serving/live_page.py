@@ -171,11 +171,12 @@ def _are_same(before: found_runs.Groups, now: found_runs.Groups) -> bool:
 
 
 def _mark(path: pathlib.Path) -> _Mark:
-    """What changes when a run writes a row or a film: files and their times and sizes.
+    """What changes when a run writes a row or a film, or diverges: files, their times and sizes.
 
     A film appears under its name only when it is complete, which changes its folder.
     """
-    return tuple(_stat(path / name) for name in (layout.CONFIG_FILE, metrics.FILE, layout.VIDEOS))
+    names = (layout.CONFIG_FILE, metrics.FILE, layout.VIDEOS, layout.NONFINITE)
+    return tuple(_stat(path / name) for name in names)
 
 
 def _stat(path: pathlib.Path) -> tuple[int, ...] | None:
