@@ -194,7 +194,7 @@ def differing_settings(shown: Sequence[found_runs.Run]) -> Table | None:
     if not set(differing) - {"seed"}:
         return None
     columns = [[setting.as_typed(value) for value in column] for column in differing.values()]
-    names = [wording.visible(run.path.name) for run in shown]
+    names = [wording.visible(run.path) for run in shown]
     rows = [
         [name, *map(wording.visible, values)] for name, *values in zip(names, *columns, strict=True)
     ]

@@ -482,6 +482,12 @@ def test_many_groups_make_one_readable_page(tmp_path):
     assert "><summary>Settings that differ between 400 runs" in html
 
 
+def test_settings_are_told_of_runs_by_their_paths(tmp_path):
+    made = [make_run(tmp_path / folder / "run", n_step=n) for folder, n in (("old", 1), ("new", 3))]
+    table = tables.differing_settings([found_runs.read(path) for path in made])
+    assert table["rows"] == [[str(made[0]), "1"], [str(made[1]), "3"]]
+
+
 def test_labels_that_plots_cut_are_listed(tmp_path):
     changes = {"n_step": 2, "learning_rate": 0.000123456, "huber_delta": 1.23456, "seed": 7}
     changes |= {"target_period_updates": 12, "batch_size": 64, "max_grad_norm": 1.23456}
