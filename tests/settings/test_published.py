@@ -12,8 +12,9 @@ from jaxdqn.envs import api
 from jaxdqn.settings import presets, published, registries
 from tests import updates
 
-SPEC = api.EnvSpec("Breakout-v5", updates.SMALL, np.dtype("uint8"), 4, 4)
-UPDATES = 200
+FRAME = (12, 12)
+SPEC = api.EnvSpec("Breakout-v5", FRAME, np.dtype("uint8"), 4, 4)
+UPDATES = 100
 
 
 @pytest.mark.parametrize("name", published.AGENTS)
@@ -28,7 +29,7 @@ def test_its_values_approach_their_targets(name, key):
     config = presets.resolve("Breakout", name, changes)
     algorithm = registries.ALGORITHMS.load(config.algorithm)
     learner = algorithm.make_learner(config, SPEC, None)
-    batch = updates.batch(updates.SMALL)
+    batch = updates.batch(FRAME)
     given, factor = batch.replace(discount=np.zeros_like(batch.discount)), None
     if not config.learns_by_updates:  # from returns that are known, with a rate for each update
         of_steps = (batch.observation, batch.action, batch.reward, np.ones(updates.SIZE, bool))
