@@ -40,7 +40,7 @@ def _left_out(by_game: found_runs.ByGame) -> str:
     counts = {
         "whose last evaluation has no score": _without_score(members),
         "that diverged": diverged,
-        "under way or stopped": others,
+        "running or stopped": others,
     }
     parts = [f"{wording.counted(count, 'run')} {which}" for which, count in counts.items() if count]
     return f"Not included: {', '.join(parts)}." if parts else ""

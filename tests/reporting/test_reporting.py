@@ -372,7 +372,7 @@ def test_scores_tell_of_the_runs_that_have_no_part_in_them(tmp_path):
     assert [run.state for run in found[3:]] == ["at 50%", "diverged", "at 50%"]
     by_game, _ = found_runs.by_game(found)
     for table in (tables.final_scores(by_game), tables.aggregates(by_game)):
-        assert table["note"] == "Not included: 1 run that diverged, 2 runs under way or stopped."
+        assert table["note"] == "Not included: 1 run that diverged, 2 runs running or stopped."
     rows = tables.final_scores(by_game)["rows"]
     assert [row[1] for row in rows] == ["2 of 5", 1]
 

@@ -131,7 +131,7 @@ def test_the_page_changes_with_what_runs_write_and_only_then(tmp_path, monkeypat
     assert "3 runs" in newest().html.decode()
     (run / layout.NONFINITE).mkdir()
     (run / layout.NONFINITE / "1200.npz").touch()
-    assert "0 under way or stopped, 0 broken, 1 diverged" in newest().html.decode()
+    assert "0 running or stopped, 0 broken, 1 diverged" in newest().html.decode()
 
 
 def test_plots_are_drawn_again_only_of_games_whose_runs_wrote(tmp_path, monkeypatch):
