@@ -3,12 +3,12 @@
 import re
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent import futures
 
 from jaxdqn.envs import registry
 from jaxdqn.rundir import agent_names
-from jaxdqn.settings import presets, protocols, registries
+from jaxdqn.settings import config, presets, registries, setting
 
 # zsh runs completions of bash. Both see `--env=Bre` as three words, or as one.
 _SCRIPT = """\
@@ -46,33 +46,44 @@ def script(programs: Sequence[str]) -> str:
       programs: the first words of a command line, each a module of the package.
     """
     with futures.ThreadPoolExecutor() as pool:  # of processes that take a second each
-        found = dict(zip(programs, pool.map(_flags, programs), strict=True))
+        shown = dict(zip(programs, pool.map(_help, programs), strict=True))
+    known = setting.described(config.Config)
     values = {
-        "env": [*registry.plain_names()],
-        "preset": [*presets.PRESETS],
-        "protocol": [*protocols.PROTOCOLS],
-        "track": ["wandb"],
-        **{each.setting_name: [*each] for each in registries.ALL},
+        "env": registry.plain_names(),
+        "preset": presets.PRESETS,
+        **{name: one.allowed.choices for name, one in known.items() if one.allowed},
+        **{each.setting_name: each for each in registries.ALL},
+        **{name: found for text in shown.values() for name, found in _enums(text).items()},
     }
     return _SCRIPT.format(
         programs=" ".join(programs),
-        flags=_cases(found, 12),
+        flags=_cases({name: _flags(text) for name, text in shown.items()}, 12),
         agents=" ".join(agent_names.built_in()),
-        values=_cases({f"--{name}": names for name, names in values.items()}, 6),
+        values=_cases({f"--{name}": names for name, names in values.items() if names}, 6),
     )
 
 
-def _cases(words: Mapping[str, Sequence[str]], indent: int) -> str:
+def _cases(words: Mapping[str, Iterable[str]], indent: int) -> str:
     cases = (f'{name}) words="{" ".join(found)}" ;;' for name, found in words.items())
     return "\n".join(f"{'':{indent}}{case}" for case in cases)
 
 
-def _flags(name: str) -> list[str]:
-    """The flags that a program's `--help` shows, as one types them: '--seed=', but '--json'."""
+def _help(name: str) -> str:
+    """What a program's `--help` shows."""
     command = [sys.executable, "-m", f"jaxdqn.{name}", "--help"]
     # The exit code of absl's --help is 1.
-    shown = subprocess.run(command, check=False, capture_output=True, text=True).stdout
+    return subprocess.run(command, check=False, capture_output=True, text=True).stdout
+
+
+def _enums(text: str) -> dict[str, list[str]]:
+    """The flags in a help text that take one of some names, and these names."""
+    found = re.findall(r"^  --(\w+): <([\w|]+)>:", text, re.MULTILINE)
+    return {flag: names.split("|") for flag, names in found}
+
+
+def _flags(text: str) -> list[str]:
+    """The flags in a help text as one types them: '--seed=', but '--json'."""
     words = []
-    for can_be_negated, flag in re.findall(r"^  --(\[no\])?(\w+)", shown, re.MULTILINE):
+    for can_be_negated, flag in re.findall(r"^  --(\[no\])?(\w+)", text, re.MULTILINE):
         words += [f"--{flag}", f"--no{flag}"] if can_be_negated else [f"--{flag}="]
     return words

@@ -10,6 +10,7 @@ class Range(NamedTuple):
 
     holds: Callable[[Any], bool]
     right: str | Callable[[], str]  # or a function, where it is not known yet
+    choices: tuple[str, ...] = ()  # all values that are right, if they are names
 
     @property
     def text(self) -> str:
@@ -19,7 +20,7 @@ class Range(NamedTuple):
 
 def one_of(*choices: str) -> Range:
     """One of some names."""
-    return Range(lambda value: value in choices, f"one of {', '.join(choices)}")
+    return Range(lambda value: value in choices, f"one of {', '.join(choices)}", choices)
 
 
 def at_most(most: int, least: int = 1) -> Range:
