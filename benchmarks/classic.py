@@ -29,8 +29,7 @@ from typing import Any
 
 from absl import flags
 
-from benchmarks import peer_installs, report
-from jaxdqn import errors
+from benchmarks import peer_installs, peer_training, report
 from jaxdqn.cli import paths, program
 from jaxdqn.rundir import metrics
 
@@ -108,15 +107,11 @@ def cleanrl(python: pathlib.Path, script: pathlib.Path, game: str, seed: int) ->
     began, returns = time.time(), deque[float](maxlen=100)
     words = ["--env-id", _IDS[game], "--seed", str(seed), "--no-cuda"]
     words += ["--total-timesteps", str(_CLEANRL_STEPS)]
-    environment = {**report.on_cpu(), "PYTHONUNBUFFERED": "1"}
-    environment["PYTHONPATH"] = str(script.parent.parent)  # `cleanrl_utils`
-    with tempfile.TemporaryDirectory() as folder:
-        command = [python, script, *words]
-        with contextlib.closing(report.lines(command, environment, folder=folder)) as printed:
-            for line in printed:
-                returns += [float(value) for value in _RETURN.findall(line)]
-                if len(returns) == 100 and statistics.fmean(returns) >= _GOALS[game]:
-                    return {"seconds": time.time() - began}
+    with contextlib.closing(peer_training.cleanrl_lines(python, script, words)) as printed:
+        for line in printed:
+            returns += [float(value) for value in _RETURN.findall(line)]
+            if len(returns) == 100 and statistics.fmean(returns) >= _GOALS[game]:
+                return {"seconds": time.time() - began}
     return {"seconds": None}
 
 
@@ -155,11 +150,8 @@ def _learners(cache: str) -> dict[str, Callable[[str, int], Learned]]:
     if not values.peer_seeds:
         return found
 
-    def leave_out(name: str, error: errors.RunError) -> None:
-        print(f"{name}: left out: {error}", flush=True)
-
     name = "stable_baselines3"
-    pythons = peer_installs.pythons([name], values.peer_python, values.peers_dir, leave_out)
+    pythons = peer_installs.pythons([name], values.peer_python, values.peers_dir)
     if python := pythons.get(name):
         found[name] = functools.partial(stable_baselines3, python)
         if values.cleanrl_file:

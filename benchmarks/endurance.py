@@ -118,10 +118,7 @@ def _rows(path: pathlib.Path) -> list[metrics.Row]:
 
 
 def _numbers(path: pathlib.Path) -> list[metrics.Row]:
-    rows = [
-        {name: x for name, x in row.items() if name not in metrics.VARYING} for row in _rows(path)
-    ]
-    return [row for row in rows if len(row) > 1]
+    return metrics.without_varying(_rows(path))
 
 
 def _learner(path: pathlib.Path) -> list[np.ndarray]:

@@ -7,10 +7,8 @@ equal. This checkout also resumes runs that the other began. They must be equal 
 that run directories are compatible.
 """
 
-import json
 import os
 import pathlib
-import re
 import signal
 import subprocess
 import sys
@@ -22,6 +20,7 @@ from absl import flags
 
 from benchmarks import report
 from jaxdqn.cli import program
+from jaxdqn.rundir import metrics
 
 _CLASSIC = (
     "--preset=classic",
@@ -66,7 +65,6 @@ RUNS: Mapping[str, Sequence[str]] = {
         "--sweep_fraction_start=0.5",
     ),
 }
-_DIFFERS = re.compile("time_s|steps_per_second|memory|checkpoint_")  # from run to run
 
 
 def _train(path: pathlib.Path, settings: Sequence[str]) -> list[str]:
@@ -96,15 +94,12 @@ def _stop_early(checkout: pathlib.Path, command: Sequence[str], at: str) -> None
 
 def _outcome(checkout: pathlib.Path, path: pathlib.Path) -> tuple[list[dict[str, Any]], bytes]:
     """Rows of metrics without what differs from run to run, and the final network."""
-    rows = []
-    for line in (path / "metrics.jsonl").read_text().splitlines():
-        row = json.loads(line)
-        rows.append({name: row[name] for name in row if not _DIFFERS.search(name)})
+    rows = metrics.without_varying(metrics.read(path / metrics.FILE))
     export = path / "export"
     command = [sys.executable, "-m", "jaxdqn.export", f"--run_dir={path}", f"--out={export}"]
     _run(checkout, [*command, "--format=safetensors", "--checkpoint=latest"])
     (exported,) = export.glob("*.safetensors")
-    return [row for row in rows if len(row) > 1], exported.read_bytes()
+    return rows, exported.read_bytes()
 
 
 def _difference(one: tuple[Any, Any], two: tuple[Any, Any]) -> str:

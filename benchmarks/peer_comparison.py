@@ -4,7 +4,7 @@ import dataclasses
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
-from benchmarks import clock, report
+from benchmarks import clock, peer_installs, report
 from jaxdqn import errors
 
 NUM_ENVS = 32  # of jaxdqn
@@ -32,7 +32,7 @@ class Comparison:
     def leave_out(self, what: str, error: errors.RunError) -> None:
         """Records and prints why something is not measured."""
         self.left_out[what] = str(error)
-        print(f"{what}: left out: {error}", flush=True)
+        peer_installs.print_left_out(what, error)
 
     def nothing_left(self) -> errors.RunError:
         """The error of a comparison without a peer: why the last one of each was left out."""

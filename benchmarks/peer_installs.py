@@ -41,11 +41,16 @@ def define_flags() -> None:
     )
 
 
+def print_left_out(what: str, error: errors.RunError) -> None:
+    """Prints why something is not measured."""
+    print(f"{what}: left out: {error}", flush=True)
+
+
 def pythons(
     peers: Sequence[str],
     peer_python: Iterable[str],
     peers_dir: str,
-    leave_out: Callable[[str, errors.RunError], None],
+    leave_out: Callable[[str, errors.RunError], None] = print_left_out,
 ) -> dict[str, pathlib.Path]:
     """A Python for each peer that can be installed.
 

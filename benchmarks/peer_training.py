@@ -1,11 +1,11 @@
-"""Trains jaxdqn, or a peer, in the same way for a moment, and counts steps."""
+"""Trains jaxdqn, or a peer, in the same way for a moment; runs CleanRL's files."""
 
 import json
 import pathlib
 import re
 import sys
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Generator, Mapping, Sequence
 from typing import NamedTuple
 
 from benchmarks import peer_comparison, report
@@ -123,3 +123,26 @@ def jaxdqn(env: str, steps: int) -> Trained:
         parameters=int(parameters.replace(",", "")),
         versions={},
     )
+
+
+def cleanrl_lines(
+    python: pathlib.Path,
+    script: pathlib.Path,
+    words: Sequence[str],
+    minutes: float | None = None,
+) -> Generator[str]:
+    """The lines that a file of CleanRL prints, in an empty folder.
+
+    Args:
+      python: that has what it imports.
+      script: the file, within CleanRL's repository.
+      words: its arguments.
+      minutes: after which it is killed; None for no limit.
+
+    Raises:
+      RunError: it failed.
+    """
+    environment = {**report.on_cpu(), "PYTHONUNBUFFERED": "1"}
+    environment["PYTHONPATH"] = str(script.parent.parent)  # `cleanrl_utils`
+    with tempfile.TemporaryDirectory() as folder:
+        yield from report.lines([python, script, *words], environment, minutes, folder)

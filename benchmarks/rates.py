@@ -50,16 +50,20 @@ def _the(env: api.VectorEnv, step: int, share: range) -> api.VectorEnv:
     return env
 
 
-def _new_state(
-    device: device_lib.DevicePrograms, programs: replayed.Programs, key: jax.Array, num_groups: int
+def new_state(
+    device: device_lib.DevicePrograms,
+    train_state: Any,
+    key: jax.Array,
+    num_groups: int,
+    learning_from_step: int = _NEVER,
 ) -> run_state.RunState:
-    """A run in which no update falls due."""
+    """A run before its first step, in which no update falls due before a step."""
     return run_state.RunState(
-        train_state=programs.init(key),
+        train_state=train_state,
         sums=device.init_sums(),
         actors=[device.init_actor(key) for _ in range(num_groups)],
         sampler=device.init_sampler(),
-        learning_from_step=_NEVER,
+        learning_from_step=learning_from_step,
     )
 
 
@@ -89,7 +93,8 @@ class Rates:
         programs = replayed.build_programs(config, self.spec, mesh, make_learner)
         self._programs = replayed.as_graph(programs, print)
         key = mesh_lib.put(mesh, jax.random.key(config.seed), mesh_lib.REPLICATED)
-        self._state = _new_state(self._device, self._programs, key, config.num_groups)
+        train_state = self._programs.init(key)
+        self._state = new_state(self._device, train_state, key, config.num_groups)
         self._slices_per_sync = 1
         self._turns = loop.turns(
             config,

@@ -135,9 +135,6 @@ def _peers() -> dict[str, timed_peers.Peer]:
     """The peers that the flags name and that can be installed."""
     values = flags.FLAGS
 
-    def leave_out(name: str, error: errors.RunError) -> None:
-        print(f"{name}: left out: {error}", flush=True)
-
     scripts = [paths.usable("cleanrl_files", file).resolve() for file in values.cleanrl_files]
     for script in scripts:
         if not script.is_file():
@@ -145,7 +142,7 @@ def _peers() -> dict[str, timed_peers.Peer]:
     wanted = ["stable_baselines3", *values.peers] if scripts else values.peers
     if not wanted:
         return {}
-    pythons = peer_installs.pythons(wanted, values.peer_python, values.peers_dir, leave_out)
+    pythons = peer_installs.pythons(wanted, values.peer_python, values.peers_dir)
     found = {
         name: timed_peers.stable_baselines3(name, pythons[name])
         for name in values.peers

@@ -5,13 +5,12 @@ import json
 import pathlib
 import re
 import statistics
-import tempfile
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
-from benchmarks import report, score_curves, timed_runs
+from benchmarks import peer_training, report, score_curves, timed_runs
 from benchmarks.timed_runs import Point, Rate
 from jaxdqn import errors
 from jaxdqn.storage import atomic_files
@@ -183,23 +182,20 @@ def cleanrl(script: pathlib.Path, python: pathlib.Path) -> Peer:
             words += ["--total-timesteps", str(budget.steps)]
             if "buffer_size" in code:  # more would stay empty, and take 28 GB
                 words += ["--buffer-size", str(min(_CLEANRL_BUFFER_SIZE, budget.steps))]
-        environment = {**report.on_cpu(), "PYTHONUNBUFFERED": "1"}
-        environment["PYTHONPATH"] = str(script.parent.parent)  # `cleanrl_utils`
         began, returns = time.time(), deque[float](maxlen=_GAMES)
         points: list[Point] = []
         learning = None
-        with tempfile.TemporaryDirectory() as folder:
-            for line in report.lines([python, script, *words], environment, budget.minutes, folder):
-                if not (found := _RETURN.search(line)):
-                    continue
-                returns.append(float(found[2]))
-                minutes, step = (time.time() - began) / 60, int(found[1])
-                if learning is None and step > learning_starts:
-                    learning = {"step": step, "time_s": 60 * minutes}
-                due = points[-1].step if points else 0
-                last = Point(minutes, step, statistics.fmean(returns))
-                if len(returns) == _GAMES and step >= due + budget.checkpoint_every_steps:
-                    points.append(_shown(script.stem, last))
+        for line in peer_training.cleanrl_lines(python, script, words, budget.minutes):
+            if not (found := _RETURN.search(line)):
+                continue
+            returns.append(float(found[2]))
+            minutes, step = (time.time() - began) / 60, int(found[1])
+            if learning is None and step > learning_starts:
+                learning = {"step": step, "time_s": 60 * minutes}
+            due = points[-1].step if points else 0
+            last = Point(minutes, step, statistics.fmean(returns))
+            if len(returns) == _GAMES and step >= due + budget.checkpoint_every_steps:
+                points.append(_shown(script.stem, last))
         if not returns:
             raise errors.RunError(f"{script.name} ended no game")
         points = [*(point for point in points if point.step < last.step), last]

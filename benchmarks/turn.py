@@ -25,7 +25,6 @@ from jax.sharding import Mesh
 from benchmarks import clock, rates, report
 from jaxdqn import errors
 from jaxdqn.algorithms import api as algorithms
-from jaxdqn.algorithms import run_state
 from jaxdqn.assembly import compile_ahead, device_programs, env_spec, turn_inputs
 from jaxdqn.cli import devices, program, setting_flags
 from jaxdqn.distributed import mesh as mesh_lib
@@ -85,12 +84,12 @@ class Turns:
         self._device = device_programs.build(config, spec, mesh)
         learning = algorithms.chosen(config).build(config, spec, mesh)
         key = mesh_lib.put(mesh, jax.random.key(config.seed), mesh_lib.REPLICATED)
-        self._state = run_state.RunState(
-            train_state=learning.init(key),
-            sums=self._device.init_sums(),
-            actors=[self._device.init_actor(key) for _ in range(config.num_groups)],
-            sampler=self._device.init_sampler(),
-            learning_from_step=config.learning_starts_steps,
+        self._state = rates.new_state(
+            self._device,
+            learning.init(key),
+            key,
+            config.num_groups,
+            config.learning_starts_steps,
         )
         self._learn: Any = None  # the devices' program, once it is known
         learning = self._timed_learning(learning)

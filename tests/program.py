@@ -183,11 +183,7 @@ def rows(run_dir):
 def numbers(run_dir):
     """All rows of metrics, less what tells of time and memory."""
     lines = (pathlib.Path(run_dir) / "metrics.jsonl").read_text().splitlines()
-    rows = [
-        {name: value for name, value in json.loads(line).items() if name not in metrics.VARYING}
-        for line in lines
-    ]
-    return [row for row in rows if len(row) > 1]
+    return metrics.without_varying(map(json.loads, lines))
 
 
 def saved_arrays(path):

@@ -191,6 +191,12 @@ def scored(rows: Iterable[Row]) -> list[Row]:
     ]
 
 
+def without_varying(rows: Iterable[Row]) -> list[Row]:
+    """The rows without what differs between equal runs; without those that hold nothing else."""
+    kept = [{name: x for name, x in row.items() if name not in VARYING} for row in rows]
+    return [row for row in kept if len(row) > 1]
+
+
 def number(value: Any) -> float | None:
     """A value of a row as a number; None if it is not a number, not finite, or overflows."""
     if type(value) is float:  # which almost all are

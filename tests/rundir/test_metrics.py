@@ -72,6 +72,11 @@ def test_rows_are_told_apart():
     assert metrics.evaluations(iter(rows)) == evaluations
 
 
+def test_rows_of_equal_runs_are_equal_but_for_times():
+    rows = [{"step": 1, "loss": 0.5, "time_s": 7.0}, {"step": 1, "checkpoint_bytes": 9}]
+    assert metrics.without_varying(rows) == [{"step": 1, "loss": 0.5}]
+
+
 def test_what_is_not_finite_is_null(tmp_path):
     writer = metrics.Writer(tmp_path, 0)
     writer.write(1, {"loss": float("nan"), "q_mean": float("inf"), "updates": 3})
