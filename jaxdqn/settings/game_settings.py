@@ -95,7 +95,9 @@ class GameSettings:
         None, "time limit of a game, in agent steps", ranges.COUNT, is_env_option=True
     )
     motion_trace: bool = setting.setting(
-        False, "add a fading trace of what moved to each frame, as a second channel (images)"
+        False,
+        "add a fading trace of what moved to each frame, as a second channel (images)",
+        gives_meaning=True,
     )
     env_timeout_seconds: float = setting.setting(
         300.0,

@@ -18,6 +18,7 @@ class HeadSettings:
         f"what the network's outputs mean. {registries.HEADS.listing()}",
         registries.HEADS.names,
         on_card=True,
+        gives_meaning=True,
     )
     num_atoms: int = setting.setting(
         51,
@@ -32,6 +33,7 @@ class HeadSettings:
         _RETURN,
         read_if=_ATOMS,
         on_card=True,
+        gives_meaning=True,
     )
     value_max: float = setting.setting(
         10.0,
@@ -39,6 +41,7 @@ class HeadSettings:
         _RETURN,
         read_if=_ATOMS,
         on_card=True,
+        gives_meaning=True,
     )
     gauss_width: float = setting.setting(
         0.75,

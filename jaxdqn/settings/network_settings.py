@@ -24,12 +24,15 @@ class NetworkSettings:
     conv_sizes: tuple[int, ...] = setting.setting(
         (), "side length of the square kernel of each convolution", ranges.COUNT
     )
-    conv_strides: tuple[int, ...] = setting.setting((), "stride of each convolution", ranges.COUNT)
+    conv_strides: tuple[int, ...] = setting.setting(
+        (), "stride of each convolution", ranges.COUNT, gives_meaning=True
+    )
     conv_padding: str = setting.setting(
         "valid",
         "padding of the convolutions: valid (none) or same (zeros around images)",
         ranges.one_of("valid", "same"),
         read_if=_CONVOLUTIONS,
+        gives_meaning=True,
     )
     hidden_sizes: tuple[int, ...] = setting.setting(
         (512,), "sizes of the dense layers; in a dueling network, of each stream", ranges.COUNT
@@ -67,6 +70,7 @@ class NetworkSettings:
         "layer normalization before activations: none; channels (of each position, as in PQN); or "
         "maps (all of an image, with a gain for each pixel, as in CleanRL's PQN)",
         ranges.one_of("none", "channels", "maps"),
+        gives_meaning=True,
         paper="Ba et al., arXiv:1607.06450",
     )
     dense_init: str = setting.setting(
@@ -87,7 +91,7 @@ class NetworkSettings:
         ranges.POSITIVE,
         read_if=setting.Condition("noisy", bool),
     )
-    scale_pixels: bool = setting.setting(True, "divide pixels by 255")
+    scale_pixels: bool = setting.setting(True, "divide pixels by 255", gives_meaning=True)
     compute_dtype: str = setting.setting(
         "float32",
         "type in which the network computes: float32 or bfloat16; parameters stay float32",

@@ -25,6 +25,7 @@ class Setting(NamedTuple):
     may_change: bool  # when a run is resumed: it changes no number that was finite
     splits_groups: bool  # runs that differ in it are two groups of a report
     on_card: bool  # model cards show it
+    gives_meaning: bool  # to parameters: those of another value mean something else
     paper: str  # that what it switches on comes from; '' if it needs none
     is_env_option: bool  # environments are made with it; None leaves it to the environment
 
@@ -38,6 +39,7 @@ def setting(
     may_change: bool = False,
     splits_groups: bool = True,
     on_card: bool = False,
+    gives_meaning: bool = False,
     paper: str = "",
     is_env_option: bool = False,
 ) -> Any:
@@ -49,6 +51,7 @@ def setting(
         may_change=may_change,
         splits_groups=splits_groups,
         on_card=on_card,
+        gives_meaning=gives_meaning,
         paper=paper,
         is_env_option=is_env_option,
     )

@@ -15,13 +15,9 @@ from jaxdqn.distributed import mesh as mesh_lib
 from jaxdqn.envs import api
 from jaxdqn.rundir import agent_names, exported_agent
 from jaxdqn.settings import config as config_lib
+from jaxdqn.settings import setting
 
 _SETTING = "initial_agent"
-# What gives parameters of the same shapes another meaning.
-_MEANING = (
-    *("head", "value_min", "value_max", "scale_pixels", "layer_norm", "conv_strides"),
-    *("conv_padding", "motion_trace"),
-)
 
 
 def parameters(config: config_lib.Config, spec: api.EnvSpec) -> Any | None:
@@ -36,8 +32,8 @@ def parameters(config: config_lib.Config, spec: api.EnvSpec) -> Any | None:
     agent = exported_agent.load(agent_names.folder(config.initial_agent, _SETTING))
     differing = [
         f"it has --{name}={getattr(agent.config, name)}"
-        for name in _MEANING
-        if getattr(agent.config, name) != getattr(config, name)
+        for name, known in setting.described(config).items()
+        if known.gives_meaning and getattr(agent.config, name) != getattr(config, name)
     ]
     differing += exported_agent.differences(agent.params, parts.params_like(config, spec))
     if differing:

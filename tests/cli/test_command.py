@@ -68,6 +68,8 @@ def completion():
         (["evaluate", "--agent=Acro"], ["--agent=Acrobot"]),
         (["evaluate", "--agent", "=", "/us"], ["/usr"]),
         (["train", "--track", "="], ["wandb"]),
+        (["train", "--conv_padding", "="], ["valid", "same"]),
+        (["export", "--format", "="], ["stablehlo", "onnx", "safetensors"]),
         (["train", "--preset", "=", "atari_"], ["atari_fast", "atari_gpu"]),
     ],
 )
