@@ -20,8 +20,8 @@ HEADS = {
 }
 
 
-def agent_of(head):
-    return saved.make_agent("Catch", {"head": head, **HEADS.get(head, {})})
+def agent_of(head, **changes):
+    return saved.make_agent("Catch", {"head": head, **HEADS.get(head, {}), **changes})
 
 
 def moments(agent):
@@ -104,7 +104,7 @@ def test_states_of_note_show_what_is_expected(tmp_path, value):
 
 @pytest.mark.parametrize("head", ["scalar", *HEADS])
 def test_metrics_of_what_is_expected(head):
-    agent = agent_of(head)
+    agent = agent_of(head, held_out_observations=40)  # one pass of the network, and a rest
     config = agent.config
     found = held_out_values.measure(config, agent.spec, mesh.make_mesh(1), lambda env: env)(
         agent.params
