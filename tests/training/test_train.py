@@ -136,6 +136,7 @@ ATOMS = ("--num_atoms=25", "--value_min=-0.12", "--value_max=0.12")  # rewards c
 
 RAINBOW = (*("--head=c51", *ATOMS), "--sampler=prioritized", "--noisy", "--dueling")
 RAINBOW += ("--epsilon_start=0", "--epsilon_end=0", "--replay_capacity=8000")
+RAINBOW += ("--hidden_sizes=64", "--total_steps=3500")
 
 
 @pytest.mark.parametrize(
@@ -146,7 +147,7 @@ RAINBOW += ("--epsilon_start=0", "--epsilon_end=0", "--replay_capacity=8000")
         ("--head=c51", *ATOMS),
         ("--head=hl_gauss", *ATOMS),
         ("--head=qr", "--num_quantiles=32"),
-        ("--head=iqn", "--num_quantiles=8"),
+        ("--head=iqn", "--num_quantiles=8", "--hidden_sizes=64,64", "--total_steps=4000"),
         ("--algorithm=munchausen",),
         RAINBOW,
         ("--algorithm=munchausen", "--head=iqn", "--num_quantiles=8", "--layer_norm=channels"),
