@@ -8,17 +8,13 @@ a browser on this machine shows the page at http://127.0.0.1:6464/ while runs tr
 """
 
 import glob
-import os
-import pathlib
 import signal
-from collections.abc import Sequence
 
 from absl import flags
 
 from jaxdqn import errors
-from jaxdqn.cli import devices, program, shared_flags
+from jaxdqn.cli import devices, program, run_folders, shared_flags
 
-_LONGEST_PATH = 4096  # characters, on Linux
 _PORT = 6464
 
 
@@ -57,7 +53,7 @@ def _write() -> int:
     out = shared_flags.output("out", (".html",))
     if out is None:
         raise errors.SettingError("out", "name the page, such as --out=report.html, or use --serve")
-    folders = folders_named(flags.FLAGS.runs)
+    folders = run_folders.named(flags.FLAGS.runs)
     pictures = out.with_suffix("") if flags.FLAGS.png else None
     if pictures and pictures.exists():
         others = not pictures.is_dir() or any(path.suffix != ".png" for path in pictures.iterdir())
@@ -80,17 +76,17 @@ def _serve() -> int:
         if flags.FLAGS[name].value:
             raise errors.SettingError(name, "has no effect with --serve, which writes nothing")
     named = flags.FLAGS.runs
-    found, missing = _found_and_missing(named)
+    found, missing = run_folders.found_and_missing(named)
     # What matches a wildcard may still come; another name that is missing is misspelt.
     misspelt = [part for part in missing if not glob.has_magic(part)]
     if misspelt or not (found or missing):
-        raise _no_folder(misspelt, named)
+        raise run_folders.no_folder(misspelt, named)
 
     devices.import_jax()
 
     from jaxdqn.reporting.serving import live_page, server
 
-    page = live_page.LivePage(lambda: _found_and_missing(named)[0])
+    page = live_page.LivePage(lambda: run_folders.found_and_missing(named)[0])
     with server.Server(page, flags.FLAGS.port) as serving:
         try:
             print(f"serving {named} at {serving.url}; Ctrl-C stops it", flush=True)
@@ -101,61 +97,6 @@ def _serve() -> int:
         finally:
             print("stopped serving")
     return 0
-
-
-def folders_named(named: str) -> list[pathlib.Path]:
-    """The folders that `--runs` names, each once.
-
-    A comma may also be part of a name: parts that name a folder together count as one.
-
-    Raises:
-      SettingError: a part does not name a folder.
-    """
-    found, missing = _found_and_missing(named)
-    if missing or not found:
-        raise _no_folder(missing, named)
-    return found
-
-
-def _no_folder(parts: Sequence[str], named: str) -> errors.SettingError:
-    return errors.SettingError("runs", f"no folder matches {' or '.join(parts) or repr(named)}")
-
-
-def _found_and_missing(named: str) -> tuple[list[pathlib.Path], list[str]]:
-    """The folders that `--runs` names, each once, and the parts that name none."""
-    parts = named.split(",")
-    found: list[str] = []
-    missing = []
-    start = 0
-    while start < len(parts):
-        for end in range(len(parts), start, -1):
-            if matching := _matching(",".join(parts[start:end])):
-                found += matching
-                break
-        else:
-            end = start + 1
-            missing += [parts[start].strip()] if parts[start].strip() else []
-        start = end
-    # Two names may lead to one folder, by a link or as an absolute and a relative path.
-    by_place: dict[pathlib.Path, pathlib.Path] = {}
-    for path in map(pathlib.Path, found):
-        by_place.setdefault(path.resolve(), path)
-    return list(by_place.values()), missing
-
-
-def _matching(pattern: str) -> list[str]:
-    """The folder with exactly this name, or those that match it as a pattern."""
-    for text in dict.fromkeys((pattern, pattern.strip())):
-        path = os.path.expanduser(text)  # noqa: PTH111
-        if not text or len(path) > _LONGEST_PATH:
-            continue
-        if os.path.isdir(path):  # noqa: PTH112
-            return [path]
-        # Not `Path.glob`, which does not accept absolute patterns.
-        matches = glob.glob(path)  # noqa: PTH207
-        if folders := sorted(match for match in matches if pathlib.Path(match).is_dir()):
-            return folders
-    return []
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from jaxdqn import errors, report, wording
+from jaxdqn import wording
 from jaxdqn.reporting import (
     curves,
     figures,
@@ -529,41 +529,6 @@ def test_games_that_are_no_file_names(tmp_path):
     pictures = [path.name for path in (tmp_path / "report").iterdir()]
     assert len(pictures) == 6 and all(re.fullmatch(r"[\w.]+\.png", name) for name in pictures)
     assert "<b>" not in re.sub(r"</?figcaption><b>", "", (tmp_path / "report.html").read_text())
-
-
-def test_folders_are_named_by_name_or_by_wildcards(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    for name in ("[a],b", "a", "b", "c,d", "c", "q*", "q1", "e f"):
-        (tmp_path / "runs" / name).mkdir(parents=True)
-    (tmp_path / "runs" / "file").touch()
-    for named, expected in (
-        ("runs/[a],b", ["[a],b"]),
-        ("runs/[ab]", ["a", "b"]),
-        ("runs/a,runs/b", ["a", "b"]),
-        ("runs/a, runs/b,", ["a", "b"]),
-        ("runs/b,runs/a,runs/b", ["b", "a"]),
-        ("runs/c,d", ["c,d"]),
-        ("runs/c,d,runs/c", ["c,d", "c"]),
-        ("runs/a,runs/[a],b,runs/c,*", ["a", "[a],b", "c,d"]),
-        ("runs/q*", ["q*"]),
-        ("runs/q?", ["q*", "q1"]),
-        ("runs/e f", ["e f"]),
-        (str(tmp_path / "runs" / "c,d"), ["c,d"]),
-    ):
-        assert [path.name for path in report.folders_named(named)] == expected, named
-    (tmp_path / "linked").symlink_to(tmp_path / "runs" / "a")
-    twice = f"runs/a,linked,{tmp_path}/runs/a"
-    assert [path.name for path in report.folders_named(twice)] == ["a"]
-    for named, told in (
-        ("runs/z", "no folder matches runs/z"),
-        ("runs/a,runs/z,runs/y*", "no folder matches runs/z or runs/y*"),
-        ("runs/file", "no folder matches runs/file"),
-        ("", "no folder matches ''"),
-        ("~nobody-of-this-name/a", "no folder matches ~nobody-of-this-name/a"),
-        ("x" * 5000, "no folder matches x"),
-    ):
-        with pytest.raises(errors.SettingError, match=re.escape(told)):
-            report.folders_named(named)
 
 
 _REPORT = """
