@@ -20,8 +20,8 @@ from tests import program
 ROOT = program.ROOT
 
 
-def benchmark(module, *flags):
-    return program.run(module, *flags, package="benchmarks", cwd=ROOT)
+def benchmark(module, *flags, **how):
+    return program.run(module, *flags, package="benchmarks", cwd=ROOT, **how)
 
 
 # Command lines that are refused, with what they are told.
@@ -268,12 +268,20 @@ def make_peers(folder):
     return folder / "bin" / "python"
 
 
+# Trains jaxdqn once for all rounds.
+TRAIN_ONCE = """
+import functools
+from benchmarks import peer_training
+peer_training.jaxdqn = functools.cache(peer_training.jaxdqn)
+"""
+
+
 def test_peers(tmp_path):
     """From the search to the table, with a peer and arrangements that cannot be measured."""
     python = make_peers(tmp_path / "peers")
     flags = ("--rounds=1", "--seconds=2", "--steps=400", f"--out={tmp_path / 'out'}")
     flags += tuple(f"--peer_python={name}={python}" for name in ("stable_baselines3", "sbx"))
-    result = benchmark("peers", *flags)
+    result = benchmark("peers", *flags, driver=TRAIN_ONCE)
     assert result.returncode == 0, result.stderr
     (path,) = (tmp_path / "out").iterdir()
     told = json.loads(path.read_text())
