@@ -99,8 +99,7 @@ def _score_all(folders: Sequence[pathlib.Path]) -> int:
             code = 1
             continue
         print(_json(result) if values.json else _line(result), flush=True)
-        if math.isfinite(result["return"]["mean"]):
-            means[folder] = result["return"]["mean"]
+        means[folder] = result["return"]["mean"]
     if not values.json and len(means) > 1:
         print("", *evaluated.summary(means), sep="\n")
     return code

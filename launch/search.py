@@ -11,7 +11,7 @@ import logging
 import pathlib
 import shutil
 import statistics
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import filelock
@@ -135,8 +135,8 @@ class Trial:
     def __init__(self, study: optuna.Study, plan: search_plan.Plan):
         self._study, self._plan = study, plan
         self._trial = study.ask(dict(plan.space))
-        self._told = 0  # evaluations
-        self._means: list[float] = []  # of each evaluation, over the seeds
+        self._told = 0  # the number of the last evaluation of which Optuna knows
+        self._means: Mapping[int, float] = {}  # of each evaluation, over the seeds
         self._is_pruned = False
         self._problem = ""
         self._is_refused = self._has_diverged = False
@@ -167,13 +167,15 @@ class Trial:
         of_runs = search_scores.evaluations(self.runs)
         self._is_over = all(rows and rows[-1]["step"] >= self._last_step for rows in of_runs)
         self._means = search_scores.means(of_runs)
-        for number in range(self._told + 1, len(self._means) + 1):
-            self._trial.report(self._score(number), number)
-        self._told = len(self._means)
+        for number in self._means:
+            if number > self._told:
+                self._trial.report(self._score(number), number)
+                self._told = number
 
-    def _score(self, number: int) -> float:
-        """The score after so many evaluations."""
-        return search_scores.score(self._means[:number], self._plan.score)
+    def _score(self, last: int) -> float:
+        """The score after the evaluation of this number."""
+        known = {number: mean for number, mean in self._means.items() if number <= last}
+        return search_scores.score(known, self._plan.score)
 
     def fail(self, problem: str, *, may_resume: bool = False, has_diverged: bool = False) -> None:
         """Notes why a run failed; the others need not go on. One that was cut off may resume."""
@@ -205,7 +207,7 @@ class Trial:
         elif self._is_pruned:
             self._study.tell(self._trial, state=_States.PRUNED)
         else:
-            self._study.tell(self._trial, self._score(len(self._means)))
+            self._study.tell(self._trial, self._score(max(self._means)))
         if self._is_refused or self._is_pruned:  # no run of it is resumed
             for run in self.runs:
                 shutil.rmtree(run.path / layout.REPLAY, ignore_errors=True)

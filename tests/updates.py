@@ -67,7 +67,7 @@ if __name__ == "__main__":
     compilation_cache.use_cache("cache")
     leaves = jax.tree.leaves(mesh_lib.here(twice(mesh_lib.make_mesh(), SMALL)))
     np.savez(f"{out}/{index}.npz", *jax.device_get(leaves))
-    for error in (OSError(28, "disk full"), errors.SettingError("run_dir", "is no run")):
+    for error in (OSError(28, "disk full", "/folder"), errors.SettingError("run_dir", "is no run")):
         try:
             processes.from_primary(functools.partial(fail, error))
         except (OSError, errors.SettingError) as caught:

@@ -96,8 +96,11 @@ def _outcome(find: Callable[[], Any]) -> tuple[Any, str, tuple[Any, ...]]:
     """What `find` returns, or the name and the arguments of the error that it raises."""
     try:
         return find(), "", ()
-    except (errors.SettingError, errors.RunError, OSError) as error:
+    except (errors.SettingError, errors.RunError) as error:
         return None, type(error).__name__, error.args
+    except OSError as error:
+        place = () if error.filename is None else (str(error.filename),)
+        return None, OSError.__name__, (error.errno, error.strerror, *place)
 
 
 def are_equal(value: object) -> bool:

@@ -1,12 +1,13 @@
 """Several runs that were evaluated alike: means over their seeds, and over games."""
 
+import math
 import pathlib
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 
 from jaxdqn import wording
-from jaxdqn.envs import scores
+from jaxdqn.envs import api, scores
 from jaxdqn.reporting import found_runs, statistics, tables
 
 
@@ -16,45 +17,42 @@ def summary(means: Mapping[pathlib.Path, float]) -> list[str]:
     Runs are grouped as in a report: by game, and by settings other than the seed.
 
     Args:
-      means: the finite mean return of each run, by its folder.
+      means: the mean return of each run, by its folder.
     """
-    found = [found_runs.read(path) for path in means]
-    by_game, left_out = found_runs.by_game([run for run in found if run.config])
     lines = [
+        f"{wording.visible(path)} does not count: its mean return is not finite"
+        for path, mean in means.items()
+        if not math.isfinite(mean)
+    ]
+    found = [found_runs.read(path) for path, mean in means.items() if math.isfinite(mean)]
+    by_game, left_out = found_runs.by_game([run for run in found if run.config])
+    lines += [
         f"{wording.visible(run.path)} does not count: {wording.visible(other.path)} has the same "
         "settings and seed"
         for run, other in left_out
     ]
-    # For each label the human-normalized means of its runs, by game.
-    normalised: dict[str, dict[str, list[float]]] = {}
+
+    def finals(members: Sequence[found_runs.Run]) -> list[float]:
+        return [means[run.path] for run in members]
+
     for game, groups in by_game.items():
-        reference = found_runs.info(groups).reference
         for label, members in groups.items():
-            finals = [means[run.path] for run in members]
-            lines.append(f"{wording.visible(f'{game}, {label}')}: {_group(finals)}")
-            shares = [scores.human_normalised(reference, final) for final in finals]
-            if found_shares := [share for share in shares if share is not None]:
-                normalised.setdefault(label, {})[game] = found_shares
-                lines[-1] += f", {np.mean(found_shares):.1%} of a human tester"
-    for label, games in normalised.items():
-        if len(games) > 1:
-            lines.append(f"{wording.visible(label)}, {len(games)} games: {_aggregates(games)}")
-    return lines
+            text = _group(finals(members), found_runs.info(groups).reference)
+            lines.append(f"{wording.visible(f'{game}, {label}')}: {text}")
+    rows, notes = tables.over_games(by_game, finals)
+    for name, played, *cells in rows:
+        measures = (" ".join(pair) for pair in zip(statistics.MEASURES, cells, strict=True))
+        lines.append(f"{name}, {played}: human-normalized {', '.join(measures)}")
+    return [*lines, *notes]
 
 
-def _group(finals: Sequence[float]) -> str:
+def _group(finals: Sequence[float], reference: api.Reference | None) -> str:
     mean, low, high = (float(end[0]) for end in statistics.over_seeds(np.array(finals)[:, None]))
-    interval = f" (95% interval {_number(low)} to {_number(high)})" if low < high else ""
-    return f"{wording.counted(len(finals), 'run')}, mean return {_number(mean)}{interval}"
-
-
-def _aggregates(games: Mapping[str, Sequence[float]]) -> str:
-    """The measures of `statistics.over_games`, human-normalized."""
-    texts = []
-    for name, found in statistics.over_games(games).items():
-        interval = f" ({found.low:.3f} to {found.high:.3f})" if found.low < found.high else ""
-        texts.append(f"{name} {found.value:.3f}{interval}")
-    return "human-normalized " + ", ".join(texts)
+    text = f"{wording.counted(len(finals), 'run')}, mean return {_number(mean)}"
+    if low < high:
+        text += f" (95% interval {_number(low)} to {_number(high)})"
+    share = scores.human_normalised(reference, mean)
+    return text if share is None else f"{text}, {share:.1%} of a human tester"
 
 
 def _number(value: float) -> str:

@@ -37,14 +37,16 @@ class Run(NamedTuple):
         """'complete', 'diverged', 'at 50%', 'started' (before its first row), or 'broken'."""
         if self.problem or self.config is None:
             return "broken"
+        if not self.step:
+            return "diverged" if self.has_diverged else "started"
+        # The last thing that a run does is an evaluation, for which it must have gone on.
+        evaluates = bool(self.config.eval_episodes)
+        newest = self.evaluations[-1:] if evaluates else [self.last]
+        is_over = any(row.get("step", 0) >= self.config.total_steps for row in newest)
+        if is_over and (evaluates or not self.has_diverged):
+            return "complete"
         if self.has_diverged:
             return "diverged"
-        if not self.step:
-            return "started"
-        # The last thing that a run does is an evaluation.
-        newest = self.evaluations[-1:] if self.config.eval_episodes else [self.last]
-        if any(row.get("step", 0) >= self.config.total_steps for row in newest):
-            return "complete"
         return f"at {self.step / self.config.total_steps:.0%}"
 
     @property

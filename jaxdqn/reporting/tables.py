@@ -1,7 +1,7 @@
 """The tables of a report: heads and rows as its page shows them."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -96,13 +96,29 @@ def aggregates(by_game: found_runs.ByGame) -> Table | None:
     are compared over the games that they have in common: a group that lacks a hard one would seem
     better.
     """
+    known = {game: groups for game, groups in by_game.items() if found_runs.info(groups).reference}
+    rows, notes = over_games(by_game, _finals)
+    head = ["group", "of", *statistics.MEASURES]
+    note = " ".join(filter(None, (_left_out(known), *notes)))
+    return {"head": head, "rows": rows, "note": note} if rows else None
+
+
+def over_games(
+    by_game: found_runs.ByGame, finals: Callable[[Sequence[found_runs.Run]], Sequence[float]]
+) -> tuple[list[list[str]], list[str]]:
+    """Aggregates as in `aggregates`, of any scores.
+
+    Args:
+      by_game: groups of runs.
+      finals: the finite scores of the runs of a group.
+
+    Returns:
+      For each group its name, what was played, and the measures; and notes about what is left out.
+    """
     infos = {game: found_runs.info(groups) for game, groups in by_game.items()}
     sources = dict.fromkeys(info.source for info in infos.values() if info.reference)
     labels = dict.fromkeys(label for groups in by_game.values() for label in groups)
-    left_out = _left_out(
-        {game: groups for game, groups in by_game.items() if infos[game].reference}
-    )
-    rows, notes = [], [left_out] if left_out else []
+    rows, notes = [], []
     for source in sources:
         of_groups = {}
         for label in labels:
@@ -110,7 +126,7 @@ def aggregates(by_game: found_runs.ByGame) -> Table | None:
                 game: values
                 for game, groups in by_game.items()
                 if infos[game].source == source
-                and (values := _normalised(infos[game].reference, _finals(groups.get(label, ()))))
+                and (values := _normalised(infos[game].reference, finals(groups.get(label, ()))))
             }
             if len(normalised) > 1:
                 of_groups[label] = normalised
@@ -123,8 +139,7 @@ def aggregates(by_game: found_runs.ByGame) -> Table | None:
             name = label if len(sources) == 1 else f"{label}, {source}"
             played = f"{wording.counted(count, 'run')} of {games}"
             rows.append([wording.visible(name), played, *cells])
-    head = ["group", "of", *statistics.MEASURES]
-    return {"head": head, "rows": rows, "note": " ".join(notes)} if rows else None
+    return rows, notes
 
 
 _Normalised = Mapping[str, Sequence[float]]  # human-normalized scores of runs, by game

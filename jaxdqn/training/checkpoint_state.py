@@ -110,7 +110,7 @@ def restore(
             f"the checkpoint of step {found.step} does not belong to this run: "
             f"{type(error).__name__} {saving_errors.reported(error)}"
         ) from error
-    if is_complete(run, config.total_steps):
+    if is_complete(state, config.total_steps):
         return []
     state.ring = init_ring()
     if found.has_replay:
@@ -122,8 +122,14 @@ def restore(
     return _sent_of(play, run)
 
 
-def is_complete(run: Mapping[str, Any], total_steps: int) -> bool:
-    """Whether the numbers of a checkpoint, as `pack` made them, leave only an evaluation to do."""
+def is_complete(state: run_state.RunState, total_steps: int) -> bool:
+    """Whether nothing is left to play, to learn or to log, but a last evaluation."""
+    steps = state.counters.steps
+    return steps >= total_steps and state.own is None and state.logged.steps == steps
+
+
+def was_complete(run: Mapping[str, Any], total_steps: int) -> bool:
+    """The same of the numbers of a checkpoint, as `pack` made them."""
     steps = run.get("steps", 0)
     return steps >= total_steps and _OWN not in run and run.get("logged", {}).get("steps") == steps
 

@@ -83,7 +83,8 @@ def _make_folder(setup: setup_lib.Setup) -> None:
             layout.create(setup.path, setup.config)
         else:
             saved_steps = checkpoint_folders.steps_in(setup.path / layout.CHECKPOINTS)
-            setup_lib.check_resumable(setup.path, stored, setup.config, saved_steps)
+            layout.check_same(setup.path, stored, setup.config, max(saved_steps, default=0))
+            layout.check_same_jax(setup.path)
             layout.store_length(setup.path, setup.config)
 
     processes.from_primary(make)

@@ -94,9 +94,7 @@ class Session:
     @property
     def is_complete(self) -> bool:
         """Whether nothing is left to play, to learn or to log, but a last evaluation."""
-        steps, state = self.state.counters.steps, self.state
-        is_over = steps >= self.config.total_steps
-        return is_over and state.own is None and state.logged.steps == steps
+        return checkpoint_state.is_complete(self.state, self.config.total_steps)
 
     @property
     def evaluated_step(self) -> int:

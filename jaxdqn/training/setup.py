@@ -77,6 +77,7 @@ def prepare(
         check_films(config)
     else:
         config = _as_begun(config, path, stored, saved_steps, capacity_chosen_by_user)
+        processes.from_primary(lambda: layout.check_same_jax(path))
         capacity_chosen_by_user = True  # when the run began
     free_bytes = memory.free_device_bytes(mesh)
     fitted = config
@@ -104,14 +105,15 @@ def _on_disk(path: pathlib.Path, total_steps: int) -> tuple[dict[str, Any] | Non
 
     The newest checkpoint of a complete run leaves nothing to learn, and so needs no replay.
     """
+    stored = layout.read_settings(path)
     directory = path / layout.CHECKPOINTS
     steps = checkpoint_folders.steps_in(directory)
     is_complete = False
     if max(steps, default=0) >= total_steps:
         with contextlib.suppress(errors.RunError):
             run = run_item.read(directory / str(steps[-1]))
-            is_complete = checkpoint_state.is_complete(run, total_steps)
-    return layout.read_settings(path), steps, is_complete
+            is_complete = checkpoint_state.was_complete(run, total_steps)
+    return stored, steps, is_complete
 
 
 def _fitted(
@@ -168,29 +170,8 @@ def _as_begun(
     """
     if not capacity_is_asked:
         config = dataclasses.replace(config, replay_capacity=stored["replay_capacity"])
-    check_resumable(path, stored, config, saved_steps)
-    return config
-
-
-def check_resumable(
-    path: pathlib.Path,
-    stored: dict[str, Any],
-    config: config_lib.Config,
-    saved_steps: Sequence[int],
-) -> None:
-    """Checks that a run can be resumed with these settings.
-
-    Args:
-      path: of the run.
-      stored: the settings that it was begun with.
-      config: the settings now.
-      saved_steps: of its checkpoints.
-
-    Raises:
-      SettingError: it was begun with other settings.
-    """
     layout.check_same(path, stored, config, max(saved_steps, default=0))
-    layout.check_same_jax(path)
+    return config
 
 
 def _check_agreement(config: config_lib.Config, overwrite: bool, initial_params: str) -> None:

@@ -335,7 +335,7 @@ def test_one_device_and_two_processes_give_the_same_update(tmp_path, num_devices
     codes, printed, errors = end(processes)
     assert codes == [0, 0], errors
     for i, text in enumerate(printed):  # what process 0 finds wrong is wrong for all
-        assert f"process {i}: OSError(28, 'disk full'): [Errno 28] disk full" in text
+        assert f"process {i}: OSError(28, 'disk full'): [Errno 28] disk full: '/folder'" in text
         assert f"process {i}: SettingError('run_dir', 'is no run'): --run_dir: is no run" in text
     assert bool(list(tmp_path.glob("*/cache/*/jit_*"))) == is_shared
     assert not list(tmp_path.glob("*/cache/*/seen-*"))
@@ -377,11 +377,13 @@ def test_processes_with_other_settings_are_refused(tmp_path):
     assert not (tmp_path / "run").exists()
 
 
-def test_processes_with_folders_of_their_own_are_refused(tmp_path, undisturbed):
-    """Each finds a run of that name and these settings, on a disk that the other does not see."""
+@pytest.mark.parametrize("with_run", [("a", "b"), ("a",)])
+def test_processes_with_folders_of_their_own_are_refused(tmp_path, undisturbed, with_run):
+    """Each or one finds a run with these settings, on a disk that the other does not see."""
     folders = [tmp_path / "a", tmp_path / "b"]
-    for folder in folders:
-        shutil.copytree(undisturbed, folder / "run")
+    folders[1].mkdir()
+    for name in with_run:
+        shutil.copytree(undisturbed, tmp_path / name / "run")
     impatient = "from jaxdqn.rundir import layout; layout.SEEN_WITHIN_S = 2"
     codes, _, errors = end(start(2, "run", driver=impatient, folders=folders))
     assert codes[1] == 1 and codes[0] not in (0, None)

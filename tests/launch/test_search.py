@@ -120,7 +120,7 @@ def test_an_evaluation_that_was_not_finite_shifts_no_other(tmp_path):
     write_scores(trial.runs[1], [10.0, 40.0, 50.0])
     trial.end()
     study = open_study(plan)
-    assert study.trials[0].intermediate_values == {1: 30.0, 2: 40.0}
+    assert study.trials[0].intermediate_values == {2: 30.0, 3: 40.0}
 
 
 def test_what_has_no_effect_beside_the_rest_is_left_out(tmp_path):

@@ -377,6 +377,15 @@ def test_scores_tell_of_the_runs_that_have_no_part_in_them(tmp_path):
     assert [row[1] for row in rows] == ["2 of 5", 1]
 
 
+@pytest.mark.parametrize(("episodes", "state"), [(3, "complete"), (0, "diverged")])
+def test_a_run_that_went_on_from_its_last_step_is_complete(tmp_path, episodes, state):
+    """Its last evaluation shows that it did; what a run without one did is not known."""
+    path = make_run(tmp_path / "run", eval_episodes=episodes)
+    (path / layout.NONFINITE).mkdir()
+    (path / layout.NONFINITE / "2000.npz").touch()
+    assert found_runs.read(path).state == state
+
+
 def test_a_run_that_is_not_to_score_itself_has_no_score(tmp_path):
     path = make_run(tmp_path / "run", eval_episodes=0)
     lines = (path / "metrics.jsonl").read_text().splitlines(keepends=True)
