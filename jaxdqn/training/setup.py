@@ -57,12 +57,7 @@ def prepare(
       RunError: the run does not fit into the memory that is free now.
     """
     mesh = mesh_lib.make_mesh()
-    if len(mesh.local_devices) * processes.count() != mesh.devices.size:
-        raise errors.SettingError(
-            "num_processes",
-            f"{processes.count()} processes cannot share {mesh.devices.size} devices equally: this "
-            f"one has {len(mesh.local_devices)}",
-        )
+    _check_shares(mesh)
     check_division(config, mesh.devices.size)
     spec = env_spec.describe(config)
     path = path or layout.default_path(config)
@@ -98,6 +93,20 @@ def prepare(
         free_host_bytes=memory.free_host_bytes(),
         initial_params=initial_params,
     )
+
+
+def _check_shares(mesh: Mesh) -> None:
+    """Refuses processes that have different numbers of devices.
+
+    Raises:
+      SettingError: they have.
+    """
+    if len(mesh.local_devices) * processes.count() != mesh.devices.size:
+        raise errors.SettingError(
+            "num_processes",
+            f"{processes.count()} processes cannot share {mesh.devices.size} devices equally: this "
+            f"one has {len(mesh.local_devices)}",
+        )
 
 
 def _on_disk(path: pathlib.Path, total_steps: int) -> tuple[dict[str, Any] | None, list[int], bool]:
