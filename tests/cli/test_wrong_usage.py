@@ -107,7 +107,6 @@ TRAIN = [
     ("train --preset=hvass_breakout --n_step=3", "--n_step: is 3; must be 1 for sweeps"),
     ("train --env=Pong --frame_skip=2 --frame_skip_min=3", "--frame_skip_min: is 3; must be"),
     ("train --env=Pong --img_height=20", "--network: small needs images of at least 36x36"),
-    ("train --env=Pong --replay_capacity=3200000000", "the largest that fits is "),
     # Wrong files.
     (f"{CARTPOLE} --run_dir={'x' * 300}", "--run_dir: "),
     (f"{CARTPOLE} --run_dir=/proc/run", "--run_dir: "),

@@ -24,6 +24,7 @@ def test_eight_devices_train(tmp_path):
         "--replay_capacity=16000",
         "--eval_episodes=8",
         "--max_episode_steps=100",
+        "--hidden_sizes=32",
         num_devices=8,
     )
     assert result.returncode == 0, result.stderr
@@ -231,5 +232,8 @@ def test_a_flagfile(tmp_path):
 
 def test_a_replay_that_does_not_fit_names_the_largest(tmp_path):
     result = program.train("--env=Breakout", "--replay_capacity=3200000000", cwd=tmp_path)
-    largest = int(re.search(r"the largest that fits is (\d+)", result.stderr).group(1))
+    assert result.returncode == 2 and result.stdout == "" and not list(tmp_path.iterdir())
+    (line,) = result.stderr.splitlines()
+    assert line.startswith("error: ")
+    largest = int(re.search(r"the largest that fits is (\d+)", line).group(1))
     assert largest % 32 == 0 and 0 < largest < 3_200_000_000
