@@ -168,19 +168,30 @@ def test_a_folder_that_cannot_be_made_is_not_used(tmp_path, place):
     assert program_cache.check(tmp_path / place) == (False, False)
 
 
-def test_the_next_start_makes_anew_what_is_damaged(tmp_path):
-    flags = ("--env=Catch", *SHORT, "--compilation_cache_dir=cache")
-    assert program.train(*flags, "--run_dir=a", cwd=tmp_path).returncode == 0
+def test_the_next_start_takes_what_is_whole_and_makes_anew_what_is_damaged(tmp_path):
+    flags = ("--env=Catch", *SHORT, "--log_every_steps=100", "--compilation_cache_dir=cache")
+
+    def start(name):
+        result = program.train(*flags, f"--run_dir={name}", cwd=tmp_path)
+        assert result.returncode == 0 and result.stderr == "", result.stderr
+        return program.numbers(tmp_path / name)
+
+    first = start("a")
+    assert first[-1]["loss"] > 0
     (folder,) = (tmp_path / "cache").iterdir()
-    (library,) = folder.glob("jaxdqn-*.so")
-    truncate(library)
     entries = sorted(folder.glob("*-cache"))
     assert listed(folder) == [path.name for path in entries]
+    assert any("learn" in path.name for path in entries)
+    before = [path.stat().st_mtime_ns for path in entries]
+    assert start("b") == first
+    assert sorted(folder.glob("*-cache")) == entries
+    assert [path.stat().st_mtime_ns for path in entries] == before
+
+    (library,) = folder.glob("jaxdqn-*.so")
+    truncate(library)
     for number, path in enumerate(entries):
         DAMAGES[number % len(DAMAGES)](path)
-    result = program.train(*flags, "--run_dir=b", cwd=tmp_path)
-    assert result.returncode == 0 and result.stderr == ""
-    assert program.numbers(tmp_path / "a") == program.numbers(tmp_path / "b")
+    assert start("c") == first
     assert sorted(folder.glob("*-cache")) == entries
     assert program_cache.check(folder) == (True, True)
     assert listed(folder) == [path.name for path in entries]

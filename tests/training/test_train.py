@@ -190,20 +190,6 @@ def test_nothing_is_compiled_after_the_first_evaluation(tmp_path):
         assert sum(f"Compiling jit({name})" in lines[number] for number in compiled) == 1
 
 
-def test_a_second_start_takes_what_the_first_compiled(tmp_path):
-    flags = ("--env=Catch", *program.SMALL, f"--compilation_cache_dir={tmp_path / 'cache'}")
-    assert program.train(*flags, f"--run_dir={tmp_path / 'a'}").returncode == 0
-    kept = sorted((tmp_path / "cache").glob("*/*learn*"))
-    assert kept
-    before = {path: path.stat().st_mtime_ns for path in kept if not path.name.endswith("-atime")}
-    result = program.train(*flags, f"--run_dir={tmp_path / 'b'}")
-    assert result.returncode == 0 and not result.stderr, result.stderr
-    assert sorted((tmp_path / "cache").glob("*/*learn*")) == kept
-    assert {path: path.stat().st_mtime_ns for path in before} == before
-    rows = [program.rows(tmp_path / name)[0] for name in "ab"]
-    assert [row["loss"] for row in rows[0]] == [row["loss"] for row in rows[1]]
-
-
 def test_overwrite_starts_anew_and_spares_other_files(tmp_path):
     flags = ("--env=Catch", f"--run_dir={tmp_path / 'run'}", "--total_steps=200")
     assert program.train(*flags, "--eval_episodes=0").returncode == 0
