@@ -23,18 +23,18 @@ FLAGS = (
 )
 
 
-def flags(env_id, path):
-    return (f"--env={MODULE}:{env_id}", *FLAGS, f"--run_dir={path}")
+def flags(env_id, path, *more):
+    return (f"--env={MODULE}:{env_id}", *FLAGS, *more, f"--run_dir={path}")
 
 
-def stop_and_resume(env_id, path):
+def stop_and_resume(env_id, path, *more):
     """Returns what the resumed run prints."""
-    process = program.start(*flags(env_id, path), cwd=program.ROOT)
+    process = program.start(*flags(env_id, path, *more), cwd=program.ROOT)
     process.wait_for("step 8")
     process.send_signal(signal.SIGTERM)
     _, stderr = process.end()
     assert process.returncode == 128 + signal.SIGTERM, stderr
-    result = program.train(*flags(env_id, path), cwd=program.ROOT)
+    result = program.train(*flags(env_id, path, *more), cwd=program.ROOT)
     assert result.returncode == 0, result.stderr
     return result.stdout
 
@@ -69,7 +69,7 @@ def test_evaluations_without_a_time_limit_end(monkeypatch):
 
 @pytest.mark.parametrize("env_id", ["Unseeded-v0", "Declared-v0"])
 def test_what_cannot_be_played_again_goes_on_with_new_games(tmp_path, env_id):
-    shown = stop_and_resume(env_id, tmp_path / "run")
+    shown = stop_and_resume(env_id, tmp_path / "run", "--env_threads=1")
     assert shown.count("new games begin") == 1 and "resuming from step" in shown
     rows, evaluations = program.rows(tmp_path / "run")
     assert rows[-1]["step"] == evaluations[-1]["step"] >= 1500
@@ -118,7 +118,7 @@ def test_an_evaluation_in_which_an_environment_fails_has_no_score(tmp_path):
         "def fails(*_): raise errors.EnvFailedError('it failed')\n"
         "environments.RunEnvs.evaluation = fails\n"
     )
-    told = flags("Adder-v0", tmp_path / "run")
+    told = flags("Adder-v0", tmp_path / "run", "--env_threads=1")
     result = program.train(*told, cwd=program.ROOT, driver=driver)
     assert result.returncode == 0, result.stderr
     assert result.stdout.count("no evaluation: it failed") == 2
