@@ -34,9 +34,10 @@ SMALL = (
 )
 
 # Backward sweeps of Breakout as small.
-SWEEP = ("--preset=hvass_breakout", "--num_envs=8", "--replay_capacity=1600", "--img_height=42")
+SWEEP = ("--preset=hvass_breakout", "--num_envs=8", "--replay_capacity=800", "--img_height=42")
 SWEEP += ("--img_width=32", "--hidden_sizes=16", "--sweep_fraction_start=0.5", "--eval_episodes=2")
-SWEEP += ("--total_steps=1800", "--log_every_steps=500", "--eval_every_steps=0")
+SWEEP += ("--total_steps=900", "--log_every_steps=250", "--eval_every_steps=0")
+SWEEP += ("--batch_size=64",)
 SWEEP += ("--max_episode_steps=60", "--frame_skip_min=2", "--sweep_loss_limit_start=0")
 SWEEP += ("--conv_features=2,2,2", "--held_out_observations=0")
 

@@ -7,6 +7,7 @@ from tests import program
 REFUSE = "from tests import transfers; transfers.refuse_implicit()"
 REPLAYED = (*program.SMALL, "--env=CartPole", "--preset=classic", "--hidden_sizes=16")
 REPLAYED += ("--head=c51", "--noisy", "--sampler=prioritized")
+REPLAYED += ("--batch_size=16", "--num_atoms=11", "--steps_per_update=8")
 FROM_MEMORY = ("--env=CartPole", "--preset=classic_pqn", "--total_steps=3000", "--hidden_sizes=16")
 
 
