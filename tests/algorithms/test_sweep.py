@@ -337,15 +337,16 @@ def test_what_a_memory_holds_at_the_end_is_learned_whichever_group_was_last():
 SMALL = (
     "--preset=hvass_breakout",
     "--num_envs=8",
-    "--replay_capacity=1600",
+    "--replay_capacity=800",
     "--sweep_fraction_start=0.5",
     "--sweep_max_epochs_start=2",
-    "--total_steps=2004",
+    "--total_steps=1004",
+    "--batch_size=64",
     "--hidden_sizes=16",
     "--img_height=42",
     "--img_width=32",
-    "--max_episode_steps=60",
-    "--log_every_steps=500",
+    "--max_episode_steps=36",
+    "--log_every_steps=250",
     "--eval_every_steps=0",
     "--eval_episodes=2",
     "--held_out_observations=0",
@@ -356,12 +357,12 @@ def sweeps_of(path, num_devices):
     """A small run's rows of sweeps, after what it printed and wrote has been looked at."""
     result = program.train(*SMALL, f"--run_dir={path}", num_devices=num_devices)
     assert result.returncode == 0, result.stderr
-    assert "after sweeps of 800 to 8" in result.stdout
+    assert "after sweeps of 400 to 4" in result.stdout
     lines = (path / "metrics.jsonl").read_text().splitlines()
     sweeps = [row for row in map(json.loads, lines) if "sweep_states" in row]
     training, evaluations = program.rows(path)
     assert len(evaluations) == 1 and evaluations[0]["eval_episodes"] == 2
-    batches = sum(round(row["sweep_epochs"] * -(-row["sweep_states"] // 128)) for row in sweeps)
+    batches = sum(round(row["sweep_epochs"] * -(-row["sweep_states"] // 64)) for row in sweeps)
     assert training[-1]["updates"] == batches
     return sweeps
 
@@ -369,9 +370,9 @@ def sweeps_of(path, num_devices):
 def test_a_run_sweeps_fits_and_empties_its_memory(tmp_path):
     for num_devices in (1, 2):
         sweeps = sweeps_of(tmp_path / str(num_devices), num_devices)
-        assert len(sweeps) == 3  # two of 800 states, and what is left at the end
-        assert all(750 < row["sweep_states"] <= 800 for row in sweeps[:2])
-        assert 300 < sweeps[2]["sweep_states"] < 450
+        assert len(sweeps) == 3  # two of 400 states, and what is left at the end
+        assert all(375 < row["sweep_states"] <= 400 for row in sweeps[:2])
+        assert 150 < sweeps[2]["sweep_states"] < 225
         for row in sweeps:
             assert 1 <= row["sweep_epochs"] <= 2 and row["sweep_loss"] >= 0
             assert row["sweep_q_change"] > 0
