@@ -8,9 +8,12 @@ import numpy as np
 import pytest
 from tensorboard.backend.event_processing import event_accumulator
 
+from jaxdqn.assembly import env_spec, memory
 from jaxdqn.rundir import metrics as metrics_lib
+from jaxdqn.settings import presets
 from tests import program
 
+FLAGS = ("--env=Breakout", *program.SMALL, "--img_height=42", "--img_width=42")
 TRAINING_FIELDS = {
     *("step", "frames", "updates", "episodes", "time_s", "steps_per_second", "samples_per_step"),
     *("wall_time_s", "wall_steps_per_second"),
@@ -29,9 +32,9 @@ EVALUATION_FIELDS = {"step", "eval_return_mean", "eval_return_std", "eval_episod
 
 @pytest.fixture(scope="module")
 def breakout(tmp_path_factory):
-    """One short run of Breakout: (its folder, its process's result)."""
+    """One short run of Breakout on small frames: (its folder, its process's result)."""
     folder = tmp_path_factory.mktemp("breakout")
-    result = program.train("--env=Breakout", *program.SMALL, cwd=folder)
+    result = program.train(*FLAGS, cwd=folder)
     assert result.returncode == 0, result.stderr
     return folder / "runs" / "Breakout-laptop-seed0", result
 
@@ -76,6 +79,11 @@ def test_tensorboard_shows_the_same_numbers(breakout):
         assert shown == [(row["step"], pytest.approx(row[name])) for row in rows]
 
 
+def test_the_network_for_whole_frames():
+    config = presets.resolve("Breakout", "", {})
+    assert memory.num_parameters(config, env_spec.describe(config)) == 424_276
+
+
 def test_the_plan_comes_first(breakout):
     _, result = breakout
     plan = result.stdout.splitlines()[:9]
@@ -83,7 +91,7 @@ def test_the_plan_comes_first(breakout):
     for part in (
         "Breakout-v5",
         "laptop (default for Atari games)",
-        "424,276 parameters",
+        "31,060 parameters",
         "800 steps",
         "free",
         "3,200 frames",
@@ -100,7 +108,7 @@ def test_the_plan_comes_first(breakout):
 def test_the_same_seed_gives_the_same_run(breakout, tmp_path):
     run_dir, _ = breakout
     again = tmp_path / "again"
-    result = program.train("--env=Breakout", *program.SMALL, f"--run_dir={again}")
+    result = program.train(*FLAGS, f"--run_dir={again}")
     assert result.returncode == 0, result.stderr
     program.assert_same_end(run_dir, again)
 
@@ -109,7 +117,7 @@ def test_a_complete_run_stays_complete(breakout):
     run_dir, _ = breakout
     metrics = (run_dir / "metrics.jsonl").read_bytes()
     before = program.saved_parameters(run_dir, program.newest(run_dir))
-    result = program.train("--env=Breakout", *program.SMALL, cwd=run_dir.parent.parent)
+    result = program.train(*FLAGS, cwd=run_dir.parent.parent)
     assert result.returncode == 0 and "already complete" in result.stdout
     after = program.saved_parameters(run_dir, program.newest(run_dir))
     jax.tree.map(np.testing.assert_array_equal, before, after)
@@ -118,9 +126,9 @@ def test_a_complete_run_stays_complete(breakout):
 
 def test_other_settings_are_refused_and_listed(breakout):
     run_dir, _ = breakout
-    flags = ("--env=Breakout", *program.SMALL, f"--run_dir={run_dir}")
     before = (run_dir / "metrics.jsonl").read_bytes()
-    result = program.train(*flags, "--n_step=3", "--learning_rate=0.5")
+    flags = (*FLAGS, f"--run_dir={run_dir}", "--n_step=3", "--learning_rate=0.5")
+    result = program.train(*flags)
     assert result.returncode == 2 and result.stdout == ""
     assert "--learning_rate=0.5 (the run has 0.00025)" in result.stderr
     assert "--n_step=3 (the run has 1)" in result.stderr
