@@ -61,7 +61,6 @@ def prepare(
     check_division(config, mesh.devices.size)
     spec = env_spec.describe(config)
     path = path or layout.default_path(config)
-    layout.check_writable(path)
     stored, saved_steps, was_complete = processes.from_primary(
         lambda: _on_disk(path, config.total_steps)  # others may see an older state of a network's
     )
@@ -113,8 +112,13 @@ def _on_disk(path: pathlib.Path, total_steps: int) -> tuple[dict[str, Any] | Non
     """The stored settings of a run, the steps of its checkpoints, and whether it is complete.
 
     The newest checkpoint of a complete run leaves nothing to learn, and so needs no replay.
+
+    Raises:
+      SettingError: something else is there, or it cannot be written.
+      RunError: it cannot be read now.
     """
     stored = layout.read_settings(path)
+    layout.check_writable(path)
     directory = path / layout.CHECKPOINTS
     steps = checkpoint_folders.steps_in(directory)
     is_complete = False

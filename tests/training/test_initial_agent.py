@@ -82,5 +82,5 @@ def test_another_network_is_refused(tmp_path, changes, flags, told):
 def test_a_wrong_name_is_refused(tmp_path):
     result = program.train(*FLAGS, "--initial_agent=Nobody", f"--run_dir={tmp_path / 'run'}")
     assert result.returncode == 2
-    assert result.stderr.startswith("error: --initial_agent: is 'Nobody'; must be an agent of")
+    assert result.stderr.startswith("error: --initial_agent: is 'Nobody'; must be a built-in agent")
     assert not (tmp_path / "run").exists()
