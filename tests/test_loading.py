@@ -137,7 +137,7 @@ def test_what_is_no_agent_is_refused(place):
         (
             place / "runs",
             "latest",
-            "^agent: is .*; must be the folder of a run, an agent of the pa",
+            "^agent: is .*; must be the folder of a run, a built-in agent",
         ),
         (place / RUN, "7", "^checkpoint: is 7; .* has 10, 20, 30"),
         (place / RUN, -1, "^checkpoint: is '-1'; must be latest, best or one of"),
