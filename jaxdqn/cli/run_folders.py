@@ -54,6 +54,7 @@ def found_and_missing(text: str) -> tuple[list[pathlib.Path], list[str]]:
 def _matching(pattern: str) -> list[str]:
     """The folder with exactly this name, or those that match it as a pattern."""
     for text in dict.fromkeys((pattern, pattern.strip())):
+        # Unlike `Path.expanduser` and `Path.is_dir`, these take any text that a user can type.
         path = os.path.expanduser(text)  # noqa: PTH111
         if not text or len(path) > _LONGEST_PATH:
             continue

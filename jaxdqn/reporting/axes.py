@@ -11,7 +11,7 @@ from jaxdqn.reporting import report_packages
 
 # After Okabe and Ito: color-blind readers can distinguish them, and they suit white and black.
 COLOURS = ("#3B8FD9", "#E0662A", "#1AA37A", "#CC79A7", "#D99A00", "#8C5A2B")
-INK = "#123457"  # placeholder for the page's text color until the picture is written
+INK = "#123457"  # becomes the page's text color when the picture is written
 LINE_HEIGHT = 8 * 1.25 / 72  # of names, in inches
 
 

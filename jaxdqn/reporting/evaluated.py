@@ -48,12 +48,8 @@ def summary(means: Mapping[pathlib.Path, float]) -> list[str]:
 
 def _group(finals: Sequence[float], reference: api.Reference | None) -> str:
     mean, low, high = (float(end[0]) for end in statistics.over_seeds(np.array(finals)[:, None]))
-    text = f"{wording.counted(len(finals), 'run')}, mean return {_number(mean)}"
-    if low < high:
-        text += f" (95% interval {_number(low)} to {_number(high)})"
+    text = f"{wording.counted(len(finals), 'run')}, mean return {tables.number_text(mean)}"
+    if interval := tables.interval_text(low, high):
+        text += f" (95% interval {interval})"
     share = scores.human_normalised(reference, mean)
     return text if share is None else f"{text}, {share:.1%} of a human tester"
-
-
-def _number(value: float) -> str:
-    return tables.number_text(value) or f"{value:g}"

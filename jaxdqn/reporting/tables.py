@@ -86,7 +86,7 @@ def _score_cells(reference: api.Reference | None, finals: Sequence[float]) -> tu
     )
     normalised = scores.human_normalised(reference, mean)
     share = "" if normalised is None else number_text(100 * normalised, "{:.0f}", "%")
-    return number_text(mean), _interval(low, high), share
+    return number_text(mean), interval_text(low, high), share
 
 
 def aggregates(by_game: found_runs.ByGame) -> Table | None:
@@ -168,7 +168,7 @@ def _normalised(reference: api.Reference | None, finals: Sequence[float]) -> lis
 
 
 def _estimate(value: float, low: float, high: float) -> str:
-    interval = _interval(low, high, "{:.3f}")
+    interval = interval_text(low, high, "{:.3f}")
     return number_text(value, "{:.3f}") + (f" ({interval})" if interval else "")
 
 
@@ -236,7 +236,7 @@ def number_text(value: Any, form: str = "", unit: str = "") -> str:
     return form.format(value) + unit
 
 
-def _interval(low: float, high: float, form: str = "") -> str:
+def interval_text(low: float, high: float, form: str = "") -> str:
     """'1.0 to 2.0'; '' for an empty interval."""
     if not low < high:
         return ""
